@@ -1,0 +1,1 @@
+//! Strict Bot API simulator.

@@ -1,0 +1,166 @@
+//! Identifiers. Each is a type of its own, so that a chat can never be passed where a user is meant.
+//!
+//! Sources: Telegram ids are 64-bit signed, with at most 52 significant bits (Bot API, `Chat.id`,
+//! `User.id`); `update_id` starts again at a random number after a quiet week, so it is compared
+//! only for equality.
+
+use std::borrow::Borrow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Most bytes that a session id may have; it becomes a folder name.
+pub const SESSION_ID_MAX: usize = 64;
+
+macro_rules! number_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+        #[serde(transparent)]
+        pub struct $name(pub i64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", self.0)
+            }
+        }
+    };
+}
+
+number_id!(
+    /// A bot, by the number before the colon of its token.
+    BotId
+);
+number_id!(
+    /// A chat (`Chat.id`): positive for a private chat, negative for groups.
+    ChatId
+);
+number_id!(
+    /// A person or bot (`User.id`).
+    UserId
+);
+number_id!(
+    /// A forum topic (`message_thread_id`); never 1, the General topic is no topic here.
+    TopicId
+);
+number_id!(
+    /// A message within its chat (`message_id`).
+    MessageId
+);
+number_id!(
+    /// An update of one bot (`update_id`), 1 to 2³¹−1.
+    UpdateId
+);
+
+/// The id of a configured session: also its folder name below `sessions/`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct SessionId(String);
+
+impl SessionId {
+    /// Accepts `[A-Za-z0-9][A-Za-z0-9._-]*` of at most [`SESSION_ID_MAX`] bytes: safe as a folder
+    /// name on every file system. Returns what is wrong otherwise.
+    pub fn new(text: &str) -> Result<Self, InvalidSessionId> {
+        let mut chars = text.chars();
+        match chars.next() {
+            None => return Err(InvalidSessionId::Empty),
+            Some(first) if first.is_ascii_alphanumeric() => {}
+            Some(first) => return Err(InvalidSessionId::Start(first)),
+        }
+        if text.len() > SESSION_ID_MAX {
+            return Err(InvalidSessionId::TooLong);
+        }
+        match chars.find(|&c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))) {
+            Some(bad) => Err(InvalidSessionId::Character(bad)),
+            None if text.ends_with('.') => Err(InvalidSessionId::EndsWithDot),
+            None => Ok(Self(text.to_owned())),
+        }
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for SessionId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::new(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+impl Borrow<str> for SessionId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a text is no session id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSessionId {
+    /// Nothing at all.
+    #[error("it is empty")]
+    Empty,
+    /// Begins with something other than a letter or a digit.
+    #[error("it begins with {0:?}; the first character must be a letter or a digit")]
+    Start(char),
+    /// A character that is not safe in a folder name.
+    #[error("it contains {0:?}; only letters, digits, '.', '_' and '-' are safe in a folder name")]
+    Character(char),
+    /// Some file systems drop a final dot.
+    #[error("it ends with a dot")]
+    EndsWithDot,
+    /// Longer than [`SESSION_ID_MAX`].
+    #[error("it is longer than 64 characters")]
+    TooLong,
+}
+
+/// Where messages come from and go to: one chat, or one topic in it, as one bot sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Address {
+    /// The bot.
+    pub bot_id: BotId,
+    /// The chat.
+    pub chat_id: ChatId,
+    /// The topic, absent outside topics and for the General topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<TopicId>,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.topic_id {
+            Some(topic) => write!(f, "chat {} topic {topic}", self.chat_id),
+            None => write!(f, "chat {}", self.chat_id),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_ids_that_are_no_safe_folder_names_are_refused() {
+        for (text, why) in [
+            ("", InvalidSessionId::Empty),
+            ("..", InvalidSessionId::Start('.')),
+            ("-x", InvalidSessionId::Start('-')),
+            ("a/b", InvalidSessionId::Character('/')),
+            ("a b", InvalidSessionId::Character(' ')),
+            ("é", InvalidSessionId::Start('é')),
+            ("a.", InvalidSessionId::EndsWithDot),
+        ] {
+            assert_eq!(SessionId::new(text), Err(why), "{text:?}");
+        }
+        assert_eq!(SessionId::new(&"a".repeat(65)), Err(InvalidSessionId::TooLong));
+        assert_eq!(SessionId::new("SESSION_X01").unwrap().as_str(), "SESSION_X01");
+    }
+}

@@ -1,0 +1,2 @@
+//! telepost.
+fn main() {}
