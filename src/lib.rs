@@ -2,4 +2,25 @@
 //!
 //! The modules stand in the order in which a message travels; ARCHITECTURE.md has the map.
 
+pub mod telegram;
+
+pub mod gate;
+
+pub mod inbox;
+
+pub mod mcp;
+
+pub mod outbox;
+
+pub mod session;
+
+pub mod gateway;
+
+pub mod store;
+
+pub mod chain;
+pub mod cli;
+pub mod clock;
+pub mod config;
 pub mod ids;
+pub mod report;

@@ -1,0 +1,107 @@
+//! Time, as an argument: the only place that reads the clocks of the machine or waits.
+//!
+//! `[core]` modules take a [`Timestamp`]; `[edge]` modules take a [`Clock`].
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, Local, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+
+/// Milliseconds since 1970-01-01 UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// The time of a Bot API `date` (seconds since 1970).
+    pub fn from_unix_seconds(seconds: i64) -> Self {
+        Self(seconds.saturating_mul(1000))
+    }
+
+    /// This moment and a span more.
+    pub fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long ago `earlier` was; zero when it lies in the future.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// RFC 3339 in UTC, to the second, as the tools show it.
+    pub fn rfc3339(self) -> String {
+        self.utc().to_rfc3339_opts(SecondsFormat::Secs, true)
+    }
+
+    /// Hour and minute in the zone of this machine, as a person reads it in `status`.
+    pub fn local_hour_minute(self) -> String {
+        self.utc().with_timezone(&Local).format("%H:%M").to_string()
+    }
+
+    fn utc(self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.rfc3339())
+    }
+}
+
+/// The clocks of this machine. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Clock {
+    /// Added to the wall clock, so that a test can let a night pass.
+    shift_ms: i64,
+}
+
+impl Clock {
+    /// The real clocks.
+    pub fn system() -> Self {
+        Self::default()
+    }
+
+    /// The real clocks with the wall clock moved by so many milliseconds.
+    #[cfg(any(test, feature = "test-hooks"))]
+    pub fn shifted(shift_ms: i64) -> Self {
+        Self { shift_ms }
+    }
+
+    /// The wall clock.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    pub fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX).saturating_add(self.shift_ms))
+    }
+
+    /// The monotonic clock, for measuring spans.
+    pub fn instant(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now()
+    }
+
+    /// Waits.
+    #[expect(clippy::disallowed_methods, reason = "the one place that waits")]
+    pub async fn sleep(&self, span: Duration) {
+        tokio::time::sleep(span).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown_in_utc_to_the_second() {
+        assert_eq!(Timestamp(1_700_000_000_123).rfc3339(), "2023-11-14T22:13:20Z");
+    }
+
+    #[test]
+    fn a_moment_in_the_future_is_no_time_ago() {
+        assert_eq!(Timestamp(5).since(Timestamp(9)), Duration::ZERO);
+        assert_eq!(Timestamp(9).since(Timestamp(5)), Duration::from_millis(4));
+    }
+}

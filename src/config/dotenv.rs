@@ -1,0 +1,122 @@
+//! The file `.env` beside `sessions.json`: one `NAME=value` per line, as shells and dotenv read it.
+//!
+//! Of a name that stands twice the last value counts. A line that cannot be read is a mistake when
+//! it may concern one of our variables, else a warning: the file may serve other programs too. No
+//! line is ever repeated in a message, for it may hold a token.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::error::{ConfigError, Problem};
+
+/// What `.env` says about the variables that were asked for.
+pub(super) struct Dotenv {
+    values: BTreeMap<String, String>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Dotenv {
+    /// Reads `file` for `variables`; no such file is an empty one.
+    pub(super) fn read(file: &Path, variables: &BTreeSet<&str>) -> Result<Self, ConfigError> {
+        match read(file) {
+            Ok((text, mode)) => {
+                let mut dotenv = Self::parse(&text, file, variables);
+                if mode & 0o077 != 0 {
+                    let file = file.display();
+                    dotenv.warnings.insert(
+                        0,
+                        format!("{file} can be read by others; run: chmod 600 {file}"),
+                    );
+                }
+                Ok(dotenv)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self {
+                values: BTreeMap::new(),
+                problems: Vec::new(),
+                warnings: Vec::new(),
+            }),
+            Err(error) => {
+                let problem = Problem::new(
+                    "",
+                    &error.kind().to_string(),
+                    "make it a text file that you may read (chmod 600), or delete it and set the variables elsewhere",
+                );
+                Err(ConfigError::unreadable(file, problem, error))
+            }
+        }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.values
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    fn parse(text: &str, file: &Path, variables: &BTreeSet<&str>) -> Self {
+        let mut dotenv = Self {
+            values: BTreeMap::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        };
+        for entry in dotenvy::from_read_iter(text.as_bytes()) {
+            match entry {
+                Ok((name, value)) if variables.contains(name.as_str()) => {
+                    if dotenv.get(&name).is_some_and(|earlier| earlier != value) {
+                        let file = file.display();
+                        dotenv.warnings.push(format!(
+                            "{name} stands twice in {file} with different values; the last counts"
+                        ));
+                    }
+                    dotenv.values.insert(name, value);
+                }
+                Err(dotenvy::Error::LineParse(rest, _)) => {
+                    dotenv.unreadable(text, &rest, file, variables);
+                }
+
+                // Not ours; reading from memory has no other errors.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        dotenv
+    }
+
+    /// `rest` is the line, or what follows its `=`, or everything from an opening quote on.
+    fn unreadable(&mut self, text: &str, rest: &str, file: &Path, variables: &BTreeSet<&str>) {
+        let first = rest.lines().next().unwrap_or_default().trim();
+        let found = text.lines().enumerate().find(|(_, line)| {
+            !line.trim_start().starts_with('#') && line.trim_end().ends_with(first)
+        });
+        let (number, line) = found.map_or((1, ""), |(index, line)| (index + 1, line));
+        let concerned = variables
+            .iter()
+            .find(|name| line.contains(*name) || rest.contains(*name));
+        let file = file.display();
+        match concerned {
+            Some(name) => self.problems.push(Problem::new(
+                &format!("line {number} of {file}"),
+                &format!("cannot be read, and it may be the one for {name}"),
+                &format!(
+                    "write {name}=, then the token, on a line of its own, without spaces and quotes"
+                ),
+            )),
+            None => self.warnings.push(format!(
+                "line {number} of {file} cannot be read and is skipped"
+            )),
+        }
+    }
+}
+
+/// The text, with a line break at its end and no byte order mark, and the file's mode.
+fn read(file: &Path) -> io::Result<(String, u32)> {
+    let mut file = File::open(file)?;
+    let mode = file.metadata()?.permissions().mode();
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    Ok((format!("{text}\n"), mode))
+}

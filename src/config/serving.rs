@@ -1,0 +1,84 @@
+//! Which session an MCP server serves.
+
+use std::path::Path;
+
+use super::check::no_such_session;
+use super::env::Env;
+use super::error::{ConfigError, Problem};
+use super::paths::{canonical, variable};
+use super::{Config, Session};
+
+const SESSION_VARIABLE: &str = "TG_SESSION_ID";
+
+/// What decided which session is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// `--session`.
+    Flag,
+    /// `TG_SESSION_ID`.
+    Environment,
+    /// The working directory, by `cwd` of the session.
+    WorkingDirectory,
+    /// Nothing else: `default`.
+    Default,
+}
+
+impl Binding {
+    /// Whether somebody chose this very session, so that it may be woken before its first call.
+    pub fn is_explicit(self) -> bool {
+        self != Self::Default
+    }
+}
+
+impl Config {
+    /// The session to serve: `flag` (`--session`), else `TG_SESSION_ID`, else the session with the
+    /// longest `cwd` that contains the working directory `cwd`, else `default`.
+    pub fn serving(
+        &self,
+        flag: Option<&str>,
+        env: &Env,
+        cwd: Option<&Path>,
+    ) -> Result<(&Session, Binding), ConfigError> {
+        if let Some(id) = flag {
+            return Ok((self.named(id, "--session")?, Binding::Flag));
+        }
+        if let Some(id) = env.get(SESSION_VARIABLE) {
+            return Ok((
+                self.named(id, &variable(SESSION_VARIABLE))?,
+                Binding::Environment,
+            ));
+        }
+        if let Some(session) = cwd.and_then(|cwd| self.containing(cwd)) {
+            return Ok((session, Binding::WorkingDirectory));
+        }
+        Ok((
+            self.named(self.default.as_str(), "default")?,
+            Binding::Default,
+        ))
+    }
+
+    fn named(&self, id: &str, place: &str) -> Result<&Session, ConfigError> {
+        self.sessions.get(id).ok_or_else(|| {
+            let (what, instead) =
+                no_such_session(id, self.sessions.keys().map(crate::ids::SessionId::as_str));
+            ConfigError::no_session(&self.path, Problem::new(place, &what, &instead))
+        })
+    }
+
+    /// Whole components are compared, as written and without links, so that neither way of reaching
+    /// a folder matters.
+    fn containing(&self, cwd: &Path) -> Option<&Session> {
+        let real = canonical(cwd);
+        let depth = |session: &Session| {
+            let folder = session.cwd.as_deref()?;
+            let real_folder = canonical(folder);
+            let contains = real.starts_with(&real_folder) || cwd.starts_with(folder);
+            contains.then(|| real_folder.components().count())
+        };
+        self.sessions
+            .values()
+            .filter_map(|session| Some((depth(session)?, session)))
+            .max_by_key(|&(depth, _)| depth)
+            .map(|(_, session)| session)
+    }
+}

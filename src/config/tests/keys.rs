@@ -1,0 +1,270 @@
+//! Keys that are unknown, the shape of the file, and the keys of the top level.
+
+use super::*;
+
+const UNKNOWN: &str = "is no key that telepost knows";
+const SESSION_KEYS: &str = "delete it; the keys known here are `name`, `bot_token_env`, `bot_username`, `chat_ids`, \
+     `allowed_users`, `tmux_session`, `tmux_wake_command`, `cwd`, `send_roots`";
+const TOP_KEYS: &str = "delete it; the keys known here are `sessions`, `default`, `state_dir`, `api_url`, `gateway`, \
+     `pace`, `$schema`";
+const URL: &str = "write for example \"https://api.telegram.org\", or \"http://127.0.0.1:8081\" for a server of your own";
+const HTTPS: &str = "write https; http is for this machine and for private addresses (127.0.0.1, 10.…, 172.16.…, \
+     192.168.…)";
+const MINIMAL: &str = r#"{"SESSION_X01": {"bot_token_env": "BOT_TOKEN_01", "chat_ids": [4444444444444444], "allowed_users": [4444444444444444]}}"#;
+const SYNTAX: &str = "correct it there or just before; every text and every key stands in double quotes, a comma stands \
+     between two entries and not after the last one, and there are no comments";
+const CLOSE: &str =
+    "close what is open: each { needs its }, each [ its ], each text its second quote";
+
+#[test]
+fn unknown_keys() {
+    in_a_session(&[
+        (
+            "allowed_user",
+            "[5]",
+            "sessions.A.allowed_user",
+            UNKNOWN,
+            "did you mean `allowed_users`?",
+        ),
+        (
+            "allowedUsers",
+            "[5]",
+            "sessions.A.allowedUsers",
+            UNKNOWN,
+            "did you mean `allowed_users`?",
+        ),
+        (
+            "users",
+            "[5]",
+            "sessions.A.users",
+            UNKNOWN,
+            "did you mean `allowed_users`?",
+        ),
+        (
+            "chat_id",
+            "5",
+            "sessions.A.chat_id",
+            UNKNOWN,
+            "did you mean `chat_ids`?",
+        ),
+        (
+            "wake_command",
+            "5",
+            "sessions.A.wake_command",
+            UNKNOWN,
+            "did you mean `tmux_wake_command`?",
+        ),
+        (
+            "bot_token",
+            "5",
+            "sessions.A.bot_token",
+            UNKNOWN,
+            "did you mean `bot_token_env`? It takes the name of a variable; the token itself belongs into the file .env \
+             beside this one",
+        ),
+        ("xyzzy", "5", "sessions.A.xyzzy", UNKNOWN, SESSION_KEYS),
+        ("//", "5", "sessions.A[\"//\"]", UNKNOWN, SESSION_KEYS),
+        (
+            "$schema",
+            "\"\"",
+            "sessions.A.$schema",
+            UNKNOWN,
+            "move it: `$schema` belongs to the top level, beside `sessions`",
+        ),
+        (
+            "pace",
+            "\"off\"",
+            "sessions.A.pace",
+            UNKNOWN,
+            "move it: `pace` belongs to the top level, beside `sessions`",
+        ),
+    ]);
+    at_the_top(&[
+        (
+            "defualt",
+            "\"A\"",
+            "defualt",
+            UNKNOWN,
+            "did you mean `default`?",
+        ),
+        ("xyzzy", "5", "xyzzy", UNKNOWN, TOP_KEYS),
+        (
+            "cwd",
+            "5",
+            "cwd",
+            UNKNOWN,
+            "move it: `cwd` belongs into a session, that is into sessions.<ID>",
+        ),
+    ]);
+}
+
+#[test]
+fn the_shape_of_the_file() {
+    let minimal_session = r#"write {"bot_token_env": "BOT_TOKEN_01", "chat_ids": [4444444444444444], "allowed_users": [4444444444444444]}"#;
+    for (text, path, what, fix) in [
+        (
+            "{}",
+            "sessions",
+            "is missing",
+            &*format!("write \"sessions\": {MINIMAL}"),
+        ),
+        (
+            r#"{"sessions": {}}"#,
+            "sessions",
+            "is empty",
+            &format!("write one session at least: {MINIMAL}"),
+        ),
+        (
+            r#"{"sessions": []}"#,
+            "sessions",
+            "is a list, not an object",
+            &format!("write for example {MINIMAL}"),
+        ),
+        (
+            r#"{"sessions": {"A": 5}}"#,
+            "sessions.A",
+            "is the number 5, not an object",
+            minimal_session,
+        ),
+        (
+            "[]",
+            "top level",
+            "is a list, not an object",
+            "begin with {\"sessions\": and end with }; sessions.example.json shows every key",
+        ),
+        (
+            "{\n  \"default\": \"A\",\n}",
+            "line 3, column 1",
+            "this is not JSON: trailing comma",
+            SYNTAX,
+        ),
+        (
+            "// mine\n{}",
+            "line 1, column 1",
+            "this is not JSON: expected value",
+            SYNTAX,
+        ),
+        (
+            "{\"sessions\": {",
+            "line 1, column 14",
+            "the file ends too early: EOF while parsing an object",
+            CLOSE,
+        ),
+    ] {
+        assert_eq!(refused(text), one_mistake(path, what, fix), "{text}");
+    }
+    assert_eq!(
+        refused(" \n"),
+        "/c/sessions.json is refused because of 1 mistake:\n  the file is empty\n    fix: copy sessions.example.json over \
+         it and fill it in"
+    );
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let text = r#"{"sessions": {"A": {"bot_token_env": "T", "chat_ids": [0], "allowed_users": [5]}}, "pace": "fast", "defualt": "A"}"#;
+    assert_eq!(
+        refused(text),
+        "/c/sessions.json is refused because of 3 mistakes:\n  \
+         defualt: is no key that telepost knows\n    fix: did you mean `default`?\n  \
+         sessions.A.chat_ids[0]: is 0, which is nobody's id\n    fix: write the real id, or delete it\n  \
+         pace: is \"fast\"\n    fix: write \"normal\" (the default) or \"off\""
+    );
+}
+
+#[test]
+fn switches() {
+    at_the_top(&[
+        (
+            "gateway",
+            "\"automatic\"",
+            "gateway",
+            "is \"automatic\"",
+            "write \"auto\" (the default) or \"manual\"",
+        ),
+        (
+            "gateway",
+            "true",
+            "gateway",
+            "is true, not a text",
+            "write for example \"auto\"",
+        ),
+        (
+            "pace",
+            "\"fast\"",
+            "pace",
+            "is \"fast\"",
+            "write \"normal\" (the default) or \"off\"",
+        ),
+    ]);
+}
+
+#[test]
+fn api_url() {
+    let elsewhere = "is http to a machine elsewhere, and would send the bot's token in the clear";
+    at_the_top(&[
+        (
+            "api_url",
+            "\"api.telegram.org\"",
+            "api_url",
+            "is no address: \"api.telegram.org\" cannot be read as a URL",
+            URL,
+        ),
+        (
+            "api_url",
+            "\"ftp://x\"",
+            "api_url",
+            "begins with \"ftp\", which is no way to the Bot API",
+            URL,
+        ),
+        (
+            "api_url",
+            "\"http://api.telegram.org\"",
+            "api_url",
+            elsewhere,
+            HTTPS,
+        ),
+        (
+            "api_url",
+            "\"http://172.32.0.1\"",
+            "api_url",
+            elsewhere,
+            HTTPS,
+        ),
+        (
+            "api_url",
+            "\"http://bots.local\"",
+            "api_url",
+            elsewhere,
+            HTTPS,
+        ),
+        (
+            "api_url",
+            "\"https://ada:secret@h\"",
+            "api_url",
+            "has a user name or a password in it",
+            "leave out everything before the @",
+        ),
+        (
+            "api_url",
+            "\"https://h/?a\"",
+            "api_url",
+            "has a ? or a # in it",
+            "leave out everything from there on",
+        ),
+        (
+            "api_url",
+            "\"https://h/#a\"",
+            "api_url",
+            "has a ? or a # in it",
+            "leave out everything from there on",
+        ),
+        (
+            "api_url",
+            &format!("\"https://api.telegram.org/bot{TOKEN}/\""),
+            "api_url",
+            "has a bot's token in it",
+            "leave out everything from /bot on; the token belongs into the file .env beside sessions.json",
+        ),
+    ]);
+}

@@ -1,0 +1,181 @@
+//! The tokens of the configured bots, for the gateway and `telepost check` only: from the
+//! environment, else from `.env` beside `sessions.json`. What `.env` holds never enters the process
+//! environment, so that no agent inherits it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::check::overlap;
+use super::dotenv::Dotenv;
+use super::env::Env;
+use super::error::{ConfigError, Problem};
+use super::json::child;
+use super::session::BOT_TOKEN_ENV;
+use super::token::Token;
+use super::{Config, Session};
+use crate::ids::{BotId, SessionId};
+
+/// The token of one session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenState {
+    /// There is one.
+    Set(Token),
+    /// The variable is set nowhere: this bot is off, loudly; the others run.
+    Unset {
+        /// The variable that `bot_token_env` names.
+        variable: String,
+    },
+}
+
+/// The tokens of all sessions.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    sessions: BTreeMap<SessionId, TokenState>,
+    warnings: Vec<String>,
+}
+
+/// One bot and the sessions behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bot {
+    /// Its token.
+    pub token: Token,
+    /// The sessions that it serves.
+    pub sessions: Vec<SessionId>,
+}
+
+impl Tokens {
+    /// Finds the token of every session of `config`. A malformed one, or one bot that stands for the
+    /// same chat in two sessions, refuses the whole; an unset one does not.
+    pub fn read(config: &Config, env: &Env) -> Result<Self, ConfigError> {
+        let file = config.path.parent().unwrap_or(Path::new("/")).join(".env");
+        let variables = config
+            .sessions
+            .values()
+            .map(|session| session.bot_token_env.as_str())
+            .collect();
+        let dotenv = Dotenv::read(&file, &variables)?;
+
+        let mut problems = dotenv.problems.clone();
+        let mut states: BTreeMap<&str, Option<TokenState>> = BTreeMap::new();
+        let mut sessions = BTreeMap::new();
+        for session in config.sessions.values() {
+            let state = states.entry(&session.bot_token_env).or_insert_with(|| {
+                find(session, env, &dotenv, &file)
+                    .map_err(|problem| problems.push(problem))
+                    .ok()
+            });
+            sessions.extend(state.clone().map(|state| (session.id.clone(), state)));
+        }
+        let tokens = Self {
+            sessions,
+            warnings: dotenv.warnings,
+        };
+        tokens.between_sessions(config, &mut problems);
+        if problems.is_empty() {
+            Ok(tokens)
+        } else {
+            Err(ConfigError::refused(&config.path, problems))
+        }
+    }
+
+    /// The token of `session`.
+    pub fn of(&self, session: &SessionId) -> Option<&TokenState> {
+        self.sessions.get(session)
+    }
+
+    /// Every session and its token.
+    pub fn iter(&self) -> impl Iterator<Item = (&SessionId, &TokenState)> {
+        self.sessions.iter()
+    }
+
+    /// Every bot that has a token, with its sessions.
+    pub fn bots(&self) -> BTreeMap<BotId, Bot> {
+        let mut bots = BTreeMap::new();
+        for (session, state) in &self.sessions {
+            if let TokenState::Set(token) = state {
+                let bot = || Bot {
+                    token: token.clone(),
+                    sessions: Vec::new(),
+                };
+                bots.entry(token.bot_id())
+                    .or_insert_with(bot)
+                    .sessions
+                    .push(session.clone());
+            }
+        }
+        bots
+    }
+
+    /// What is not forbidden, but should be known: `.env` readable by others, lines that were skipped.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    fn token(&self, session: &Session) -> Option<&Token> {
+        match self.of(&session.id)? {
+            TokenState::Set(token) => Some(token),
+            TokenState::Unset { .. } => None,
+        }
+    }
+
+    /// Different variables may hold the same bot: then addresses can overlap after all.
+    fn between_sessions(&self, config: &Config, problems: &mut Vec<Problem>) {
+        let all: Vec<(&Session, &Token)> = config
+            .sessions
+            .values()
+            .filter_map(|session| Some((session, self.token(session)?)))
+            .collect();
+        let path = |session: &Session| child("sessions", session.id.as_str());
+        let mut contradictions = BTreeSet::new();
+        for (index, &(session, token)) in all.iter().enumerate() {
+            for &(other, other_token) in all.iter().take(index) {
+                let (variable, other_variable) = (&session.bot_token_env, &other.bot_token_env);
+                if token.bot_id() != other_token.bot_id() || variable == other_variable {
+                    continue;
+                }
+                if token != other_token && contradictions.insert((variable, other_variable)) {
+                    problems.push(Problem::new(
+                        &child(&path(session), BOT_TOKEN_ENV.key),
+                        &format!(
+                            "{other_variable} and {variable} hold two different tokens of the same bot {}, and Telegram \
+                             accepts only the newer one",
+                            token.bot_id()
+                        ),
+                        "delete the older one and let both sessions name the same variable",
+                    ));
+                }
+                let chats = session
+                    .chat_ids
+                    .iter()
+                    .filter(|chat| other.chat_ids.contains(chat));
+                let shared: BTreeSet<i64> = chats.map(|chat| chat.0).collect();
+                let bot = format!(
+                    "and {other_variable} and {variable} are the same bot {}",
+                    token.bot_id()
+                );
+                problems.extend(overlap(&path(session), &path(other), &shared, &bot));
+            }
+        }
+    }
+}
+
+fn find(session: &Session, env: &Env, dotenv: &Dotenv, file: &Path) -> Result<TokenState, Problem> {
+    let variable = &session.bot_token_env;
+    let (text, place) = match (env.get(variable), dotenv.get(variable)) {
+        (Some(text), _) => (text, "the environment".to_owned()),
+        (None, Some(text)) => (text, file.display().to_string()),
+        (None, None) => {
+            return Ok(TokenState::Unset {
+                variable: variable.clone(),
+            });
+        }
+    };
+    Token::parse(text.trim()).map(TokenState::Set).map_err(|malformed| {
+        Problem::new(
+            &child(&child("sessions", session.id.as_str()), BOT_TOKEN_ENV.key),
+            &format!("the variable {variable}, set in {place}, holds no bot token: {malformed}"),
+            "copy the whole token as Telegram gave it: digits, a colon, 35 characters, no spaces (telepost never prints \
+             it)",
+        )
+    })
+}

@@ -1,0 +1,344 @@
+//! A batch of updates becomes entries. Disk first: only when a batch is durable may the next poll
+//! confirm it.
+//!
+//! After a crash the same batch comes again and is a no-op: an update is recognised by (bot,
+//! `update_id`) among the names in `inbox/`, `done/` and `dead/` of all sessions. Never by
+//! comparing ids: they start again at a random number after a quiet week.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::clock::{Clock, Timestamp};
+use crate::gate::{Refused, Routes, Verdict};
+use crate::ids::{Address, BotId, SessionId, UpdateId};
+use crate::inbox::disk::{self, Inbox, TOMBSTONE_MS};
+use crate::inbox::entry::EntryName;
+use crate::mcp::holder::short_hash;
+use crate::store::StoreError;
+use crate::store::atomic::{self, Durability};
+use crate::store::format::{self, FORMAT};
+use crate::store::layout::StateDir;
+use crate::store::steps::Step;
+use crate::telegram::update::{self, Unreadable, Update};
+
+/// How many unreadable updates of a bot are kept.
+const DEAD_MOST: usize = 1000;
+/// How many senders the log remembers for "once a day".
+const STRANGERS_MOST: usize = 10_000;
+
+/// Takes in the updates of one bot.
+#[derive(Debug)]
+pub struct Ingest {
+    state: StateDir,
+    bot: BotId,
+    routes: Routes,
+    clock: Clock,
+    sessions: BTreeMap<SessionId, SessionInbox>,
+    /// Where an update of that id was stored before, by whichever bot.
+    seen: BTreeMap<UpdateId, Vec<(SessionId, EntryName)>>,
+    /// Refused senders, and the day on which the log named them.
+    strangers: BTreeMap<(Option<i64>, Option<i64>), i64>,
+}
+
+#[derive(Debug)]
+struct SessionInbox {
+    inbox: Inbox,
+    last_received: i64,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// New entries, by session.
+    pub entries: BTreeMap<SessionId, usize>,
+    /// Updates that were there already.
+    pub known: usize,
+    /// Updates that the gate refused.
+    pub refused: u64,
+    /// Updates that nobody could read.
+    pub dead: usize,
+    /// The id that the next poll confirms, if any was usable.
+    pub last_id: Option<UpdateId>,
+}
+
+/// An update that belongs to no session.
+#[derive(Serialize)]
+struct DeadUpdate<'a> {
+    format: u32,
+    bot_id: BotId,
+    received: Timestamp,
+    reason: &'a str,
+    update: &'a RawValue,
+}
+
+impl Ingest {
+    /// Looks up what every session has seen.
+    pub fn open(state: &StateDir, bot: BotId, routes: Routes, clock: Clock) -> Result<Self, StoreError> {
+        let mut ingest = Self {
+            state: state.clone(),
+            bot,
+            routes,
+            clock,
+            sessions: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+        };
+        for id in state.all_sessions()? {
+            ingest.open_session(&id)?;
+        }
+        Ok(ingest)
+    }
+
+    fn open_session(&mut self, id: &SessionId) -> Result<&mut SessionInbox, StoreError> {
+        if !self.sessions.contains_key(id) {
+            let dir = self.state.session(id);
+            dir.prepare()?;
+            let inbox = Inbox::new(&self.state, dir);
+            let seen = inbox.seen()?;
+            let last_received = seen.values().map(|name| name.received).max().unwrap_or(0);
+            for (update_id, name) in seen {
+                self.seen.entry(update_id).or_default().push((id.clone(), name));
+            }
+            self.sessions.insert(id.clone(), SessionInbox { inbox, last_received });
+        }
+        self.sessions.get_mut(id).ok_or_else(|| {
+            StoreError::new("open", self.state.session(id).root(), std::io::ErrorKind::NotFound.into())
+        })
+    }
+
+    /// Takes in a batch. On an error nothing of it may be confirmed; what was stored of it already
+    /// is recognised when the batch comes again.
+    pub fn batch(&mut self, updates: &[Box<RawValue>]) -> Result<Taken, StoreError> {
+        let mut taken = Taken::default();
+        let mut touched = BTreeSet::new();
+        for raw in updates {
+            match update::read(raw.get()) {
+                Ok(update) => {
+                    taken.last_id = Some(update.id);
+                    self.update(&update, raw, &mut taken, &mut touched)?;
+                }
+                Err(error) => {
+                    if let Unreadable::Body { id, .. } = &error {
+                        taken.last_id = Some(*id);
+                    }
+                    taken.dead += 1;
+                    self.bury(raw, &error.to_string())?;
+                }
+            }
+        }
+        for session in &touched {
+            self.open_session(session)?.inbox.sync()?;
+        }
+        Ok(taken)
+    }
+
+    fn update(
+        &mut self,
+        update: &Update,
+        raw: &RawValue,
+        taken: &mut Taken,
+        touched: &mut BTreeSet<SessionId>,
+    ) -> Result<(), StoreError> {
+        match self.routes.decide(self.bot, update) {
+            Verdict::Admit { session, address } => {
+                if let Some(holder) = self.known(update.id)? {
+                    // It may have been stored by a batch that failed before its folder was synced.
+                    touched.insert(holder);
+                    taken.known += 1;
+                    return Ok(());
+                }
+                self.admit(&session, address, update.id, raw)?;
+                *taken.entries.entry(session.clone()).or_default() += 1;
+                touched.insert(session);
+            }
+            Verdict::Refuse(refused) => {
+                taken.refused += 1;
+                self.note(refused);
+            }
+            Verdict::Ignore(why) => tracing::debug!(update_id = update.id.0, why, "update ignored"),
+        }
+        Ok(())
+    }
+
+    /// The session in which an update of this bot is stored already.
+    fn known(&mut self, id: UpdateId) -> Result<Option<SessionId>, StoreError> {
+        let Some(places) = self.seen.get(&id).cloned() else { return Ok(None) };
+        for (session, name) in places {
+            let (bot, now) = (self.bot, self.clock.now());
+            if self.open_session(&session)?.inbox.knows(name, bot, now)? {
+                return Ok(Some(session));
+            }
+        }
+        Ok(None)
+    }
+
+    fn admit(&mut self, session: &SessionId, address: Address, id: UpdateId, raw: &RawValue) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let place = self.open_session(session)?;
+        let received = now.0.max(place.last_received + 1);
+        let entry = disk::entry(address, id, Timestamp(received), raw.to_owned());
+        place.inbox.put(&entry)?;
+        place.last_received = received;
+        let places = self.seen.entry(id).or_default();
+        places.retain(|(_, name)| now.0 - name.received <= TOMBSTONE_MS);
+        places.push((session.clone(), entry.name()));
+        tracing::debug!(%session, update_id = id.0, "update stored");
+        Ok(())
+    }
+
+    /// Forgets what is older than any tombstone, so that memory does not grow for ever.
+    pub fn forget_old(&mut self) {
+        let now = self.clock.now().0;
+        self.seen.retain(|_, places| places.iter().any(|(_, name)| now - name.received <= 2 * TOMBSTONE_MS));
+    }
+
+    /// Names a refused sender in the log, once a day, so that the owner finds the id to put on a list.
+    fn note(&mut self, refused: Refused) {
+        let day = self.clock.now().0 / 86_400_000;
+        if self.strangers.len() > STRANGERS_MOST {
+            self.strangers.clear();
+        }
+        let key = (refused.user.map(|user| user.0), refused.chat.map(|chat| chat.0));
+        if self.strangers.insert(key, day) == Some(day) {
+            return;
+        }
+        tracing::info!(
+            bot_id = self.bot.0,
+            user_id = refused.user.map(|user| user.0),
+            chat_id = refused.chat.map(|chat| chat.0),
+            why = refused.why.as_str(),
+            "refused an update (said once a day for this sender); no answer was sent"
+        );
+    }
+
+    /// Keeps an update that belongs to no session, once, with the reason.
+    fn bury(&self, raw: &RawValue, reason: &str) -> Result<(), StoreError> {
+        let folder = self.state.bot_dead(self.bot);
+        atomic::create_folder(&folder)?;
+        let hash = short_hash(&[raw.get()]);
+        let names = atomic::list(&folder)?;
+        if names.iter().any(|name| name.ends_with(&format!("-{hash}.json"))) {
+            return Ok(());
+        }
+        let received = self.clock.now();
+        let path = folder.join(format!("{:013}-{hash}.json", received.0));
+        let dead = DeadUpdate { format: FORMAT, bot_id: self.bot, received, reason, update: raw };
+        format::write(&path, &dead, Step::DeadLetter, Durability::Synced)?;
+        tracing::warn!(bot_id = self.bot.0, reason, path = %path.display(), "an update could not be read; it is kept");
+        for old in names.iter().take((names.len() + 1).saturating_sub(DEAD_MOST)) {
+            atomic::remove(&folder.join(old), Step::Sweep)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{ChatId, UserId};
+
+    const BOT: BotId = BotId(7);
+
+    fn routes() -> Routes {
+        let mut routes = Routes::default();
+        routes.add(&session(), &[ChatId(11)], &[UserId(11)]);
+        routes
+    }
+
+    fn session() -> SessionId {
+        SessionId::new("ONE").unwrap()
+    }
+
+    fn open(state: &StateDir) -> Ingest {
+        Ingest::open(state, BOT, routes(), Clock::system()).unwrap()
+    }
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    fn message(id: i64, from: i64) -> Box<RawValue> {
+        raw(&format!(
+            r#"{{"update_id":{id},"message":{{"message_id":{id},"date":5,"chat":{{"id":{from}}},"from":{{"id":{from}}},"text":"t{id}"}}}}"#
+        ))
+    }
+
+    fn pending(state: &StateDir) -> Vec<i64> {
+        let inbox = Inbox::new(state, state.session(&session()));
+        inbox.pending().unwrap().iter().map(|name| name.update_id.0).collect()
+    }
+
+    #[test]
+    fn a_batch_that_comes_again_is_a_no_op_also_for_another_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        let batch = [message(5, 11), message(6, 11)];
+        let mut ingest = open(&state);
+        assert_eq!(ingest.batch(&batch).unwrap().entries, BTreeMap::from([(session(), 2)]));
+        assert_eq!(ingest.batch(&batch).unwrap().known, 2);
+        assert_eq!(open(&state).batch(&batch).unwrap().known, 2);
+        assert_eq!(pending(&state), [5, 6]);
+    }
+
+    #[test]
+    fn a_settled_update_that_comes_again_stays_settled() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        open(&state).batch(&[message(5, 11)]).unwrap();
+        let inbox = Inbox::new(&state, state.session(&session()));
+        inbox.settle(&inbox.pending().unwrap().into_iter().collect::<Vec<_>>()).unwrap();
+        assert_eq!(open(&state).batch(&[message(5, 11)]).unwrap().known, 1);
+        assert_eq!(pending(&state), [] as [i64; 0]);
+    }
+
+    #[test]
+    fn ids_that_start_again_at_a_lower_number_are_new_updates() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        let mut ingest = open(&state);
+        ingest.batch(&[message(900_000, 11)]).unwrap();
+        assert_eq!(ingest.batch(&[message(3, 11)]).unwrap().last_id, Some(UpdateId(3)));
+        assert_eq!(pending(&state), [900_000, 3]);
+    }
+
+    #[test]
+    fn the_order_of_a_batch_is_the_order_of_the_inbox() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        let batch: Vec<_> = [9, 3, 7, 1].map(|id| message(id, 11)).into();
+        open(&state).batch(&batch).unwrap();
+        assert_eq!(pending(&state), [9, 3, 7, 1]);
+    }
+
+    #[test]
+    fn poison_among_good_updates_costs_nothing_but_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        let mut ingest = open(&state);
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let batch = [
+            raw("null"),
+            message(5, 11),
+            raw(r#"{"update_id":-4,"message":{}}"#),
+            raw(r#"{"update_id":6,"message":{"text":"no chat"}}"#),
+            raw(&deep),
+            message(7, 11),
+        ];
+        let taken = ingest.batch(&batch).unwrap();
+        assert_eq!((taken.dead, taken.last_id), (4, Some(UpdateId(7))));
+        assert_eq!(pending(&state), [5, 7]);
+        ingest.batch(&batch).unwrap();
+        assert_eq!(atomic::list(&state.bot_dead(BOT)).unwrap().len(), 4);
+    }
+
+    #[test]
+    fn strangers_leave_no_entry() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        let taken = open(&state).batch(&[message(5, 99), message(6, 99)]).unwrap();
+        assert_eq!((taken.refused, taken.last_id), (2, Some(UpdateId(6))));
+        assert_eq!(pending(&state), [] as [i64; 0]);
+    }
+}

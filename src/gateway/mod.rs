@@ -1,0 +1,215 @@
+//! The gateway: the one process per machine that owns the tokens. It alone polls, and it alone sends.
+//!
+//! Owns the order of its life: locks before any side effect, then the house of tasks (one poller per
+//! bot, one sender, one housekeeper), then an orderly end that saves time and never data.
+
+pub mod detach;
+pub mod ingest;
+pub mod poller;
+pub mod presence;
+pub mod singleton;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::config::{Config, TokenState, Tokens};
+use crate::gate::Routes;
+use crate::ids::BotId;
+use crate::inbox::disk::Inbox;
+use crate::outbox::disk::Outbox;
+use crate::outbox::sender::Sender;
+use crate::store::layout::StateDir;
+use crate::store::{StoreError, atomic};
+use crate::telegram::api::{Api, ClientError};
+use presence::Presence;
+use singleton::{Locks, SingletonError};
+
+/// How long tasks may take to end after a stop signal. Longer than this only a request in flight
+/// takes, and what becomes of that is on disk already.
+const END_WITHIN: Duration = Duration::from_secs(5);
+/// How often the housekeeper looks after tombstones, results and lock files.
+const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+
+/// What a gateway runs on.
+#[derive(Debug)]
+pub struct Gateway {
+    /// The configuration.
+    pub config: Config,
+    /// The tokens of its bots.
+    pub tokens: Tokens,
+    /// The state folder.
+    pub state: StateDir,
+    /// The clocks.
+    pub clock: Clock,
+}
+
+/// The gateway could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// Another gateway runs.
+    #[error(transparent)]
+    Singleton(#[from] SingletonError),
+    /// The state folder cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file of the state is newer than this program.
+    #[error(transparent)]
+    Read(#[from] crate::store::format::ReadError),
+    /// No HTTPS.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// No bot has a token.
+    #[error("no bot can run, because no token is set: {0}")]
+    NoTokens(String),
+    /// A task ended that never should: a bug.
+    #[error("the gateway stopped because its {0} ended unasked; this is a bug in telepost")]
+    TaskEnded(&'static str),
+}
+
+/// What a task of the gateway was.
+#[derive(Clone, Copy, Debug)]
+enum Task {
+    Poller,
+    Sender,
+    Housekeeper,
+}
+
+impl Gateway {
+    /// Runs until `stop` is cancelled. `ready` is called once the locks are held and the house stands.
+    pub async fn run(self, stop: CancellationToken, ready: impl FnOnce()) -> Result<(), GatewayError> {
+        let Self { config, tokens, state, clock } = self;
+        let bots = tokens.bots();
+        if bots.is_empty() {
+            return Err(GatewayError::NoTokens(unset_variables(&tokens)));
+        }
+        state.prepare()?;
+        // No side effect of any kind before the locks are held.
+        let ids: Vec<BotId> = bots.keys().copied().collect();
+        let locks = Locks::take(&state, &config.path, &ids, clock.now())?;
+        tracing::info!(pid = std::process::id(), version = env!("CARGO_PKG_VERSION"), bots = ids.len(), sessions = config.sessions.len(), "gateway started");
+
+        for id in config.sessions.keys() {
+            state.session(id).prepare()?;
+        }
+        sweep(&state, &clock);
+        let presence = Presence::begin(&state, &config, &tokens, clock.clone());
+        for (_, reason) in unset(&tokens) {
+            tracing::error!(reason, "a bot is switched off; the others run");
+        }
+
+        let mut house: JoinSet<Task> = JoinSet::new();
+        let mut apis = Vec::new();
+        let Locks { gateway: gateway_lock, bots: bot_locks } = locks;
+        for (bot_lock, (id, bot)) in bot_locks.into_iter().zip(&bots) {
+            let api = Api::new(&bot.token, &config.api_url)?;
+            let mut routes = Routes::default();
+            for session in bot.sessions.iter().filter_map(|id| config.sessions.get(id)) {
+                routes.add(&session.id, &session.chat_ids, &session.allowed_users);
+            }
+            let ingest = ingest::Ingest::open(&state, *id, routes, clock.clone())?;
+            let poller = poller::Poller::new(api.clone(), ingest, bot_lock, Arc::clone(&presence), clock.clone(), config.pace);
+            let stop = stop.clone();
+            house.spawn(async move {
+                poller.run(stop).await;
+                Task::Poller
+            });
+            apis.push(api);
+        }
+        let sender = Sender::new(&state, config.sessions.keys().cloned().collect(), apis, clock.clone(), config.pace)?;
+        let sender_stop = stop.clone();
+        house.spawn(async move {
+            sender.run(sender_stop).await;
+            Task::Sender
+        });
+        let housekeeping = housekeeping(state.clone(), clock.clone(), stop.clone());
+        house.spawn(async move {
+            housekeeping.await;
+            Task::Housekeeper
+        });
+        presence.write();
+        ready();
+
+        let ended = tokio::select! {
+            // Cancel-safe: a JoinSet loses nothing, a token stays cancelled.
+            () = stop.cancelled() => None,
+            ended = house.join_next() => ended,
+        };
+        let asked = stop.is_cancelled();
+        stop.cancel();
+        let drained = async { while house.join_next().await.is_some() {} };
+        if tokio::time::timeout(END_WITHIN, drained).await.is_err() {
+            tracing::info!("a request was still under way; what it was is recorded and is taken up at the next start");
+            house.abort_all();
+        }
+        drop(gateway_lock);
+        tracing::info!("gateway stopped");
+        match ended {
+            None => Ok(()),
+            Some(_) if asked => Ok(()),
+            Some(Ok(task)) => Err(GatewayError::TaskEnded(name(task))),
+            Some(Err(error)) => {
+                tracing::error!(%error, "a task of the gateway panicked");
+                Err(GatewayError::TaskEnded("task"))
+            }
+        }
+    }
+}
+
+fn name(task: Task) -> &'static str {
+    match task {
+        Task::Poller => "poller",
+        Task::Sender => "sender",
+        Task::Housekeeper => "housekeeper",
+    }
+}
+
+/// The sessions without a token, and why.
+fn unset(tokens: &Tokens) -> Vec<(crate::ids::SessionId, String)> {
+    tokens
+        .iter()
+        .filter_map(|(session, state)| match state {
+            TokenState::Set(_) => None,
+            TokenState::Unset { variable } => Some((session.clone(), format!("{variable} is not set (session {session})"))),
+        })
+        .collect()
+}
+
+fn unset_variables(tokens: &Tokens) -> String {
+    let reasons: Vec<String> = unset(tokens).into_iter().map(|(_, reason)| reason).collect();
+    format!("{}; set it in the environment, or as NAME=token in the file .env beside sessions.json", reasons.join(", "))
+}
+
+async fn housekeeping(state: StateDir, clock: Clock, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            // Cancel-safe: nothing is begun before the pause is over.
+            () = stop.cancelled() => return,
+            () = clock.sleep(HOUSEKEEPING) => sweep(&state, &clock),
+        }
+    }
+}
+
+/// Removes what is past its time. A failure costs room, never a message.
+fn sweep(state: &StateDir, clock: &Clock) {
+    let now = clock.now();
+    let swept = (|| -> Result<(), StoreError> {
+        for id in state.all_sessions()? {
+            let dir = state.session(&id);
+            for folder in [dir.inbox(), dir.conversations(), dir.agents(), dir.outbox(), dir.sent(), dir.failed()] {
+                atomic::remove_leftovers(&folder, now);
+            }
+            Inbox::new(state, dir.clone()).sweep(now)?;
+            Outbox::new(state, dir).sweep(now)?;
+        }
+        atomic::remove_leftovers(state.root(), now);
+        Ok(())
+    })();
+    if let Err(error) = swept {
+        tracing::warn!(error = %crate::chain::Chain(&error), "cannot clean up");
+    }
+}
+

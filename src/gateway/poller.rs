@@ -1,0 +1,214 @@
+//! The poll loop of one bot.
+//!
+//! Owns the offset, in memory only: after a start the first poll has none, and what comes again is
+//! recognised. An offset goes out only for a batch that is durable. Nothing ends this loop but a
+//! stop: it heals by itself from every failure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
+
+use super::ingest::Ingest;
+use super::presence::Presence;
+use super::singleton::BotLock;
+use crate::chain::Chain;
+use crate::clock::Clock;
+use crate::config::Pace;
+use crate::store::StoreError;
+use crate::store::steps::{Side, Step, reached};
+use crate::telegram::api::Api;
+use crate::telegram::error::{ApiError, Conflict};
+use crate::telegram::polling::{Backoff, Health, POLL_DEADLINE, POLL_WAIT, offset_after};
+
+/// How often the bot's lock file is marked as used.
+const TOUCH: Duration = Duration::from_secs(3600);
+
+/// Polls one bot.
+#[derive(Debug)]
+pub struct Poller {
+    api: Api,
+    ingest: Ingest,
+    lock: BotLock,
+    presence: Arc<Presence>,
+    clock: Clock,
+    backoff: Backoff,
+    /// Confirms everything below it, on arrival of the next poll.
+    offset: Option<i64>,
+    health: Health,
+    /// Whether the last batch could not be stored.
+    storage_failed: bool,
+    knows_name: bool,
+}
+
+impl Poller {
+    /// A poller that has not polled yet.
+    pub fn new(api: Api, ingest: Ingest, lock: BotLock, presence: Arc<Presence>, clock: Clock, pace: Pace) -> Self {
+        Self {
+            api,
+            ingest,
+            lock,
+            presence,
+            clock,
+            backoff: Backoff::new(pace),
+            offset: None,
+            health: Health::Good,
+            storage_failed: false,
+            knows_name: false,
+        }
+    }
+
+    /// Polls until it is told to stop.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut touched = self.clock.instant();
+        loop {
+            if self.clock.instant().duration_since(touched) >= TOUCH {
+                touched = self.clock.instant();
+                self.lock.touch(self.clock.now());
+                self.ingest.forget_old();
+            }
+            let pause = tokio::select! {
+                // A poll that is dropped confirms nothing that is not on disk: the offset that it
+                // carried was for a durable batch.
+                () = stop.cancelled() => return,
+                pause = self.once() => pause,
+            };
+            if let Some(pause) = pause {
+                tokio::select! {
+                    // Cancel-safe: a pause has no effect.
+                    () = stop.cancelled() => return,
+                    () = self.clock.sleep(pause) => {}
+                }
+            }
+        }
+    }
+
+    /// One poll. Returns how long to pause before the next.
+    async fn once(&mut self) -> Option<Duration> {
+        if let Err(error) = self.lock.confirm() {
+            let reason = format!("its lock was lost: {}", Chain(&error));
+            tracing::error!(bot_id = self.api.id().0, reason, "bot is not polled");
+            self.presence.update(self.api.id(), |bot, _| {
+                bot.polling = false;
+                bot.off = Some(reason);
+            });
+            return Some(self.backoff.pause(5.0, 60.0, fastrand::f64()));
+        }
+        if self.offset.is_some() {
+            reached(Step::Confirm, Side::Before);
+        }
+        let poll = self.api.updates(self.offset, POLL_WAIT);
+        // The transport's own limit may itself hang; this one cannot.
+        let answer = tokio::time::timeout(POLL_DEADLINE, poll)
+            .await
+            .unwrap_or_else(|_| Err(ApiError::Doubt("the poll hung and was given up".to_owned())));
+        match answer {
+            Ok(updates) => self.answered(&updates).await,
+            Err(error) => Some(self.failed(&error)),
+        }
+    }
+
+    async fn answered(&mut self, updates: &[Box<RawValue>]) -> Option<Duration> {
+        if self.offset.is_some() {
+            reached(Step::Confirm, Side::After);
+        }
+        self.healthy();
+        let taken = match tokio::task::block_in_place(|| self.ingest.batch(updates)) {
+            Ok(taken) => taken,
+            Err(error) => return Some(self.cannot_store(&error)),
+        };
+        if self.storage_failed {
+            self.storage_failed = false;
+            tracing::info!(bot_id = self.api.id().0, "there is room again; going on");
+        }
+        self.backoff.succeeded();
+        for (session, count) in &taken.entries {
+            tracing::info!(%session, count, "messages stored");
+        }
+        self.presence.update(self.api.id(), |bot, now| {
+            bot.polling = true;
+            bot.last_poll_at = Some(now);
+            bot.off = None;
+            bot.conflict = None;
+            bot.refused += taken.refused;
+        });
+        self.ask_name().await;
+        if let Some(offset) = offset_after(taken.last_id.map(|id| id.0)) {
+            self.offset = Some(offset);
+            return None;
+        }
+        // Updates without a usable id cannot be confirmed; without a pause they would come in a storm.
+        (!updates.is_empty()).then(|| self.backoff.pause(1.0, 30.0, fastrand::f64()))
+    }
+
+    /// The disk is full or refuses: nothing of the batch is confirmed, Telegram keeps it for 24 h.
+    fn cannot_store(&mut self, error: &StoreError) -> Duration {
+        let reason = Chain(error).to_string();
+        tracing::error!(bot_id = self.api.id().0, error = reason, "cannot store messages; Telegram keeps them until there is room (24 hours at most)");
+        self.storage_failed = true;
+        self.presence.update(self.api.id(), |bot, _| {
+            bot.polling = false;
+            bot.off = Some(format!("cannot store messages: {reason}"));
+        });
+        self.backoff.pause(1.0, 30.0, fastrand::f64())
+    }
+
+    fn failed(&mut self, error: &ApiError) -> Duration {
+        let (health, pause) = self.backoff.poll_failed(error, fastrand::f64());
+        let bot = self.api.id();
+        if health == self.health {
+            tracing::debug!(bot_id = bot.0, %error, pause_s = pause.as_secs(), "poll failed again");
+        } else {
+            match &health {
+                Health::Good => {}
+                Health::Conflict(conflict) => {
+                    tracing::error!(bot_id = bot.0, advice = conflict.advice(), "conflict: {error}");
+                }
+                Health::Unauthorized => {
+                    tracing::error!(bot_id = bot.0, %error, "the token of this bot is not accepted: it is off until that changes; the other bots run. Check the token with @BotFather");
+                }
+                Health::Unreachable => tracing::warn!(bot_id = bot.0, %error, "polling fails; trying again"),
+            }
+        }
+        self.presence.update(bot, |presence, _| {
+            presence.polling = false;
+            presence.conflict = match &health {
+                Health::Conflict(Conflict::OtherPoller) => Some("other_poller".to_owned()),
+                Health::Conflict(Conflict::Webhook) => Some("webhook".to_owned()),
+                Health::Good | Health::Unauthorized | Health::Unreachable => None,
+            };
+            presence.off = match &health {
+                Health::Unauthorized => Some("the token is not accepted (401)".to_owned()),
+                Health::Unreachable => Some(error.to_string()),
+                Health::Good | Health::Conflict(_) => None,
+            };
+        });
+        self.health = health;
+        pause
+    }
+
+    fn healthy(&mut self) {
+        if self.health != Health::Good {
+            tracing::info!(bot_id = self.api.id().0, "polling works again");
+            self.health = Health::Good;
+        }
+    }
+
+    /// The bot's name, for `status`. Asked once, after a poll: a failure costs nothing.
+    async fn ask_name(&mut self) {
+        if self.knows_name {
+            return;
+        }
+        self.knows_name = true;
+        let asked = tokio::time::timeout(Duration::from_secs(5), self.api.me()).await;
+        if let Ok(Ok(me)) = asked {
+            self.presence.update(self.api.id(), |bot, _| {
+                if bot.username.as_ref().is_some_and(|name| !name.eq_ignore_ascii_case(&me.username)) {
+                    tracing::warn!(configured = bot.username, real = me.username, "bot_username in the configuration is another bot's");
+                }
+                bot.username = Some(me.username);
+            });
+        }
+    }
+}

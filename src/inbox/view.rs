@@ -1,0 +1,517 @@
+//! What an agent sees of the pending entries. Pure, computed whenever somebody polls, so entries
+//! never change: parts of one album and of a text that Telegram cut are shown as one message, an
+//! edit replaces the text that nobody has seen yet, long texts come in parts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::entry::EntryName;
+use crate::clock::Timestamp;
+use crate::ids::{Address, ChatId, MessageId, TopicId, UpdateId, UserId};
+use crate::telegram::update::{Body, Message, Update, User};
+
+/// How long the newest part of something in several parts waits for the next.
+pub const JOIN_MS: i64 = 1000;
+/// A text of at least so many code points may be the beginning of a longer one that Telegram's
+/// client cut at 4096.
+const NEAR_LIMIT: usize = 4000;
+/// What waited longer is marked, so that the agent asks before it acts on it.
+const BACKLOG_SECONDS: u64 = 15 * 60;
+/// Most bytes of JSON that the text of one part may take: with the largest envelope a message stays
+/// below a page of 9,000 bytes.
+pub const PART_BYTES: usize = 4500;
+/// Most characters of a quoted message.
+const QUOTE_CHARS: usize = 300;
+/// Most characters of a name or title.
+const NAME_CHARS: usize = 64;
+
+/// A pending entry, read.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// Its name.
+    pub name: EntryName,
+    /// Where it came from.
+    pub address: Address,
+    /// What it brings; `None` if this version cannot read it.
+    pub update: Option<Update>,
+}
+
+/// One message as an agent is shown it, with what stands behind it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shown {
+    /// The entries that are settled with it.
+    pub entries: Vec<EntryName>,
+    /// Where an answer goes.
+    pub address: Address,
+    /// The whole message, before it is cut into parts.
+    pub message: MessageView,
+    /// Not shown before this time, because more may come.
+    pub ready_at: Timestamp,
+}
+
+/// A message, in the words of the tools.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MessageView {
+    /// Names the message in `to`, `ack` and `message`.
+    pub update_id: UpdateId,
+    /// Telegram's id of the message within its chat.
+    pub message_id: MessageId,
+    /// text, photo, document, …; choice for a pressed button, reaction for a reaction.
+    pub kind: String,
+    /// The chat.
+    pub chat: ChatView,
+    /// The forum topic, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "TopicView")]
+    pub topic: Option<TopicView>,
+    /// The person, who is on the session's list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PersonView")]
+    pub from: Option<PersonView>,
+    /// What the person wrote; a placeholder in brackets for kinds without text.
+    pub text: String,
+    /// When it was sent.
+    pub sent_at: String,
+    /// How long ago that was.
+    pub age_seconds: u64,
+    /// It waited longer than 15 minutes: confirm before acting on it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub backlog: bool,
+    /// Which part of a long message this is, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "usize")]
+    pub part: Option<usize>,
+    /// How many parts there are; the others by `message` and `part`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "usize")]
+    pub parts: Option<usize>,
+    /// The message that it replies to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ReplyView")]
+    pub reply_to: Option<ReplyView>,
+    /// Who wrote it first: the words of a third party.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ForwardView")]
+    pub forwarded_from: Option<ForwardView>,
+    /// It replaces an earlier text of the same message.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub edited: bool,
+    /// You or an agent before you were shown it already.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
+    /// Files that came with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<AttachmentView>,
+}
+
+/// A chat.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ChatView {
+    /// Its id.
+    pub id: ChatId,
+    /// private, group, supergroup or channel.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The name of a group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub title: Option<String>,
+}
+
+/// A forum topic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TopicView {
+    /// Its id.
+    pub id: TopicId,
+    /// Its name, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub name: Option<String>,
+}
+
+/// A person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PersonView {
+    /// The user id.
+    pub id: UserId,
+    /// First and last name.
+    pub name: String,
+    /// The public name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub username: Option<String>,
+}
+
+/// A message that another one replies to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ReplyView {
+    /// Its id within the chat.
+    pub message_id: MessageId,
+    /// Who wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub from: Option<String>,
+    /// Up to 300 characters of it.
+    pub text: String,
+    /// The part that the person marked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub quote: Option<String>,
+}
+
+/// Where a forwarded message comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ForwardView {
+    /// user, `hidden_user`, chat or channel.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The name of the person or chat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub name: Option<String>,
+    /// The id, where it is not hidden.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i64")]
+    pub id: Option<i64>,
+}
+
+/// A file that came with a message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AttachmentView {
+    /// photo, document, …
+    pub kind: String,
+    /// The name that the sender gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub name: Option<String>,
+    /// The type that the sender gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub mime: Option<String>,
+    /// Bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
+    pub size: Option<u64>,
+    /// ready, downloading or failed.
+    pub state: String,
+    /// Where it is on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub path: Option<String>,
+    /// Its SHA-256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub sha256: Option<String>,
+    /// Why it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub reason: Option<String>,
+}
+
+/// Groups entries that nobody was shown yet into messages, oldest first.
+pub fn fresh(items: &[Item]) -> Vec<Shown> {
+    let mut groups: Vec<Vec<&Item>> = Vec::new();
+    for item in items {
+        match groups.iter().rposition(|group| belongs(group, item)) {
+            Some(position) => groups.get_mut(position).into_iter().for_each(|group| group.push(item)),
+            None => groups.push(vec![item]),
+        }
+    }
+    groups.iter().filter_map(|group| show(group)).collect()
+}
+
+/// Shows entries again as the one message as which they were shown before.
+pub fn together(items: &[Item]) -> Option<Shown> {
+    show(&items.iter().collect::<Vec<_>>())
+}
+
+/// Whether an entry is part of a group: an edit of one of its messages, the next part of an album,
+/// or the next piece of a text that was cut.
+fn belongs(group: &[&Item], item: &Item) -> bool {
+    let Some((message, edited)) = message_of(item) else { return false };
+    let same_place = |other: &Item| other.address == item.address;
+    if edited {
+        return group.iter().any(|other| {
+            same_place(other) && message_of(other).is_some_and(|(first, _)| first.message_id == message.message_id)
+        });
+    }
+    let Some(last) = group.last().filter(|last| same_place(last)) else { return false };
+    let Some((before, false)) = message_of(last) else { return false };
+    let same_sender = before.from.as_ref().map(|from| from.id) == message.from.as_ref().map(|from| from.id);
+    let album = message.media_group_id.is_some() && message.media_group_id == before.media_group_id;
+    let cut = message.text.is_some() && near_limit(before) && (0..=1).contains(&(message.date - before.date));
+    same_sender && (album || cut)
+}
+
+fn message_of(item: &Item) -> Option<(&Message, bool)> {
+    match &item.update.as_ref()?.body {
+        Body::Message { message, edited } => Some((message, *edited)),
+        Body::Press(_) | Body::Reaction(_) | Body::Membership | Body::Other(_) => None,
+    }
+}
+
+fn near_limit(message: &Message) -> bool {
+    message.text.as_ref().is_some_and(|text| text.chars().count() >= NEAR_LIMIT)
+}
+
+fn show(group: &[&Item]) -> Option<Shown> {
+    let first = group.first()?;
+    let newest = group.iter().map(|item| item.name.received).max()?;
+    // Only what may still grow has to wait; an ordinary message is shown at once.
+    let may_grow = group.iter().filter_map(|item| message_of(item)).any(|(message, edited)| {
+        !edited && (message.media_group_id.is_some() || near_limit(message))
+    });
+    Some(Shown {
+        entries: group.iter().map(|item| item.name).collect(),
+        address: first.address,
+        message: render(first, group),
+        ready_at: Timestamp(if may_grow { newest + JOIN_MS } else { newest }),
+    })
+}
+
+fn render(first: &Item, group: &[&Item]) -> MessageView {
+    let mut view = MessageView {
+        update_id: first.name.update_id,
+        message_id: MessageId(0),
+        kind: "unknown".to_owned(),
+        chat: ChatView { id: first.address.chat_id, kind: "unknown".to_owned(), title: None },
+        topic: first.address.topic_id.map(|id| TopicView { id, name: None }),
+        from: None,
+        text: "[an update that this version of telepost cannot read]".to_owned(),
+        sent_at: first.name.received_at().rfc3339(),
+        age_seconds: 0,
+        backlog: false,
+        part: None,
+        parts: None,
+        reply_to: None,
+        forwarded_from: None,
+        edited: false,
+        again: false,
+        attachments: Vec::new(),
+    };
+    match first.update.as_ref().map(|update| &update.body) {
+        Some(Body::Message { message, .. }) => render_message(&mut view, message, group),
+        Some(Body::Press(press)) => {
+            "choice".clone_into(&mut view.kind);
+            view.from = Some(person(&press.from));
+            view.text = press.data.clone().unwrap_or_else(|| "[a button]".to_owned());
+            if let Some(message) = &press.message {
+                view.message_id = message.message_id;
+                view.chat = chat(&message.chat);
+            }
+        }
+        Some(Body::Reaction(reaction)) => {
+            "reaction".clone_into(&mut view.kind);
+            view.message_id = reaction.message_id;
+            view.chat = chat(&reaction.chat);
+            view.from = reaction.user.as_ref().map(person);
+            view.sent_at = Timestamp::from_unix_seconds(reaction.date).rfc3339();
+            let emoji = reaction.emoji();
+            view.text = if emoji.is_empty() {
+                format!("[took the reaction off message {}]", reaction.message_id)
+            } else {
+                format!("[reacted with {} to message {}]", emoji.join(" "), reaction.message_id)
+            };
+        }
+        Some(Body::Membership | Body::Other(_)) | None => {}
+    }
+    view
+}
+
+fn render_message(view: &mut MessageView, first: &Message, group: &[&Item]) {
+    first.kind().clone_into(&mut view.kind);
+    view.message_id = first.message_id;
+    view.chat = chat(&first.chat);
+    view.from = first.from.as_ref().map(person);
+    view.sent_at = Timestamp::from_unix_seconds(first.date).rfc3339();
+    view.reply_to = reply_to(first);
+    view.forwarded_from = first.forward_origin.as_ref().map(forward);
+
+    // The newest text of each message, in the order in which the messages came.
+    let mut newest: BTreeMap<MessageId, &Message> = BTreeMap::new();
+    let mut order = Vec::new();
+    for (message, edited) in group.iter().filter_map(|item| message_of(item)) {
+        view.edited |= edited;
+        if newest.insert(message.message_id, message).is_none() {
+            order.push(message.message_id);
+        }
+    }
+    let mut text = String::new();
+    let mut previous: Option<&Message> = None;
+    for message in order.iter().filter_map(|id| newest.get(id).copied()) {
+        let piece = message.text.as_deref().or(message.caption.as_deref()).unwrap_or_default();
+        if let Some(previous) = previous
+            && !text.is_empty()
+            && !piece.is_empty()
+            // Cut hard at the limit, within a word; a shorter piece lost the white space at the cut.
+            && previous.text.as_ref().is_none_or(|text| text.chars().count() < 4096)
+        {
+            text.push('\n');
+        }
+        text.push_str(piece);
+        view.attachments.extend(attachment(message));
+        previous = Some(message);
+    }
+    view.text = if text.is_empty() { placeholder(first) } else { text };
+}
+
+fn placeholder(message: &Message) -> String {
+    match message.service() {
+        Some(event) => format!("[{}]", event.replace('_', " ")),
+        None => format!("[{}]", message.kind().replace('_', " ")),
+    }
+}
+
+/// Until attachments are downloaded, the agent is told that there is one and that it cannot see it.
+fn attachment(message: &Message) -> Option<AttachmentView> {
+    let kind = message.kind();
+    let files = ["animation", "photo", "document", "voice", "audio", "video", "video_note", "sticker"];
+    if !files.contains(&kind) {
+        return None;
+    }
+    let field = message.rest.get(kind)?;
+    // A photo comes in several sizes, the largest last.
+    let file = field.as_array().and_then(|sizes| sizes.last()).unwrap_or(field);
+    let text = |name: &str| file.get(name).and_then(Value::as_str).map(|text| shorten(text, NAME_CHARS));
+    Some(AttachmentView {
+        kind: kind.to_owned(),
+        name: text("file_name"),
+        mime: text("mime_type"),
+        size: file.get("file_size").and_then(Value::as_u64),
+        state: "failed".to_owned(),
+        path: None,
+        sha256: None,
+        reason: Some("this version of telepost does not fetch files yet".to_owned()),
+    })
+}
+
+fn reply_to(message: &Message) -> Option<ReplyView> {
+    let quoted = message.reply_to_message.as_ref()?;
+    // In a topic every message "replies" to the topic's first, service message.
+    if quoted.forum_topic_created.is_some() {
+        return None;
+    }
+    let text = quoted.text.as_deref().or(quoted.caption.as_deref()).unwrap_or("[no text]");
+    Some(ReplyView {
+        message_id: quoted.message_id,
+        from: quoted.from.as_ref().map(|user| shorten(&user.name(), NAME_CHARS)),
+        text: shorten(text, QUOTE_CHARS),
+        quote: message.quote.as_ref().map(|quote| shorten(&quote.text, QUOTE_CHARS)),
+    })
+}
+
+fn forward(origin: &Value) -> ForwardView {
+    let user: Option<User> = origin.get("sender_user").and_then(|user| serde_json::from_value(user.clone()).ok());
+    let place = origin.get("sender_chat").or_else(|| origin.get("chat"));
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(|text| shorten(text, NAME_CHARS));
+    ForwardView {
+        kind: text(origin.get("type")).unwrap_or_else(|| "unknown".to_owned()),
+        name: user
+            .as_ref()
+            .map(|user| shorten(&user.name(), NAME_CHARS))
+            .or_else(|| text(origin.get("sender_user_name")))
+            .or_else(|| text(place.and_then(|place| place.get("title")))),
+        id: user.map(|user| user.id.0).or_else(|| place.and_then(|place| place.get("id")).and_then(Value::as_i64)),
+    }
+}
+
+fn chat(chat: &crate::telegram::update::Chat) -> ChatView {
+    ChatView {
+        id: chat.id,
+        kind: shorten(chat.kind.as_deref().unwrap_or("unknown"), 16),
+        title: chat.title.as_deref().map(|title| shorten(title, NAME_CHARS)),
+    }
+}
+
+fn person(user: &User) -> PersonView {
+    PersonView {
+        id: user.id,
+        name: shorten(&user.name(), NAME_CHARS),
+        username: user.username.as_deref().map(|name| shorten(name, NAME_CHARS)),
+    }
+}
+
+fn shorten(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
+impl MessageView {
+    /// The message as it looks now: its age, and whether it was shown before.
+    #[must_use]
+    pub fn at(mut self, now: Timestamp, again: bool) -> Self {
+        let sent = chrono::DateTime::parse_from_rfc3339(&self.sent_at).map_or(now, |time| Timestamp(time.timestamp_millis()));
+        self.age_seconds = now.since(sent).as_secs();
+        self.backlog = self.age_seconds > BACKLOG_SECONDS;
+        self.again = again;
+        self
+    }
+
+    /// One part of the message, from 1. A message that fits is its only part, unnumbered.
+    pub fn part(&self, number: usize) -> Option<Self> {
+        let pieces = parts(&self.text);
+        let piece = pieces.get(number.checked_sub(1)?)?;
+        let mut view = self.clone();
+        view.text = (*piece).to_owned();
+        if pieces.len() > 1 {
+            view.part = Some(number);
+            view.parts = Some(pieces.len());
+        }
+        Some(view)
+    }
+
+    /// How many parts the message has.
+    pub fn part_count(&self) -> usize {
+        parts(&self.text).len()
+    }
+}
+
+/// Cuts a text into pieces of at most [`PART_BYTES`] bytes as JSON, after a line end where one is in
+/// the last quarter of the piece.
+fn parts(text: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    loop {
+        let mut bytes = 0;
+        let mut end = rest.len();
+        let mut line_end = None;
+        for (index, character) in rest.char_indices() {
+            bytes += json_len(character);
+            if bytes > PART_BYTES {
+                end = line_end.unwrap_or(index);
+                break;
+            }
+            if character == '\n' && bytes > PART_BYTES * 3 / 4 {
+                line_end = Some(index + 1);
+            }
+        }
+        let (piece, after) = rest.split_at(end);
+        pieces.push(piece);
+        if after.is_empty() {
+            return pieces;
+        }
+        rest = after;
+    }
+}
+
+/// How many bytes a character takes in a JSON string as serde_json writes it.
+fn json_len(character: char) -> usize {
+    match character {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..='\u{1f}' => 6,
+        other => other.len_utf8(),
+    }
+}
+
+/// The entries behind a set of messages.
+pub fn entries_of<'a>(shown: impl IntoIterator<Item = &'a Shown>) -> BTreeSet<EntryName> {
+    shown.into_iter().flat_map(|shown| shown.entries.iter().copied()).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! What one agent was shown and is answering. Pure; one file per holder.
+//!
+//! The conversation never decides what is answered: the outbox does. A held entry without an inbox
+//! file is settled, whatever stands here.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::ids::{Address, MessageId, UpdateId};
+use crate::inbox::entry::EntryName;
+use crate::inbox::view::Shown;
+use crate::outbox::delivery::DeliveryId;
+use crate::store::format::FORMAT;
+
+/// A living holder that has not called for so long no longer keeps others from its messages.
+pub const SILENCE: Duration = Duration::from_secs(30 * 60);
+/// The same text again within this time, with nothing newly shown in between, is the same reply.
+pub const REPEAT_WITHIN: Duration = Duration::from_secs(10 * 60);
+
+/// The file of one holder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conversation {
+    /// The version of this file.
+    pub format: u32,
+    /// Whose it is.
+    pub holder: String,
+    /// Who that is, for people: the client's name and process.
+    pub label: String,
+    /// When the holder last called.
+    pub active_at: Timestamp,
+    /// When it was last shown something that it had not been shown before.
+    pub shown_at: Timestamp,
+    /// What it was shown and has not settled, in the order of showing.
+    pub held: Vec<Held>,
+    /// The conversation that `telegram_reply` showed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answering: Option<Address>,
+    /// The progress messages that later ones edit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub turns: Vec<Turn>,
+}
+
+/// One message that the holder was shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// As which it was shown.
+    pub update_id: UpdateId,
+    /// Telegram's id of it.
+    pub message_id: MessageId,
+    /// Where it came from.
+    pub address: Address,
+    /// The entries behind it.
+    pub entries: Vec<EntryName>,
+}
+
+/// A turn that has shown progress.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// Where.
+    pub address: Address,
+    /// Its first progress delivery, which names it.
+    pub first: DeliveryId,
+}
+
+/// Where a reply goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To the conversation that the agent was shown.
+    Held(Address),
+    /// To a conversation of which it holds nothing: a message of its own.
+    Own(Address),
+}
+
+impl Target {
+    /// The place.
+    pub fn address(self) -> Address {
+        match self {
+            Self::Held(address) | Self::Own(address) => address,
+        }
+    }
+}
+
+/// A reply cannot be placed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unplaced {
+    /// The agent holds nothing.
+    NothingHeld,
+    /// It holds several conversations and has not said which it means: one message of each.
+    Several(Vec<Held>),
+}
+
+impl Conversation {
+    /// A holder that was shown nothing.
+    pub fn new(holder: &str, label: &str, now: Timestamp) -> Self {
+        Self {
+            format: FORMAT,
+            holder: holder.to_owned(),
+            label: label.to_owned(),
+            active_at: now,
+            shown_at: Timestamp(0),
+            held: Vec::new(),
+            answering: None,
+            turns: Vec::new(),
+        }
+    }
+
+    /// Forgets what is no longer pending: it is settled. A conversation of which nothing is left is
+    /// no longer the one that is being answered, and its turn is over.
+    pub fn reconcile(&mut self, pending: &BTreeSet<EntryName>) {
+        let before = self.addresses();
+        for held in &mut self.held {
+            held.entries.retain(|entry| pending.contains(entry));
+        }
+        self.held.retain(|held| !held.entries.is_empty());
+        let after = self.addresses();
+        for address in before.difference(&after) {
+            self.turns.retain(|turn| turn.address != *address);
+        }
+        self.answering = self.answering.filter(|address| after.contains(address));
+    }
+
+    /// Takes messages into the hold. What is held already stays as it is.
+    pub fn hold(&mut self, shown: &[&Shown], now: Timestamp) {
+        for shown in shown {
+            let known = self.entries();
+            if shown.entries.iter().all(|entry| known.contains(entry)) {
+                continue;
+            }
+            self.shown_at = now;
+            // Newly shown messages begin a turn of their own.
+            self.turns.retain(|turn| turn.address != shown.address);
+            self.held.push(Held {
+                update_id: shown.message.update_id,
+                message_id: shown.message.message_id,
+                address: shown.address,
+                entries: shown.entries.clone(),
+            });
+        }
+    }
+
+    /// Lets go of entries without settling them: another agent takes them, or the result that
+    /// showed them was cancelled and never seen.
+    pub fn let_go(&mut self, entries: &BTreeSet<EntryName>) {
+        for held in &mut self.held {
+            held.entries.retain(|entry| !entries.contains(entry));
+        }
+        self.held.retain(|held| !held.entries.is_empty());
+        let left = self.addresses();
+        self.answering = self.answering.filter(|address| left.contains(address));
+    }
+
+    /// The entries that it holds.
+    pub fn entries(&self) -> BTreeSet<EntryName> {
+        self.held.iter().flat_map(|held| held.entries.iter().copied()).collect()
+    }
+
+    /// The message that was shown as, or contains, an update.
+    pub fn find(&self, update_id: UpdateId) -> Option<&Held> {
+        self.held
+            .iter()
+            .find(|held| held.update_id == update_id)
+            .or_else(|| self.held.iter().find(|held| held.entries.iter().any(|entry| entry.update_id == update_id)))
+    }
+
+    /// The newest message that it holds.
+    pub fn newest(&self) -> Option<&Held> {
+        self.held.iter().max_by_key(|held| held.entries.first().copied())
+    }
+
+    /// What it holds of one conversation.
+    pub fn held_at(&self, address: Address) -> impl Iterator<Item = &Held> {
+        self.held.iter().filter(move |held| held.address == address)
+    }
+
+    /// Where a reply goes that names nothing: to the conversation that `telegram_reply` showed last,
+    /// else to the only one held.
+    pub fn place(&self) -> Result<Target, Unplaced> {
+        if let Some(address) = self.answering.filter(|address| self.held_at(*address).next().is_some()) {
+            return Ok(Target::Held(address));
+        }
+        let addresses = self.addresses();
+        let mut all = addresses.iter();
+        match (all.next(), all.next()) {
+            (None, _) => Err(Unplaced::NothingHeld),
+            (Some(&address), None) => Ok(Target::Held(address)),
+            (Some(_), Some(_)) => {
+                let first = |address: &Address| self.held_at(*address).next().cloned();
+                Err(Unplaced::Several(addresses.iter().filter_map(first).collect()))
+            }
+        }
+    }
+
+    /// The turn of a conversation that has shown progress.
+    pub fn turn(&self, address: Address) -> Option<&DeliveryId> {
+        self.turns.iter().find(|turn| turn.address == address).map(|turn| &turn.first)
+    }
+
+    /// A progress was accepted: the first one names the turn.
+    pub fn progressed(&mut self, address: Address, delivery: &DeliveryId) {
+        if self.turn(address).is_none() {
+            self.turns.push(Turn { address, first: delivery.clone() });
+        }
+    }
+
+    /// A final reply was accepted: what it answered is settled, and the turn is over.
+    pub fn replied(&mut self, address: Address) {
+        self.held.retain(|held| held.address != address);
+        self.turns.retain(|turn| turn.address != address);
+        self.answering = self.answering.filter(|answering| *answering != address);
+    }
+
+    /// Whether nobody needs this file any more.
+    pub fn is_idle(&self) -> bool {
+        self.held.is_empty() && self.turns.is_empty()
+    }
+
+    /// Whether a living holder has been silent for so long that others may take over.
+    pub fn is_silent(&self, now: Timestamp) -> bool {
+        now.since(self.active_at) >= SILENCE
+    }
+
+    fn addresses(&self) -> BTreeSet<Address> {
+        self.held.iter().map(|held| held.address).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::ids::{BotId, ChatId};
+use crate::inbox::view::{self, Item};
+use crate::telegram::update;
+
+const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+fn address(chat: i64) -> Address {
+    Address { bot_id: BotId(7), chat_id: ChatId(chat), topic_id: None }
+}
+
+fn name(update_id: i64) -> EntryName {
+    EntryName { received: NOW.0 + update_id, update_id: UpdateId(update_id) }
+}
+
+fn shown(update_id: i64, chat: i64) -> Shown {
+    let raw = json!({"update_id": update_id, "message": {"message_id": update_id * 10, "date": 5, "chat": {"id": chat}, "from": {"id": chat}, "text": "x"}});
+    let item = Item { name: name(update_id), address: address(chat), update: update::read(&raw.to_string()).ok() };
+    view::fresh(&[item]).remove(0)
+}
+
+fn holding(messages: &[(i64, i64)]) -> Conversation {
+    let mut conversation = Conversation::new("h", "test", NOW);
+    let shown: Vec<Shown> = messages.iter().map(|&(id, chat)| shown(id, chat)).collect();
+    conversation.hold(&shown.iter().collect::<Vec<_>>(), NOW);
+    conversation
+}
+
+fn id(n: i64) -> DeliveryId {
+    DeliveryId { accepted: NOW.0 + n, key: format!("{n:032x}") }
+}
+
+#[test]
+fn a_reply_that_names_nothing_goes_to_the_only_conversation_held() {
+    assert_eq!(holding(&[]).place(), Err(Unplaced::NothingHeld));
+    assert_eq!(holding(&[(1, 11), (2, 11)]).place(), Ok(Target::Held(address(11))));
+}
+
+#[test]
+fn with_several_held_it_goes_to_the_one_shown_last_by_reply_or_is_refused_with_the_list() {
+    let mut conversation = holding(&[(1, 11), (2, 12), (3, 11)]);
+    let Err(Unplaced::Several(choices)) = conversation.place() else { panic!("placed") };
+    assert_eq!(choices.iter().map(|held| held.update_id.0).collect::<Vec<_>>(), [1, 2]);
+    conversation.answering = Some(address(12));
+    assert_eq!(conversation.place(), Ok(Target::Held(address(12))));
+}
+
+#[test]
+fn a_reply_ends_the_turn_and_leaves_other_conversations_held() {
+    let mut conversation = holding(&[(1, 11), (2, 12)]);
+    conversation.answering = Some(address(11));
+    conversation.progressed(address(11), &id(1));
+    conversation.replied(address(11));
+    assert_eq!(conversation.held.iter().map(|held| held.update_id.0).collect::<Vec<_>>(), [2]);
+    assert_eq!((conversation.answering, conversation.turn(address(11))), (None, None));
+}
+
+#[test]
+fn later_progress_belongs_to_the_turn_of_the_first_until_something_new_is_shown() {
+    let mut conversation = holding(&[(1, 11)]);
+    conversation.progressed(address(11), &id(1));
+    conversation.progressed(address(11), &id(2));
+    assert_eq!(conversation.turn(address(11)), Some(&id(1)));
+    let again = shown(1, 11);
+    conversation.hold(&[&again], NOW);
+    assert_eq!(conversation.turn(address(11)), Some(&id(1)));
+    let new = shown(2, 11);
+    conversation.hold(&[&new], NOW);
+    assert_eq!(conversation.turn(address(11)), None);
+}
+
+#[test]
+fn an_acknowledgement_that_empties_a_conversation_ends_its_turn() {
+    let mut conversation = holding(&[(1, 11), (2, 11)]);
+    conversation.progressed(address(11), &id(1));
+    conversation.answering = Some(address(11));
+    conversation.reconcile(&[name(2)].into());
+    assert!(conversation.turn(address(11)).is_some());
+    conversation.reconcile(&BTreeSet::new());
+    assert_eq!((conversation.turn(address(11)), conversation.answering), (None, None));
+    assert!(conversation.is_idle());
+}
+
+#[test]
+fn silence_counts_from_the_last_call() {
+    let conversation = Conversation::new("h", "test", NOW);
+    assert!(!conversation.is_silent(NOW.plus(SILENCE).plus(Duration::ZERO.saturating_sub(SILENCE))));
+    assert!(!conversation.is_silent(Timestamp(NOW.0 + 1_799_999)));
+    assert!(conversation.is_silent(Timestamp(NOW.0 + 1_800_000)));
+}
+
+#[derive(Clone, Debug)]
+enum Action {
+    Show(i64),
+    ShowAgain,
+    Answering(i64),
+    Reply(i64),
+    Settle(i64),
+    Cancel(i64),
+    Progress(i64),
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        (0i64..12).prop_map(Action::Show),
+        Just(Action::ShowAgain),
+        (0i64..3).prop_map(Action::Answering),
+        (0i64..3).prop_map(Action::Reply),
+        (0i64..12).prop_map(Action::Settle),
+        (0i64..12).prop_map(Action::Cancel),
+        (0i64..3).prop_map(Action::Progress),
+    ]
+}
+
+proptest! {
+    /// The naive model: a map from entry to chat, and nothing else.
+    #[test]
+    fn it_holds_exactly_what_was_shown_and_neither_settled_nor_cancelled(actions in proptest::collection::vec(action(), 0..40)) {
+        let mut conversation = Conversation::new("h", "test", NOW);
+        let mut model: BTreeMap<EntryName, i64> = BTreeMap::new();
+        let mut pending: BTreeSet<EntryName> = (0..12).map(name).collect();
+        for (step, action) in (0i64..).zip(actions) {
+            match action {
+                Action::Show(id) if pending.contains(&name(id)) => {
+                    conversation.hold(&[&shown(id, id % 3)], Timestamp(NOW.0 + step));
+                    model.insert(name(id), id % 3);
+                }
+                Action::ShowAgain => {
+                    let before = conversation.clone();
+                    let all: Vec<Shown> = model.iter().map(|(name, chat)| shown(name.update_id.0, *chat)).collect();
+                    conversation.hold(&all.iter().collect::<Vec<_>>(), Timestamp(NOW.0 + step));
+                    prop_assert_eq!(&conversation, &before);
+                }
+                Action::Answering(chat) if model.values().any(|held| *held == chat) => conversation.answering = Some(address(chat)),
+                Action::Reply(chat) => {
+                    conversation.replied(address(chat));
+                    pending.retain(|name| model.get(name) != Some(&chat));
+                    model.retain(|_, held| *held != chat);
+                }
+                Action::Settle(id) => {
+                    pending.remove(&name(id));
+                    model.remove(&name(id));
+                    conversation.reconcile(&pending);
+                }
+                Action::Cancel(id) => {
+                    conversation.let_go(&[name(id)].into());
+                    model.remove(&name(id));
+                }
+                Action::Progress(chat) => conversation.progressed(address(chat), &id(step)),
+                Action::Show(_) | Action::Answering(_) => {}
+            }
+            prop_assert_eq!(conversation.entries(), model.keys().copied().collect::<BTreeSet<_>>());
+            if let Ok(target) = conversation.place() {
+                prop_assert!(model.values().any(|chat| address(*chat) == target.address()));
+            }
+            if let Some(answering) = conversation.answering {
+                prop_assert!(model.values().any(|chat| address(*chat) == answering));
+            }
+        }
+    }
+}

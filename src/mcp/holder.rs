@@ -1,0 +1,179 @@
+//! Who an agent is, and whether it lives.
+//!
+//! A holder is the client's thread where the client names one (`_meta.threadId`, Codex), else the
+//! parent process of `telepost mcp` (pid and start time): an MCP server that the client starts anew
+//! is the same holder. Alive means that some MCP server holds the OS lock on a registration in
+//! `agents/` that names the holder; a pid alone says nothing, it may be somebody else's by now.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::clock::Timestamp;
+use crate::session::process;
+use crate::store::StoreError;
+use crate::store::atomic;
+use crate::store::format::{self, FORMAT};
+use crate::store::layout::SessionDir;
+use crate::store::lock;
+use crate::store::steps::Step;
+
+/// An agent, as the messages that it holds name it. Safe as a file name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HolderId(String);
+
+impl HolderId {
+    /// The agent of a client's thread.
+    pub fn of_thread(thread: &str) -> Self {
+        Self(format!("thread-{}", short_hash(&[thread])))
+    }
+
+    /// The agent of the client process that started this MCP server.
+    pub fn of_process(client: &process::ProcessId) -> Self {
+        Self(format!("process-{}-{}", client.pid, client.start))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The first 32 hexadecimal digits of the SHA-256 of parts, each with its length.
+pub fn short_hash(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The file of a living MCP server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct AgentFile {
+    format: u32,
+    pid: u32,
+    started_at: Timestamp,
+    client: String,
+    client_process: process::ProcessId,
+    holders: BTreeSet<HolderId>,
+}
+
+/// This MCP server's registration in `agents/`. Its lock lives as long as the process.
+#[derive(Debug)]
+pub struct Registration {
+    path: PathBuf,
+    file: AgentFile,
+    locked: Option<File>,
+}
+
+impl Registration {
+    /// A registration that is not written yet.
+    pub fn new(dir: &SessionDir, client: &str, client_process: process::ProcessId, started_at: Timestamp) -> Self {
+        let pid = std::process::id();
+        Self {
+            path: dir.agents().join(format!("{pid}-{}.json", started_at.0)),
+            file: AgentFile {
+                format: FORMAT,
+                pid,
+                started_at,
+                client: client.to_owned(),
+                client_process,
+                holders: BTreeSet::new(),
+            },
+            locked: None,
+        }
+    }
+
+    /// Makes a holder known as alive. Written when it is new, and replaced under a new lock before
+    /// the old one goes, so that it never looks dead in between.
+    pub fn announce(&mut self, holder: &HolderId) -> Result<(), StoreError> {
+        if self.locked.is_some() && self.file.holders.contains(holder) {
+            return Ok(());
+        }
+        self.file.holders.insert(holder.clone());
+        let bytes = format::encode(&self.path, &self.file)?;
+        self.locked = Some(atomic::replace_locked(&self.path, &bytes, Step::Agent)?);
+        Ok(())
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if self.locked.is_some() {
+            // Not removed before a kill: whoever looks for the living removes what nobody locks.
+            drop(std::fs::remove_file(&self.path));
+        }
+    }
+}
+
+/// The holders that live, and what is left of the dead removed.
+pub fn living(dir: &SessionDir) -> Result<BTreeSet<HolderId>, StoreError> {
+    let mut living = BTreeSet::new();
+    for name in atomic::list(&dir.agents())? {
+        let path = dir.agents().join(&name);
+        if !lock::is_held(&path)? {
+            atomic::remove(&path, Step::Agent)?;
+            continue;
+        }
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(StoreError::new("read", &path, source)),
+        };
+        if let Ok(file) = serde_json::from_slice::<AgentFile>(&bytes) {
+            living.extend(file.holders);
+        }
+    }
+    Ok(living)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::SessionId;
+    use crate::store::layout::StateDir;
+
+    fn dir() -> (tempfile::TempDir, SessionDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::new(folder.path().to_owned()).session(&SessionId::new("ONE").unwrap());
+        dir.prepare().unwrap();
+        (folder, dir)
+    }
+
+    fn registration(dir: &SessionDir, started: i64) -> Registration {
+        let client = process::ProcessId { pid: 1, start: "1".to_owned() };
+        Registration::new(dir, "test", client, Timestamp(started))
+    }
+
+    #[test]
+    fn a_holder_lives_as_long_as_its_registration_is_locked() {
+        let (_folder, dir) = dir();
+        let (one, two) = (HolderId::of_thread("one"), HolderId::of_thread("two"));
+        let mut registration = registration(&dir, 1);
+        assert_eq!(living(&dir).unwrap(), BTreeSet::new());
+        registration.announce(&one).unwrap();
+        registration.announce(&two).unwrap();
+        assert_eq!(living(&dir).unwrap(), BTreeSet::from([one, two]));
+        drop(registration);
+        assert_eq!(living(&dir).unwrap(), BTreeSet::new());
+    }
+
+    #[test]
+    fn what_a_killed_server_left_behind_is_removed() {
+        let (_folder, dir) = dir();
+        let mut registration = registration(&dir, 1);
+        registration.announce(&HolderId::of_thread("one")).unwrap();
+        let path = registration.path.clone();
+        // A kill drops the lock and leaves the file.
+        registration.locked = None;
+        assert!(path.exists());
+        assert_eq!(living(&dir).unwrap(), BTreeSet::new());
+        assert!(!path.exists());
+    }
+}

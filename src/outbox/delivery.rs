@@ -1,0 +1,367 @@
+//! One delivery: what is to be sent, and how far it has come. Pure.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::split::{self, MESSAGE_LIMIT};
+use crate::clock::Timestamp;
+use crate::ids::{Address, MessageId, SessionId};
+use crate::inbox::entry::EntryName;
+
+/// The first line of a message that may already stand in the chat.
+pub const REPEAT_MARK: &str = "↻ may repeat\n";
+
+/// The name of a delivery, whose order is the order of acceptance within a session.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeliveryId {
+    /// When it was accepted, in milliseconds; strictly increasing within a session.
+    pub accepted: i64,
+    /// Says which call made it: 32 hexadecimal digits.
+    pub key: String,
+}
+
+impl DeliveryId {
+    /// Reads a name such as `1700000000000-0123…`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (accepted, key) = text.split_once('-')?;
+        let valid = accepted.len() == 13
+            && accepted.bytes().all(|b| b.is_ascii_digit())
+            && key.len() == 32
+            && key.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        valid.then(|| Some(Self { accepted: accepted.parse().ok()?, key: key.to_owned() }))?
+    }
+}
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:013}-{}", self.accepted, self.key)
+    }
+}
+
+impl Serialize for DeliveryId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for DeliveryId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not the name of a delivery"))
+    }
+}
+
+/// The file of a delivery. Written once, never changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// The version of this file.
+    pub format: u32,
+    /// Its name.
+    pub id: DeliveryId,
+    /// Whose it is.
+    pub session: SessionId,
+    /// Which agent it comes from.
+    pub holder: String,
+    /// Where it goes.
+    pub address: Address,
+    /// What it says.
+    pub content: Content,
+    /// The entries that it answers, and that are settled because of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<EntryName>,
+    /// The newest message that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
+    /// Without a sound on the phone.
+    #[serde(default)]
+    pub silent: bool,
+    /// The turn that it belongs to: the name of that turn's first progress delivery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<DeliveryId>,
+}
+
+/// What a delivery says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Content {
+    /// An answer, or a message of the agent's own.
+    Reply {
+        /// As the agent wrote it.
+        text: String,
+        /// Names of the copies below `outbox/<id>/`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<String>,
+        /// Labels of buttons.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        options: Vec<String>,
+    },
+    /// How the work goes: one message per turn, edited by the next.
+    Progress {
+        /// As the agent wrote it.
+        text: String,
+    },
+    /// A reaction on a message; empty removes it.
+    Reaction {
+        /// The message.
+        message_id: MessageId,
+        /// One of the allowed, or nothing.
+        emoji: String,
+    },
+}
+
+impl Content {
+    /// The text that is sent.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Reply { text, .. } | Self::Progress { text } => text,
+            Self::Reaction { .. } => "",
+        }
+    }
+}
+
+/// How far a delivery has come. Replaced by the gateway around every request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The version of this file.
+    pub format: u32,
+    /// The messages that it takes, in order.
+    pub parts: Vec<Part>,
+    /// Requests made so far.
+    pub attempts: u32,
+    /// The last failure, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<String>,
+}
+
+/// One message of a delivery.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// Where its text ends, in bytes of the delivery's text.
+    pub end: usize,
+    /// How far it has come.
+    pub state: PartState,
+    /// An earlier request may have had its effect: it is marked when it is sent again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub repeat: bool,
+}
+
+/// How far one message has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum PartState {
+    /// Not sent, as far as anybody knows.
+    Unsent,
+    /// A request is under way; found after a kill, it may have had its effect.
+    InFlight,
+    /// Telegram has it.
+    Sent {
+        /// As this message.
+        message_id: MessageId,
+    },
+}
+
+impl Progress {
+    /// The plan of a delivery that was never tried. It is kept as it is from then on: a later
+    /// version that would cut differently still sends the rest of this one as begun.
+    pub fn plan(content: &Content) -> Self {
+        let text = content.text();
+        let ends = match content {
+            Content::Reply { .. } => split::ends(text, MESSAGE_LIMIT),
+            Content::Progress { .. } | Content::Reaction { .. } => vec![text.len()],
+        };
+        let parts = ends.into_iter().map(|end| Part { end, state: PartState::Unsent, repeat: false }).collect();
+        Self { format: crate::store::format::FORMAT, parts, attempts: 0, last_failure: None }
+    }
+
+    /// The first message that Telegram does not have.
+    pub fn next(&self) -> Option<usize> {
+        self.parts.iter().position(|part| !matches!(part.state, PartState::Sent { .. }))
+    }
+
+    /// The messages that Telegram has.
+    pub fn message_ids(&self) -> Vec<MessageId> {
+        self.parts
+            .iter()
+            .filter_map(|part| match part.state {
+                PartState::Sent { message_id } => Some(message_id),
+                PartState::Unsent | PartState::InFlight => None,
+            })
+            .collect()
+    }
+
+    /// How many messages were sent with the mark.
+    pub fn repeats(&self) -> usize {
+        self.parts.iter().filter(|part| part.repeat && matches!(part.state, PartState::Sent { .. })).count()
+    }
+
+    /// Whether a request was under way when this was written.
+    pub fn in_flight(&self) -> Option<usize> {
+        self.parts.iter().position(|part| part.state == PartState::InFlight)
+    }
+
+    /// A request is about to be made.
+    pub fn begin(&mut self, index: usize) {
+        self.set(index, PartState::InFlight);
+        self.attempts = self.attempts.saturating_add(1);
+    }
+
+    /// Telegram has the message.
+    pub fn accepted(&mut self, index: usize, message_id: MessageId) {
+        self.set(index, PartState::Sent { message_id });
+        self.last_failure = None;
+    }
+
+    /// The request surely had no effect.
+    pub fn failed(&mut self, index: usize, failure: String) {
+        self.set(index, PartState::Unsent);
+        self.last_failure = Some(failure);
+    }
+
+    /// The request may have had its effect: from now on the message is sent with the mark, cut in
+    /// two where the mark makes it too long.
+    pub fn doubted(&mut self, index: usize, text: &str, failure: String) {
+        self.set(index, PartState::Unsent);
+        self.last_failure = Some(failure);
+        let start = self.start(index);
+        let Some(part) = self.parts.get_mut(index) else { return };
+        if part.repeat {
+            return;
+        }
+        part.repeat = true;
+        let piece = text.get(start..part.end).unwrap_or_default();
+        let room = MESSAGE_LIMIT - REPEAT_MARK.chars().count();
+        if piece.trim().chars().count() > room {
+            let cut = split::ends(piece, room)
+                .into_iter()
+                .map(|end| Part { end: start + end, state: PartState::Unsent, repeat: true })
+                .collect::<Vec<_>>();
+            self.parts.splice(index..=index, cut);
+        }
+    }
+
+    /// The text of one message as it goes out.
+    pub fn text_of(&self, index: usize, text: &str) -> String {
+        let ends: Vec<usize> = self.parts.iter().map(|part| part.end).collect();
+        let piece = split::pieces(text, &ends).get(index).copied().unwrap_or_default();
+        match self.parts.get(index) {
+            Some(part) if part.repeat => format!("{REPEAT_MARK}{piece}"),
+            _ => piece.to_owned(),
+        }
+    }
+
+    fn start(&self, index: usize) -> usize {
+        index.checked_sub(1).and_then(|before| self.parts.get(before)).map_or(0, |part| part.end)
+    }
+
+    fn set(&mut self, index: usize, state: PartState) {
+        if let Some(part) = self.parts.get_mut(index) {
+            part.state = state;
+        }
+    }
+}
+
+/// The file of a finished delivery, in `sent/` or `failed/`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finished {
+    /// The version of this file.
+    pub format: u32,
+    /// What was to be sent.
+    pub delivery: Delivery,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When.
+    pub finished_at: Timestamp,
+}
+
+/// How a delivery ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Outcome {
+    /// Telegram has all of it.
+    Delivered {
+        /// As these messages.
+        message_ids: Vec<MessageId>,
+        /// How many of them were sent with the mark.
+        repeats: usize,
+    },
+    /// A progress or a reaction whose fate is unknown, and that is not repeated on doubt.
+    Unknown,
+    /// A newer progress or the final reply took its place before it was sent.
+    Superseded,
+    /// It can never be delivered.
+    Failed {
+        /// Why, in the server's words or ours.
+        reason: String,
+        /// What Telegram had before.
+        message_ids: Vec<MessageId>,
+    },
+}
+
+impl Outcome {
+    /// The message that later progress of the same turn edits.
+    pub fn last_message(&self) -> Option<MessageId> {
+        match self {
+            Self::Delivered { message_ids, .. } => message_ids.last().copied(),
+            Self::Unknown | Self::Superseded | Self::Failed { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(text: &str) -> Content {
+        Content::Reply { text: text.to_owned(), files: Vec::new(), options: Vec::new() }
+    }
+
+    #[test]
+    fn what_telegram_has_is_never_sent_again() {
+        let text = "x".repeat(9000);
+        let mut progress = Progress::plan(&reply(&text));
+        assert_eq!(progress.parts.len(), 3);
+        progress.begin(0);
+        progress.accepted(0, MessageId(5));
+        let after_restart: Progress = serde_json::from_str(&serde_json::to_string(&progress).unwrap()).unwrap();
+        assert_eq!(after_restart, progress);
+        assert_eq!(after_restart.next(), Some(1));
+    }
+
+    #[test]
+    fn a_message_in_doubt_is_marked_and_one_that_surely_failed_is_not() {
+        let mut progress = Progress::plan(&reply("hello"));
+        progress.begin(0);
+        progress.failed(0, "refused".to_owned());
+        assert_eq!(progress.text_of(0, "hello"), "hello");
+        progress.begin(0);
+        assert_eq!(progress.in_flight(), Some(0));
+        progress.doubted(0, "hello", "killed".to_owned());
+        assert_eq!(progress.text_of(0, "hello"), "↻ may repeat\nhello");
+        progress.begin(0);
+        progress.accepted(0, MessageId(6));
+        assert_eq!((progress.next(), progress.repeats()), (None, 1));
+    }
+
+    #[test]
+    fn a_full_message_in_doubt_is_cut_so_that_the_mark_fits() {
+        let text = "x".repeat(5000);
+        let mut progress = Progress::plan(&reply(&text));
+        progress.begin(0);
+        progress.doubted(0, &text, "lost".to_owned());
+        assert_eq!(progress.parts.len(), 3);
+        let sent: Vec<String> = (0..3).map(|index| progress.text_of(index, &text)).collect();
+        assert!(sent.iter().all(|text| text.chars().count() <= MESSAGE_LIMIT));
+        assert!(sent[0].starts_with(REPEAT_MARK) && sent[1].starts_with(REPEAT_MARK) && !sent[2].starts_with(REPEAT_MARK));
+        assert_eq!(sent.concat().replace(REPEAT_MARK, ""), text);
+    }
+
+    #[test]
+    fn names_are_read_back_and_other_names_are_not_ours() {
+        let id = DeliveryId { accepted: 1_700_000_000_000, key: "0123456789abcdef0123456789abcdef".to_owned() };
+        assert_eq!(DeliveryId::parse(&id.to_string()), Some(id));
+        for name in ["1700000000000-xyz", "1-0123456789abcdef0123456789abcdef", "1700000000000-0123456789abcdef0123456789abcdeF"] {
+            assert_eq!(DeliveryId::parse(name), None, "{name}");
+        }
+    }
+}

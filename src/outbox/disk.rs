@@ -1,0 +1,240 @@
+//! The outbox on disk.
+
+use std::collections::BTreeSet;
+
+use super::delivery::{Delivery, DeliveryId, Finished, Outcome, Progress};
+use crate::clock::Timestamp;
+use crate::store::StoreError;
+use crate::store::atomic::{self, Durability};
+use crate::store::format::{self, ReadError};
+use crate::store::layout::{SessionDir, StateDir};
+use crate::store::steps::Step;
+
+/// How long a finished delivery is kept.
+const KEEP_MS: i64 = 7 * 24 * 3600 * 1000;
+/// How many finished deliveries are kept.
+const KEEP_MOST: usize = 1000;
+
+const PROGRESS_SUFFIX: &str = ".progress.json";
+
+/// The outbox of one session.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    state: StateDir,
+    dir: SessionDir,
+}
+
+/// Where a delivery stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// On disk, not yet with Telegram.
+    Waiting,
+    /// Finished, one way or the other.
+    Finished(Box<Finished>),
+    /// Not there (any more).
+    Gone,
+}
+
+impl Outbox {
+    /// The outbox of a session whose folders exist.
+    pub fn new(state: &StateDir, dir: SessionDir) -> Self {
+        Self { state: state.clone(), dir }
+    }
+
+    /// Accepts a delivery: the commit point. The caller holds the session lock.
+    pub fn accept(&self, delivery: &Delivery) -> Result<(), StoreError> {
+        format::write(&self.path(&delivery.id), delivery, Step::Accept, Durability::Synced)
+    }
+
+    /// The deliveries that are not finished, in the order of acceptance.
+    pub fn waiting(&self) -> Result<BTreeSet<DeliveryId>, StoreError> {
+        names(&self.dir.outbox())
+    }
+
+    /// Reads a delivery.
+    pub fn read(&self, id: &DeliveryId, now: Timestamp) -> Result<Option<Delivery>, ReadError> {
+        format::read(&self.state, &self.path(id), now)
+    }
+
+    /// Reads how far a delivery has come.
+    pub fn progress(&self, id: &DeliveryId, now: Timestamp) -> Result<Option<Progress>, ReadError> {
+        format::read(&self.state, &self.progress_path(id), now)
+    }
+
+    /// Records how far a delivery has come, durably.
+    pub fn record(&self, id: &DeliveryId, progress: &Progress, step: Step) -> Result<(), StoreError> {
+        format::write(&self.progress_path(id), progress, step, Durability::Synced)
+    }
+
+    /// Records the end of a delivery in `sent/` or `failed/`, then takes it out of `outbox/`.
+    pub fn finish(&self, finished: &Finished) -> Result<(), StoreError> {
+        let id = &finished.delivery.id;
+        let folder = match finished.outcome {
+            Outcome::Failed { .. } => self.dir.failed(),
+            Outcome::Delivered { .. } | Outcome::Unknown | Outcome::Superseded => self.dir.sent(),
+        };
+        let path = folder.join(format!("{id}.json"));
+        format::write(&path, finished, Step::Finish, Durability::Synced)?;
+        self.leave(id)
+    }
+
+    /// Takes a finished delivery out of `outbox/`. Unsynced: `sent/` wins where both exist.
+    pub fn leave(&self, id: &DeliveryId) -> Result<(), StoreError> {
+        atomic::remove(&self.path(id), Step::Leave)?;
+        atomic::remove(&self.progress_path(id), Step::Leave)
+    }
+
+    /// Where a delivery stands. `sent/` and `failed/` win over `outbox/`.
+    pub fn standing(&self, id: &DeliveryId, now: Timestamp) -> Result<Standing, ReadError> {
+        for folder in [self.dir.sent(), self.dir.failed()] {
+            if let Some(finished) = format::read(&self.state, &folder.join(format!("{id}.json")), now)? {
+                return Ok(Standing::Finished(Box::new(finished)));
+            }
+        }
+        Ok(if self.path(id).exists() { Standing::Waiting } else { Standing::Gone })
+    }
+
+    /// The delivery that a call made, by the call's key.
+    pub fn by_key(&self, key: &str) -> Result<Option<DeliveryId>, StoreError> {
+        Ok(self.all()?.into_iter().find(|id| id.key == key))
+    }
+
+    /// All deliveries that are on disk, finished or not, in the order of acceptance.
+    pub fn all(&self) -> Result<BTreeSet<DeliveryId>, StoreError> {
+        let mut all = self.waiting()?;
+        all.extend(names(&self.dir.sent())?);
+        all.extend(names(&self.dir.failed())?);
+        Ok(all)
+    }
+
+    /// Reads what was to be sent, finished or not.
+    pub fn read_any(&self, id: &DeliveryId, now: Timestamp) -> Result<Option<Delivery>, ReadError> {
+        match self.standing(id, now)? {
+            Standing::Finished(finished) => Ok(Some(finished.delivery)),
+            Standing::Waiting => self.read(id, now),
+            Standing::Gone => Ok(None),
+        }
+    }
+
+    /// How many deliveries nobody can deliver.
+    pub fn failed_count(&self) -> Result<usize, StoreError> {
+        Ok(names(&self.dir.failed())?.len())
+    }
+
+    /// Removes finished deliveries beyond their time or number, and progress that has lost its
+    /// delivery to a kill between the two removals.
+    pub fn sweep(&self, now: Timestamp) -> Result<(), StoreError> {
+        for folder in [self.dir.sent(), self.dir.failed()] {
+            let finished = names(&folder)?;
+            let beyond = finished.len().saturating_sub(KEEP_MOST);
+            for (index, id) in finished.iter().enumerate() {
+                if index < beyond || now.0.saturating_sub(id.accepted) > KEEP_MS {
+                    atomic::remove(&folder.join(format!("{id}.json")), Step::Sweep)?;
+                }
+            }
+        }
+        let waiting = self.waiting()?;
+        for name in atomic::list(&self.dir.outbox())? {
+            let orphan = name.strip_suffix(PROGRESS_SUFFIX).and_then(DeliveryId::parse).filter(|id| !waiting.contains(id));
+            if orphan.is_some() {
+                atomic::remove(&self.dir.outbox().join(&name), Step::Sweep)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, id: &DeliveryId) -> std::path::PathBuf {
+        self.dir.outbox().join(format!("{id}.json"))
+    }
+
+    fn progress_path(&self, id: &DeliveryId) -> std::path::PathBuf {
+        self.dir.outbox().join(format!("{id}{PROGRESS_SUFFIX}"))
+    }
+}
+
+fn names(folder: &std::path::Path) -> Result<BTreeSet<DeliveryId>, StoreError> {
+    let names = atomic::list(folder)?;
+    Ok(names.iter().filter_map(|name| DeliveryId::parse(name.strip_suffix(".json")?)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Address, BotId, ChatId, MessageId, SessionId};
+    use crate::outbox::delivery::Content;
+    use crate::store::format::FORMAT;
+
+    fn outbox() -> (tempfile::TempDir, Outbox) {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        let dir = state.session(&SessionId::new("ONE").unwrap());
+        dir.prepare().unwrap();
+        (folder, Outbox::new(&state, dir))
+    }
+
+    fn delivery(accepted: i64) -> Delivery {
+        Delivery {
+            format: FORMAT,
+            id: DeliveryId { accepted, key: format!("{accepted:032x}") },
+            session: SessionId::new("ONE").unwrap(),
+            holder: "h".to_owned(),
+            address: Address { bot_id: BotId(7), chat_id: ChatId(11), topic_id: None },
+            content: Content::Reply { text: "hello".to_owned(), files: Vec::new(), options: Vec::new() },
+            answers: Vec::new(),
+            reply_to: None,
+            silent: false,
+            turn: None,
+        }
+    }
+
+    fn delivered(delivery: Delivery) -> Finished {
+        let outcome = Outcome::Delivered { message_ids: vec![MessageId(5)], repeats: 0 };
+        Finished { format: FORMAT, delivery, outcome, finished_at: Timestamp(1) }
+    }
+
+    #[test]
+    fn a_finished_delivery_wins_over_what_is_left_in_the_outbox() {
+        let (_folder, outbox) = outbox();
+        let delivery = delivery(1_700_000_000_000);
+        outbox.accept(&delivery).unwrap();
+        assert_eq!(outbox.standing(&delivery.id, Timestamp(1)).unwrap(), Standing::Waiting);
+        let finished = delivered(delivery.clone());
+        outbox.finish(&finished).unwrap();
+        outbox.accept(&delivery).unwrap();
+        let standing = outbox.standing(&delivery.id, Timestamp(1)).unwrap();
+        assert_eq!(standing, Standing::Finished(Box::new(finished)));
+    }
+
+    #[test]
+    fn a_call_is_found_by_its_key_wherever_its_delivery_stands() {
+        let (_folder, outbox) = outbox();
+        let delivery = delivery(1_700_000_000_000);
+        let key = delivery.id.key.clone();
+        assert_eq!(outbox.by_key(&key).unwrap(), None);
+        outbox.accept(&delivery).unwrap();
+        assert_eq!(outbox.by_key(&key).unwrap(), Some(delivery.id.clone()));
+        outbox.finish(&delivered(delivery.clone())).unwrap();
+        assert_eq!(outbox.by_key(&key).unwrap(), Some(delivery.id));
+        assert!(outbox.waiting().unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_sweep_takes_old_results_and_progress_without_a_delivery_and_nothing_else() {
+        let (_folder, outbox) = outbox();
+        let now = Timestamp(1_700_000_000_000);
+        let old = delivery(now.0 - KEEP_MS - 1);
+        let fresh = delivery(now.0 - 5);
+        let waiting = delivery(now.0 - 1);
+        for delivery in [&old, &fresh, &waiting] {
+            outbox.accept(delivery).unwrap();
+            outbox.record(&delivery.id, &Progress::plan(&delivery.content), Step::InFlight).unwrap();
+        }
+        outbox.finish(&delivered(old.clone())).unwrap();
+        outbox.finish(&delivered(fresh.clone())).unwrap();
+        outbox.record(&old.id, &Progress::plan(&old.content), Step::InFlight).unwrap();
+        outbox.sweep(now).unwrap();
+        assert_eq!(outbox.all().unwrap().into_iter().collect::<Vec<_>>(), [fresh.id, waiting.id.clone()]);
+        assert_eq!(outbox.progress(&old.id, now).unwrap(), None);
+        assert!(outbox.progress(&waiting.id, now).unwrap().is_some());
+    }
+}

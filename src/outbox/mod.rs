@@ -1,0 +1,17 @@
+//! The outbox: what agents say, durable before they are told so, until Telegram has it.
+//!
+//! On disk: `outbox/<accepted>-<key>.json` is a [`delivery::Delivery`], written once by the MCP
+//! side: the commit point of a reply and of the acknowledgement of what it answers.
+//! `<…>.progress.json` is the gateway's [`delivery::Progress`]: what is in flight and what Telegram
+//! accepted, message by message. `sent/` and `failed/` have delivery and result in one file; where
+//! that file is, the outbox files no longer count.
+//!
+//! [`delivery`], [`split`] and [`schedule`] are pure, [`disk`] is the store, [`sender`] the driver.
+
+pub mod delivery;
+pub mod disk;
+pub mod gates;
+pub mod lane;
+pub mod schedule;
+pub mod sender;
+pub mod split;

@@ -1,0 +1,3 @@
+//! The processes around a session.
+
+pub mod process;

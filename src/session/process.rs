@@ -1,0 +1,78 @@
+//! Processes by pid *and* start time: a pid alone may be somebody else's tomorrow.
+
+use serde::{Deserialize, Serialize};
+
+/// A process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessId {
+    /// Its number.
+    pub pid: u32,
+    /// When it started, in a form that is equal only for the same process: letters and digits.
+    pub start: String,
+}
+
+impl ProcessId {
+    /// A running process; `None` if there is none of that number.
+    pub fn of(pid: u32) -> Option<Self> {
+        Some(Self { pid, start: start(pid)? })
+    }
+
+    /// The process that started this one.
+    pub fn parent() -> Self {
+        let pid = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs());
+        Self::of(pid).unwrap_or(Self { pid, start: "unknown".to_owned() })
+    }
+
+    /// This process.
+    pub fn me() -> Self {
+        let pid = std::process::id();
+        Self::of(pid).unwrap_or(Self { pid, start: "unknown".to_owned() })
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&self) -> bool {
+        start(self.pid).is_some_and(|start| start == self.start)
+    }
+}
+
+/// Clock ticks since boot from `/proc`, and the boot, because ticks begin anew with each.
+#[cfg(target_os = "linux")]
+fn start(pid: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in the second field may itself contain spaces and parentheses.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    // The third field of the line is the first after the name; the start time is the 22nd. A zombie
+    // has ended.
+    let mut fields = fields.split_ascii_whitespace();
+    if fields.next()? == "Z" {
+        return None;
+    }
+    let ticks = fields.nth(18)?;
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let boot: String = boot.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+    Some(format!("{ticks}b{boot}"))
+}
+
+/// What `ps` says, where there is no `/proc`.
+#[cfg(not(target_os = "linux"))]
+fn start(pid: u32) -> Option<String> {
+    let output = std::process::Command::new("ps").args(["-o", "lstart=", "-p", &pid.to_string()]).output().ok()?;
+    let start: String = String::from_utf8(output.stdout).ok()?.chars().filter(char::is_ascii_alphanumeric).collect();
+    (!start.is_empty()).then_some(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_running_process_is_itself_and_an_ended_one_is_not() {
+        assert!(ProcessId::me().is_running());
+        let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let id = ProcessId::of(child.id()).unwrap();
+        assert!(id.is_running());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!id.is_running());
+    }
+}

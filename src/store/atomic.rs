@@ -1,0 +1,227 @@
+//! Durable files: temporary file in the same folder, sync, rename, sync of the folder.
+//!
+//! A reader sees the old file, the new file or no file, never half of one. A kill leaves at most a
+//! temporary file, whose name begins with a dot; listings skip those and the gateway removes old
+//! ones.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+use super::steps::{Side, Step, reached};
+
+/// Whether a write must survive a loss of power, or only a kill of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// File and folder are synced before the call returns.
+    Synced,
+    /// The file is synced; the caller syncs the folder once for a whole batch.
+    FileSynced,
+    /// Neither: for what is only informative.
+    Unsynced,
+}
+
+/// Creates or replaces a file as one step.
+pub fn replace(path: &Path, bytes: &[u8], step: Step, durability: Durability) -> Result<(), StoreError> {
+    reached(step, Side::Before);
+    let (file, temporary) = write_temporary(path, bytes, durability)?;
+    drop(file);
+    publish(&temporary, path, durability)?;
+    reached(step, Side::After);
+    Ok(())
+}
+
+/// Creates or replaces a file and returns it open and locked: it is locked before it has its name.
+pub fn replace_locked(path: &Path, bytes: &[u8], step: Step) -> Result<File, StoreError> {
+    reached(step, Side::Before);
+    let (file, temporary) = write_temporary(path, bytes, Durability::Unsynced)?;
+    file.lock().map_err(|source| StoreError::new("lock", &temporary, source))?;
+    publish(&temporary, path, Durability::Unsynced)?;
+    reached(step, Side::After);
+    Ok(file)
+}
+
+fn write_temporary(path: &Path, bytes: &[u8], durability: Durability) -> Result<(File, PathBuf), StoreError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.{:016x}.tmp", fastrand::u64(..)));
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(bytes)?;
+        if durability != Durability::Unsynced {
+            file.sync_all()?;
+        }
+        Ok(file)
+    })();
+    match written {
+        Ok(file) => Ok((file, temporary)),
+        Err(source) => {
+            discard(&temporary);
+            Err(StoreError::new("write", path, source))
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that renames a new file into its name")]
+fn publish(temporary: &Path, path: &Path, durability: Durability) -> Result<(), StoreError> {
+    if let Err(source) = fs::rename(temporary, path) {
+        discard(temporary);
+        return Err(StoreError::new("write", path, source));
+    }
+    if durability == Durability::Synced {
+        sync_folder(parent(path))?;
+    }
+    Ok(())
+}
+
+/// A temporary file that stays behind costs a little room until the gateway's next start.
+fn discard(temporary: &Path) {
+    drop(fs::remove_file(temporary));
+}
+
+/// Makes the names in a folder durable.
+pub fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+    File::open(folder)
+        .and_then(|file| file.sync_all())
+        .map_err(|source| StoreError::new("sync the folder", folder, source))
+}
+
+/// Moves a file to another name on the same file system, without syncing the folders. `false` if
+/// there was no such file.
+#[expect(clippy::disallowed_methods, reason = "the one place that moves a file")]
+pub fn rename(from: &Path, to: &Path, step: Step) -> Result<bool, StoreError> {
+    reached(step, Side::Before);
+    match fs::rename(from, to) {
+        Ok(()) => {
+            reached(step, Side::After);
+            Ok(true)
+        }
+        Err(source) if source.kind() == io::ErrorKind::NotFound && !from.exists() => Ok(false),
+        Err(source) => Err(StoreError::new("move", from, source)),
+    }
+}
+
+/// Removes a file; that there is none is success.
+pub fn remove(path: &Path, step: Step) -> Result<(), StoreError> {
+    reached(step, Side::Before);
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StoreError::new("remove", path, source)),
+        _ => {
+            reached(step, Side::After);
+            Ok(())
+        }
+    }
+}
+
+/// Creates a folder and those above it, for this user only.
+pub fn create_folder(path: &Path) -> Result<(), StoreError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| StoreError::new("create the folder", path, source))?;
+    // The name of a new folder is as precious as what will be in it.
+    sync_folder(parent(path))
+}
+
+/// The names in a folder, sorted, without temporary files. No folder is an empty one.
+pub fn list(folder: &Path) -> Result<Vec<String>, StoreError> {
+    let failed = |source| StoreError::new("list the folder", folder, source);
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        // A name that is not UTF-8 is none of ours.
+        if let Ok(name) = entry.map_err(failed)?.file_name().into_string()
+            && !name.starts_with('.')
+        {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Removes temporary files that a killed process left behind. Only the gateway calls this, at its
+/// start, and only for files that are an hour old: a writer at work is never disturbed.
+pub fn remove_leftovers(folder: &Path, now: crate::clock::Timestamp) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if !(name.starts_with('.') && name.ends_with(".tmp")) {
+            continue;
+        }
+        let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+        let age = modified
+            .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+            .map(|since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+        if age.is_some_and(|written| now.0.saturating_sub(written) > 3_600_000) {
+            discard(&entry.path());
+        }
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replaced_file_is_private_and_leaves_no_temporary_file() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        replace(&path, b"one", Step::Presence, Durability::Synced).unwrap();
+        replace(&path, b"two", Step::Presence, Durability::Synced).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_write_into_a_missing_folder_names_the_file_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("no/a.json");
+        let error = replace(&path, b"", Step::Presence, Durability::Synced).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot write {}", path.display()));
+    }
+
+    #[test]
+    fn moving_a_file_that_is_gone_is_no_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let moved = rename(&folder.path().join("a"), &folder.path().join("b"), Step::Settle).unwrap();
+        assert!(!moved);
+    }
+
+    #[test]
+    fn moving_a_file_into_a_missing_folder_is_an_error_and_the_file_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let from = folder.path().join("a");
+        replace(&from, b"x", Step::Settle, Durability::Synced).unwrap();
+        assert!(rename(&from, &folder.path().join("no/b"), Step::Settle).is_err());
+        assert!(from.exists());
+    }
+
+    #[test]
+    fn only_old_temporary_files_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let temporary = folder.path().join(".a.json.0.tmp");
+        File::options().create_new(true).write(true).open(&temporary).unwrap();
+        let now = crate::clock::Clock::system().now();
+        remove_leftovers(folder.path(), now);
+        assert!(temporary.exists());
+        remove_leftovers(folder.path(), now.plus(std::time::Duration::from_secs(7200)));
+        assert!(!temporary.exists());
+    }
+}

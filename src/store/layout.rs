@@ -1,0 +1,171 @@
+//! Where everything lies below the state folder. ARCHITECTURE.md has the picture.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+use super::atomic;
+use crate::ids::{BotId, SessionId};
+
+/// The state folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateDir {
+    root: PathBuf,
+}
+
+impl StateDir {
+    /// Names the folder; touches nothing.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Creates what is missing, and refuses a folder that belongs to somebody else.
+    pub fn prepare(&self) -> Result<(), StoreError> {
+        atomic::create_folder(&self.root)?;
+        let owner = fs::metadata(&self.root)
+            .map_err(|source| StoreError::new("read", &self.root, source))?
+            .uid();
+        let me = rustix::process::getuid().as_raw();
+        if owner == me {
+            return Ok(());
+        }
+        let whose = if owner == 0 { "root (after a run with sudo?)".to_owned() } else { format!("user {owner}") };
+        let source = io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("it belongs to {whose} and you are user {me}; run `sudo chown -R {me}` on it, or name another with state_dir"),
+        );
+        Err(StoreError::new("use", &self.root, source))
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The lock of the gateway.
+    pub fn gateway_lock(&self) -> PathBuf {
+        self.root.join("gateway.lock")
+    }
+
+    /// What the gateway says of itself.
+    pub fn gateway(&self) -> PathBuf {
+        self.root.join("gateway.json")
+    }
+
+    /// The folder of the gateway's logs.
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    /// Unreadable files.
+    pub fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
+    /// The flood gates of a bot.
+    pub fn gates(&self, bot: BotId) -> PathBuf {
+        self.bot(bot).join("gates.json")
+    }
+
+    /// Updates of a bot that belong to no session.
+    pub fn bot_dead(&self, bot: BotId) -> PathBuf {
+        self.bot(bot).join("dead")
+    }
+
+    fn bot(&self, bot: BotId) -> PathBuf {
+        self.root.join("bots").join(bot.to_string())
+    }
+
+    /// The folder that holds one folder per session.
+    pub fn sessions(&self) -> PathBuf {
+        self.root.join("sessions")
+    }
+
+    /// The folder of one session.
+    pub fn session(&self, id: &SessionId) -> SessionDir {
+        SessionDir { root: self.sessions().join(id.as_str()) }
+    }
+
+    /// Every session that has a folder, configured or not.
+    pub fn all_sessions(&self) -> Result<Vec<SessionId>, StoreError> {
+        let names = atomic::list(&self.sessions())?;
+        Ok(names.iter().filter_map(|name| SessionId::new(name).ok()).collect())
+    }
+}
+
+/// The folder of one session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionDir {
+    root: PathBuf,
+}
+
+impl SessionDir {
+    /// Creates the folders that are missing.
+    pub fn prepare(&self) -> Result<(), StoreError> {
+        for folder in [
+            self.inbox(),
+            self.done(),
+            self.dead(),
+            self.conversations(),
+            self.agents(),
+            self.outbox(),
+            self.sent(),
+            self.failed(),
+        ] {
+            atomic::create_folder(&folder)?;
+        }
+        Ok(())
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The session lock: held for read-decide-write only.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("session.lock")
+    }
+
+    /// Pending entries.
+    pub fn inbox(&self) -> PathBuf {
+        self.root.join("inbox")
+    }
+
+    /// Settled entries.
+    pub fn done(&self) -> PathBuf {
+        self.root.join("done")
+    }
+
+    /// Entries that were not understood.
+    pub fn dead(&self) -> PathBuf {
+        self.root.join("dead")
+    }
+
+    /// What each agent was shown.
+    pub fn conversations(&self) -> PathBuf {
+        self.root.join("conversations")
+    }
+
+    /// Living MCP servers.
+    pub fn agents(&self) -> PathBuf {
+        self.root.join("agents")
+    }
+
+    /// Deliveries that are not finished.
+    pub fn outbox(&self) -> PathBuf {
+        self.root.join("outbox")
+    }
+
+    /// Deliveries that Telegram has.
+    pub fn sent(&self) -> PathBuf {
+        self.root.join("sent")
+    }
+
+    /// Deliveries that nobody can deliver.
+    pub fn failed(&self) -> PathBuf {
+        self.root.join("failed")
+    }
+}

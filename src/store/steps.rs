@@ -1,0 +1,153 @@
+//! The durable steps, each a named place.
+//!
+//! Before and after each of them the process may die and nothing is lost; ARCHITECTURE.md says what
+//! stands on disk then. In builds with the feature `test-hooks` the variable
+//! `TELEPOST_CRASH_AT=<step>:before|after[:count]` aborts the process exactly there; in all other
+//! builds [`reached`] is nothing.
+
+/// A durable step or a word given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// An admitted update becomes a file in `inbox/`.
+    InboxEntry,
+    /// The folders of a batch are synced; only then may the next poll confirm it.
+    InboxSync,
+    /// An update that nobody can read becomes a file in `dead/`.
+    DeadLetter,
+    /// A settled entry moves from `inbox/` to `done/`.
+    Settle,
+    /// What an agent is shown is written to its conversation.
+    Hold,
+    /// A registration in `agents/` is replaced.
+    Agent,
+    /// A delivery becomes a file in `outbox/`: the commit point of a reply.
+    Accept,
+    /// The conversation forgets what a committed reply answered.
+    Release,
+    /// The request that is about to be sent is recorded.
+    InFlight,
+    /// What Telegram answered is recorded.
+    Accepted,
+    /// A flood gate is recorded.
+    FloodGate,
+    /// A finished delivery becomes a file in `sent/` or `failed/`.
+    Finish,
+    /// A finished delivery leaves `outbox/`.
+    Leave,
+    /// The gateway says how it is in `gateway.json`.
+    Presence,
+    /// An unreadable file moves to `quarantine/`.
+    Quarantine,
+    /// A tombstone past its time is removed.
+    Sweep,
+    /// An offset goes out to Telegram: the word that a batch is safe.
+    Confirm,
+    /// A tool's result goes out to the agent.
+    Answer,
+    /// A request that the person will see goes out to Telegram.
+    Send,
+}
+
+impl Step {
+    /// All steps, for the crash harness.
+    pub const ALL: [Self; 19] = [
+        Self::InboxEntry,
+        Self::InboxSync,
+        Self::DeadLetter,
+        Self::Settle,
+        Self::Hold,
+        Self::Agent,
+        Self::Accept,
+        Self::Release,
+        Self::InFlight,
+        Self::Accepted,
+        Self::FloodGate,
+        Self::Finish,
+        Self::Leave,
+        Self::Presence,
+        Self::Quarantine,
+        Self::Sweep,
+        Self::Confirm,
+        Self::Answer,
+        Self::Send,
+    ];
+
+    /// The name in `TELEPOST_CRASH_AT` and in ARCHITECTURE.md.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InboxEntry => "inbox-entry",
+            Self::InboxSync => "inbox-sync",
+            Self::DeadLetter => "dead-letter",
+            Self::Settle => "settle",
+            Self::Hold => "hold",
+            Self::Agent => "agent",
+            Self::Accept => "accept",
+            Self::Release => "release",
+            Self::InFlight => "in-flight",
+            Self::Accepted => "accepted",
+            Self::FloodGate => "flood-gate",
+            Self::Finish => "finish",
+            Self::Leave => "leave",
+            Self::Presence => "presence",
+            Self::Quarantine => "quarantine",
+            Self::Sweep => "sweep",
+            Self::Confirm => "confirm",
+            Self::Answer => "answer",
+            Self::Send => "send",
+        }
+    }
+}
+
+/// Which side of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Nothing of the step has happened.
+    Before,
+    /// The step is done and durable.
+    After,
+}
+
+/// Marks that the process stands before or after a step.
+#[cfg(not(feature = "test-hooks"))]
+#[inline]
+pub fn reached(_step: Step, _side: Side) {}
+
+/// Marks that the process stands before or after a step; aborts when the test asked for it.
+#[cfg(feature = "test-hooks")]
+pub fn reached(step: Step, side: Side) {
+    crash::reached(step, side);
+}
+
+#[cfg(feature = "test-hooks")]
+mod crash {
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::{Side, Step};
+
+    struct Plan {
+        step: String,
+        side: Side,
+        left: AtomicU32,
+    }
+
+    static PLAN: LazyLock<Option<Plan>> = LazyLock::new(|| {
+        #[expect(clippy::disallowed_methods, reason = "exists in test builds only")]
+        let text = std::env::var("TELEPOST_CRASH_AT").ok()?;
+        let mut words = text.split(':');
+        let step = words.next()?.to_owned();
+        let side = match words.next()? {
+            "before" => Side::Before,
+            _ => Side::After,
+        };
+        let left = words.next().and_then(|count| count.parse().ok()).unwrap_or(1);
+        Some(Plan { step, side, left: AtomicU32::new(left) })
+    });
+
+    pub(super) fn reached(step: Step, side: Side) {
+        let Some(plan) = PLAN.as_ref() else { return };
+        if plan.step == step.name() && plan.side == side && plan.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            std::process::abort();
+        }
+    }
+}

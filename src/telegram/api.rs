@@ -1,0 +1,196 @@
+//! Calls to the Bot API: our own transport on teloxide-core's `Bot` and typed payloads.
+//!
+//! teloxide's own transport drops `error_code`, turns a 429 with an extra parameter into a JSON
+//! error and sleeps 10 s on each 5xx (telegram.md 10.4), so only its types are used. The token is
+//! in the URL of every request: no URL ever leaves this file.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use teloxide_core::payloads::{EditMessageText, GetMe, SendMessage, SetMessageReaction};
+use teloxide_core::requests::Payload;
+use teloxide_core::types::{ChatId as WireChat, MessageId as WireMessage, ReactionType, ThreadId};
+use teloxide_core::Bot;
+use url::Url;
+
+use super::error::{ApiError, read_answer};
+use crate::chain::Chain;
+use crate::config::Token;
+use crate::ids::{Address, BotId, MessageId};
+use crate::telegram::update::ALLOWED_UPDATES;
+
+/// Longest time that a send may take. Telegram absorbs flood waits of up to 8 s as a slow answer
+/// (telegram.md 4), so anything below 30 s would look like doubt.
+const SEND_TIMEOUT: Duration = Duration::from_secs(40);
+/// What a long poll may take beyond the time that it was asked to wait.
+const POLL_SLACK: Duration = Duration::from_secs(10);
+/// A connection that has been idle this long is not used again: after a sleep of the machine it is
+/// dead, and the first send on it would look lost.
+const POOL_IDLE: Duration = Duration::from_secs(15);
+
+/// One bot's access to the Bot API.
+#[derive(Clone)]
+pub struct Api {
+    id: BotId,
+    bot: Bot,
+}
+
+// Not derived: `Debug` of `Bot` prints the token.
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Api").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// The HTTP client could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up HTTPS: {0}")]
+pub struct ClientError(String);
+
+/// What `getMe` tells.
+#[derive(Debug, Deserialize)]
+pub struct Me {
+    /// The bot's public name, without `@`.
+    pub username: String,
+}
+
+/// `getUpdates`, whose typed form could not name newer kinds of update.
+#[derive(Serialize)]
+struct GetUpdates {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<i64>,
+    limit: u8,
+    timeout: u64,
+    allowed_updates: [&'static str; 5],
+}
+
+impl Payload for GetUpdates {
+    type Output = Vec<serde_json::Value>;
+    const NAME: &'static str = "getUpdates";
+}
+
+#[derive(Deserialize)]
+struct SentMessage {
+    message_id: MessageId,
+}
+
+impl Api {
+    /// Access with a token, at an address that [`crate::config`] has found safe to give it to.
+    pub fn new(token: &Token, api_url: &Url) -> Result<Self, ClientError> {
+        let client = teloxide_core::net::default_reqwest_settings()
+            .timeout(SEND_TIMEOUT)
+            .connect_timeout(Duration::from_secs(10))
+            .pool_idle_timeout(POOL_IDLE)
+            .tcp_keepalive(Duration::from_secs(15))
+            // A redirect would carry the token to another host.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| ClientError(Chain(&error.without_url()).to_string()))?;
+        let bot = Bot::with_client(token.expose(), client).set_api_url(api_url.clone());
+        Ok(Self { id: token.bot_id(), bot })
+    }
+
+    /// The bot.
+    pub fn id(&self) -> BotId {
+        self.id
+    }
+
+    /// Who the bot is.
+    pub async fn me(&self) -> Result<Me, ApiError> {
+        let result = self.call(&GetMe::new(), SEND_TIMEOUT).await?;
+        parse(&result)
+    }
+
+    /// Waits up to `wait` for updates. `offset` deletes everything below it on the server **when the
+    /// request arrives**: only for what is durable.
+    pub async fn updates(&self, offset: Option<i64>, wait: Duration) -> Result<Vec<Box<RawValue>>, ApiError> {
+        let payload = GetUpdates { offset, limit: 100, timeout: wait.as_secs(), allowed_updates: ALLOWED_UPDATES };
+        let result = self.call(&payload, wait + POLL_SLACK).await?;
+        parse(&result)
+    }
+
+    /// Sends a text and returns the new message's id.
+    pub async fn send_text(&self, to: Address, text: &str, silent: bool) -> Result<MessageId, ApiError> {
+        let mut payload = SendMessage::new(WireChat(to.chat_id.0), text);
+        payload.disable_notification = silent.then_some(true);
+        payload.message_thread_id = to.topic_id.and_then(|topic| i32::try_from(topic.0).ok()).map(|id| ThreadId(WireMessage(id)));
+        let result = self.call(&payload, SEND_TIMEOUT).await?;
+        Ok(parse::<SentMessage>(&result)?.message_id)
+    }
+
+    /// Replaces the text of one of our messages.
+    pub async fn edit_text(&self, to: Address, message: MessageId, text: &str) -> Result<(), ApiError> {
+        let payload = EditMessageText::new(WireChat(to.chat_id.0), wire(message)?, text);
+        self.call(&payload, SEND_TIMEOUT).await.map(drop)
+    }
+
+    /// Sets our reaction on a message; an empty emoji removes it.
+    pub async fn react(&self, to: Address, message: MessageId, emoji: &str) -> Result<(), ApiError> {
+        let mut payload = SetMessageReaction::new(WireChat(to.chat_id.0), wire(message)?);
+        payload.reaction = Some(if emoji.is_empty() {
+            Vec::new()
+        } else {
+            vec![ReactionType::Emoji { emoji: emoji.to_owned() }]
+        });
+        self.call(&payload, SEND_TIMEOUT).await.map(drop)
+    }
+
+    async fn call<P: Payload + Serialize>(&self, payload: &P, timeout: Duration) -> Result<Box<RawValue>, ApiError> {
+        let body = serde_json::to_vec(payload).map_err(|error| ApiError::Unreachable(error.to_string()))?;
+        let response = self
+            .bot
+            .client()
+            .post(self.method_url(P::NAME))
+            .timeout(timeout)
+            .header("content-type", "application/json")
+            .body(body)
+            .send()
+            .await
+            .map_err(not_heard)?;
+        let status = response.status().as_u16();
+        let retry_after = response
+            .headers()
+            .get("retry-after")
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let body = response.bytes().await.map_err(not_heard)?;
+        read_answer(status, retry_after.as_deref(), &body)
+    }
+
+    fn method_url(&self, method: &str) -> Url {
+        let mut url = self.bot.api_url();
+        // An address with a path ("https://proxy/telegram/") keeps it.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push(&format!("bot{}", self.bot.token())).push(method);
+        }
+        url
+    }
+}
+
+/// A message id as the typed payloads want it. An id beyond 32 bits exists in no chat.
+fn wire(message: MessageId) -> Result<WireMessage, ApiError> {
+    i32::try_from(message.0).map(WireMessage).map_err(|_| ApiError::Refused {
+        code: 400,
+        description: "message id out of range".to_owned(),
+        retry_after: None,
+        migrate_to: None,
+    })
+}
+
+/// A success whose result is not what we expect did have its effect.
+fn parse<'a, T: Deserialize<'a>>(result: &'a RawValue) -> Result<T, ApiError> {
+    serde_json::from_str(result.get()).map_err(|error| ApiError::Doubt(format!("an answer with an unexpected result: {error}")))
+}
+
+/// Only a connection that never stood is surely without effect. The error's URL holds the token.
+fn not_heard(error: reqwest::Error) -> ApiError {
+    let never_stood = error.is_connect() || error.is_builder();
+    let timed_out = error.is_timeout();
+    let words = Chain(&error.without_url()).to_string();
+    match (never_stood, timed_out) {
+        (true, _) => ApiError::Unreachable(words),
+        (false, true) => ApiError::Doubt("it took too long".to_owned()),
+        (false, false) => ApiError::Doubt(words),
+    }
+}

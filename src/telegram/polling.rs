@@ -1,0 +1,129 @@
+//! When to poll again: pure.
+//!
+//! Owns the pauses after failures of `getUpdates`. Heals by itself from everything: nothing here
+//! ever gives up.
+
+use std::time::Duration;
+
+use super::error::{ApiError, Conflict};
+use crate::config::Pace;
+
+/// How long one poll asks the server to wait: its maximum (telegram.md 2.1).
+pub const POLL_WAIT: Duration = Duration::from_secs(50);
+/// After this time a poll is given up whatever the transport says: it hangs.
+pub const POLL_DEADLINE: Duration = Duration::from_secs(65);
+
+/// How polling stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Polls succeed.
+    Good,
+    /// Somebody else wants the updates too.
+    Conflict(Conflict),
+    /// The token is not accepted.
+    Unauthorized,
+    /// The server cannot be reached or understood.
+    Unreachable,
+}
+
+/// Counts failures and says how long to pause.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    failures: u32,
+    /// Divides our own pauses, in tests.
+    divisor: u32,
+}
+
+impl Backoff {
+    /// No failure yet.
+    pub fn new(pace: Pace) -> Self {
+        let divisor = match pace {
+            Pace::Normal => 1,
+            Pace::Off => 10,
+        };
+        Self { failures: 0, divisor }
+    }
+
+    /// A call succeeded.
+    pub fn succeeded(&mut self) {
+        self.failures = 0;
+    }
+
+    /// A poll failed: how it stands, and how long to pause. `jitter` is 0.0 to 1.0.
+    pub fn poll_failed(&mut self, error: &ApiError, jitter: f64) -> (Health, Duration) {
+        if let Some(conflict) = error.conflict() {
+            // Not fighting: the other poller may be the one that the person wants.
+            return (Health::Conflict(conflict), self.pause(5.0, 30.0, jitter));
+        }
+        match error {
+            ApiError::Refused { code: 401 | 404 | 421, .. } => (Health::Unauthorized, self.pause(30.0, 300.0, jitter)),
+            ApiError::Refused { retry_after: Some(wait), .. } => {
+                self.failures = self.failures.saturating_add(1);
+                (Health::Unreachable, *wait + Duration::from_secs_f64(jitter))
+            }
+            ApiError::Refused { .. } | ApiError::Unreachable(_) | ApiError::Doubt(_) => {
+                (Health::Unreachable, self.pause(1.0, 60.0, jitter))
+            }
+        }
+    }
+
+    /// A growing pause in seconds: doubles from `first` to `most`, plus up to a quarter of jitter.
+    pub fn pause(&mut self, first: f64, most: f64, jitter: f64) -> Duration {
+        let doubled = first * f64::from(1u32 << self.failures.min(16));
+        self.failures = self.failures.saturating_add(1);
+        Duration::from_secs_f64(doubled.min(most) * (1.0 + jitter / 4.0) / f64::from(self.divisor))
+    }
+}
+
+/// The offset that confirms a batch: one past the last usable id. Never a guess, and never
+/// compared with an earlier one: ids start again at a random number after a quiet week.
+pub fn offset_after(ids: impl IntoIterator<Item = i64>) -> Option<i64> {
+    ids.into_iter().last().map(|id| id + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: u16, description: &str) -> ApiError {
+        ApiError::Refused { code, description: description.to_owned(), retry_after: None, migrate_to: None }
+    }
+
+    #[test]
+    fn a_conflict_pauses_at_least_five_seconds_and_at_most_thirty_and_a_quarter() {
+        let mut backoff = Backoff::new(Pace::Normal);
+        let error = refused(409, "Conflict: terminated by other getUpdates request");
+        let pauses: Vec<u64> = (0..6).map(|_| backoff.poll_failed(&error, 0.0).1.as_secs()).collect();
+        assert_eq!(pauses, [5, 10, 20, 30, 30, 30]);
+        assert_eq!(backoff.poll_failed(&error, 1.0).1, Duration::from_secs_f64(37.5));
+    }
+
+    #[test]
+    fn a_success_begins_the_pauses_anew() {
+        let mut backoff = Backoff::new(Pace::Normal);
+        let error = ApiError::Unreachable("refused".to_owned());
+        assert_eq!(backoff.poll_failed(&error, 0.0).1.as_secs(), 1);
+        assert_eq!(backoff.poll_failed(&error, 0.0).1.as_secs(), 2);
+        backoff.succeeded();
+        assert_eq!(backoff.poll_failed(&error, 0.0).1.as_secs(), 1);
+    }
+
+    #[test]
+    fn the_servers_own_wait_is_never_shortened() {
+        let mut backoff = Backoff::new(Pace::Off);
+        let error = ApiError::Refused {
+            code: 429,
+            description: String::new(),
+            retry_after: Some(Duration::from_secs(300)),
+            migrate_to: None,
+        };
+        assert!(backoff.poll_failed(&error, 0.0).1 >= Duration::from_secs(300));
+    }
+
+    #[test]
+    fn the_offset_follows_the_latest_batch_even_when_ids_restart_lower() {
+        assert_eq!(offset_after([900_001, 900_002]), Some(900_003));
+        assert_eq!(offset_after([17]), Some(18));
+        assert_eq!(offset_after([]), None);
+    }
+}
