@@ -1,1 +1,392 @@
-//! cli
+//! The command line: what is asked, and the one place that prints and decides the exit code.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use crate::chain::Chain;
+use crate::clock::Clock;
+use crate::config::{self, Config, ConfigError, Env, GatewayStart, TokenState, Tokens};
+use crate::gateway::detach::{self, Launch, Stage, Started};
+use crate::gateway::singleton::{self, SingletonError};
+use crate::gateway::{Gateway, GatewayError};
+use crate::logging;
+use crate::mcp::holder::Registration;
+use crate::mcp::mailbox::Mailbox;
+use crate::mcp::server::{Served, Server};
+use crate::report::{self, Report};
+use crate::session::process::ProcessId;
+use crate::store::format::ReadError;
+use crate::store::layout::StateDir;
+
+/// A durable Telegram mailbox for every coding-agent session.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = EXIT_CODES, propagate_version = true)]
+struct Cli {
+    /// The configuration [default: $TG_SESSIONS_CONFIG, else ~/.config/telepost/sessions.json]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How much is logged: error, warn, info, debug, trace, or a tracing filter [default: $TELEPOST_LOG]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes:\n  0  all is well\n  2  the command line was not understood\n  3  the configuration is refused\n  4  another gateway runs already\n  5  the state folder cannot be used\n  6  Telegram cannot be talked to\n  70 a bug in telepost";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve one agent session over stdio (started by Claude Code or Codex)
+    Mcp {
+        /// Which session of the configuration [default: $TG_SESSION_ID, else by working directory, else `default`]
+        #[arg(long, value_name = "ID")]
+        session: Option<String>,
+        /// Never start a gateway
+        #[arg(long)]
+        no_gateway: bool,
+    },
+    /// Poll Telegram and send: one per machine
+    Gateway {
+        /// Run in the background, and return when it is ready
+        #[arg(long)]
+        detach: bool,
+        /// Stop the running gateway first, and take over
+        #[arg(long)]
+        replace: bool,
+        #[arg(long, hide = true)]
+        stage: Option<Stage>,
+        #[command(subcommand)]
+        action: Option<GatewayAction>,
+    },
+    /// Check the configuration and the tokens, and change nothing
+    Check,
+    /// Show how the gateway, the bots and the sessions are
+    Status {
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum GatewayAction {
+    /// Stop the running gateway
+    Stop,
+}
+
+/// How the program ends. The numbers are public.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    Config = 3,
+    AlreadyRunning = 4,
+    Storage = 5,
+    Telegram = 6,
+    Bug = 70,
+}
+
+/// A command failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+    #[error(transparent)]
+    Singleton(#[from] SingletonError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("cannot {operation}")]
+    Io {
+        operation: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{0}")]
+    NotStarted(String),
+}
+
+impl Failure {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::Gateway(GatewayError::NoTokens(_)) => Exit::Config,
+            Self::Singleton(error) | Self::Gateway(GatewayError::Singleton(error)) => match error {
+                SingletonError::SameState { .. }
+                | SingletonError::SameBot { .. }
+                | SingletonError::WillNotStop { .. }
+                | SingletonError::Unknown(_) => Exit::AlreadyRunning,
+                SingletonError::Folder { .. } | SingletonError::Store(_) => Exit::Storage,
+            },
+            Self::Gateway(GatewayError::Store(_) | GatewayError::Read(_)) | Self::Read(_) | Self::Io { .. } => Exit::Storage,
+            Self::Gateway(GatewayError::Client(_)) | Self::NotStarted(_) => Exit::Telegram,
+            Self::Gateway(GatewayError::TaskEnded(_)) => Exit::Bug,
+        }
+    }
+}
+
+/// Runs the program with these arguments.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are "errors" too, with their own exit code 0.
+            let printed = error.print();
+            drop(printed);
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match execute(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let exit = failure.exit();
+            let mut words = format!("telepost: {}", Chain(&failure));
+            if let Command::Gateway { stage: Some(Stage::Run), .. } = &cli.command {
+                // The last words of a detached gateway go to whoever started it.
+                words = format!("{}\n", words.trim_start_matches("telepost: "));
+                drop(io::stdout().write_all(words.as_bytes()));
+            } else {
+                drop(writeln!(io::stderr(), "{words}"));
+            }
+            ExitCode::from(exit as u8)
+        }
+    }
+}
+
+fn execute(cli: &Cli) -> Result<(), Failure> {
+    let env = Env::read();
+    let level = cli.log_level.as_deref().or_else(|| env.get("TELEPOST_LOG"));
+    match &cli.command {
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "telepost", &mut io::stdout());
+            Ok(())
+        }
+        Command::Mcp { session, no_gateway } => mcp(cli, &env, level, session.as_deref(), *no_gateway),
+        Command::Check => check(cli, &env),
+        Command::Status { json } => status(cli, &env, *json),
+        Command::Gateway { action: Some(GatewayAction::Stop), .. } => {
+            let (_, state) = load(cli, &env)?;
+            let stopped = block_on(singleton::stop(&state, &clock(&env)))??;
+            print(if stopped { "The gateway has stopped.\n" } else { "No gateway runs.\n" })
+        }
+        Command::Gateway { detach: true, replace, .. } => start_detached(cli, &env, *replace),
+        Command::Gateway { stage: Some(Stage::Leave), replace, .. } => {
+            let launch = launch(cli, &env, *replace)?;
+            launch.leave().map_err(|source| Failure::Io { operation: "start the gateway in the background", source })
+        }
+        Command::Gateway { stage, replace, .. } => gateway(cli, &env, level, *replace, stage.is_some()),
+    }
+}
+
+fn load(cli: &Cli, env: &Env) -> Result<(Config, StateDir), ConfigError> {
+    let path = config::config_path(cli.config.as_deref(), env)?;
+    let config = Config::load(&path, env)?;
+    let state = StateDir::new(config::state_dir(Some(&config), env)?);
+    Ok((config, state))
+}
+
+fn launch(cli: &Cli, env: &Env, replace: bool) -> Result<Launch, Failure> {
+    let (config, state) = load(cli, env)?;
+    Ok(Launch { program: program()?, config: config.path, state: state.root().to_owned(), replace })
+}
+
+fn program() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(|source| Failure::Io { operation: "find this program", source })
+}
+
+fn start_detached(cli: &Cli, env: &Env, replace: bool) -> Result<(), Failure> {
+    let launch = launch(cli, env, replace)?;
+    let state = StateDir::new(launch.state.clone());
+    if !replace && crate::gateway::presence::is_running(&state).map_err(ReadError::from)? {
+        let path = state.gateway_lock();
+        let holder = crate::store::lock::holder(&path);
+        return Err(SingletonError::SameState { holder, path }.into());
+    }
+    let started = launch.start().map_err(|source| Failure::Io { operation: "start the gateway in the background", source })?;
+    match started {
+        Started::Ready => print(&format!("The gateway runs in the background; its log is in {}\n", state.logs().display())),
+        Started::Silent => print(&format!("The gateway was started and is not ready yet; its log is in {}\n", state.logs().display())),
+        Started::Ended(words) => Err(Failure::NotStarted(words)),
+    }
+}
+
+fn gateway(cli: &Cli, env: &Env, level: Option<&str>, replace: bool, detached: bool) -> Result<(), Failure> {
+    let (config, state) = load(cli, env)?;
+    let tokens = Tokens::read(&config, env)?;
+    let clock = clock(env);
+    state.prepare().map_err(GatewayError::from)?;
+    logging::for_gateway(&state, level, !detached).map_err(GatewayError::from)?;
+    for warning in config.warnings().iter().chain(tokens.warnings()) {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|source| Failure::Io { operation: "start the runtime", source })?;
+    let ended = runtime.block_on(async {
+        if replace {
+            singleton::stop(&state, &clock).await?;
+        }
+        let stop = CancellationToken::new();
+        let signals = signals(stop.clone());
+        let gateway = Gateway { config, tokens, state: state.clone(), clock };
+        let run = gateway.run(stop, || {
+            if detached && let Err(error) = detach::say_ready(&state) {
+                tracing::warn!(error = %Chain(&error), "cannot send output to the log");
+            }
+        });
+        tokio::select! {
+            // The second signal ends the wait for an orderly end; state is safe at every moment.
+            ended = run => ended.map_err(Failure::from),
+            () = signals => Ok(()),
+        }
+    });
+    runtime.shutdown_background();
+    if let Err(error) = &ended {
+        tracing::error!(error = %Chain(error), "the gateway cannot run");
+    }
+    ended
+}
+
+/// Cancels `stop` at the first stop signal, returns at the second.
+async fn signals(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut streams = Vec::new();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+        match signal(kind) {
+            Ok(stream) => streams.push(stream),
+            Err(error) => tracing::warn!(%error, "a stop signal cannot be heard"),
+        }
+    }
+    let mut count = 0;
+    std::future::poll_fn(|context| {
+        for stream in &mut streams {
+            while stream.poll_recv(context).is_ready() {
+                count += 1;
+                stop.cancel();
+            }
+        }
+        if count >= 2 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
+
+fn mcp(cli: &Cli, env: &Env, level: Option<&str>, session: Option<&str>, no_gateway: bool) -> Result<(), Failure> {
+    logging::for_mcp(level);
+    let clock = clock(env);
+    let client = ProcessId::parent();
+    let served = serve(cli, env, session, no_gateway, &client, &clock).map_err(|error| Chain(&error).to_string());
+    if let Err(error) = &served {
+        tracing::error!("{error}");
+    }
+    let server = Server::new(served, client, clock);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Failure::Io { operation: "start the runtime", source })?;
+    let ended = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        tokio::select! {
+            ended = server.run(stop.clone()) => ended,
+            () = stop_signal(stop.clone()) => Ok(()),
+        }
+    });
+    // A read of stdin that still waits must not keep the process.
+    runtime.shutdown_background();
+    ended.map_err(|source| Failure::Io { operation: "serve MCP", source })
+}
+
+async fn stop_signal(stop: CancellationToken) {
+    let both = signals(stop.clone());
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = both => {}
+    }
+}
+
+fn serve(cli: &Cli, env: &Env, session: Option<&str>, no_gateway: bool, client: &ProcessId, clock: &Clock) -> Result<Served, Failure> {
+    let (config, state) = load(cli, env)?;
+    let cwd = std::env::current_dir().ok();
+    let (session, binding) = config.serving(session, env, cwd.as_deref())?;
+    tracing::info!(session = %session.id, ?binding, "serving");
+    let registration = Registration::new(&state.session(&session.id), client, clock.now());
+    let launch = Launch { program: program()?, config: config.path.clone(), state: state.root().to_owned(), replace: false };
+    let start = if no_gateway { GatewayStart::Manual } else { config.gateway };
+    Ok(Served { mailbox: Mailbox::new(state.clone(), session, registration, clock.clone()), state, launch, start })
+}
+
+fn check(cli: &Cli, env: &Env) -> Result<(), Failure> {
+    let (config, state) = load(cli, env)?;
+    let tokens = Tokens::read(&config, env)?;
+    let mut text = format!("{} is accepted.\nState folder: {}\nBot API: {}\n\n", config.path.display(), state.root().display(), config.api_url);
+    let rows = config.sessions.values().map(|session| {
+        let bot = match tokens.of(&session.id) {
+            Some(TokenState::Set(token)) => format!("bot {}", token.bot_id()),
+            Some(TokenState::Unset { variable }) => format!("{variable} is not set: this bot stays off"),
+            None => String::new(),
+        };
+        let id = if session.id == config.default { format!("{} (default)", session.id) } else { session.id.to_string() };
+        vec![id, session.name.clone(), bot, list(&session.chat_ids), list(&session.allowed_users)]
+    });
+    text.push_str(&report::table(&["session", "name", "bot", "chats", "people"], rows));
+    for warning in config.warnings().iter().chain(tokens.warnings()) {
+        text.push_str(&format!("\nwarning: {warning}"));
+    }
+    print(&format!("{text}\n"))
+}
+
+fn list<T: std::fmt::Display>(ids: &[T]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn status(cli: &Cli, env: &Env, json: bool) -> Result<(), Failure> {
+    let (config, state) = load(cli, env)?;
+    let ids: Vec<_> = config.sessions.keys().cloned().collect();
+    let report = Report::gather(&state, &ids, clock(env).now())?;
+    if json {
+        let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::Io { operation: "write the report", source: error.into() })?;
+        return print(&format!("{text}\n"));
+    }
+    print(&report.to_text())
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        // `telepost status | head` is not an error of ours.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.map_err(|source| Failure::Io { operation: "print", source }),
+    }
+}
+
+fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Failure::Io { operation: "start the runtime", source })?;
+    Ok(runtime.block_on(future))
+}
+
+#[cfg(not(feature = "test-hooks"))]
+fn clock(_env: &Env) -> Clock {
+    Clock::system()
+}
+
+/// A test moves the wall clock of one process with `TELEPOST_TEST_CLOCK_MS`.
+#[cfg(feature = "test-hooks")]
+fn clock(env: &Env) -> Clock {
+    Clock::shifted(env.get("TELEPOST_TEST_CLOCK_MS").and_then(|shift| shift.parse().ok()).unwrap_or(0))
+}
+
+/// Whether stderr is read by a person.
+pub(crate) fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}

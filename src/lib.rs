@@ -23,4 +23,5 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod ids;
+mod logging;
 pub mod report;

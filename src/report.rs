@@ -101,6 +101,70 @@ impl Report {
     }
 }
 
+impl Report {
+    /// For people.
+    pub fn to_text(&self) -> String {
+        let mut text = match &self.gateway {
+            Some(gateway) => format!("Gateway: runs, pid {}, version {}, for {}\n", gateway.pid, gateway.version, span(gateway.uptime_s)),
+            None => "Gateway: does not run. Start it with `telepost gateway --detach`; messages wait at Telegram for 24 hours.\n".to_owned(),
+        };
+        if !self.bots.is_empty() {
+            let rows = self.bots.iter().map(|bot| {
+                let polled = bot.last_poll_age_s.map_or_else(|| "never".to_owned(), |age| format!("{} ago", span(age)));
+                let state = match (&bot.off, bot.conflict.as_deref()) {
+                    (Some(off), _) => format!("off: {off}"),
+                    (None, Some("webhook")) => "conflict: a webhook is set".to_owned(),
+                    (None, Some(_)) => "conflict: another program polls this bot".to_owned(),
+                    (None, None) if bot.polling => "polling".to_owned(),
+                    (None, None) => "starting".to_owned(),
+                };
+                vec![
+                    bot.username.as_ref().map_or_else(String::new, |name| format!("@{name}")),
+                    bot.id.map_or_else(String::new, |id| id.to_string()),
+                    state,
+                    polled,
+                ]
+            });
+            text.push_str(&format!("\n{}\n", table(&["bot", "id", "state", "last poll"], rows)));
+        }
+        let rows = self.sessions.iter().map(|session| {
+            vec![
+                session.id.to_string(),
+                session.pending.to_string(),
+                session.held.to_string(),
+                session.oldest_age_s.map_or_else(String::new, span),
+                session.outbox.to_string(),
+                session.held_until.clone().unwrap_or_default(),
+                session.failed.to_string(),
+                session.dead.to_string(),
+            ]
+        });
+        let head = ["session", "waiting", "shown", "oldest", "to send", "held until", "failed", "unreadable"];
+        text.push_str(&format!("\n{}\n", table(&head, rows)));
+        text
+    }
+}
+
+/// A plain table.
+pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::NOTHING).set_header(head.to_vec());
+    for row in rows {
+        table.add_row(row);
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// A span of seconds as people say it.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        7200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 fn bots(file: &PresenceFile, now: Timestamp) -> Vec<BotReport> {
     file.bots
         .iter()

@@ -1,85 +1,99 @@
 //! One call from its arrival to its answer: recorded, struck by faults, applied, answered.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
 
 use crate::answer::{Refusal, Verdict};
 use crate::calls::{Call, Outcome};
 use crate::clock::sleep;
-use crate::faults::{self, Effect, FaultId, Plan};
+use crate::faults::{self, Effect, Plan};
 use crate::methods::{self, Context};
 use crate::params::Params;
 use crate::polling;
 use crate::reply::Reply;
 use crate::shared::Shared;
 
+/// Under this name downloads are recorded, and faults can strike them.
+const DOWNLOAD: &str = "download";
+
+/// Whether the client still listens; it does until the connection drops this.
+struct Presence(Arc<AtomicBool>);
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
 /// Answers `/bot<token>/<method>`.
-pub(crate) async fn call(shared: &Arc<Shared>, token: &str, method: &str, params: Params) -> Reply {
-    let Some((bot, revoked)) =
-        shared.read(|state| state.bot_by_token(token).map(|bot| (bot.id, bot.revoked)))
-    else {
-        // A token has a number before the colon; anything else is not even a path.
-        let numbered = token
-            .split_once(':')
-            .is_some_and(|(id, secret)| id.parse::<i64>().is_ok() && !secret.is_empty());
-        return Reply::refusal(&if numbered {
-            Refusal::unauthorized()
-        } else {
-            Refusal::not_found()
-        });
-    };
-    let known = methods::canonical(method);
-    let record = Record::open(shared, bot, known.unwrap_or(method), &params);
-    if revoked {
-        return record.refuse(&Refusal::unauthorized());
+///
+/// A call that has arrived is carried out, also when the client hangs up before it is. Only a poll ends with its
+/// connection.
+pub(crate) async fn call(
+    shared: &Arc<Shared>,
+    token: String,
+    method: &str,
+    params: Params,
+) -> Reply {
+    let name = methods::canonical(method);
+    if name == Some("getUpdates") {
+        let work = async |bot| {
+            let answer = polling::get_updates(shared, bot, &params).await?;
+            Ok(Reply::json(200, answer.body()))
+        };
+        let present = Arc::new(AtomicBool::new(true));
+        return carry_out(shared, &token, "getUpdates", params.shown(), present, work).await;
     }
-    let plan = shared.change(|state| {
-        let call = state.calls.get(record.index)?;
-        let (method, chat, params) = (call.method.clone(), call.chat_id, call.params.clone());
-        state.faults.strike(bot, &method, chat, &params)
-    });
-    let plan = plan.unwrap_or(Plan {
-        id: FaultId(u64::MAX),
-        delay_before: std::time::Duration::ZERO,
-        delay_after: std::time::Duration::ZERO,
-        effect: Effect::None,
-    });
-    if !plan.delay_before.is_zero() {
-        sleep(plan.delay_before).await;
-    }
-    match &plan.effect {
-        Effect::Refuse(refusal) => {
-            if !plan.delay_after.is_zero() {
-                sleep(plan.delay_after).await;
+    let listening = Presence(Arc::new(AtomicBool::new(true)));
+    let present = Arc::clone(&listening.0);
+    let (owned, method) = (Arc::clone(shared), method.to_owned());
+    let whole = async move {
+        let shared = owned;
+        let work = async |bot| match name {
+            Some(name) => {
+                apply(&shared, bot, name, &params).map(|answer| Reply::json(200, answer.body()))
             }
-            return record.refuse(refusal);
-        }
-        Effect::ClosedBefore { reset } => {
-            record.close(Outcome::Dropped);
-            return Reply::Close { reset: *reset };
-        }
-        Effect::Html(status) => {
-            record.close(Outcome::Error {
-                code: *status,
-                description: "an HTML page".to_owned(),
-            });
-            return Reply::html(*status, faults::html_page(*status));
-        }
-        Effect::HangBefore => shared.fault_cleared(plan.id).await,
-        Effect::None
-        | Effect::AnswerLost { .. }
-        | Effect::HangAfter
-        | Effect::Malformed
-        | Effect::Truncated => {}
-    }
-    let verdict = match known {
-        Some("getUpdates") => polling::get_updates(shared, bot, &params).await,
-        Some(method) => apply(shared, bot, method, &params),
-        None => Err(Refusal::new(404, "Not Found: method not found")),
+            None => Err(Refusal::new(404, "Not Found: method not found")),
+        };
+        let shown = params.shown();
+        carry_out(
+            &shared,
+            &token,
+            name.unwrap_or(&method),
+            shown,
+            present,
+            work,
+        )
+        .await
     };
-    if !plan.delay_after.is_zero() {
-        sleep(plan.delay_after).await;
-    }
-    finish(shared, record, &plan, verdict).await
+    let reply = shared.to_the_end(whole).await;
+    drop(listening);
+    reply.unwrap_or(Reply::Close { reset: false })
+}
+
+/// Answers `/file/bot<token>/<path>`.
+pub(crate) async fn download(shared: &Arc<Shared>, token: &str, path: &str) -> Reply {
+    let work = async |_bot| {
+        let file = shared.read(|state| {
+            let file = state.files.values().find(|file| file.path == path)?;
+            Some(Bytes::clone(&file.bytes))
+        });
+        let bytes = file.ok_or_else(Refusal::not_found)?;
+        Ok(Reply::of(200, "application/octet-stream", bytes))
+    };
+    let present = Arc::new(AtomicBool::new(true));
+    carry_out(
+        shared,
+        token,
+        DOWNLOAD,
+        json!({ "path": path }),
+        present,
+        work,
+    )
+    .await
 }
 
 fn apply(shared: &Shared, bot: i64, method: &str, params: &Params) -> Verdict {
@@ -98,11 +112,69 @@ fn apply(shared: &Shared, bot: i64, method: &str, params: &Params) -> Verdict {
     })
 }
 
-async fn finish(shared: &Arc<Shared>, record: Record, plan: &Plan, verdict: Verdict) -> Reply {
-    let reply = match &verdict {
-        Ok(answer) => Reply::json(200, answer.body()),
-        Err(refusal) => Reply::refusal(refusal),
+/// Whose token it is, and whether it has been revoked.
+fn owner(shared: &Shared, token: &str) -> Result<(i64, bool), Refusal> {
+    let found = shared.read(|state| state.bot_by_token(token).map(|bot| (bot.id, bot.revoked)));
+    found.ok_or_else(|| {
+        // A token has a number before the colon; anything else is not even a path.
+        let well_formed = token
+            .split_once(':')
+            .is_some_and(|(id, secret)| id.parse::<i64>().is_ok() && !secret.is_empty());
+        if well_formed {
+            Refusal::unauthorized()
+        } else {
+            Refusal::not_found()
+        }
+    })
+}
+
+async fn carry_out(
+    shared: &Arc<Shared>,
+    token: &str,
+    name: &str,
+    params: Value,
+    present: Arc<AtomicBool>,
+    work: impl AsyncFnOnce(i64) -> Result<Reply, Refusal>,
+) -> Reply {
+    let (bot, revoked) = match owner(shared, token) {
+        Ok(owner) => owner,
+        Err(refusal) => return Reply::refusal(&refusal),
     };
+    let (record, plan) = Record::open(shared, present, bot, name, params);
+    if revoked {
+        return record.refuse(&Refusal::unauthorized());
+    }
+    let Some(plan) = plan else {
+        return record.answer(work(bot).await);
+    };
+    if !plan.delay_before.is_zero() {
+        sleep(plan.delay_before).await;
+    }
+    match &plan.effect {
+        Effect::Refuse(refusal) => return record.refuse(refusal),
+        Effect::ClosedBefore { reset } => {
+            record.close(Outcome::Dropped);
+            return Reply::Close { reset: *reset };
+        }
+        Effect::Html(status) => {
+            let description = "a page of HTML".to_owned();
+            record.close(Outcome::Error {
+                code: *status,
+                description,
+            });
+            return Reply::html(*status, faults::html_page(*status));
+        }
+        Effect::HangBefore => shared.fault_cleared(plan.id).await,
+        Effect::None
+        | Effect::AnswerLost { .. }
+        | Effect::HangAfter
+        | Effect::Malformed
+        | Effect::Truncated => {}
+    }
+    let result = work(bot).await;
+    if !plan.delay_after.is_zero() {
+        sleep(plan.delay_after).await;
+    }
     match &plan.effect {
         Effect::AnswerLost { reset } => {
             record.close(Outcome::Lost);
@@ -114,51 +186,64 @@ async fn finish(shared: &Arc<Shared>, record: Record, plan: &Plan, verdict: Verd
         }
         Effect::Truncated => {
             record.close(Outcome::Lost);
-            reply.truncated()
+            result
+                .unwrap_or_else(|refusal| Reply::refusal(&refusal))
+                .truncated()
         }
         Effect::HangAfter => {
             shared.fault_cleared(plan.id).await;
-            record.finish(&verdict);
-            reply
+            record.answer(result)
         }
         Effect::None
         | Effect::Refuse(_)
         | Effect::ClosedBefore { .. }
         | Effect::HangBefore
-        | Effect::Html(_) => {
-            record.finish(&verdict);
-            reply
-        }
+        | Effect::Html(_) => record.answer(result),
     }
 }
 
 /// A call in the log. When it is dropped without an outcome, the client has gone away, or the server is stopping.
 struct Record {
     shared: Arc<Shared>,
-    index: usize,
+    present: Arc<AtomicBool>,
+    id: u64,
     open: bool,
 }
 
 impl Record {
-    fn open(shared: &Arc<Shared>, bot: i64, method: &str, params: &Params) -> Self {
-        let call = Call {
-            at_ms: shared.clock.uptime_ms(),
-            bot,
-            method: method.to_owned(),
-            params: params.shown(),
-            chat_id: params.int("chat_id"),
-            outcome: Outcome::Pending,
-            answered_at_ms: None,
-        };
-        let index = shared.change(|state| {
-            state.calls.push(call);
-            state.calls.len() - 1
-        });
-        Self {
-            shared: Arc::clone(shared),
-            index,
-            open: true,
-        }
+    /// Records the call, and finds out what fault strikes it.
+    fn open(
+        shared: &Arc<Shared>,
+        present: Arc<AtomicBool>,
+        bot: i64,
+        method: &str,
+        params: Value,
+    ) -> (Self, Option<Plan>) {
+        let at_ms = shared.clock.uptime_ms();
+        let chat_id = params.get("chat_id").and_then(crate::params::as_int);
+        shared.change(|state| {
+            let id = state.number();
+            let plan = state.faults.strike(bot, method, chat_id, &params);
+            state.calls.push(Call {
+                id,
+                at_ms,
+                bot,
+                method: method.to_owned(),
+                params,
+                chat_id,
+                outcome: Outcome::Pending,
+                answered_at_ms: None,
+            });
+            (
+                Self {
+                    shared: Arc::clone(shared),
+                    present,
+                    id,
+                    open: true,
+                },
+                plan,
+            )
+        })
     }
 
     fn close(mut self, outcome: Outcome) {
@@ -166,21 +251,23 @@ impl Record {
     }
 
     fn refuse(self, refusal: &Refusal) -> Reply {
+        let description = refusal.description.clone();
         self.close(Outcome::Error {
             code: refusal.code,
-            description: refusal.description.clone(),
+            description,
         });
         Reply::refusal(refusal)
     }
 
-    fn finish(self, verdict: &Verdict) {
-        self.close(match verdict {
-            Ok(_) => Outcome::Ok,
-            Err(refusal) => Outcome::Error {
-                code: refusal.code,
-                description: refusal.description.clone(),
-            },
-        });
+    fn answer(self, result: Result<Reply, Refusal>) -> Reply {
+        match result {
+            Ok(reply) => {
+                let heard = self.present.load(Ordering::SeqCst);
+                self.close(if heard { Outcome::Ok } else { Outcome::Lost });
+                reply
+            }
+            Err(refusal) => self.refuse(&refusal),
+        }
     }
 
     fn set(&mut self, outcome: Outcome) {
@@ -188,7 +275,7 @@ impl Record {
         let at_ms = self.shared.clock.uptime_ms();
         self.shared.change(|state| {
             // A reset may have emptied the log in the meantime.
-            if let Some(call) = state.calls.get_mut(self.index) {
+            if let Some(call) = state.calls.iter_mut().rev().find(|call| call.id == self.id) {
                 call.outcome = outcome;
                 call.answered_at_ms = Some(at_ms);
             }

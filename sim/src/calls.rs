@@ -18,10 +18,11 @@ pub enum Outcome {
     },
     /// Not applied; the connection was closed by a fault.
     Dropped,
-    /// Applied; by a fault the answer never left, or not whole, or not as JSON.
+    /// Applied; the answer was not heard: by a fault it never left, or not whole, or not as JSON, or the client had
+    /// hung up by then.
     Lost,
-    /// The client went away, or the server was stopped, before the answer was ready. Whether the call was applied
-    /// depends on where it was; `getUpdates` confirms on arrival.
+    /// A poll whose client went away, or a call that the stopping server cut off. `getUpdates` confirms on arrival,
+    /// so that much of it was applied.
     Aborted,
 }
 
@@ -43,11 +44,12 @@ impl Outcome {
 /// One recorded call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
+    pub(crate) id: u64,
     /// Real milliseconds since the simulator was started.
     pub at_ms: i64,
     /// The bot.
     pub bot: i64,
-    /// The method in its documented spelling, or as sent when there is no such method.
+    /// The method in its documented spelling, or as sent when there is no such method; `download` for files.
     pub method: String,
     /// The parameters; nested ones parsed, uploaded files as `{file_name, size}`.
     pub params: Value,

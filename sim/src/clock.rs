@@ -10,6 +10,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 pub(crate) struct Clock {
     started: Instant,
     offset_ms: AtomicI64,
+    /// What stands in for real time while the clock stands still; 0 while it runs.
+    frozen_ms: AtomicI64,
 }
 
 impl Clock {
@@ -21,19 +23,23 @@ impl Clock {
         Self {
             started: Instant::now(),
             offset_ms: AtomicI64::new(0),
+            frozen_ms: AtomicI64::new(0),
         }
     }
 
     /// Unix milliseconds as the simulated server sees them.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place of the simulator that reads a clock"
-    )]
     pub(crate) fn now_ms(&self) -> i64 {
-        let real = std::time::SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        millis(real).saturating_add(self.offset_ms.load(Ordering::SeqCst))
+        let base = match self.frozen_ms.load(Ordering::SeqCst) {
+            0 => real_ms(),
+            frozen => frozen,
+        };
+        base.saturating_add(self.offset_ms.load(Ordering::SeqCst))
+    }
+
+    /// Lets the clock stand still, or run again.
+    pub(crate) fn freeze(&self, still: bool) {
+        self.frozen_ms
+            .store(if still { real_ms() } else { 0 }, Ordering::SeqCst);
     }
 
     /// Real milliseconds since the simulator was started; never moved by tests.
@@ -48,6 +54,19 @@ impl Clock {
     pub(crate) fn set_offset(&self, offset_ms: i64) {
         self.offset_ms.store(offset_ms, Ordering::SeqCst);
     }
+}
+
+/// Unix milliseconds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place of the simulator that reads a clock"
+)]
+fn real_ms() -> i64 {
+    millis(
+        std::time::SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default(),
+    )
 }
 
 /// A duration in whole milliseconds, saturating.

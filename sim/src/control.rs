@@ -22,7 +22,7 @@ POST /sim/fault     {bot?, method?, chat?, contains?, times?, after?, kind, stat
                     kind: error delay answer_lost closed_after closed_before reset_before hang hang_after html
                     malformed truncated; {\"clear\": true} removes all faults
 POST /sim/reset     forgets chats, messages, updates, calls and faults; bots stay
-GET  /sim/transcript?bot=&chat=    GET /sim/calls?bot=
+GET  /sim/transcript?bot=&chat= (all chats without one)    GET /sim/calls?bot=
 bot: the number before the colon of its token; not needed when there is only one
 ";
 
@@ -51,10 +51,11 @@ pub(crate) fn answer(
     let bot = params
         .int("bot")
         .or_else(|| shared.read(|state| only(state.bots.keys())));
-    let Some(bot) = bot else {
+    let asked = path.trim_start_matches("/sim/");
+    let named = matches!(asked, "help" | "fault" | "reset");
+    let Some(bot) = bot.or_else(|| named.then_some(0)) else {
         return Reply::text(400, "which bot?\n".to_owned());
     };
-    let asked = path.trim_start_matches("/sim/");
     if method == Method::GET {
         return show(shared, when, asked, bot, params.int("chat"));
     }
@@ -75,9 +76,10 @@ fn show(shared: &Shared, when: When, asked: &str, bot: i64, chat: Option<i64>) -
             now: when.now(),
         };
         match asked {
-            "transcript" => {
-                Some(chat.map_or_else(String::new, |chat| view.transcript_text(bot, chat)))
-            }
+            "transcript" => Some(match chat {
+                Some(chat) => view.transcript_text(bot, chat),
+                None => view.all_transcripts(bot),
+            }),
             "calls" => Some(view.calls(bot).iter().fold(String::new(), |shown, call| {
                 format!(
                     "{shown}{} ms {} {} -> {:?}\n",
@@ -196,7 +198,7 @@ fn act(
 
 impl State {
     /// Forgets everything but the bots, their tokens and the polls that wait.
-    fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         let numbers = self.last_number;
         let mut bots = std::mem::take(&mut self.bots);
         for bot in bots.values_mut() {

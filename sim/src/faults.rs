@@ -117,7 +117,8 @@ impl Fault {
         self
     }
 
-    /// Waits before the call is applied (and before any other effect).
+    /// Waits before the call is applied (and before any other effect). It is applied also when the client has hung up
+    /// by then, as in real life; polls are not.
     pub fn delay_before(mut self, delay: Duration) -> Self {
         self.delay_before = delay;
         self

@@ -38,7 +38,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         .strip_prefix("/file/bot")
         .and_then(|rest| rest.split_once('/'))
     {
-        return download(shared, &decode(token), &decode(file));
+        return api::download(shared, &decode(token), &decode(file)).await;
     }
     let Some((token, method)) = path
         .strip_prefix("/bot")
@@ -59,7 +59,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
     if let Err(refusal) = read_body(&mut params, content_type, body.to_bytes()).await {
         return Reply::refusal(&refusal);
     }
-    api::call(shared, &decode(token), &decode(method), params).await
+    api::call(shared, decode(token), &decode(method), params).await
 }
 
 fn decode(text: &str) -> String {
@@ -117,21 +117,4 @@ async fn read_part(params: &mut Params, part: multer::Field<'_>) -> Result<(), m
         params.set(name, Value::String(part.text().await?));
     }
     Ok(())
-}
-
-fn download(shared: &Shared, token: &str, path: &str) -> Reply {
-    let found = shared.read(|state| {
-        let bot = state
-            .bot_by_token(token)
-            .filter(|bot| !bot.revoked)
-            .ok_or_else(Refusal::unauthorized)?;
-        let _ = bot;
-        let file = state.files.values().find(|file| file.path == path);
-        file.map(|file| Bytes::clone(&file.bytes))
-            .ok_or_else(Refusal::not_found)
-    });
-    match found {
-        Ok(bytes) => Reply::of(200, "application/octet-stream", bytes),
-        Err(refusal) => Reply::refusal(&refusal),
-    }
 }

@@ -22,7 +22,8 @@
 //! - `getUpdates`: offsets (negative ones, ones behind the tail), confirmation on arrival, the anti-spin rules, the
 //!   4 MiB cut, expiry after 24 h, conflicts, `allowed_updates` kept and applied when an update comes into being;
 //! - messages, edits, deletions, replies, inline keyboards, reactions, topics, files, albums, command menus;
-//! - faults ([`Fault`]), rate buckets ([`Sim::rate_limits`]), a clock that can be moved ([`Sim::advance`]);
+//! - faults ([`Fault`]), rate buckets ([`Sim::rate_limits`]), a clock that can be moved
+//!   ([`Sim::advance`], [`Sim::freeze_clock`]);
 //! - a control side over HTTP below `/sim/` (`GET /sim/help` lists it).
 //!
 //! # Where it knows less than the real server
@@ -34,6 +35,8 @@
 //!   message.
 //! - Message ids count per chat, also in private chats and basic groups, where the real server counts per account.
 //! - In a group bots have no privacy mode: each hears everything. Bots do not see each other.
+//! - A closed topic takes nothing from anyone, also not from administrators; leniency about replies is not refused
+//!   across topics of one chat.
 //! - A bot is an administrator of a group unless told otherwise ([`Sim::set_standing`]); rights are all or nothing.
 //! - Any button may be pressed, whether the message has it or not. Callback queries do not grow too old.
 //! - Rate limits are the documented numbers; the real ones are unknown and adaptive, and it never absorbs them as
@@ -52,6 +55,7 @@ mod faults;
 mod http;
 mod limits;
 mod methods;
+mod odd;
 mod params;
 mod person;
 mod polling;

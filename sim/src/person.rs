@@ -6,8 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::methods::{auto_entities, create_topic};
 use crate::queue::KEPT_SECONDS;
-use crate::render::put;
-use crate::state::{Author, Group, GroupKind, Message, Standing, State, UPDATE_KINDS, Wake};
+use crate::state::{Author, Group, GroupKind, Message, Standing, State};
 
 /// A message that a person has sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +146,9 @@ impl State {
     ) -> Option<i64> {
         let now = when.now();
         let message = self.message_mut(bot, chat, id)?;
+        if matches!(message.author, Author::Bot(_)) {
+            return None;
+        }
         message
             .earlier_texts
             .push(std::mem::replace(&mut message.text, text.to_owned()));
@@ -226,63 +228,6 @@ impl State {
             &body,
             when.now() + KEPT_SECONDS,
         )
-    }
-
-    /// Queues any JSON. An object without `update_id` gets one; kinds that the server knows are filtered as usual.
-    pub(crate) fn raw_update(&mut self, when: When, bot: i64, mut update: Value) -> Option<i64> {
-        let bot = self.bots.get_mut(&bot)?;
-        let kinds = update
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(kind, _)| kind.as_str());
-        let unwanted = kinds
-            .filter(|kind| UPDATE_KINDS.contains(kind))
-            .any(|kind| !bot.wants(kind));
-        if unwanted {
-            return None;
-        }
-        let given = update.get("update_id").and_then(Value::as_i64);
-        let id = given.unwrap_or_else(|| bot.queue.tail());
-        if update.is_object() && given.is_none() && update.get("update_id").is_none() {
-            put(&mut update, "update_id", Some(id.into()));
-        }
-        let id = bot.queue.push_at(
-            when.now(),
-            when.now() + KEPT_SECONDS,
-            id,
-            update.to_string(),
-        );
-        bot.wake(Wake::Updates);
-        id
-    }
-
-    /// Queues text that is put into the answer as it is, whatever the bot asked for.
-    pub(crate) fn raw_text(&mut self, when: When, bot: i64, text: &str) -> Option<i64> {
-        let bot = self.bots.get_mut(&bot)?;
-        let given = serde_json::from_str::<Value>(text).ok();
-        let given = given
-            .as_ref()
-            .and_then(|update| update.get("update_id"))
-            .and_then(Value::as_i64);
-        // An id that cannot be confirmed with a positive offset must not move the tail.
-        let id = given
-            .filter(|id| (1..i64::from(i32::MAX)).contains(id))
-            .unwrap_or_else(|| bot.queue.tail());
-        let id = bot
-            .queue
-            .push_at(when.now(), when.now() + KEPT_SECONDS, id, text.to_owned());
-        bot.wake(Wake::Updates);
-        id
-    }
-
-    pub(crate) fn redeliver(&mut self, bot: i64, count: usize) -> usize {
-        let Some(bot) = self.bots.get_mut(&bot) else {
-            return 0;
-        };
-        let replayed = bot.queue.replay(count);
-        bot.wake(Wake::Updates);
-        replayed
     }
 
     /// Blocks or kicks the bot, or lets it in again, and tells it so.
@@ -394,20 +339,60 @@ impl State {
         id
     }
 
-    pub(crate) fn change_topic(
+    /// Closes, opens, renames or deletes a topic as a person does, and tells the bots; 0 is General.
+    pub(crate) fn person_changes_topic(
         &mut self,
-        bot: i64,
-        chat: i64,
+        when: When,
+        place: (i64, i64),
         topic: i64,
-        closed: bool,
-        deleted: bool,
+        change: &TopicChange,
     ) {
+        let (bot, chat) = place;
         let room = self.room(bot, chat);
-        if topic == 0 {
-            room.general_closed = closed;
-        } else if let Some(topic) = room.topics.get_mut(&topic) {
-            topic.closed = closed;
-            topic.deleted |= deleted;
+        let general = topic == 0;
+        match (change, room.topics.get_mut(&topic)) {
+            (TopicChange::Close, _) if general => room.general_closed = true,
+            (TopicChange::Reopen, _) if general => room.general_closed = false,
+            (TopicChange::Close, Some(topic)) => topic.closed = true,
+            (TopicChange::Reopen, Some(topic)) => topic.closed = false,
+            (TopicChange::Rename(name), Some(topic)) => topic.name.clone_from(name),
+            (TopicChange::Delete, Some(found)) => {
+                found.deleted = true;
+                for message in room.messages.values_mut() {
+                    message.deleted |= message.topic == Some(topic);
+                }
+                return;
+            }
+            (_, None) => return,
         }
+        let (field, value) = match change {
+            TopicChange::Close => ("forum_topic_closed", json!({})),
+            TopicChange::Reopen => ("forum_topic_reopened", json!({})),
+            TopicChange::Rename(name) => ("forum_topic_edited", json!({ "name": name })),
+            TopicChange::Delete => return,
+        };
+        let extra = Map::from_iter([(field.to_owned(), value)]);
+        let topic = Some(topic).filter(|_| !general);
+        let user = if chat > 0 { chat } else { 1 };
+        self.person_sends(
+            when,
+            Draft {
+                bot,
+                chat,
+                user,
+                topic,
+                extra,
+                ..Draft::default()
+            },
+        );
     }
+}
+
+/// What a person does to a topic.
+#[derive(Debug, Clone)]
+pub(crate) enum TopicChange {
+    Close,
+    Reopen,
+    Rename(String),
+    Delete,
 }

@@ -87,12 +87,11 @@ fn start(
     let mut limit = params.int("limit").unwrap_or(MAX_LIMIT).clamp(1, MAX_LIMIT);
     let mut timeout_ms = params.int("timeout").unwrap_or(0).clamp(0, MAX_TIMEOUT) * 1_000;
     bot.allow(params.nested("allowed_updates").unwrap_or(None).as_ref());
-    if let Some((previous, at)) = bot
+    if let Some((_, at)) = bot
         .poll
         .previous
         .filter(|(previous, _)| *previous == offset)
     {
-        debug_assert_eq!(previous, offset, "only a repeated offset is a spin");
         if timeout_ms < SPIN_MS && now_ms < at + SPIN_MS {
             timeout_ms = SPIN_MS;
         }
@@ -221,4 +220,42 @@ async fn wait(
 fn answer(batch: &[Event]) -> Answer {
     let bodies: Vec<&str> = batch.iter().map(|event| event.body.as_str()).collect();
     Answer::Raw(format!("[{}]", bodies.join(",")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// How long a request with these parameters waits, when the one before it came this long ago.
+    fn waits(timeout: i64, before_ms: i64) -> Option<Duration> {
+        let mut state = State::default();
+        let bot = state.add_bot("42:secret", "my_bot");
+        let mut params = Params::default();
+        params.set("timeout", json!(timeout));
+        let mut last = None;
+        for now_ms in [0, before_ms] {
+            let (wake, _woken) = unbounded_channel();
+            last = match start(&mut state, now_ms, bot, &params, wake) {
+                Start::Wait { timeout, .. } => Some(timeout),
+                Start::Answer(_) | Start::Late(..) => None,
+            };
+        }
+        last
+    }
+
+    #[test]
+    fn a_timeout_is_clamped_to_fifty_seconds() {
+        assert_eq!(waits(3_600, 10_000), Some(Duration::from_secs(50)));
+        assert_eq!(waits(-5, 10_000), None);
+    }
+
+    #[test]
+    fn a_repeated_offset_waits_three_seconds_at_least() {
+        assert_eq!(waits(0, 2_999), Some(Duration::from_secs(3)));
+        assert_eq!(waits(2, 2_999), Some(Duration::from_secs(3)));
+        assert_eq!(waits(20, 2_999), Some(Duration::from_secs(20)));
+        assert_eq!(waits(0, 3_000), None);
+    }
 }

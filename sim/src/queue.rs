@@ -15,7 +15,7 @@ const MAX_AHEAD: i64 = 10;
 /// Offsets further before the head are ignored.
 const MAX_BEHIND: i64 = 100_000;
 /// How many confirmed updates are remembered, for tests that make them come again.
-const REMEMBERED: usize = 10_000;
+const REMEMBERED: usize = 100_000;
 
 /// One update.
 #[derive(Debug, Clone)]
@@ -155,5 +155,19 @@ impl UpdateQueue {
 
     fn expire(&mut self, now: i64) {
         self.events.retain(|event| event.expires_at > now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_takes_no_more_and_spends_no_id() {
+        let mut queue = UpdateQueue::new(1);
+        while queue.push(0, 10, |_| String::new()).is_some() {}
+        assert_eq!((queue.waiting(0), queue.tail()), (MAX_UPDATES, 100_001));
+        queue.take(0, 2, 1);
+        assert_eq!(queue.push(0, 10, |_| String::new()), Some(100_001));
     }
 }

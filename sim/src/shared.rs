@@ -4,7 +4,8 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::faults::FaultId;
@@ -14,6 +15,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     faults_changed: watch::Sender<()>,
+    /// Calls that go on when their client hangs up. They end with the runtime.
+    workers: Mutex<JoinSet<()>>,
     pub(crate) clock: Clock,
 }
 
@@ -23,6 +26,7 @@ impl Shared {
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
             faults_changed: watch::Sender::new(()),
+            workers: Mutex::default(),
             clock: Clock::new(),
         }
     }
@@ -59,6 +63,23 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner);
         drop(guard);
         found
+    }
+
+    /// Carries something out to its end, whether its result is awaited or not. `None` when the server stops.
+    pub(crate) async fn to_the_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let (done, result) = oneshot::channel();
+        {
+            let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+            while workers.try_join_next().is_some() {}
+            workers.spawn(async move {
+                // Nobody listens any more when the client has hung up.
+                drop(done.send(work.await));
+            });
+        }
+        result.await.ok()
     }
 
     pub(crate) fn clear_faults(&self, which: Option<FaultId>) {

@@ -13,7 +13,7 @@ use crate::builder::MessageBuilder;
 use crate::calls::Call;
 use crate::clock::millis;
 use crate::faults::{Fault, FaultId};
-use crate::person::{Draft, Sent, When};
+use crate::person::{Draft, Sent, TopicChange, When};
 use crate::server::Server;
 use crate::shared::Shared;
 use crate::state::{Bot, Group, GroupKind, Person, Standing, State, StoredFile, Wake};
@@ -115,6 +115,12 @@ impl Sim {
         self.server.sever()
     }
 
+    /// Forgets chats, messages, updates, calls and faults; bots and their waiting polls stay.
+    pub fn reset(&self) {
+        self.shared.clear_faults(None);
+        self.shared.change(State::reset);
+    }
+
     /// Injects a fault.
     pub fn fault(&self, fault: Fault) -> FaultId {
         self.shared.change(|state| state.faults.add(fault))
@@ -140,6 +146,18 @@ impl Sim {
     /// Moves the clock ahead: message dates, expiry, anti-spin and rate buckets. Waiting polls wait in real time.
     pub fn advance(&self, by: Duration) {
         self.shared.clock.advance(by);
+        self.shared.change(|_| ());
+    }
+
+    /// Stops the clock; [`advance`](Self::advance) still moves it. With a clock that stands still the anti-spin rules,
+    /// the distance of conflicts and the rate buckets do not depend on how fast the machine is.
+    pub fn freeze_clock(&self) {
+        self.shared.clock.freeze(true);
+    }
+
+    /// Lets the clock run again.
+    pub fn unfreeze_clock(&self) {
+        self.shared.clock.freeze(false);
         self.shared.change(|_| ());
     }
 
@@ -246,22 +264,30 @@ impl Sim {
             .change(|state| state.person_adds_topic(when, bot, chat, user, name))
     }
 
-    /// Closes a topic; 0 is General.
+    /// A person closes a topic; 0 is General.
     pub fn close_topic(&self, bot: i64, chat: i64, topic: i64) {
-        self.shared
-            .change(|state| state.change_topic(bot, chat, topic, true, false));
+        self.change_topic(bot, chat, topic, &TopicChange::Close);
     }
 
-    /// Opens a topic again; 0 is General.
+    /// A person opens a topic again; 0 is General.
     pub fn reopen_topic(&self, bot: i64, chat: i64, topic: i64) {
-        self.shared
-            .change(|state| state.change_topic(bot, chat, topic, false, false));
+        self.change_topic(bot, chat, topic, &TopicChange::Reopen);
     }
 
-    /// Deletes a topic.
+    /// A person renames a topic.
+    pub fn rename_topic(&self, bot: i64, chat: i64, topic: i64, name: &str) {
+        self.change_topic(bot, chat, topic, &TopicChange::Rename(name.to_owned()));
+    }
+
+    /// A person deletes a topic with its messages: no update tells of that.
     pub fn delete_topic(&self, bot: i64, chat: i64, topic: i64) {
+        self.change_topic(bot, chat, topic, &TopicChange::Delete);
+    }
+
+    fn change_topic(&self, bot: i64, chat: i64, topic: i64, change: &TopicChange) {
+        let when = self.when();
         self.shared
-            .change(|state| state.change_topic(bot, chat, topic, false, true));
+            .change(|state| state.person_changes_topic(when, (bot, chat), topic, change));
     }
 
     /// The user blocks the bot, or the group kicks it: 403 from now on, and a `my_chat_member` update.
@@ -301,6 +327,15 @@ impl Sim {
     /// A person writes a text.
     pub fn say(&self, bot: i64, chat: i64, user: i64, text: &str) -> Sent {
         self.message(bot).chat(chat).from(user).text(text).send()
+    }
+
+    /// A person writes more than one message holds: their program cuts it after each 4096 code points.
+    pub fn say_long(&self, bot: i64, chat: i64, user: i64, text: &str) -> Vec<Sent> {
+        let symbols: Vec<char> = text.chars().collect();
+        let parts = symbols
+            .chunks(4096)
+            .map(|part| part.iter().collect::<String>());
+        parts.map(|part| self.say(bot, chat, user, &part)).collect()
     }
 
     /// A message of a person, field by field. In a group all bots that are in it get it.
@@ -462,6 +497,11 @@ impl Sim {
     /// See [`View::calls_of`].
     pub fn calls_of(&self, bot: i64, method: &str) -> Vec<Call> {
         self.look(|view| view.calls_of(bot, method))
+    }
+
+    /// See [`View::call_count`].
+    pub fn call_count(&self, bot: i64, method: &str) -> usize {
+        self.look(|view| view.call_count(bot, method))
     }
 
     /// See [`View::pending`].

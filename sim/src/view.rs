@@ -103,11 +103,11 @@ impl View<'_> {
 
     /// The texts that bots sent to a chat and that are still there, in order.
     pub fn bot_texts(&self, bot: i64, chat: i64) -> Vec<String> {
-        let lines = self.transcript(bot, chat);
-        lines
-            .into_iter()
-            .filter(|line| line.from_bot && !line.deleted)
-            .map(|line| line.text)
+        let room = self.state.rooms.get(&room_key(bot, chat));
+        let messages = room.into_iter().flat_map(|room| room.messages.values());
+        messages
+            .filter(|message| !message.deleted && matches!(message.author, Author::Bot(_)))
+            .map(|message| message.text.clone())
             .collect()
     }
 
@@ -157,6 +157,19 @@ impl View<'_> {
         lines.concat()
     }
 
+    /// The transcripts of all chats of a bot, for people.
+    pub(crate) fn all_transcripts(&self, bot: i64) -> String {
+        let chats = self
+            .state
+            .rooms
+            .keys()
+            .filter(|(owner, _)| *owner == bot || *owner == 0);
+        let shown: Vec<String> = chats
+            .map(|(_, chat)| format!("chat {chat}:\n{}", self.transcript_text(bot, *chat)))
+            .collect();
+        shown.concat()
+    }
+
     /// All calls of one bot, in the order of arrival.
     pub fn calls(&self, bot: i64) -> Vec<Call> {
         self.state
@@ -173,6 +186,14 @@ impl View<'_> {
             .into_iter()
             .filter(|call| call.method.eq_ignore_ascii_case(method))
             .collect()
+    }
+
+    /// How many calls of one method have arrived; cheaper than counting [`calls_of`](Self::calls_of).
+    pub fn call_count(&self, bot: i64, method: &str) -> usize {
+        let calls = self.state.calls.iter();
+        calls
+            .filter(|call| call.bot == bot && call.method.eq_ignore_ascii_case(method))
+            .count()
     }
 
     /// How many updates wait to be confirmed.
@@ -225,12 +246,7 @@ impl View<'_> {
             } = call;
             lines.push(format!("{at_ms} ms {method} {params} -> {outcome:?}"));
         }
-        for (bot, chat) in self.state.rooms.keys() {
-            lines.push(format!(
-                "chat {chat}:\n{}",
-                self.transcript_text(*bot, *chat)
-            ));
-        }
+        lines.extend(self.state.bots.keys().map(|bot| self.all_transcripts(*bot)));
         lines.join("\n")
     }
 }

@@ -59,7 +59,6 @@ struct AgentFile {
     format: u32,
     pid: u32,
     started_at: Timestamp,
-    client: String,
     client_process: process::ProcessId,
     holders: BTreeSet<HolderId>,
 }
@@ -74,7 +73,7 @@ pub struct Registration {
 
 impl Registration {
     /// A registration that is not written yet.
-    pub fn new(dir: &SessionDir, client: &str, client_process: process::ProcessId, started_at: Timestamp) -> Self {
+    pub fn new(dir: &SessionDir, client: &process::ProcessId, started_at: Timestamp) -> Self {
         let pid = std::process::id();
         Self {
             path: dir.agents().join(format!("{pid}-{}.json", started_at.0)),
@@ -82,16 +81,16 @@ impl Registration {
                 format: FORMAT,
                 pid,
                 started_at,
-                client: client.to_owned(),
-                client_process,
+                client_process: client.clone(),
                 holders: BTreeSet::new(),
             },
             locked: None,
         }
     }
 
-    /// Makes a holder known as alive. Written when it is new, and replaced under a new lock before
-    /// the old one goes, so that it never looks dead in between.
+    /// Makes a holder known as alive. Written when it is new. The caller holds the session lock, as
+    /// does whoever asks for the [`living`], so that nobody looks while one file takes the other's
+    /// place.
     pub fn announce(&mut self, holder: &HolderId) -> Result<(), StoreError> {
         if self.locked.is_some() && self.file.holders.contains(holder) {
             return Ok(());
@@ -112,7 +111,7 @@ impl Drop for Registration {
     }
 }
 
-/// The holders that live, and what is left of the dead removed.
+/// The holders that live, and what is left of the dead removed. The caller holds the session lock.
 pub fn living(dir: &SessionDir) -> Result<BTreeSet<HolderId>, StoreError> {
     let mut living = BTreeSet::new();
     for name in atomic::list(&dir.agents())? {
@@ -148,7 +147,7 @@ mod tests {
 
     fn registration(dir: &SessionDir, started: i64) -> Registration {
         let client = process::ProcessId { pid: 1, start: "1".to_owned() };
-        Registration::new(dir, "test", client, Timestamp(started))
+        Registration::new(dir, &client, Timestamp(started))
     }
 
     #[test]

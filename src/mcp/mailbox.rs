@@ -183,6 +183,7 @@ impl Mailbox {
     /// Shows the messages that were not shown to this agent yet, oldest first. With `again`, those
     /// that it holds if there are no others.
     pub fn show(&self, caller: &Caller, base: ToolResult, limit: usize, again: bool) -> Result<ShownPage, Refusal> {
+        let again = if again { Again::IfNothingNew } else { Again::Never };
         Ok(Desk::open(self, caller)?.show(base, limit, again, None)?)
     }
 
@@ -286,6 +287,14 @@ struct Desk<'a> {
     others: Vec<Other>,
     notices: Vec<String>,
     _lock: FileLock,
+}
+
+/// Whether messages that the agent holds are shown once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Again {
+    Never,
+    IfNothingNew,
+    Also,
 }
 
 struct Other {
@@ -428,7 +437,7 @@ impl<'a> Desk<'a> {
         Ok(view::together(&items))
     }
 
-    fn show(mut self, mut base: ToolResult, limit: usize, again: bool, only: Option<Address>) -> Result<ShownPage, MailboxError> {
+    fn show(mut self, mut base: ToolResult, limit: usize, again: Again, only: Option<Address>) -> Result<ShownPage, MailboxError> {
         base.session = self.mailbox.session.to_string();
         let left_behind = self.left_behind();
         let fresh = self.fresh(limit, only)?;
@@ -442,7 +451,7 @@ impl<'a> Desk<'a> {
             }
             on_page.push(shown);
         }
-        if again {
+        if again == Again::Also || (again == Again::IfNothingNew && page.is_empty()) {
             for shown in self.held(only)? {
                 if !self.place(&mut page, &shown, true) {
                     break;
@@ -480,14 +489,10 @@ impl<'a> Desk<'a> {
             Some(to) => Some(self.address_of(to)?),
             None => self.oldest()?,
         };
-        let Some(address) = address else { return self.show(base, 1, false, None) };
+        let Some(address) = address else { return self.show(base, 1, Again::Never, None) };
+        self.me.answering = Some(address);
         // What the agent has not seen comes first, so that a second call goes on where a full page ended.
-        let page = {
-            let desk = &mut self;
-            desk.me.answering = Some(address);
-            self.show(base, 20, true, Some(address))?
-        };
-        Ok(page)
+        self.show(base, 20, Again::Also, Some(address))
     }
 
     /// The conversation of the oldest message that this agent may see.
@@ -504,6 +509,7 @@ impl<'a> Desk<'a> {
 
     /// Records what a page shows, then gives it out.
     fn shown(mut self, mut result: ToolResult, page: Page, on_page: &[Shown], ready_in: Option<Duration>) -> Result<ShownPage, MailboxError> {
+        // Every message of the page is the first part of one of `on_page`, in the same order.
         let entries = view::entries_of(on_page);
         let newly: BTreeSet<EntryName> = entries.difference(&self.me.entries()).copied().collect();
         // First the others let go, then we hold: a kill in between leaves a message that nobody
@@ -530,8 +536,9 @@ impl<'a> Desk<'a> {
         self.save()?;
 
         result.remaining = self.pending.difference(&entries).count();
-        let messages = page.into_messages();
-        result.messages = Some(messages);
+        let mut messages: Vec<_> = on_page.iter().map(|shown| shown.entries.first()).zip(page.into_messages()).collect();
+        messages.sort_by_key(|(first, _)| *first);
+        result.messages = messages.into_iter().map(|(_, message)| message).collect();
         result.notices.extend(self.others_notice(&entries));
         result.notices.append(&mut self.notices);
         result.notices = page::notices(result.notices);

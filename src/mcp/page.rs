@@ -135,7 +135,7 @@ mod tests {
                 let mut result = ToolResult { remaining: 99_999, session: "S".repeat(64), ..ToolResult::default() };
                 let mut page = Page::new(&result, 20);
                 prop_assert!(page.push(message.part(part).unwrap()));
-                result.messages = Some(page.into_messages());
+                result.messages = page.into_messages();
                 result.notices = notices(vec!["é".repeat(500), "a".repeat(500), "b".to_owned(), "c".to_owned(), "d".to_owned()]);
                 let length = json_len(&result);
                 prop_assert!(length <= PAGE_BYTES, "{length}");

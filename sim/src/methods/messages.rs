@@ -28,8 +28,7 @@ pub(super) fn target(context: &Context<'_>) -> Result<Target, Refusal> {
     let markup = markup::read(context)?;
     let chat = chats::writable(context)?;
     let mut topic = topics::of_send(context, chat)?;
-    let reply = reply(context, chat)?;
-    let (reply_to, quote) = reply.unwrap_or_default();
+    let (reply_to, quote) = reply(context, chat)?;
     if topic.is_none() {
         // A reply alone stays in the topic of the message that it replies to.
         topic = reply_to
@@ -46,9 +45,10 @@ pub(super) fn target(context: &Context<'_>) -> Result<Target, Refusal> {
     })
 }
 
+/// The message that is replied to, and what of it is quoted.
 type Reply = (Option<i64>, Option<Value>);
 
-fn reply(context: &Context<'_>, chat: i64) -> Result<Option<Reply>, Refusal> {
+fn reply(context: &Context<'_>, chat: i64) -> Result<Reply, Refusal> {
     let parameters = context
         .params
         .nested("reply_parameters")
@@ -80,7 +80,7 @@ fn reply(context: &Context<'_>, chat: i64) -> Result<Option<Reply>, Refusal> {
                 context.params.flag("allow_sending_without_reply"),
                 None,
             ),
-            None => return Ok(None),
+            None => return Ok((None, None)),
         }
     };
     if context
@@ -90,15 +90,16 @@ fn reply(context: &Context<'_>, chat: i64) -> Result<Option<Reply>, Refusal> {
     {
         // Leniency counts in the same chat only.
         if lenient && elsewhere.is_none() {
-            return Ok(None);
+            return Ok((None, None));
         }
         return Err(Refusal::bad("message to be replied not found"));
     }
-    if elsewhere.is_some() {
-        Ok(None)
+    // A reply into another chat is accepted, and not shown: there is no message of this chat to show.
+    Ok(if elsewhere.is_some() {
+        (None, None)
     } else {
-        Ok(Some((Some(id), quote)))
-    }
+        (Some(id), quote)
+    })
 }
 
 /// Stores a message of the bot and returns it as the answer shows it.

@@ -36,7 +36,7 @@ pub(super) fn of_send(context: &Context<'_>, chat: i64) -> Result<Option<i64>, R
     }
 }
 
-/// Whether one may write there; administrators may not either, as bots see it.
+/// Whether the topic is open. No exception is made for administrators.
 pub(super) fn check_open(
     context: &Context<'_>,
     chat: i64,

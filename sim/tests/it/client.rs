@@ -108,6 +108,7 @@ pub(crate) struct House {
 
 pub(crate) fn house() -> House {
     let sim = Sim::start().unwrap();
+    sim.freeze_clock();
     let bot = sim.add_bot(TOKEN, "my_bot");
     sim.open_chat(bot, ANNA);
     House { sim, bot }

@@ -149,3 +149,18 @@ fn deleting_a_webhook_can_drop_what_waits() {
         .result();
     assert_eq!(house.sim.pending(house.bot), 0);
 }
+
+#[test]
+fn conflicts_with_a_webhook_keep_the_same_distance() {
+    let house = house();
+    house
+        .call("setWebhook", json!({ "url": "https://example.org/hook" }))
+        .result();
+    house.call("getUpdates", json!({})).refusal();
+    assert!(house.took() < Duration::from_secs(2));
+    house.call("getUpdates", json!({})).refusal();
+    assert!(house.took() >= Duration::from_millis(2_900));
+    house.sim.advance(Duration::from_secs(3));
+    house.call("getUpdates", json!({})).refusal();
+    assert!(house.took() < Duration::from_secs(2));
+}

@@ -78,6 +78,7 @@ fn transcript_and_calls_are_text() {
         get(&house, "transcript?chat=7"),
         "1 User 7: how are you?\n2 my_bot: fine\n"
     );
+    assert!(get(&house, "transcript").starts_with("chat 7:\n1 User 7"));
     assert!(get(&house, "calls?bot=42").contains("sendMessage"));
     assert!(get(&house, "help").contains("/sim/fault"));
 }
@@ -104,4 +105,15 @@ fn a_reset_forgets_everything_but_the_bots() {
     assert_eq!(house.sim.pending(house.bot), 0);
     assert_eq!(house.sim.transcript(house.bot, ANNA), []);
     house.call("getMe", json!({})).result();
+}
+
+#[test]
+fn with_several_bots_one_must_be_named() {
+    let house = house();
+    house.sim.add_bot("43:other", "other_bot");
+    let message = json!({ "chat": ANNA, "text": "hello" });
+    assert_eq!(post(&house, "message", &message).status, 400);
+    let message = json!({ "bot": 43, "chat": ANNA, "text": "hello" });
+    post(&house, "message", &message).result();
+    assert!(get(&house, "help").contains("/sim/fault"));
 }

@@ -261,3 +261,19 @@ fn every_call_is_recorded_with_its_outcome() {
     assert_eq!(calls[0].method, "sendMessage");
     assert!(calls[0].at_ms <= calls[1].at_ms);
 }
+
+#[test]
+fn a_call_that_has_arrived_is_applied_although_its_client_hangs_up() {
+    let house = house();
+    let fault = house.sim.fault(fault(&house).hang());
+    let mut stream = std::net::TcpStream::connect(house.sim.address()).unwrap();
+    let line =
+        format!("GET /bot{TOKEN}/sendMessage?chat_id=7&text=late HTTP/1.1\r\nHost: sim\r\n\r\n");
+    io::Write::write_all(&mut stream, line.as_bytes()).unwrap();
+    house.wait_for(|view| view.fault_hits(fault) == 1);
+    drop(stream);
+    house.sim.sever().unwrap();
+    house.sim.clear_faults();
+    house.wait_for(|view| view.bot_texts(house.bot, ANNA) == ["late"]);
+    house.wait_for(|view| view.calls(house.bot)[0].outcome == Outcome::Lost);
+}

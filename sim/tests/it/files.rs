@@ -250,3 +250,32 @@ fn media_texts_cannot_be_edited_as_text() {
         "400 Bad Request: there is no text in the message to edit"
     );
 }
+
+#[test]
+fn downloads_are_recorded_and_can_fail() {
+    let house = house();
+    house.sim.add_file("doc", "a long content");
+    let path = house.call("getFile", json!({ "file_id": "doc" })).result()["file_path"].clone();
+    let line = format!("GET /file/bot{TOKEN}/{}", path.as_str().unwrap());
+    let fetch = || request(&house.sim, &line, "", b"");
+    house.sim.fault(
+        telegram_sim::Fault::on(house.bot)
+            .method("download")
+            .truncated(),
+    );
+    assert_eq!(
+        fetch().unwrap_err().kind(),
+        std::io::ErrorKind::UnexpectedEof
+    );
+    assert_eq!(fetch().unwrap().body, b"a long content");
+    let outcomes: Vec<_> = house
+        .sim
+        .calls_of(house.bot, "download")
+        .into_iter()
+        .map(|call| call.outcome)
+        .collect();
+    assert_eq!(
+        outcomes,
+        [telegram_sim::Outcome::Lost, telegram_sim::Outcome::Ok]
+    );
+}

@@ -133,3 +133,33 @@ fn a_wait_hands_out_what_it_found() {
         assert_eq!(found, "hello");
     });
 }
+
+#[test]
+fn a_text_longer_than_a_message_comes_in_parts() {
+    let house = house();
+    let parts = house
+        .sim
+        .say_long(house.bot, ANNA, ANNA, &"\u{1F600}".repeat(5_000));
+    assert_eq!(parts.len(), 2);
+    let text = first(&house, "message")["text"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(text.chars().count(), 4_096);
+}
+
+#[test]
+fn a_clock_that_stands_still_is_moved_by_hand_only() {
+    let house = house();
+    let before = house.sim.now();
+    house.sim.advance(Duration::from_secs(5));
+    assert_eq!(house.sim.now(), before + 5);
+}
+
+#[test]
+fn people_do_not_edit_what_bots_wrote() {
+    let house = house();
+    let id = house.send("mine").result()["message_id"].as_i64().unwrap();
+    assert_eq!(house.sim.edit(house.bot, ANNA, id, "yours"), None);
+    assert_eq!(house.sim.bot_texts(house.bot, ANNA), ["mine"]);
+}

@@ -234,3 +234,26 @@ fn a_reply_in_general_has_a_thread_that_is_no_topic() {
     assert_eq!(reply["message_thread_id"], first.message_id);
     assert_eq!(reply.get("is_topic_message"), None);
 }
+
+#[test]
+fn what_people_do_to_topics_is_told_by_service_messages() {
+    let house = forum();
+    let topic = house.sim.add_topic(house.bot, FORUM, "Work");
+    house.sim.rename_topic(house.bot, FORUM, topic, "Play");
+    house.sim.close_topic(house.bot, FORUM, topic);
+    house.sim.reopen_topic(house.bot, FORUM, topic);
+    let updates = house.call("getUpdates", json!({})).result();
+    for (update, field) in [
+        "forum_topic_created",
+        "forum_topic_edited",
+        "forum_topic_closed",
+        "forum_topic_reopened",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let message = &updates[update]["message"];
+        assert!(message[field].is_object(), "{message}");
+        assert_eq!(message["message_thread_id"], topic);
+    }
+}

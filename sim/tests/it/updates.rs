@@ -414,3 +414,34 @@ fn raw_text_need_not_be_json() {
     let answer = house.call("getUpdates", json!({}));
     assert!(serde_json::from_slice::<Value>(&answer.body).is_err());
 }
+
+#[test]
+fn a_long_poll_ends_when_its_client_hangs_up() {
+    let house = house();
+    let mut stream = std::net::TcpStream::connect(house.sim.address()).unwrap();
+    let line = format!("GET /bot{TOKEN}/getUpdates?timeout=50 HTTP/1.1\r\nHost: sim\r\n\r\n");
+    std::io::Write::write_all(&mut stream, line.as_bytes()).unwrap();
+    house.wait_for(|view| view.waiting_polls(house.bot) == 1);
+    drop(stream);
+    house.wait_for(|view| view.waiting_polls(house.bot) == 0);
+}
+
+#[test]
+fn a_waiting_poll_with_an_offset_behind_the_tail_eats_what_arrives() {
+    let house = house();
+    let first = house
+        .sim
+        .say(house.bot, ANNA, ANNA, "one")
+        .update_id
+        .unwrap();
+    std::thread::scope(|scope| {
+        let poll = scope.spawn(|| house.poll(json!({ "offset": first + 3, "timeout": 50 })));
+        house.wait_for(|view| view.waiting_polls(house.bot) == 1);
+        house.sim.say(house.bot, ANNA, ANNA, "eaten");
+        house.wait_for(|view| view.confirmed(house.bot).len() == 2);
+        house.sim.say(house.bot, ANNA, ANNA, "eaten too");
+        house.wait_for(|view| view.confirmed(house.bot).len() == 3);
+        house.sim.say(house.bot, ANNA, ANNA, "heard");
+        assert_eq!(poll.join().unwrap(), [first + 3]);
+    });
+}
