@@ -43,6 +43,8 @@
 //!   slow answers (use [`Fault::delay_before`]).
 //! - Channels, business connections, guests, payments, games, drafts, rich messages, polls: not there; unknown
 //!   methods are refused with 404. Updates of such kinds can be queued raw ([`Sim::raw_update`]).
+//! - The wording of a few refusals is not checked against a source: crossing entities, `TOPIC_TITLE_*`,
+//!   `BOT_COMMAND*`, `invalid file_id`, the album rules, broken keyboards and bodies.
 //! - Photos are not looked at: no dimensions, no conversion.
 
 mod answer;
