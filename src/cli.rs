@@ -1,13 +1,20 @@
 //! The command line: what is asked, and the one place that prints and decides the exit code.
 
+#[expect(
+    clippy::doc_markdown,
+    reason = "clap shows these comments to people as they stand"
+)]
+mod arguments;
+
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, Parser as _};
 use tokio_util::sync::CancellationToken;
 
+use self::arguments::{Cli, Command, GatewayAction};
 use crate::chain::Chain;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, Env, GatewayStart, TokenState, Tokens};
@@ -23,75 +30,14 @@ use crate::session::process::ProcessId;
 use crate::store::format::ReadError;
 use crate::store::layout::StateDir;
 
-/// A durable Telegram mailbox for every coding-agent session.
-#[derive(Debug, Parser)]
-#[command(version, about, after_help = EXIT_CODES, propagate_version = true)]
-struct Cli {
-    /// The configuration [default: $TG_SESSIONS_CONFIG, else ~/.config/telepost/sessions.json]
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// How much is logged: error, warn, info, debug, trace, or a tracing filter [default: $TELEPOST_LOG]
-    #[arg(long, global = true, value_name = "LEVEL")]
-    log_level: Option<String>,
-    #[command(subcommand)]
-    command: Command,
-}
-
-const EXIT_CODES: &str = "Exit codes:\n  0  all is well\n  2  the command line was not understood\n  3  the configuration is refused\n  4  another gateway runs already\n  5  the state folder cannot be used\n  6  Telegram cannot be talked to\n  70 a bug in telepost";
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Serve one agent session over stdio (started by Claude Code or Codex)
-    Mcp {
-        /// Which session of the configuration [default: $TG_SESSION_ID, else by working directory, else `default`]
-        #[arg(long, value_name = "ID")]
-        session: Option<String>,
-        /// Never start a gateway
-        #[arg(long)]
-        no_gateway: bool,
-    },
-    /// Poll Telegram and send: one per machine
-    Gateway {
-        /// Run in the background, and return when it is ready
-        #[arg(long)]
-        detach: bool,
-        /// Stop the running gateway first, and take over
-        #[arg(long)]
-        replace: bool,
-        #[arg(long, hide = true)]
-        stage: Option<Stage>,
-        #[command(subcommand)]
-        action: Option<GatewayAction>,
-    },
-    /// Check the configuration and the tokens, and change nothing
-    Check,
-    /// Show how the gateway, the bots and the sessions are
-    Status {
-        /// For programs
-        #[arg(long)]
-        json: bool,
-    },
-    /// Print completions for a shell
-    Completions {
-        /// Which shell
-        shell: clap_complete::Shell,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum GatewayAction {
-    /// Stop the running gateway
-    Stop,
-}
-
-/// How the program ends. The numbers are public.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Exit {
-    Config = 3,
-    AlreadyRunning = 4,
-    Storage = 5,
-    Telegram = 6,
-    Bug = 70,
+/// How the program ends, besides clap's 2 for a command line that it does not understand. The numbers
+/// are public.
+mod exit {
+    pub(super) const CONFIG: u8 = 3;
+    pub(super) const ALREADY_RUNNING: u8 = 4;
+    pub(super) const STORAGE: u8 = 5;
+    pub(super) const TELEGRAM: u8 = 6;
+    pub(super) const BUG: u8 = 70;
 }
 
 /// A command failed.
@@ -111,24 +57,27 @@ enum Failure {
         #[source]
         source: io::Error,
     },
-    #[error("{0}")]
-    NotStarted(String),
+    #[error("{words}")]
+    NotStarted { words: String, code: u8 },
 }
 
 impl Failure {
-    fn exit(&self) -> Exit {
+    fn exit(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Gateway(GatewayError::NoTokens(_)) => Exit::Config,
+            Self::Config(_) | Self::Gateway(GatewayError::NoTokens(_)) => exit::CONFIG,
             Self::Singleton(error) | Self::Gateway(GatewayError::Singleton(error)) => match error {
                 SingletonError::SameState { .. }
                 | SingletonError::SameBot { .. }
                 | SingletonError::WillNotStop { .. }
-                | SingletonError::Unknown(_) => Exit::AlreadyRunning,
-                SingletonError::Folder { .. } | SingletonError::Store(_) => Exit::Storage,
+                | SingletonError::Unknown(_) => exit::ALREADY_RUNNING,
+                SingletonError::Folder { .. } | SingletonError::Store(_) => exit::STORAGE,
             },
-            Self::Gateway(GatewayError::Store(_) | GatewayError::Read(_)) | Self::Read(_) | Self::Io { .. } => Exit::Storage,
-            Self::Gateway(GatewayError::Client(_)) | Self::NotStarted(_) => Exit::Telegram,
-            Self::Gateway(GatewayError::TaskEnded(_)) => Exit::Bug,
+            Self::Gateway(GatewayError::Store(_) | GatewayError::Read(_))
+            | Self::Read(_)
+            | Self::Io { .. } => exit::STORAGE,
+            Self::Gateway(GatewayError::Client(_)) => exit::TELEGRAM,
+            Self::NotStarted { code, .. } => *code,
+            Self::Gateway(GatewayError::TaskEnded(_)) => exit::BUG,
         }
     }
 }
@@ -148,15 +97,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let exit = failure.exit();
-            let mut words = format!("telepost: {}", Chain(&failure));
-            if let Command::Gateway { stage: Some(Stage::Run), .. } = &cli.command {
-                // The last words of a detached gateway go to whoever started it.
-                words = format!("{}\n", words.trim_start_matches("telepost: "));
-                drop(io::stdout().write_all(words.as_bytes()));
+            if let Command::Gateway {
+                stage: Some(Stage::Run),
+                ..
+            } = &cli.command
+            {
+                detach::say_last_words(&Chain(&failure).to_string(), exit);
             } else {
-                drop(writeln!(io::stderr(), "{words}"));
+                drop(writeln!(io::stderr(), "telepost: {}", Chain(&failure)));
             }
-            ExitCode::from(exit as u8)
+            ExitCode::from(exit)
         }
     }
 }
@@ -169,20 +119,43 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
             clap_complete::generate(*shell, &mut Cli::command(), "telepost", &mut io::stdout());
             Ok(())
         }
-        Command::Mcp { session, no_gateway } => mcp(cli, &env, level, session.as_deref(), *no_gateway),
+        Command::Mcp {
+            session,
+            no_gateway,
+        } => mcp(cli, &env, level, session.as_deref(), *no_gateway),
         Command::Check => check(cli, &env),
         Command::Status { json } => status(cli, &env, *json),
-        Command::Gateway { action: Some(GatewayAction::Stop), .. } => {
+        Command::Gateway {
+            action: Some(GatewayAction::Stop),
+            ..
+        } => {
             let (_, state) = load(cli, &env)?;
             let stopped = block_on(singleton::stop(&state, &clock(&env)))??;
-            print(if stopped { "The gateway has stopped.\n" } else { "No gateway runs.\n" })
+            print(if stopped {
+                "The gateway has stopped.\n"
+            } else {
+                "No gateway runs.\n"
+            })
         }
-        Command::Gateway { detach: true, replace, .. } => start_detached(cli, &env, *replace),
-        Command::Gateway { stage: Some(Stage::Leave), replace, .. } => {
+        Command::Gateway {
+            detach: true,
+            replace,
+            ..
+        } => start_detached(cli, &env, *replace),
+        Command::Gateway {
+            stage: Some(Stage::Leave),
+            replace,
+            ..
+        } => {
             let launch = launch(cli, &env, *replace)?;
-            launch.leave().map_err(|source| Failure::Io { operation: "start the gateway in the background", source })
+            launch.leave().map_err(|source| Failure::Io {
+                operation: "start the gateway in the background",
+                source,
+            })
         }
-        Command::Gateway { stage, replace, .. } => gateway(cli, &env, level, *replace, stage.is_some()),
+        Command::Gateway { stage, replace, .. } => {
+            gateway(cli, &env, level, *replace, stage.is_some())
+        }
     }
 }
 
@@ -195,51 +168,86 @@ fn load(cli: &Cli, env: &Env) -> Result<(Config, StateDir), ConfigError> {
 
 fn launch(cli: &Cli, env: &Env, replace: bool) -> Result<Launch, Failure> {
     let (config, state) = load(cli, env)?;
-    Ok(Launch { program: program()?, config: config.path, state: state.root().to_owned(), replace })
+    Ok(Launch {
+        program: program()?,
+        config: config.path,
+        state: state.root().to_owned(),
+        replace,
+    })
 }
 
 fn program() -> Result<PathBuf, Failure> {
-    std::env::current_exe().map_err(|source| Failure::Io { operation: "find this program", source })
+    std::env::current_exe().map_err(|source| Failure::Io {
+        operation: "find this program",
+        source,
+    })
 }
 
 fn start_detached(cli: &Cli, env: &Env, replace: bool) -> Result<(), Failure> {
     let launch = launch(cli, env, replace)?;
     let state = StateDir::new(launch.state.clone());
-    if !replace && crate::gateway::presence::is_running(&state).map_err(ReadError::from)? {
-        let path = state.gateway_lock();
-        let holder = crate::store::lock::holder(&path);
-        return Err(SingletonError::SameState { holder, path }.into());
-    }
-    let started = launch.start().map_err(|source| Failure::Io { operation: "start the gateway in the background", source })?;
+    let started = launch.start().map_err(|source| Failure::Io {
+        operation: "start the gateway in the background",
+        source,
+    })?;
     match started {
-        Started::Ready => print(&format!("The gateway runs in the background; its log is in {}\n", state.logs().display())),
-        Started::Silent => print(&format!("The gateway was started and is not ready yet; its log is in {}\n", state.logs().display())),
-        Started::Ended(words) => Err(Failure::NotStarted(words)),
+        Started::Ready => print(&format!(
+            "The gateway runs in the background; its log is in {}\n",
+            state.logs().display()
+        )),
+        Started::Silent => print(&format!(
+            "The gateway was started and is not ready yet; its log is in {}\n",
+            state.logs().display()
+        )),
+        Started::Ended { words, code } => Err(Failure::NotStarted {
+            words,
+            code: code.unwrap_or(exit::BUG),
+        }),
     }
 }
 
-fn gateway(cli: &Cli, env: &Env, level: Option<&str>, replace: bool, detached: bool) -> Result<(), Failure> {
+fn gateway(
+    cli: &Cli,
+    env: &Env,
+    level: Option<&str>,
+    replace: bool,
+    detached: bool,
+) -> Result<(), Failure> {
     let (config, state) = load(cli, env)?;
     let tokens = Tokens::read(&config, env)?;
     let clock = clock(env);
-    state.prepare().map_err(GatewayError::from)?;
+    let warnings: Vec<String> = config
+        .warnings()
+        .iter()
+        .chain(tokens.warnings())
+        .cloned()
+        .collect();
+    if replace {
+        block_on(singleton::stop(&state, &clock))??;
+    }
+    let gateway = Gateway {
+        config,
+        tokens,
+        state: state.clone(),
+        clock,
+    };
+    let locks = gateway.take_locks()?;
     logging::for_gateway(&state, level, !detached).map_err(GatewayError::from)?;
-    for warning in config.warnings().iter().chain(tokens.warnings()) {
+    for warning in warnings {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|source| Failure::Io { operation: "start the runtime", source })?;
+        .map_err(|source| Failure::Io {
+            operation: "start the runtime",
+            source,
+        })?;
     let ended = runtime.block_on(async {
-        if replace {
-            singleton::stop(&state, &clock).await?;
-        }
         let stop = CancellationToken::new();
         let signals = signals(stop.clone());
-        let gateway = Gateway { config, tokens, state: state.clone(), clock };
-        let run = gateway.run(stop, || {
+        let run = gateway.run(locks, stop, || {
             if detached && let Err(error) = detach::say_ready(&state) {
                 tracing::warn!(error = %Chain(&error), "cannot send output to the log");
             }
@@ -252,7 +260,7 @@ fn gateway(cli: &Cli, env: &Env, level: Option<&str>, replace: bool, detached: b
     });
     runtime.shutdown_background();
     if let Err(error) = &ended {
-        tracing::error!(error = %Chain(error), "the gateway cannot run");
+        tracing::error!(error = %Chain(error), "the gateway had to stop");
     }
     ended
 }
@@ -261,7 +269,11 @@ fn gateway(cli: &Cli, env: &Env, level: Option<&str>, replace: bool, detached: b
 async fn signals(stop: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
     let mut streams = Vec::new();
-    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+    for kind in [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+    ] {
         match signal(kind) {
             Ok(stream) => streams.push(stream),
             Err(error) => tracing::warn!(%error, "a stop signal cannot be heard"),
@@ -275,24 +287,38 @@ async fn signals(stop: CancellationToken) {
                 stop.cancel();
             }
         }
-        if count >= 2 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        if count >= 2 {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
     })
     .await;
 }
 
-fn mcp(cli: &Cli, env: &Env, level: Option<&str>, session: Option<&str>, no_gateway: bool) -> Result<(), Failure> {
+fn mcp(
+    cli: &Cli,
+    env: &Env,
+    level: Option<&str>,
+    session: Option<&str>,
+    no_gateway: bool,
+) -> Result<(), Failure> {
     logging::for_mcp(level);
     let clock = clock(env);
     let client = ProcessId::parent();
-    let served = serve(cli, env, session, no_gateway, &client, &clock).map_err(|error| Chain(&error).to_string());
-    if let Err(error) = &served {
+    let session = serve(cli, env, session, no_gateway, &client, &clock)
+        .map_err(|error| Chain(&error).to_string());
+    if let Err(error) = &session {
         tracing::error!("{error}");
     }
-    let server = Server::new(served, client, clock);
+    let server = Server::new(session, client, clock);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|source| Failure::Io { operation: "start the runtime", source })?;
+        .map_err(|source| Failure::Io {
+            operation: "start the runtime",
+            source,
+        })?;
     let ended = runtime.block_on(async {
         let stop = CancellationToken::new();
         tokio::select! {
@@ -302,7 +328,10 @@ fn mcp(cli: &Cli, env: &Env, level: Option<&str>, session: Option<&str>, no_gate
     });
     // A read of stdin that still waits must not keep the process.
     runtime.shutdown_background();
-    ended.map_err(|source| Failure::Io { operation: "serve MCP", source })
+    ended.map_err(|source| Failure::Io {
+        operation: "serve MCP",
+        source,
+    })
 }
 
 async fn stop_signal(stop: CancellationToken) {
@@ -313,39 +342,84 @@ async fn stop_signal(stop: CancellationToken) {
     }
 }
 
-fn serve(cli: &Cli, env: &Env, session: Option<&str>, no_gateway: bool, client: &ProcessId, clock: &Clock) -> Result<Served, Failure> {
+fn serve(
+    cli: &Cli,
+    env: &Env,
+    session: Option<&str>,
+    no_gateway: bool,
+    client: &ProcessId,
+    clock: &Clock,
+) -> Result<Served, Failure> {
     let (config, state) = load(cli, env)?;
     let cwd = std::env::current_dir().ok();
     let (session, binding) = config.serving(session, env, cwd.as_deref())?;
     tracing::info!(session = %session.id, ?binding, "serving");
     let registration = Registration::new(&state.session(&session.id), client, clock.now());
-    let launch = Launch { program: program()?, config: config.path.clone(), state: state.root().to_owned(), replace: false };
-    let start = if no_gateway { GatewayStart::Manual } else { config.gateway };
-    Ok(Served { mailbox: Mailbox::new(state.clone(), session, registration, clock.clone()), state, launch, start })
+    let launch = Launch {
+        program: program()?,
+        config: config.path.clone(),
+        state: state.root().to_owned(),
+        replace: false,
+    };
+    let start = if no_gateway {
+        GatewayStart::Manual
+    } else {
+        config.gateway
+    };
+    Ok(Served {
+        mailbox: Mailbox::new(state.clone(), session, registration, clock.clone()),
+        state,
+        launch,
+        start,
+    })
 }
 
 fn check(cli: &Cli, env: &Env) -> Result<(), Failure> {
     let (config, state) = load(cli, env)?;
     let tokens = Tokens::read(&config, env)?;
-    let mut text = format!("{} is accepted.\nState folder: {}\nBot API: {}\n\n", config.path.display(), state.root().display(), config.api_url);
+    let mut text = format!(
+        "{} is accepted.\nState folder: {}\nBot API: {}\n\n",
+        config.path.display(),
+        state.root().display(),
+        config.api_url
+    );
     let rows = config.sessions.values().map(|session| {
         let bot = match tokens.of(&session.id) {
             Some(TokenState::Set(token)) => format!("bot {}", token.bot_id()),
-            Some(TokenState::Unset { variable }) => format!("{variable} is not set: this bot stays off"),
+            Some(TokenState::Unset { variable }) => {
+                format!("{variable} is not set: this bot stays off")
+            }
             None => String::new(),
         };
-        let id = if session.id == config.default { format!("{} (default)", session.id) } else { session.id.to_string() };
-        vec![id, session.name.clone(), bot, list(&session.chat_ids), list(&session.allowed_users)]
+        let id = if session.id == config.default {
+            format!("{} (default)", session.id)
+        } else {
+            session.id.to_string()
+        };
+        vec![
+            id,
+            session.name.clone(),
+            bot,
+            list(&session.chat_ids),
+            list(&session.allowed_users),
+        ]
     });
-    text.push_str(&report::table(&["session", "name", "bot", "chats", "people"], rows));
+    text.push_str(&report::table(
+        &["session", "name", "bot", "chats", "people"],
+        rows,
+    ));
     for warning in config.warnings().iter().chain(tokens.warnings()) {
-        text.push_str(&format!("\nwarning: {warning}"));
+        text.push_str("\nwarning: ");
+        text.push_str(warning);
     }
     print(&format!("{text}\n"))
 }
 
 fn list<T: std::fmt::Display>(ids: &[T]) -> String {
-    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    ids.iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn status(cli: &Cli, env: &Env, json: bool) -> Result<(), Failure> {
@@ -353,7 +427,10 @@ fn status(cli: &Cli, env: &Env, json: bool) -> Result<(), Failure> {
     let ids: Vec<_> = config.sessions.keys().cloned().collect();
     let report = Report::gather(&state, &ids, clock(env).now())?;
     if json {
-        let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::Io { operation: "write the report", source: error.into() })?;
+        let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::Io {
+            operation: "write the report",
+            source: error.into(),
+        })?;
         return print(&format!("{text}\n"));
     }
     print(&report.to_text())
@@ -363,7 +440,10 @@ fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
         // `telepost status | head` is not an error of ours.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        printed => printed.map_err(|source| Failure::Io { operation: "print", source }),
+        printed => printed.map_err(|source| Failure::Io {
+            operation: "print",
+            source,
+        }),
     }
 }
 
@@ -371,7 +451,10 @@ fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|source| Failure::Io { operation: "start the runtime", source })?;
+        .map_err(|source| Failure::Io {
+            operation: "start the runtime",
+            source,
+        })?;
     Ok(runtime.block_on(future))
 }
 
@@ -383,7 +466,11 @@ fn clock(_env: &Env) -> Clock {
 /// A test moves the wall clock of one process with `TELEPOST_TEST_CLOCK_MS`.
 #[cfg(feature = "test-hooks")]
 fn clock(env: &Env) -> Clock {
-    Clock::shifted(env.get("TELEPOST_TEST_CLOCK_MS").and_then(|shift| shift.parse().ok()).unwrap_or(0))
+    Clock::shifted(
+        env.get("TELEPOST_TEST_CLOCK_MS")
+            .and_then(|shift| shift.parse().ok())
+            .unwrap_or(0),
+    )
 }
 
 /// Whether stderr is read by a person.

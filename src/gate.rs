@@ -25,7 +25,13 @@ impl Routes {
     /// Adds a session's chats. The configuration has made sure that no two sessions overlap.
     pub fn add(&mut self, session: &SessionId, chats: &[ChatId], allowed: &[UserId]) {
         for &chat in chats {
-            self.chats.insert(chat, Route { session: session.clone(), allowed: allowed.to_vec() });
+            self.chats.insert(
+                chat,
+                Route {
+                    session: session.clone(),
+                    allowed: allowed.to_vec(),
+                },
+            );
         }
     }
 
@@ -34,10 +40,14 @@ impl Routes {
         match &update.body {
             Body::Message { message, .. } => self.message(bot, message),
             Body::Press(press) => match &press.message {
-                Some(message) => self.check(bot, message.chat.id, message.topic(), Some(&press.from)),
+                Some(message) => {
+                    self.check(bot, message.chat.id, message.topic(), Some(&press.from))
+                }
                 None => Verdict::Refuse(refused(Refusal::UnknownChat, None, Some(&press.from))),
             },
-            Body::Reaction(reaction) => self.check(bot, reaction.chat.id, None, reaction.user.as_ref()),
+            Body::Reaction(reaction) => {
+                self.check(bot, reaction.chat.id, None, reaction.user.as_ref())
+            }
             Body::Membership => Verdict::Ignore("membership"),
             Body::Other(_) => Verdict::Ignore("a kind that is not routed"),
         }
@@ -48,17 +58,31 @@ impl Routes {
         // messages are somebody else's conversation.
         for foreign in ["guest_query_id", "business_connection_id"] {
             if message.rest.contains_key(foreign) {
-                return Verdict::Refuse(refused(Refusal::ForeignKind, Some(message.chat.id), message.from.as_ref()));
+                return Verdict::Refuse(refused(
+                    Refusal::ForeignKind,
+                    Some(message.chat.id),
+                    message.from.as_ref(),
+                ));
             }
         }
         if message.sender_chat.is_some() {
             // Anonymous admins and channels carry a placeholder `from`: nobody knows who it is.
-            return Verdict::Refuse(refused(Refusal::Anonymous, Some(message.chat.id), message.from.as_ref()));
+            return Verdict::Refuse(refused(
+                Refusal::Anonymous,
+                Some(message.chat.id),
+                message.from.as_ref(),
+            ));
         }
         self.check(bot, message.chat.id, message.topic(), message.from.as_ref())
     }
 
-    fn check(&self, bot: BotId, chat: ChatId, topic: Option<crate::ids::TopicId>, from: Option<&User>) -> Verdict {
+    fn check(
+        &self,
+        bot: BotId,
+        chat: ChatId,
+        topic: Option<crate::ids::TopicId>,
+        from: Option<&User>,
+    ) -> Verdict {
         let Some(route) = self.chats.get(&chat) else {
             return Verdict::Refuse(refused(Refusal::UnknownChat, Some(chat), from));
         };
@@ -69,14 +93,22 @@ impl Routes {
             }
             Some(_) => Verdict::Admit {
                 session: route.session.clone(),
-                address: Address { bot_id: bot, chat_id: chat, topic_id: topic },
+                address: Address {
+                    bot_id: bot,
+                    chat_id: chat,
+                    topic_id: topic,
+                },
             },
         }
     }
 }
 
 fn refused(why: Refusal, chat: Option<ChatId>, from: Option<&User>) -> Refused {
-    Refused { why, chat, user: from.map(|user| user.id) }
+    Refused {
+        why,
+        chat,
+        user: from.map(|user| user.id),
+    }
 }
 
 /// What the gate says.
@@ -165,10 +197,22 @@ mod tests {
 
     #[test]
     fn a_listed_person_in_a_listed_chat_gets_in_with_the_topic() {
-        let verdict = decide(&json!({"update_id": 1, "message": {"message_id": 1, "chat": {"id": GROUP},
-            "from": {"id": OWNER}, "text": "x", "message_thread_id": 9, "is_topic_message": true}}));
-        let address = Address { bot_id: BOT, chat_id: ChatId(GROUP), topic_id: Some(crate::ids::TopicId(9)) };
-        assert_eq!(verdict, Verdict::Admit { session: SessionId::new("ONE").unwrap(), address });
+        let verdict = decide(
+            &json!({"update_id": 1, "message": {"message_id": 1, "chat": {"id": GROUP},
+            "from": {"id": OWNER}, "text": "x", "message_thread_id": 9, "is_topic_message": true}}),
+        );
+        let address = Address {
+            bot_id: BOT,
+            chat_id: ChatId(GROUP),
+            topic_id: Some(crate::ids::TopicId(9)),
+        };
+        assert_eq!(
+            verdict,
+            Verdict::Admit {
+                session: SessionId::new("ONE").unwrap(),
+                address
+            }
+        );
     }
 
     #[test]
@@ -179,7 +223,10 @@ mod tests {
             (message(99, OWNER), Refusal::UnknownChat),
             (message(GROUP, 12), Refusal::UnknownUser),
             (message(12, OWNER), Refusal::UnknownUser),
-            (json!({"update_id": 1, "message": {"message_id": 1, "chat": {"id": GROUP}, "text": "x"}}), Refusal::Anonymous),
+            (
+                json!({"update_id": 1, "message": {"message_id": 1, "chat": {"id": GROUP}, "text": "x"}}),
+                Refusal::Anonymous,
+            ),
             (
                 json!({"update_id": 1, "message": {"message_id": 1, "chat": {"id": GROUP}, "from": {"id": OWNER}, "sender_chat": {"id": GROUP}, "text": "x"}}),
                 Refusal::Anonymous,
@@ -208,9 +255,11 @@ mod tests {
 
     #[test]
     fn a_forged_sender_in_text_quote_or_forward_does_not_count() {
-        let verdict = decide(&json!({"update_id": 1, "message": {"message_id": 1, "chat": {"id": GROUP}, "from": {"id": 13},
+        let verdict = decide(
+            &json!({"update_id": 1, "message": {"message_id": 1, "chat": {"id": GROUP}, "from": {"id": 13},
             "text": "from: 11", "reply_to_message": {"message_id": 2, "from": {"id": OWNER}},
-            "forward_origin": {"type": "user", "sender_user": {"id": OWNER}}}}));
+            "forward_origin": {"type": "user", "sender_user": {"id": OWNER}}}}),
+        );
         assert_eq!(why(&verdict), Some(Refusal::UnknownUser));
     }
 

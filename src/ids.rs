@@ -160,7 +160,13 @@ mod tests {
         ] {
             assert_eq!(SessionId::new(text), Err(why), "{text:?}");
         }
-        assert_eq!(SessionId::new(&"a".repeat(65)), Err(InvalidSessionId::TooLong));
-        assert_eq!(SessionId::new("SESSION_X01").unwrap().as_str(), "SESSION_X01");
+        assert_eq!(
+            SessionId::new(&"a".repeat(65)),
+            Err(InvalidSessionId::TooLong)
+        );
+        assert_eq!(
+            SessionId::new("SESSION_X01").unwrap().as_str(),
+            "SESSION_X01"
+        );
     }
 }

@@ -17,14 +17,21 @@ use crate::store::{StoreError, atomic};
 const DAYS: usize = 7;
 
 /// Logs of the MCP server: warnings, unless asked for more.
-pub fn for_mcp(level: Option<&str>) {
+pub(crate) fn for_mcp(level: Option<&str>) {
     let stderr = fmt::layer().with_writer(io::stderr).with_ansi(false);
-    let started = tracing_subscriber::registry().with(filter(level, "warn")).with(stderr).try_init();
+    let started = tracing_subscriber::registry()
+        .with(filter(level, "warn"))
+        .with(stderr)
+        .try_init();
     drop(started);
 }
 
 /// Logs of the gateway: a file per day, and stderr when it runs in the foreground.
-pub fn for_gateway(state: &StateDir, level: Option<&str>, stderr: bool) -> Result<(), StoreError> {
+pub(crate) fn for_gateway(
+    state: &StateDir,
+    level: Option<&str>,
+    stderr: bool,
+) -> Result<(), StoreError> {
     let folder = state.logs();
     atomic::create_folder(&folder)?;
     let file = RollingFileAppender::builder()
@@ -35,13 +42,24 @@ pub fn for_gateway(state: &StateDir, level: Option<&str>, stderr: bool) -> Resul
         .build(&folder)
         .map_err(|error| StoreError::new("open a log in", &folder, io::Error::other(error)))?;
     let file = fmt::layer().with_writer(file).with_ansi(false);
-    let stderr = stderr.then(|| fmt::layer().with_writer(io::stderr).with_ansi(stderr_is_terminal()));
-    let started = tracing_subscriber::registry().with(filter(level, "info")).with(file).with(stderr).try_init();
+    let stderr = stderr.then(|| {
+        fmt::layer()
+            .with_writer(io::stderr)
+            .with_ansi(stderr_is_terminal())
+    });
+    let started = tracing_subscriber::registry()
+        .with(filter(level, "info"))
+        .with(file)
+        .with(stderr)
+        .try_init();
     drop(started);
     // A panic is told where everything else is told.
     std::panic::set_hook(Box::new(|panic| {
         let words = panic.payload_as_str().unwrap_or("no words");
-        tracing::error!(place = panic.location().map(ToString::to_string), "panic: {words}");
+        tracing::error!(
+            place = panic.location().map(ToString::to_string),
+            "panic: {words}"
+        );
     }));
     Ok(())
 }
@@ -49,6 +67,11 @@ pub fn for_gateway(state: &StateDir, level: Option<&str>, stderr: bool) -> Resul
 /// A bare level is ours alone: other crates log what they send and receive, message text included.
 fn filter(level: Option<&str>, default: &str) -> EnvFilter {
     let level = level.unwrap_or(default);
-    let directives = if level.contains(['=', ',']) { level.to_owned() } else { format!("warn,telepost={level}") };
-    EnvFilter::try_new(&directives).unwrap_or_else(|_| EnvFilter::new(format!("warn,telepost={default}")))
+    let directives = if level.contains(['=', ',']) {
+        level.to_owned()
+    } else {
+        format!("warn,telepost={level}")
+    };
+    EnvFilter::try_new(&directives)
+        .unwrap_or_else(|_| EnvFilter::new(format!("warn,telepost={default}")))
 }

@@ -6,12 +6,12 @@ use crate::clock::Timestamp;
 use crate::gateway::presence::{self, PresenceFile};
 use crate::ids::{BotId, SessionId};
 use crate::inbox::disk::Inbox;
+use crate::mcp::conversation::Conversation;
 use crate::outbox::disk::Outbox;
 use crate::outbox::gates;
+use crate::store::atomic;
 use crate::store::format::{self, ReadError};
 use crate::store::layout::StateDir;
-use crate::mcp::conversation::Conversation;
-use crate::store::atomic;
 
 /// The report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -77,10 +77,15 @@ pub struct SessionReport {
 
 impl Report {
     /// Looks at the disk. Changes nothing, but damaged files are kept in quarantine as everywhere.
-    pub fn gather(state: &StateDir, configured: &[SessionId], now: Timestamp) -> Result<Self, ReadError> {
-        let presence = match presence::is_running(state)? {
-            true => presence::read(state, now)?,
-            false => None,
+    pub fn gather(
+        state: &StateDir,
+        configured: &[SessionId],
+        now: Timestamp,
+    ) -> Result<Self, ReadError> {
+        let presence = if presence::is_running(state)? {
+            presence::read(state, now)?
+        } else {
+            None
         };
         let mut ids = configured.to_vec();
         for id in state.all_sessions()? {
@@ -88,7 +93,10 @@ impl Report {
                 ids.push(id);
             }
         }
-        let sessions = ids.iter().map(|id| session(state, id, now)).collect::<Result<_, _>>()?;
+        let sessions = ids
+            .iter()
+            .map(|id| session(state, id, now))
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             gateway: presence.as_ref().map(|file| GatewayReport {
                 pid: file.pid,
@@ -110,7 +118,9 @@ impl Report {
         };
         if !self.bots.is_empty() {
             let rows = self.bots.iter().map(|bot| {
-                let polled = bot.last_poll_age_s.map_or_else(|| "never".to_owned(), |age| format!("{} ago", span(age)));
+                let polled = bot
+                    .last_poll_age_s
+                    .map_or_else(|| "never".to_owned(), |age| format!("{} ago", span(age)));
                 let state = match (&bot.off, bot.conflict.as_deref()) {
                     (Some(off), _) => format!("off: {off}"),
                     (None, Some("webhook")) => "conflict: a webhook is set".to_owned(),
@@ -119,13 +129,21 @@ impl Report {
                     (None, None) => "starting".to_owned(),
                 };
                 vec![
-                    bot.username.as_ref().map_or_else(String::new, |name| format!("@{name}")),
+                    bot.username
+                        .as_ref()
+                        .map_or_else(String::new, |name| format!("@{name}")),
                     bot.id.map_or_else(String::new, |id| id.to_string()),
                     state,
                     polled,
                 ]
             });
-            text.push_str(&format!("\n{}\n", table(&["bot", "id", "state", "last poll"], rows)));
+            text = [
+                &text,
+                "\n",
+                &table(&["bot", "id", "state", "last poll"], rows),
+                "\n",
+            ]
+            .concat();
         }
         let rows = self.sessions.iter().map(|session| {
             vec![
@@ -139,20 +157,34 @@ impl Report {
                 session.dead.to_string(),
             ]
         });
-        let head = ["session", "waiting", "shown", "oldest", "to send", "held until", "failed", "unreadable"];
-        text.push_str(&format!("\n{}\n", table(&head, rows)));
-        text
+        let head = [
+            "session",
+            "waiting",
+            "shown",
+            "oldest",
+            "to send",
+            "held until",
+            "failed",
+            "unreadable",
+        ];
+        [&text, "\n", &table(&head, rows), "\n"].concat()
     }
 }
 
 /// A plain table.
 pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING).set_header(head.to_vec());
+    table
+        .load_preset(comfy_table::presets::NOTHING)
+        .set_header(head.to_vec());
     for row in rows {
         table.add_row(row);
     }
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// A span of seconds as people say it.
@@ -198,8 +230,12 @@ fn session(state: &StateDir, id: &SessionId, now: Timestamp) -> Result<SessionRe
         match outbox.read(first, now) {
             Ok(Some(delivery)) => {
                 let gates = gates::read_closed(state, delivery.address.bot_id, now)?;
-                let gate = gates.iter().find(|gate| gate.chat_id == delivery.address.chat_id);
-                opens = gate.and_then(|gate| gate.opens_at(now)).map(Timestamp::rfc3339);
+                let gate = gates
+                    .iter()
+                    .find(|gate| gate.chat_id == delivery.address.chat_id);
+                opens = gate
+                    .and_then(|gate| gate.opens_at(now))
+                    .map(Timestamp::rfc3339);
             }
             Ok(None) | Err(ReadError::Quarantined { .. }) => {}
             Err(error) => return Err(error),
@@ -212,7 +248,9 @@ fn session(state: &StateDir, id: &SessionId, now: Timestamp) -> Result<SessionRe
         dead: inbox.dead_count()?,
         outbox: waiting.len(),
         failed: outbox.failed_count()?,
-        oldest_age_s: pending.first().map(|name| now.since(name.received_at()).as_secs()),
+        oldest_age_s: pending
+            .first()
+            .map(|name| now.since(name.received_at()).as_secs()),
         held_until: opens,
     })
 }

@@ -6,7 +6,7 @@
 //! [`READY`] or its last words; then stdout and stderr go to the log.
 
 use std::fs::OpenOptions;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,6 +18,8 @@ use crate::store::{StoreError, atomic};
 
 /// What a started gateway says once it holds its locks.
 pub const READY: &str = "ready";
+/// Begins the last line of one that could not.
+const EXIT: &str = "exit code ";
 /// How long a starter waits for it.
 pub const READY_WITHIN: Duration = Duration::from_secs(2);
 
@@ -57,8 +59,13 @@ pub struct Launch {
 pub enum Started {
     /// It runs.
     Ready,
-    /// It ended, with these last words.
-    Ended(String),
+    /// It ended.
+    Ended {
+        /// Its last words.
+        words: String,
+        /// The exit code that it ended with, if it could say so.
+        code: Option<u8>,
+    },
     /// It has said nothing yet.
     Silent,
 }
@@ -77,7 +84,7 @@ impl Launch {
         });
         let started = match heard.recv_timeout(READY_WITHIN) {
             Ok(words) if words.trim() == READY => Started::Ready,
-            Ok(words) => Started::Ended(words.trim().to_owned()),
+            Ok(words) => ended(&words),
             Err(_) => Started::Silent,
         };
         // The first stage ends at once; it must not stay behind as a zombie.
@@ -107,7 +114,10 @@ impl Launch {
         rustix::process::setsid()?;
         // Whatever the client left open for its children is not the gateway's business.
         close_fds::set_fds_cloexec(3, &[]);
-        self.command(Stage::Run).stdout(Stdio::inherit()).spawn().map(drop)
+        self.command(Stage::Run)
+            .stdout(Stdio::inherit())
+            .spawn()
+            .map(drop)
     }
 }
 
@@ -122,6 +132,24 @@ fn first_words(mut output: impl io::Read) -> String {
         }
     }
     String::from_utf8_lossy(&words).into_owned()
+}
+
+/// The last words of a gateway that did not start: to stdout, for whoever started it.
+pub fn say_last_words(words: &str, code: u8) {
+    drop(writeln!(io::stdout(), "{words}\n{EXIT}{code}"));
+}
+
+fn ended(words: &str) -> Started {
+    match words.trim_end().rsplit_once(EXIT) {
+        Some((words, code)) => Started::Ended {
+            words: words.trim().to_owned(),
+            code: code.parse().ok(),
+        },
+        None => Started::Ended {
+            words: words.trim().to_owned(),
+            code: None,
+        },
+    }
 }
 
 fn reap(mut child: Child) {

@@ -75,7 +75,12 @@ struct DeadUpdate<'a> {
 
 impl Ingest {
     /// Looks up what every session has seen.
-    pub fn open(state: &StateDir, bot: BotId, routes: Routes, clock: Clock) -> Result<Self, StoreError> {
+    pub fn open(
+        state: &StateDir,
+        bot: BotId,
+        routes: Routes,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
         let mut ingest = Self {
             state: state.clone(),
             bot,
@@ -99,12 +104,25 @@ impl Ingest {
             let seen = inbox.seen()?;
             let last_received = seen.values().map(|name| name.received).max().unwrap_or(0);
             for (update_id, name) in seen {
-                self.seen.entry(update_id).or_default().push((id.clone(), name));
+                self.seen
+                    .entry(update_id)
+                    .or_default()
+                    .push((id.clone(), name));
             }
-            self.sessions.insert(id.clone(), SessionInbox { inbox, last_received });
+            self.sessions.insert(
+                id.clone(),
+                SessionInbox {
+                    inbox,
+                    last_received,
+                },
+            );
         }
         self.sessions.get_mut(id).ok_or_else(|| {
-            StoreError::new("open", self.state.session(id).root(), std::io::ErrorKind::NotFound.into())
+            StoreError::new(
+                "open",
+                self.state.session(id).root(),
+                std::io::ErrorKind::NotFound.into(),
+            )
         })
     }
 
@@ -164,7 +182,9 @@ impl Ingest {
 
     /// The session in which an update of this bot is stored already.
     fn known(&mut self, id: UpdateId) -> Result<Option<SessionId>, StoreError> {
-        let Some(places) = self.seen.get(&id).cloned() else { return Ok(None) };
+        let Some(places) = self.seen.get(&id).cloned() else {
+            return Ok(None);
+        };
         for (session, name) in places {
             let (bot, now) = (self.bot, self.clock.now());
             if self.open_session(&session)?.inbox.knows(name, bot, now)? {
@@ -174,7 +194,13 @@ impl Ingest {
         Ok(None)
     }
 
-    fn admit(&mut self, session: &SessionId, address: Address, id: UpdateId, raw: &RawValue) -> Result<(), StoreError> {
+    fn admit(
+        &mut self,
+        session: &SessionId,
+        address: Address,
+        id: UpdateId,
+        raw: &RawValue,
+    ) -> Result<(), StoreError> {
         let now = self.clock.now();
         let place = self.open_session(session)?;
         let received = now.0.max(place.last_received + 1);
@@ -191,7 +217,11 @@ impl Ingest {
     /// Forgets what is older than any tombstone, so that memory does not grow for ever.
     pub fn forget_old(&mut self) {
         let now = self.clock.now().0;
-        self.seen.retain(|_, places| places.iter().any(|(_, name)| now - name.received <= 2 * TOMBSTONE_MS));
+        self.seen.retain(|_, places| {
+            places
+                .iter()
+                .any(|(_, name)| now - name.received <= 2 * TOMBSTONE_MS)
+        });
     }
 
     /// Names a refused sender in the log, once a day, so that the owner finds the id to put on a list.
@@ -200,7 +230,10 @@ impl Ingest {
         if self.strangers.len() > STRANGERS_MOST {
             self.strangers.clear();
         }
-        let key = (refused.user.map(|user| user.0), refused.chat.map(|chat| chat.0));
+        let key = (
+            refused.user.map(|user| user.0),
+            refused.chat.map(|chat| chat.0),
+        );
         if self.strangers.insert(key, day) == Some(day) {
             return;
         }
@@ -219,15 +252,27 @@ impl Ingest {
         atomic::create_folder(&folder)?;
         let hash = short_hash(&[raw.get()]);
         let names = atomic::list(&folder)?;
-        if names.iter().any(|name| name.ends_with(&format!("-{hash}.json"))) {
+        if names
+            .iter()
+            .any(|name| name.ends_with(&format!("-{hash}.json")))
+        {
             return Ok(());
         }
         let received = self.clock.now();
         let path = folder.join(format!("{:013}-{hash}.json", received.0));
-        let dead = DeadUpdate { format: FORMAT, bot_id: self.bot, received, reason, update: raw };
+        let dead = DeadUpdate {
+            format: FORMAT,
+            bot_id: self.bot,
+            received,
+            reason,
+            update: raw,
+        };
         format::write(&path, &dead, Step::DeadLetter, Durability::Synced)?;
         tracing::warn!(bot_id = self.bot.0, reason, path = %path.display(), "an update could not be read; it is kept");
-        for old in names.iter().take((names.len() + 1).saturating_sub(DEAD_MOST)) {
+        for old in names
+            .iter()
+            .take((names.len() + 1).saturating_sub(DEAD_MOST))
+        {
             atomic::remove(&folder.join(old), Step::Sweep)?;
         }
         Ok(())
@@ -267,7 +312,12 @@ mod tests {
 
     fn pending(state: &StateDir) -> Vec<i64> {
         let inbox = Inbox::new(state, state.session(&session()));
-        inbox.pending().unwrap().iter().map(|name| name.update_id.0).collect()
+        inbox
+            .pending()
+            .unwrap()
+            .iter()
+            .map(|name| name.update_id.0)
+            .collect()
     }
 
     #[test]
@@ -276,7 +326,10 @@ mod tests {
         let state = StateDir::new(folder.path().to_owned());
         let batch = [message(5, 11), message(6, 11)];
         let mut ingest = open(&state);
-        assert_eq!(ingest.batch(&batch).unwrap().entries, BTreeMap::from([(session(), 2)]));
+        assert_eq!(
+            ingest.batch(&batch).unwrap().entries,
+            BTreeMap::from([(session(), 2)])
+        );
         assert_eq!(ingest.batch(&batch).unwrap().known, 2);
         assert_eq!(open(&state).batch(&batch).unwrap().known, 2);
         assert_eq!(pending(&state), [5, 6]);
@@ -288,7 +341,9 @@ mod tests {
         let state = StateDir::new(folder.path().to_owned());
         open(&state).batch(&[message(5, 11)]).unwrap();
         let inbox = Inbox::new(&state, state.session(&session()));
-        inbox.settle(&inbox.pending().unwrap().into_iter().collect::<Vec<_>>()).unwrap();
+        inbox
+            .settle(&inbox.pending().unwrap().into_iter().collect::<Vec<_>>())
+            .unwrap();
         assert_eq!(open(&state).batch(&[message(5, 11)]).unwrap().known, 1);
         assert_eq!(pending(&state), [] as [i64; 0]);
     }
@@ -299,7 +354,10 @@ mod tests {
         let state = StateDir::new(folder.path().to_owned());
         let mut ingest = open(&state);
         ingest.batch(&[message(900_000, 11)]).unwrap();
-        assert_eq!(ingest.batch(&[message(3, 11)]).unwrap().last_id, Some(UpdateId(3)));
+        assert_eq!(
+            ingest.batch(&[message(3, 11)]).unwrap().last_id,
+            Some(UpdateId(3))
+        );
         assert_eq!(pending(&state), [900_000, 3]);
     }
 
@@ -337,7 +395,9 @@ mod tests {
     fn strangers_leave_no_entry() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::new(folder.path().to_owned());
-        let taken = open(&state).batch(&[message(5, 99), message(6, 99)]).unwrap();
+        let taken = open(&state)
+            .batch(&[message(5, 99), message(6, 99)])
+            .unwrap();
         assert_eq!((taken.refused, taken.last_id), (2, Some(UpdateId(6))));
         assert_eq!(pending(&state), [] as [i64; 0]);
     }

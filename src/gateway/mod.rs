@@ -79,18 +79,44 @@ enum Task {
 }
 
 impl Gateway {
-    /// Runs until `stop` is cancelled. `ready` is called once the locks are held and the house stands.
-    pub async fn run(self, stop: CancellationToken, ready: impl FnOnce()) -> Result<(), GatewayError> {
-        let Self { config, tokens, state, clock } = self;
-        let bots = tokens.bots();
-        if bots.is_empty() {
-            return Err(GatewayError::NoTokens(unset_variables(&tokens)));
+    /// Takes the locks. No side effect of any kind comes before: no log line in the running gateway's
+    /// files, no call to Telegram.
+    pub fn take_locks(&self) -> Result<Locks, GatewayError> {
+        let ids: Vec<BotId> = self.tokens.bots().keys().copied().collect();
+        if ids.is_empty() {
+            return Err(GatewayError::NoTokens(unset_variables(&self.tokens)));
         }
-        state.prepare()?;
-        // No side effect of any kind before the locks are held.
+        self.state.prepare()?;
+        Ok(Locks::take(
+            &self.state,
+            &self.config.path,
+            &ids,
+            self.clock.now(),
+        )?)
+    }
+
+    /// Runs under these locks until `stop` is cancelled. `ready` is called once the house stands.
+    pub async fn run(
+        self,
+        locks: Locks,
+        stop: CancellationToken,
+        ready: impl FnOnce(),
+    ) -> Result<(), GatewayError> {
+        let Self {
+            config,
+            tokens,
+            state,
+            clock,
+        } = self;
+        let bots = tokens.bots();
         let ids: Vec<BotId> = bots.keys().copied().collect();
-        let locks = Locks::take(&state, &config.path, &ids, clock.now())?;
-        tracing::info!(pid = std::process::id(), version = env!("CARGO_PKG_VERSION"), bots = ids.len(), sessions = config.sessions.len(), "gateway started");
+        tracing::info!(
+            pid = std::process::id(),
+            version = env!("CARGO_PKG_VERSION"),
+            bots = ids.len(),
+            sessions = config.sessions.len(),
+            "gateway started"
+        );
 
         for id in config.sessions.keys() {
             state.session(id).prepare()?;
@@ -103,7 +129,10 @@ impl Gateway {
 
         let mut house: JoinSet<Task> = JoinSet::new();
         let mut apis = Vec::new();
-        let Locks { gateway: gateway_lock, bots: bot_locks } = locks;
+        let Locks {
+            gateway: gateway_lock,
+            bots: bot_locks,
+        } = locks;
         for (bot_lock, (id, bot)) in bot_locks.into_iter().zip(&bots) {
             let api = Api::new(&bot.token, &config.api_url)?;
             let mut routes = Routes::default();
@@ -111,7 +140,14 @@ impl Gateway {
                 routes.add(&session.id, &session.chat_ids, &session.allowed_users);
             }
             let ingest = ingest::Ingest::open(&state, *id, routes, clock.clone())?;
-            let poller = poller::Poller::new(api.clone(), ingest, bot_lock, Arc::clone(&presence), clock.clone(), config.pace);
+            let poller = poller::Poller::new(
+                api.clone(),
+                ingest,
+                bot_lock,
+                Arc::clone(&presence),
+                clock.clone(),
+                config.pace,
+            );
             let stop = stop.clone();
             house.spawn(async move {
                 poller.run(stop).await;
@@ -119,7 +155,13 @@ impl Gateway {
             });
             apis.push(api);
         }
-        let sender = Sender::new(&state, config.sessions.keys().cloned().collect(), apis, clock.clone(), config.pace)?;
+        let sender = Sender::new(
+            &state,
+            config.sessions.keys().cloned().collect(),
+            apis,
+            clock.clone(),
+            config.pace,
+        )?;
         let sender_stop = stop.clone();
         house.spawn(async move {
             sender.run(sender_stop).await;
@@ -142,7 +184,9 @@ impl Gateway {
         stop.cancel();
         let drained = async { while house.join_next().await.is_some() {} };
         if tokio::time::timeout(END_WITHIN, drained).await.is_err() {
-            tracing::info!("a request was still under way; what it was is recorded and is taken up at the next start");
+            tracing::info!(
+                "a request was still under way; what it was is recorded and is taken up at the next start"
+            );
             house.abort_all();
         }
         drop(gateway_lock);
@@ -173,14 +217,23 @@ fn unset(tokens: &Tokens) -> Vec<(crate::ids::SessionId, String)> {
         .iter()
         .filter_map(|(session, state)| match state {
             TokenState::Set(_) => None,
-            TokenState::Unset { variable } => Some((session.clone(), format!("{variable} is not set (session {session})"))),
+            TokenState::Unset { variable } => Some((
+                session.clone(),
+                format!("{variable} is not set (session {session})"),
+            )),
         })
         .collect()
 }
 
 fn unset_variables(tokens: &Tokens) -> String {
-    let reasons: Vec<String> = unset(tokens).into_iter().map(|(_, reason)| reason).collect();
-    format!("{}; set it in the environment, or as NAME=token in the file .env beside sessions.json", reasons.join(", "))
+    let reasons: Vec<String> = unset(tokens)
+        .into_iter()
+        .map(|(_, reason)| reason)
+        .collect();
+    format!(
+        "{}; set it in the environment, or as NAME=token in the file .env beside sessions.json",
+        reasons.join(", ")
+    )
 }
 
 async fn housekeeping(state: StateDir, clock: Clock, stop: CancellationToken) {
@@ -199,7 +252,14 @@ fn sweep(state: &StateDir, clock: &Clock) {
     let swept = (|| -> Result<(), StoreError> {
         for id in state.all_sessions()? {
             let dir = state.session(&id);
-            for folder in [dir.inbox(), dir.conversations(), dir.agents(), dir.outbox(), dir.sent(), dir.failed()] {
+            for folder in [
+                dir.inbox(),
+                dir.conversations(),
+                dir.agents(),
+                dir.outbox(),
+                dir.sent(),
+                dir.failed(),
+            ] {
                 atomic::remove_leftovers(&folder, now);
             }
             Inbox::new(state, dir.clone()).sweep(now)?;
@@ -212,4 +272,3 @@ fn sweep(state: &StateDir, clock: &Clock) {
         tracing::warn!(error = %crate::chain::Chain(&error), "cannot clean up");
     }
 }
-

@@ -44,7 +44,14 @@ pub struct Poller {
 
 impl Poller {
     /// A poller that has not polled yet.
-    pub fn new(api: Api, ingest: Ingest, lock: BotLock, presence: Arc<Presence>, clock: Clock, pace: Pace) -> Self {
+    pub fn new(
+        api: Api,
+        ingest: Ingest,
+        lock: BotLock,
+        presence: Arc<Presence>,
+        clock: Clock,
+        pace: Pace,
+    ) -> Self {
         Self {
             api,
             ingest,
@@ -145,7 +152,11 @@ impl Poller {
     /// The disk is full or refuses: nothing of the batch is confirmed, Telegram keeps it for 24 h.
     fn cannot_store(&mut self, error: &StoreError) -> Duration {
         let reason = Chain(error).to_string();
-        tracing::error!(bot_id = self.api.id().0, error = reason, "cannot store messages; Telegram keeps them until there is room (24 hours at most)");
+        tracing::error!(
+            bot_id = self.api.id().0,
+            error = reason,
+            "cannot store messages; Telegram keeps them until there is room (24 hours at most)"
+        );
         self.storage_failed = true;
         self.presence.update(self.api.id(), |bot, _| {
             bot.polling = false;
@@ -163,12 +174,18 @@ impl Poller {
             match &health {
                 Health::Good => {}
                 Health::Conflict(conflict) => {
-                    tracing::error!(bot_id = bot.0, advice = conflict.advice(), "conflict: {error}");
+                    tracing::error!(
+                        bot_id = bot.0,
+                        advice = conflict.advice(),
+                        "conflict: {error}"
+                    );
                 }
                 Health::Unauthorized => {
                     tracing::error!(bot_id = bot.0, %error, "the token of this bot is not accepted: it is off until that changes; the other bots run. Check the token with @BotFather");
                 }
-                Health::Unreachable => tracing::warn!(bot_id = bot.0, %error, "polling fails; trying again"),
+                Health::Unreachable => {
+                    tracing::warn!(bot_id = bot.0, %error, "polling fails; trying again");
+                }
             }
         }
         self.presence.update(bot, |presence, _| {
@@ -204,8 +221,16 @@ impl Poller {
         let asked = tokio::time::timeout(Duration::from_secs(5), self.api.me()).await;
         if let Ok(Ok(me)) = asked {
             self.presence.update(self.api.id(), |bot, _| {
-                if bot.username.as_ref().is_some_and(|name| !name.eq_ignore_ascii_case(&me.username)) {
-                    tracing::warn!(configured = bot.username, real = me.username, "bot_username in the configuration is another bot's");
+                if bot
+                    .username
+                    .as_ref()
+                    .is_some_and(|name| !name.eq_ignore_ascii_case(&me.username))
+                {
+                    tracing::warn!(
+                        configured = bot.username,
+                        real = me.username,
+                        "bot_username in the configuration is another bot's"
+                    );
                 }
                 bot.username = Some(me.username);
             });

@@ -96,7 +96,10 @@ impl Presence {
         let mut bots = Vec::new();
         let mut sessions = BTreeMap::new();
         for (id, bot) in tokens.bots() {
-            let username = bot.sessions.iter().find_map(|session| config.sessions.get(session)?.bot_username.clone());
+            let username = bot
+                .sessions
+                .iter()
+                .find_map(|session| config.sessions.get(session)?.bot_username.clone());
             bots.push(BotPresence {
                 id: Some(id),
                 username,
@@ -106,13 +109,20 @@ impl Presence {
                 off: None,
                 refused: 0,
             });
-            sessions.extend(bot.sessions.into_iter().map(|session| (session, SessionPresence { bot_id: id })));
+            sessions.extend(
+                bot.sessions
+                    .into_iter()
+                    .map(|session| (session, SessionPresence { bot_id: id })),
+            );
         }
         for (session, token) in tokens.iter() {
             if let TokenState::Unset { variable } = token {
                 bots.push(BotPresence {
                     id: None,
-                    username: config.sessions.get(session).and_then(|session| session.bot_username.clone()),
+                    username: config
+                        .sessions
+                        .get(session)
+                        .and_then(|session| session.bot_username.clone()),
                     polling: false,
                     last_poll_at: None,
                     conflict: None,
@@ -121,7 +131,8 @@ impl Presence {
                 });
             }
         }
-        let formats = ["inbox", "outbox", "conversations", "gates", "agents"].map(|kind| (kind.to_owned(), FORMAT));
+        let formats = ["inbox", "outbox", "conversations", "gates", "agents"]
+            .map(|kind| (kind.to_owned(), FORMAT));
         let process = ProcessId::me();
         let file = PresenceFile {
             format: FORMAT,
@@ -133,7 +144,11 @@ impl Presence {
             bots,
             sessions,
         };
-        Arc::new(Self { state: state.clone(), clock, file: Mutex::new(file) })
+        Arc::new(Self {
+            state: state.clone(),
+            clock,
+            file: Mutex::new(file),
+        })
     }
 
     /// Changes what is said of a bot, and writes the file if that changed it.
@@ -141,7 +156,11 @@ impl Presence {
         let changed = {
             let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
             let now = self.clock.now();
-            match file.bots.iter_mut().find(|presence| presence.id == Some(bot)) {
+            match file
+                .bots
+                .iter_mut()
+                .find(|presence| presence.id == Some(bot))
+            {
                 Some(presence) => {
                     let before = presence.clone();
                     change(presence, now);
@@ -158,7 +177,12 @@ impl Presence {
     /// Writes the file. A failure is only said: nothing depends on it.
     pub fn write(&self) {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = format::write(&self.state.gateway(), &*file, Step::Presence, Durability::Unsynced) {
+        if let Err(error) = format::write(
+            &self.state.gateway(),
+            &*file,
+            Step::Presence,
+            Durability::Unsynced,
+        ) {
             tracing::warn!(error = %crate::chain::Chain(&error), "cannot say how the gateway is");
         }
     }

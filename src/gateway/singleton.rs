@@ -79,13 +79,20 @@ pub enum SingletonError {
         pid: u32,
     },
     /// The lock is held, but it is not known by whom.
-    #[error("a gateway runs ({0}), but it has not said yet which process it is; try again in a second")]
+    #[error(
+        "a gateway runs ({0}), but it has not said yet which process it is; try again in a second"
+    )]
     Unknown(String),
 }
 
 impl Locks {
     /// Takes all locks, or none and says who has one.
-    pub fn take(state: &StateDir, config: &Path, bots: &[BotId], now: Timestamp) -> Result<Self, SingletonError> {
+    pub fn take(
+        state: &StateDir,
+        config: &Path,
+        bots: &[BotId],
+        now: Timestamp,
+    ) -> Result<Self, SingletonError> {
         let who = format!(
             "telepost gateway, pid {}, since {now}, configuration {}, state {}",
             std::process::id(),
@@ -93,12 +100,16 @@ impl Locks {
             state.root().display()
         );
         let path = state.gateway_lock();
-        let gateway = FileLock::take_within(&path, &who, PROBE_PATIENCE).map_err(|error| match error {
-            LockError::Held { path, holder } => SingletonError::SameState { holder, path },
-            LockError::Store(error) => error.into(),
-        })?;
+        let gateway =
+            FileLock::take_within(&path, &who, PROBE_PATIENCE).map_err(|error| match error {
+                LockError::Held { path, holder } => SingletonError::SameState { holder, path },
+                LockError::Store(error) => error.into(),
+            })?;
         let folder = bot_lock_folder()?;
-        let bots = bots.iter().map(|&bot| BotLock::take(&folder, bot, &who)).collect::<Result<_, _>>()?;
+        let bots = bots
+            .iter()
+            .map(|&bot| BotLock::take(&folder, bot, &who))
+            .collect::<Result<_, _>>()?;
         Ok(Self { gateway, bots })
     }
 }
@@ -107,8 +118,14 @@ impl BotLock {
     fn take(folder: &Path, bot: BotId, who: &str) -> Result<Self, SingletonError> {
         let path = folder.join(format!("bot-{bot}.lock"));
         match FileLock::try_take(&path, who) {
-            Ok(lock) => Ok(Self { lock, path, who: who.to_owned() }),
-            Err(LockError::Held { path, holder }) => Err(SingletonError::SameBot { bot, holder, path }),
+            Ok(lock) => Ok(Self {
+                lock,
+                path,
+                who: who.to_owned(),
+            }),
+            Err(LockError::Held { path, holder }) => {
+                Err(SingletonError::SameBot { bot, holder, path })
+            }
             Err(LockError::Store(error)) => Err(error.into()),
         }
     }
@@ -149,13 +166,24 @@ fn bot_lock_folder() -> Result<PathBuf, SingletonError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(source) => return Err(StoreError::new("create the folder", &path, source).into()),
     }
-    let metadata = fs::symlink_metadata(&path).map_err(|source| StoreError::new("read", &path, source))?;
-    let refuse = |why: String| Err(SingletonError::Folder { path: path.clone(), why });
+    let metadata =
+        fs::symlink_metadata(&path).map_err(|source| StoreError::new("read", &path, source))?;
+    let refuse = |why: String| {
+        Err(SingletonError::Folder {
+            path: path.clone(),
+            why,
+        })
+    };
     if !metadata.is_dir() {
-        return refuse("it is no folder (a symlink or a file stands in its place); remove that".to_owned());
+        return refuse(
+            "it is no folder (a symlink or a file stands in its place); remove that".to_owned(),
+        );
     }
     if metadata.uid() != me {
-        return refuse(format!("it belongs to user {}, not to you ({me}); ask that user or root to remove it", metadata.uid()));
+        return refuse(format!(
+            "it belongs to user {}, not to you ({me}); ask that user or root to remove it",
+            metadata.uid()
+        ));
     }
     if metadata.mode() & 0o022 != 0 {
         return refuse("others may write to it; run `chmod 700` on it".to_owned());

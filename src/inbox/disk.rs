@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::clock::Timestamp;
 use crate::ids::{BotId, UpdateId};
 use crate::inbox::entry::{Entry, EntryName};
+use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
 use crate::store::format::{self, FORMAT, ReadError};
 use crate::store::layout::{SessionDir, StateDir};
 use crate::store::steps::{Side, Step, reached};
-use crate::store::StoreError;
 
 /// How long a settled entry stays as a tombstone. Telegram keeps updates for 24 h.
 pub const TOMBSTONE_MS: i64 = 48 * 3600 * 1000;
@@ -27,7 +27,10 @@ pub struct Inbox {
 impl Inbox {
     /// The inbox of a session whose folders exist.
     pub fn new(state: &StateDir, dir: SessionDir) -> Self {
-        Self { state: state.clone(), dir }
+        Self {
+            state: state.clone(),
+            dir,
+        }
     }
 
     /// Writes an entry. Durable only after [`Self::sync`].
@@ -52,7 +55,10 @@ impl Inbox {
 
     /// The names of the pending entries, oldest first.
     pub fn pending(&self) -> Result<BTreeSet<EntryName>, StoreError> {
-        Ok(atomic::list(&self.dir.inbox())?.iter().filter_map(|name| EntryName::parse(name)).collect())
+        Ok(atomic::list(&self.dir.inbox())?
+            .iter()
+            .filter_map(|name| EntryName::parse(name))
+            .collect())
     }
 
     /// Every update that this session has seen, in the order in which entries move, so that one
@@ -61,7 +67,12 @@ impl Inbox {
         let mut seen = BTreeMap::new();
         for folder in [self.dir.inbox(), self.dir.done(), self.dir.dead()] {
             let names = atomic::list(&folder)?;
-            seen.extend(names.iter().filter_map(|name| EntryName::parse(name)).map(|name| (name.update_id, name)));
+            seen.extend(
+                names
+                    .iter()
+                    .filter_map(|name| EntryName::parse(name))
+                    .map(|name| (name.update_id, name)),
+            );
         }
         Ok(seen)
     }
@@ -97,7 +108,11 @@ impl Inbox {
     }
 
     /// Reads a settled entry that is still there as a tombstone.
-    pub fn read_settled(&self, update_id: UpdateId, now: Timestamp) -> Result<Option<Entry>, ReadError> {
+    pub fn read_settled(
+        &self,
+        update_id: UpdateId,
+        now: Timestamp,
+    ) -> Result<Option<Entry>, ReadError> {
         let suffix = format!("-{update_id}.json");
         let names = atomic::list(&self.dir.done())?;
         match names.iter().rev().find(|name| name.ends_with(&suffix)) {
@@ -112,7 +127,11 @@ impl Inbox {
         let mut moved = Vec::new();
         for &name in names {
             let file = name.file_name();
-            if atomic::rename(&self.dir.inbox().join(&file), &self.dir.done().join(&file), Step::Settle)? {
+            if atomic::rename(
+                &self.dir.inbox().join(&file),
+                &self.dir.done().join(&file),
+                Step::Settle,
+            )? {
                 moved.push(name);
             }
         }
@@ -136,7 +155,9 @@ impl Inbox {
         let mut removed = 0;
         for name in atomic::list(&self.dir.done())? {
             let path = self.dir.done().join(&name);
-            let Ok(metadata) = std::fs::metadata(&path) else { continue };
+            let Ok(metadata) = std::fs::metadata(&path) else {
+                continue;
+            };
             // A rename changes ctime, not mtime: this is when the entry was settled.
             let settled = metadata.ctime().saturating_mul(1000);
             let received = EntryName::parse(&name).map_or(0, |name| name.received);
@@ -156,7 +177,13 @@ pub fn entry(
     received: Timestamp,
     update: Box<serde_json::value::RawValue>,
 ) -> Entry {
-    Entry { format: FORMAT, address, update_id, received, update }
+    Entry {
+        format: FORMAT,
+        address,
+        update_id,
+        received,
+        update,
+    }
 }
 
 #[cfg(test)]
@@ -176,8 +203,14 @@ mod tests {
     }
 
     fn sample(update_id: i64, received: i64) -> Entry {
-        let address = Address { bot_id: BOT, chat_id: ChatId(11), topic_id: None };
-        let raw = serde_json::value::RawValue::from_string(format!(r#"{{"update_id":{update_id}}}"#)).unwrap();
+        let address = Address {
+            bot_id: BOT,
+            chat_id: ChatId(11),
+            topic_id: None,
+        };
+        let raw =
+            serde_json::value::RawValue::from_string(format!(r#"{{"update_id":{update_id}}}"#))
+                .unwrap();
         entry(address, UpdateId(update_id), Timestamp(received), raw)
     }
 
@@ -219,7 +252,10 @@ mod tests {
     fn a_damaged_pending_entry_is_not_known_so_telegrams_copy_can_replace_it() {
         let (_folder, state, inbox) = inbox();
         let entry = sample(5, 1_700_000_000_000);
-        let path = state.session(&SessionId::new("ONE").unwrap()).inbox().join(entry.name().file_name());
+        let path = state
+            .session(&SessionId::new("ONE").unwrap())
+            .inbox()
+            .join(entry.name().file_name());
         atomic::replace(&path, b"{\"for", Step::InboxEntry, Durability::Synced).unwrap();
         assert!(!inbox.knows(entry.name(), BOT, Timestamp(1)).unwrap());
         assert_eq!(atomic::list(&state.quarantine()).unwrap().len(), 1);
@@ -233,7 +269,12 @@ mod tests {
         inbox.put(&entry).unwrap();
         inbox.settle(&[entry.name()]).unwrap();
         assert_eq!(inbox.sweep(now).unwrap(), 0);
-        assert_eq!(inbox.sweep(Timestamp(now.0 + TOMBSTONE_MS + 60_000)).unwrap(), 1);
+        assert_eq!(
+            inbox
+                .sweep(Timestamp(now.0 + TOMBSTONE_MS + 60_000))
+                .unwrap(),
+            1
+        );
         assert!(!inbox.knows(entry.name(), BOT, now).unwrap());
     }
 }

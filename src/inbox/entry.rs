@@ -24,7 +24,10 @@ impl EntryName {
         if received.len() != 13 || !received.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        let name = Self { received: received.parse().ok()?, update_id: UpdateId(update_id.parse().ok()?) };
+        let name = Self {
+            received: received.parse().ok()?,
+            update_id: UpdateId(update_id.parse().ok()?),
+        };
         (name.file_name() == file_name).then_some(name)
     }
 
@@ -54,7 +57,8 @@ impl Serialize for EntryName {
 impl<'de> Deserialize<'de> for EntryName {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&format!("{text}.json")).ok_or_else(|| serde::de::Error::custom("not the name of an entry"))
+        Self::parse(&format!("{text}.json"))
+            .ok_or_else(|| serde::de::Error::custom("not the name of an entry"))
     }
 }
 
@@ -76,7 +80,10 @@ pub struct Entry {
 impl Entry {
     /// Its name.
     pub fn name(&self) -> EntryName {
-        EntryName { received: self.received.0, update_id: self.update_id }
+        EntryName {
+            received: self.received.0,
+            update_id: self.update_id,
+        }
     }
 
     /// The bot that received it.
@@ -91,8 +98,14 @@ mod tests {
 
     #[test]
     fn names_sort_by_arrival_and_are_read_back() {
-        let earlier = EntryName { received: 999_999_999_999, update_id: UpdateId(9) };
-        let later = EntryName { received: 1_700_000_000_000, update_id: UpdateId(1) };
+        let earlier = EntryName {
+            received: 999_999_999_999,
+            update_id: UpdateId(9),
+        };
+        let later = EntryName {
+            received: 1_700_000_000_000,
+            update_id: UpdateId(1),
+        };
         assert_eq!(earlier.file_name(), "0999999999999-9.json");
         assert!(earlier.file_name() < later.file_name() && earlier < later);
         assert_eq!(EntryName::parse(&later.file_name()), Some(later));
@@ -100,7 +113,14 @@ mod tests {
 
     #[test]
     fn other_names_are_no_entries() {
-        for name in ["1-2.json", "1700000000000-x.json", "1700000000000-07.json", "1700000000000-7", ".1700000000000-7.json.tmp", "note.txt"] {
+        for name in [
+            "1-2.json",
+            "1700000000000-x.json",
+            "1700000000000-07.json",
+            "1700000000000-7",
+            ".1700000000000-7.json.tmp",
+            "note.txt",
+        ] {
             assert_eq!(EntryName::parse(name), None, "{name}");
         }
     }

@@ -216,7 +216,10 @@ pub fn fresh(items: &[Item]) -> Vec<Shown> {
     let mut groups: Vec<Vec<&Item>> = Vec::new();
     for item in items {
         match groups.iter().rposition(|group| belongs(group, item)) {
-            Some(position) => groups.get_mut(position).into_iter().for_each(|group| group.push(item)),
+            Some(position) => groups
+                .get_mut(position)
+                .into_iter()
+                .for_each(|group| group.push(item)),
             None => groups.push(vec![item]),
         }
     }
@@ -231,18 +234,29 @@ pub fn together(items: &[Item]) -> Option<Shown> {
 /// Whether an entry is part of a group: an edit of one of its messages, the next part of an album,
 /// or the next piece of a text that was cut.
 fn belongs(group: &[&Item], item: &Item) -> bool {
-    let Some((message, edited)) = message_of(item) else { return false };
+    let Some((message, edited)) = message_of(item) else {
+        return false;
+    };
     let same_place = |other: &Item| other.address == item.address;
     if edited {
         return group.iter().any(|other| {
-            same_place(other) && message_of(other).is_some_and(|(first, _)| first.message_id == message.message_id)
+            same_place(other)
+                && message_of(other)
+                    .is_some_and(|(first, _)| first.message_id == message.message_id)
         });
     }
-    let Some(last) = group.last().filter(|last| same_place(last)) else { return false };
-    let Some((before, false)) = message_of(last) else { return false };
-    let same_sender = before.from.as_ref().map(|from| from.id) == message.from.as_ref().map(|from| from.id);
+    let Some(last) = group.last().filter(|last| same_place(last)) else {
+        return false;
+    };
+    let Some((before, false)) = message_of(last) else {
+        return false;
+    };
+    let same_sender =
+        before.from.as_ref().map(|from| from.id) == message.from.as_ref().map(|from| from.id);
     let album = message.media_group_id.is_some() && message.media_group_id == before.media_group_id;
-    let cut = message.text.is_some() && near_limit(before) && (0..=1).contains(&(message.date - before.date));
+    let cut = message.text.is_some()
+        && near_limit(before)
+        && (0..=1).contains(&(message.date - before.date));
     same_sender && (album || cut)
 }
 
@@ -254,16 +268,22 @@ fn message_of(item: &Item) -> Option<(&Message, bool)> {
 }
 
 fn near_limit(message: &Message) -> bool {
-    message.text.as_ref().is_some_and(|text| text.chars().count() >= NEAR_LIMIT)
+    message
+        .text
+        .as_ref()
+        .is_some_and(|text| text.chars().count() >= NEAR_LIMIT)
 }
 
 fn show(group: &[&Item]) -> Option<Shown> {
     let first = group.first()?;
     let newest = group.iter().map(|item| item.name.received).max()?;
     // Only what may still grow has to wait; an ordinary message is shown at once.
-    let may_grow = group.iter().filter_map(|item| message_of(item)).any(|(message, edited)| {
-        !edited && (message.media_group_id.is_some() || near_limit(message))
-    });
+    let may_grow = group
+        .iter()
+        .filter_map(|item| message_of(item))
+        .any(|(message, edited)| {
+            !edited && (message.media_group_id.is_some() || near_limit(message))
+        });
     Some(Shown {
         entries: group.iter().map(|item| item.name).collect(),
         address: first.address,
@@ -277,8 +297,15 @@ fn render(first: &Item, group: &[&Item]) -> MessageView {
         update_id: first.name.update_id,
         message_id: MessageId(0),
         kind: "unknown".to_owned(),
-        chat: ChatView { id: first.address.chat_id, kind: "unknown".to_owned(), title: None },
-        topic: first.address.topic_id.map(|id| TopicView { id, name: None }),
+        chat: ChatView {
+            id: first.address.chat_id,
+            kind: "unknown".to_owned(),
+            title: None,
+        },
+        topic: first
+            .address
+            .topic_id
+            .map(|id| TopicView { id, name: None }),
         from: None,
         text: "[an update that this version of telepost cannot read]".to_owned(),
         sent_at: first.name.received_at().rfc3339(),
@@ -297,7 +324,10 @@ fn render(first: &Item, group: &[&Item]) -> MessageView {
         Some(Body::Press(press)) => {
             "choice".clone_into(&mut view.kind);
             view.from = Some(person(&press.from));
-            view.text = press.data.clone().unwrap_or_else(|| "[a button]".to_owned());
+            view.text = press
+                .data
+                .clone()
+                .unwrap_or_else(|| "[a button]".to_owned());
             if let Some(message) = &press.message {
                 view.message_id = message.message_id;
                 view.chat = chat(&message.chat);
@@ -313,7 +343,11 @@ fn render(first: &Item, group: &[&Item]) -> MessageView {
             view.text = if emoji.is_empty() {
                 format!("[took the reaction off message {}]", reaction.message_id)
             } else {
-                format!("[reacted with {} to message {}]", emoji.join(" "), reaction.message_id)
+                format!(
+                    "[reacted with {} to message {}]",
+                    emoji.join(" "),
+                    reaction.message_id
+                )
             };
         }
         Some(Body::Membership | Body::Other(_)) | None => {}
@@ -342,7 +376,11 @@ fn render_message(view: &mut MessageView, first: &Message, group: &[&Item]) {
     let mut text = String::new();
     let mut previous: Option<&Message> = None;
     for message in order.iter().filter_map(|id| newest.get(id).copied()) {
-        let piece = message.text.as_deref().or(message.caption.as_deref()).unwrap_or_default();
+        let piece = message
+            .text
+            .as_deref()
+            .or(message.caption.as_deref())
+            .unwrap_or_default();
         if let Some(previous) = previous
             && !text.is_empty()
             && !piece.is_empty()
@@ -355,7 +393,11 @@ fn render_message(view: &mut MessageView, first: &Message, group: &[&Item]) {
         view.attachments.extend(attachment(message));
         previous = Some(message);
     }
-    view.text = if text.is_empty() { placeholder(first) } else { text };
+    view.text = if text.is_empty() {
+        placeholder(first)
+    } else {
+        text
+    };
 }
 
 fn placeholder(message: &Message) -> String {
@@ -368,14 +410,30 @@ fn placeholder(message: &Message) -> String {
 /// Until attachments are downloaded, the agent is told that there is one and that it cannot see it.
 fn attachment(message: &Message) -> Option<AttachmentView> {
     let kind = message.kind();
-    let files = ["animation", "photo", "document", "voice", "audio", "video", "video_note", "sticker"];
+    let files = [
+        "animation",
+        "photo",
+        "document",
+        "voice",
+        "audio",
+        "video",
+        "video_note",
+        "sticker",
+    ];
     if !files.contains(&kind) {
         return None;
     }
     let field = message.rest.get(kind)?;
     // A photo comes in several sizes, the largest last.
-    let file = field.as_array().and_then(|sizes| sizes.last()).unwrap_or(field);
-    let text = |name: &str| file.get(name).and_then(Value::as_str).map(|text| shorten(text, NAME_CHARS));
+    let file = field
+        .as_array()
+        .and_then(|sizes| sizes.last())
+        .unwrap_or(field);
+    let text = |name: &str| {
+        file.get(name)
+            .and_then(Value::as_str)
+            .map(|text| shorten(text, NAME_CHARS))
+    };
     Some(AttachmentView {
         kind: kind.to_owned(),
         name: text("file_name"),
@@ -394,19 +452,35 @@ fn reply_to(message: &Message) -> Option<ReplyView> {
     if quoted.forum_topic_created.is_some() {
         return None;
     }
-    let text = quoted.text.as_deref().or(quoted.caption.as_deref()).unwrap_or("[no text]");
+    let text = quoted
+        .text
+        .as_deref()
+        .or(quoted.caption.as_deref())
+        .unwrap_or("[no text]");
     Some(ReplyView {
         message_id: quoted.message_id,
-        from: quoted.from.as_ref().map(|user| shorten(&user.name(), NAME_CHARS)),
+        from: quoted
+            .from
+            .as_ref()
+            .map(|user| shorten(&user.name(), NAME_CHARS)),
         text: shorten(text, QUOTE_CHARS),
-        quote: message.quote.as_ref().map(|quote| shorten(&quote.text, QUOTE_CHARS)),
+        quote: message
+            .quote
+            .as_ref()
+            .map(|quote| shorten(&quote.text, QUOTE_CHARS)),
     })
 }
 
 fn forward(origin: &Value) -> ForwardView {
-    let user: Option<User> = origin.get("sender_user").and_then(|user| serde_json::from_value(user.clone()).ok());
+    let user: Option<User> = origin
+        .get("sender_user")
+        .and_then(|user| serde_json::from_value(user.clone()).ok());
     let place = origin.get("sender_chat").or_else(|| origin.get("chat"));
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(|text| shorten(text, NAME_CHARS));
+    let text = |value: Option<&Value>| {
+        value
+            .and_then(Value::as_str)
+            .map(|text| shorten(text, NAME_CHARS))
+    };
     ForwardView {
         kind: text(origin.get("type")).unwrap_or_else(|| "unknown".to_owned()),
         name: user
@@ -414,7 +488,11 @@ fn forward(origin: &Value) -> ForwardView {
             .map(|user| shorten(&user.name(), NAME_CHARS))
             .or_else(|| text(origin.get("sender_user_name")))
             .or_else(|| text(place.and_then(|place| place.get("title")))),
-        id: user.map(|user| user.id.0).or_else(|| place.and_then(|place| place.get("id")).and_then(Value::as_i64)),
+        id: user.map(|user| user.id.0).or_else(|| {
+            place
+                .and_then(|place| place.get("id"))
+                .and_then(Value::as_i64)
+        }),
     }
 }
 
@@ -422,7 +500,10 @@ fn chat(chat: &crate::telegram::update::Chat) -> ChatView {
     ChatView {
         id: chat.id,
         kind: shorten(chat.kind.as_deref().unwrap_or("unknown"), 16),
-        title: chat.title.as_deref().map(|title| shorten(title, NAME_CHARS)),
+        title: chat
+            .title
+            .as_deref()
+            .map(|title| shorten(title, NAME_CHARS)),
     }
 }
 
@@ -430,7 +511,10 @@ fn person(user: &User) -> PersonView {
     PersonView {
         id: user.id,
         name: shorten(&user.name(), NAME_CHARS),
-        username: user.username.as_deref().map(|name| shorten(name, NAME_CHARS)),
+        username: user
+            .username
+            .as_deref()
+            .map(|name| shorten(name, NAME_CHARS)),
     }
 }
 
@@ -438,14 +522,18 @@ fn shorten(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
     }
-    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+    text.chars()
+        .take(most.saturating_sub(1))
+        .chain(['…'])
+        .collect()
 }
 
 impl MessageView {
     /// The message as it looks now: its age, and whether it was shown before.
     #[must_use]
     pub fn at(mut self, now: Timestamp, again: bool) -> Self {
-        let sent = chrono::DateTime::parse_from_rfc3339(&self.sent_at).map_or(now, |time| Timestamp(time.timestamp_millis()));
+        let sent = chrono::DateTime::parse_from_rfc3339(&self.sent_at)
+            .map_or(now, |time| Timestamp(time.timestamp_millis()));
         self.age_seconds = now.since(sent).as_secs();
         self.backlog = self.age_seconds > BACKLOG_SECONDS;
         self.again = again;
@@ -457,7 +545,7 @@ impl MessageView {
         let pieces = parts(&self.text);
         let piece = pieces.get(number.checked_sub(1)?)?;
         let mut view = self.clone();
-        view.text = (*piece).to_owned();
+        (*piece).clone_into(&mut view.text);
         if pieces.len() > 1 {
             view.part = Some(number);
             view.parts = Some(pieces.len());
@@ -499,7 +587,7 @@ fn parts(text: &str) -> Vec<&str> {
     }
 }
 
-/// How many bytes a character takes in a JSON string as serde_json writes it.
+/// How many bytes a character takes in a JSON string as `serde_json` writes it.
 fn json_len(character: char) -> usize {
     match character {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
@@ -510,7 +598,10 @@ fn json_len(character: char) -> usize {
 
 /// The entries behind a set of messages.
 pub fn entries_of<'a>(shown: impl IntoIterator<Item = &'a Shown>) -> BTreeSet<EntryName> {
-    shown.into_iter().flat_map(|shown| shown.entries.iter().copied()).collect()
+    shown
+        .into_iter()
+        .flat_map(|shown| shown.entries.iter().copied())
+        .collect()
 }
 
 #[cfg(test)]

@@ -154,7 +154,10 @@ impl Conversation {
 
     /// The entries that it holds.
     pub fn entries(&self) -> BTreeSet<EntryName> {
-        self.held.iter().flat_map(|held| held.entries.iter().copied()).collect()
+        self.held
+            .iter()
+            .flat_map(|held| held.entries.iter().copied())
+            .collect()
     }
 
     /// The message that was shown as, or contains, an update.
@@ -162,12 +165,20 @@ impl Conversation {
         self.held
             .iter()
             .find(|held| held.update_id == update_id)
-            .or_else(|| self.held.iter().find(|held| held.entries.iter().any(|entry| entry.update_id == update_id)))
+            .or_else(|| {
+                self.held.iter().find(|held| {
+                    held.entries
+                        .iter()
+                        .any(|entry| entry.update_id == update_id)
+                })
+            })
     }
 
     /// The newest message that it holds.
     pub fn newest(&self) -> Option<&Held> {
-        self.held.iter().max_by_key(|held| held.entries.first().copied())
+        self.held
+            .iter()
+            .max_by_key(|held| held.entries.first().copied())
     }
 
     /// What it holds of one conversation.
@@ -178,7 +189,10 @@ impl Conversation {
     /// Where a reply goes that names nothing: to the conversation that `telegram_reply` showed last,
     /// else to the only one held.
     pub fn place(&self) -> Result<Target, Unplaced> {
-        if let Some(address) = self.answering.filter(|address| self.held_at(*address).next().is_some()) {
+        if let Some(address) = self
+            .answering
+            .filter(|address| self.held_at(*address).next().is_some())
+        {
             return Ok(Target::Held(address));
         }
         let addresses = self.addresses();
@@ -188,20 +202,28 @@ impl Conversation {
             (Some(&address), None) => Ok(Target::Held(address)),
             (Some(_), Some(_)) => {
                 let first = |address: &Address| self.held_at(*address).next().cloned();
-                Err(Unplaced::Several(addresses.iter().filter_map(first).collect()))
+                Err(Unplaced::Several(
+                    addresses.iter().filter_map(first).collect(),
+                ))
             }
         }
     }
 
     /// The turn of a conversation that has shown progress.
     pub fn turn(&self, address: Address) -> Option<&DeliveryId> {
-        self.turns.iter().find(|turn| turn.address == address).map(|turn| &turn.first)
+        self.turns
+            .iter()
+            .find(|turn| turn.address == address)
+            .map(|turn| &turn.first)
     }
 
     /// A progress was accepted: the first one names the turn.
     pub fn progressed(&mut self, address: Address, delivery: &DeliveryId) {
         if self.turn(address).is_none() {
-            self.turns.push(Turn { address, first: delivery.clone() });
+            self.turns.push(Turn {
+                address,
+                first: delivery.clone(),
+            });
         }
     }
 

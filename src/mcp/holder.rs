@@ -50,7 +50,12 @@ pub fn short_hash(parts: &[&str]) -> String {
         hash.update(part.len().to_le_bytes());
         hash.update(part.as_bytes());
     }
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let digest = hash.finalize();
+    let half = digest
+        .iter()
+        .take(16)
+        .fold(0u128, |number, byte| (number << 8) | u128::from(*byte));
+    format!("{half:032x}")
 }
 
 /// The file of a living MCP server.
@@ -146,7 +151,10 @@ mod tests {
     }
 
     fn registration(dir: &SessionDir, started: i64) -> Registration {
-        let client = process::ProcessId { pid: 1, start: "1".to_owned() };
+        let client = process::ProcessId {
+            pid: 1,
+            start: "1".to_owned(),
+        };
         Registration::new(dir, &client, Timestamp(started))
     }
 

@@ -2,13 +2,15 @@
 //!
 //! [`server`] is the only module that knows rmcp; [`tools`] has the parameters and results,
 //! [`conversation`] the memory of what an agent was shown (pure), [`holder`] who an agent is,
-//! [`mailbox`] the calls themselves, as read-decide-write steps under the session lock, and
-//! [`page`] how much of it fits into a result.
+//! [`mailbox`] the calls themselves, as read-decide-write steps under the session lock (`desk` shows,
+//! `commit` accepts), and [`page`] how much of it fits into a result.
 //!
 //! On disk: `conversations/<holder>.json` and `agents/<pid>-<start>.json`. Nothing that matters is
 //! in memory only: kill the process between two calls and nothing changes.
 
+mod commit;
 pub mod conversation;
+mod desk;
 pub mod holder;
 pub mod mailbox;
 pub mod page;

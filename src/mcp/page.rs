@@ -26,7 +26,11 @@ impl Page {
     /// An empty page of at most `limit` messages beside what `result` has already.
     pub fn new(result: &ToolResult, limit: usize) -> Self {
         let base = json_len(result) + "\"messages\":[],".len() + RESERVE;
-        Self { limit, room: PAGE_BYTES.saturating_sub(base), messages: Vec::new() }
+        Self {
+            limit,
+            room: PAGE_BYTES.saturating_sub(base),
+            messages: Vec::new(),
+        }
     }
 
     /// Adds a message if it fits; `false` if the page is full.
@@ -34,7 +38,11 @@ impl Page {
         if self.messages.len() >= self.limit {
             return false;
         }
-        let message = if self.messages.is_empty() { slim(message, self.room) } else { message };
+        let message = if self.messages.is_empty() {
+            slim(message, self.room)
+        } else {
+            message
+        };
         let needed = json_len(&message) + 1;
         if needed > self.room {
             return false;
@@ -124,7 +132,10 @@ mod tests {
                 update: update::read(&raw.to_string()).ok(),
             }
         });
-        view::fresh(&photos.collect::<Vec<_>>()).remove(0).message.at(Timestamp(1_900_000_000_000), true)
+        view::fresh(&photos.collect::<Vec<_>>())
+            .remove(0)
+            .message
+            .at(Timestamp(1_900_000_000_000), true)
     }
 
     proptest! {

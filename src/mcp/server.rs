@@ -4,31 +4,30 @@
 //! at the first tool call, or after [`LIVE`] of a living connection. stdout carries MCP and nothing
 //! else. EOF on stdin, or a stop signal, ends it at once; every state is on disk.
 
+mod wire;
+
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, CancelledNotificationParam, ContentBlock, Implementation,
-    JsonObject, ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion, RequestId, ServerCapabilities,
-    ServerConfig, Tool as WireTool, ToolAnnotations,
+    CallToolRequestParams, CallToolResponse, CallToolResult, CancelledNotificationParam,
+    ContentBlock, Implementation, JsonObject, ListToolsResult, PaginatedRequestParams,
+    ProtocolVersion, RequestId, ServerCapabilities, ServerConfig,
 };
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt as _};
-use schemars::JsonSchema;
-use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
+use self::wire::{EofReader, wire_tool};
 use super::holder::HolderId;
 use super::mailbox::{Accepted, Caller, Mailbox, ShownPage, poll_limits};
-use super::tools::{INSTRUCTIONS, PollParams, ReactParams, Refusal, ReplyParams, Status, Tool, ToolResult};
-use crate::chain::Chain;
+use super::tools::{
+    INSTRUCTIONS, PollParams, ReactParams, Refusal, ReplyParams, Status, Tool, ToolResult,
+};
 use crate::clock::Clock;
 use crate::config::GatewayStart;
 use crate::gateway::detach::{Launch, Started};
@@ -100,13 +99,18 @@ impl Server {
             starts: Mutex::default(),
             shows: Mutex::default(),
         };
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Serves stdin and stdout until the client goes or `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
         let (reader, writer) = rmcp::transport::io::stdio_pipes();
-        let reader = EofReader { reader, closing: self.shared.closing.clone() };
+        let reader = EofReader {
+            reader,
+            closing: self.shared.closing.clone(),
+        };
         let shared = Arc::clone(&self.shared);
         let served = tokio::select! {
             // Cancel-safe: before the handshake nothing has happened.
@@ -158,7 +162,9 @@ impl ServerHandler for Server {
         _request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(Tool::ALL.into_iter().map(wire_tool).collect()))
+        Ok(ListToolsResult::with_all_items(
+            Tool::ALL.into_iter().map(wire_tool).collect(),
+        ))
     }
 
     async fn call_tool(
@@ -166,8 +172,14 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let Some(tool) = Tool::ALL.into_iter().find(|tool| tool.name() == request.name) else {
-            return Err(ErrorData::invalid_params(format!("there is no tool {:?}", request.name), None));
+        let Some(tool) = Tool::ALL
+            .into_iter()
+            .find(|tool| tool.name() == request.name)
+        else {
+            return Err(ErrorData::invalid_params(
+                format!("there is no tool {:?}", request.name),
+                None,
+            ));
         };
         let arguments = request.arguments.unwrap_or_default();
         let result = self.shared.call(tool, arguments, &context).await;
@@ -176,7 +188,11 @@ impl ServerHandler for Server {
     }
 
     /// The client will never see that call's result: what it showed was not shown.
-    async fn on_cancelled(&self, notification: CancelledNotificationParam, _context: NotificationContext<RoleServer>) {
+    async fn on_cancelled(
+        &self,
+        notification: CancelledNotificationParam,
+        _context: NotificationContext<RoleServer>,
+    ) {
         if let Some(call) = notification.request_id {
             self.shared.unshow(&call).await;
         }
@@ -191,15 +207,27 @@ impl Shared {
         context: &RequestContext<RoleServer>,
     ) -> Result<ToolResult, Refusal> {
         if let Err(error) = &self.served {
-            return Err(Refusal(format!("telepost cannot work with its configuration. Tell the person, then call again.\n{error}")));
+            return Err(Refusal(format!(
+                "telepost cannot work with its configuration. Tell the person, then call again.\n{error}"
+            )));
         }
         let caller = self.caller(context);
         match tool {
-            Tool::Poll => self.poll(caller, parameters(tool, arguments)?, context).await,
-            Tool::Reply => self.reply(caller, parameters(tool, arguments)?, context).await,
+            Tool::Poll => {
+                self.poll(caller, parameters(tool, arguments)?, context)
+                    .await
+            }
+            Tool::Reply => {
+                self.reply(caller, parameters(tool, arguments)?, context)
+                    .await
+            }
             Tool::React => {
                 let params: ReactParams = parameters(tool, arguments)?;
-                let accepted = self.step(caller, move |mailbox, caller| mailbox.react(caller, &params)).await?;
+                let accepted = self
+                    .step(caller, move |mailbox, caller| {
+                        mailbox.react(caller, &params)
+                    })
+                    .await?;
                 self.delivered(accepted, DELIVERY_WAIT).await
             }
         }
@@ -207,13 +235,27 @@ impl Shared {
 
     /// Who calls: the thread where the client names one, else the process that started this server.
     fn caller(&self, context: &RequestContext<RoleServer>) -> Caller {
-        let meta = |name: &str| context.meta.0.0.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
+        let meta = |name: &str| {
+            context
+                .meta
+                .0
+                .0
+                .get(name)
+                .and_then(serde_json::Value::as_str)
+                .map(str::to_owned)
+        };
         let holder = match meta("threadId") {
             Some(thread) => HolderId::of_thread(&thread),
             None => HolderId::of_process(&self.client),
         };
-        let client = context.client_info().map_or_else(|| "a client".to_owned(), |info| info.name);
-        let client: String = client.chars().filter(|c| !c.is_control()).take(40).collect();
+        let client = context
+            .client_info()
+            .map_or_else(|| "a client".to_owned(), |info| info.name);
+        let client: String = client
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(40)
+            .collect();
         Caller {
             holder,
             label: format!("{client}, pid {}", self.client.pid),
@@ -231,19 +273,40 @@ impl Shared {
         let deadline = self.clock.instant() + wait;
         let notices = self.gateway_notices().await;
         let ids = params.ack.unwrap_or_default();
-        let (acked, not_acked) = self.step(caller.clone(), move |mailbox, caller| mailbox.acknowledge(caller, &ids)).await?;
-        let base = ToolResult { acked, not_acked, notices, ..ToolResult::default() };
+        let (acked, not_acked) = self
+            .step(caller.clone(), move |mailbox, caller| {
+                mailbox.acknowledge(caller, &ids)
+            })
+            .await?;
+        let base = ToolResult {
+            acked,
+            not_acked,
+            notices,
+            ..ToolResult::default()
+        };
         if let Some(id) = params.message {
-            let show = move |mailbox: &Mailbox, caller: &Caller| mailbox.show_part(caller, base, id, part);
-            return self.show(caller, context, show).await.map(|page| page.result);
+            let show =
+                move |mailbox: &Mailbox, caller: &Caller| mailbox.show_part(caller, base, id, part);
+            return self
+                .show(caller, context, show)
+                .await
+                .map(|page| page.result);
         }
-        let watch = if wait.is_zero() { None } else { Some(self.watch()?) };
+        let watch = if wait.is_zero() {
+            None
+        } else {
+            Some(self.watch()?)
+        };
         loop {
             let last = self.clock.instant() >= deadline;
             let base = base.clone();
-            let show = move |mailbox: &Mailbox, caller: &Caller| mailbox.show(caller, base, limit, last);
+            let show =
+                move |mailbox: &Mailbox, caller: &Caller| mailbox.show(caller, base, limit, last);
             let page = self.show(caller.clone(), context, show).await?;
-            let Some(watch) = watch.as_ref().filter(|_| page.result.messages.is_empty() && !last) else {
+            let Some(watch) = watch
+                .as_ref()
+                .filter(|_| page.result.messages.is_empty() && !last)
+            else {
                 return Ok(page.result);
             };
             let left = deadline.saturating_duration_since(self.clock.instant());
@@ -264,32 +327,59 @@ impl Shared {
         params: ReplyParams,
         context: &RequestContext<RoleServer>,
     ) -> Result<ToolResult, Refusal> {
-        for (name, given) in [("files", params.files.is_some()), ("options", params.options.is_some())] {
+        for (name, given) in [
+            ("files", params.files.is_some()),
+            ("options", params.options.is_some()),
+        ] {
             if given {
-                return Err(Refusal(format!("`{name}` is not possible yet in this version. Nothing was sent and nothing was acknowledged; call again without it.")));
+                return Err(Refusal(format!(
+                    "`{name}` is not possible yet in this version. Nothing was sent and nothing was acknowledged; call again without it."
+                )));
             }
         }
         let notices = self.gateway_notices().await;
         if params.text.is_none() {
-            let base = ToolResult { notices, ..ToolResult::default() };
+            let base = ToolResult {
+                notices,
+                ..ToolResult::default()
+            };
             let to = params.to;
-            let show = move |mailbox: &Mailbox, caller: &Caller| mailbox.show_conversation(caller, base, to);
-            return self.show(caller, context, show).await.map(|page| page.result);
+            let show = move |mailbox: &Mailbox, caller: &Caller| {
+                mailbox.show_conversation(caller, base, to)
+            };
+            return self
+                .show(caller, context, show)
+                .await
+                .map(|page| page.result);
         }
-        let wait = if params.keep_open == Some(true) { Duration::ZERO } else { DELIVERY_WAIT };
-        let mut accepted = self.step(caller, move |mailbox, caller| mailbox.reply(caller, &params)).await?;
+        let wait = if params.keep_open == Some(true) {
+            Duration::ZERO
+        } else {
+            DELIVERY_WAIT
+        };
+        let mut accepted = self
+            .step(caller, move |mailbox, caller| {
+                mailbox.reply(caller, &params)
+            })
+            .await?;
         accepted.notices.splice(0..0, notices);
         self.delivered(accepted, wait).await
     }
 
     /// Waits a while for Telegram, but not where that is known to be in vain.
-    async fn delivered(self: &Arc<Self>, accepted: Accepted, wait: Duration) -> Result<ToolResult, Refusal> {
+    async fn delivered(
+        self: &Arc<Self>,
+        accepted: Accepted,
+        wait: Duration,
+    ) -> Result<ToolResult, Refusal> {
         let deadline = self.clock.instant() + wait;
         let watch = self.watch()?;
         let accepted = Arc::new(accepted);
         loop {
             let at = Arc::clone(&accepted);
-            let result = self.blocking(move |served| served.mailbox.standing(&at)).await?;
+            let result = self
+                .blocking(move |served| served.mailbox.standing(&at))
+                .await?;
             let waiting = result.status == Some(Status::Accepted) && result.held_until.is_none();
             let left = deadline.saturating_duration_since(self.clock.instant());
             if !waiting || left.is_zero() || self.closing.is_cancelled() || !self.gateway_runs() {
@@ -305,7 +395,12 @@ impl Shared {
     }
 
     /// Shows a page, unless the client has given the call up meanwhile.
-    async fn show<F>(self: &Arc<Self>, caller: Caller, context: &RequestContext<RoleServer>, show: F) -> Result<ShownPage, Refusal>
+    async fn show<F>(
+        self: &Arc<Self>,
+        caller: Caller,
+        context: &RequestContext<RoleServer>,
+        show: F,
+    ) -> Result<ShownPage, Refusal>
     where
         F: FnOnce(&Mailbox, &Caller) -> Result<ShownPage, Refusal> + Send + 'static,
     {
@@ -315,7 +410,11 @@ impl Shared {
         let page = self.step(caller.clone(), show).await?;
         if !page.newly.is_empty() {
             let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
-            shows.push_back(Show { call: context.id.clone(), caller, newly: page.newly.clone() });
+            shows.push_back(Show {
+                call: context.id.clone(),
+                caller,
+                newly: page.newly.clone(),
+            });
             if shows.len() > REMEMBERED {
                 shows.pop_front();
             }
@@ -335,7 +434,11 @@ impl Shared {
             index.and_then(|index| shows.remove(index))
         };
         if let Some(Show { caller, newly, .. }) = show
-            && let Err(error) = self.step(caller, move |mailbox, caller| mailbox.unshow(caller, &newly)).await
+            && let Err(error) = self
+                .step(caller, move |mailbox, caller| {
+                    mailbox.unshow(caller, &newly)
+                })
+                .await
         {
             tracing::warn!(%error, "a cancelled call still holds what it showed");
         }
@@ -346,7 +449,8 @@ impl Shared {
         T: Send + 'static,
         F: FnOnce(&Mailbox, &Caller) -> Result<T, Refusal> + Send + 'static,
     {
-        self.blocking(move |served| step(&served.mailbox, &caller)).await
+        self.blocking(move |served| step(&served.mailbox, &caller))
+            .await
     }
 
     /// Disk work beside the protocol's own thread.
@@ -367,13 +471,18 @@ impl Shared {
     }
 
     fn watch(&self) -> Result<FolderWatch, Refusal> {
-        let served = self.served.as_ref().map_err(|error| Refusal(error.clone()))?;
+        let served = self
+            .served
+            .as_ref()
+            .map_err(|error| Refusal(error.clone()))?;
         served.mailbox.prepare()?;
         Ok(FolderWatch::new(&served.mailbox.watched(), &self.clock))
     }
 
     fn gateway_runs(&self) -> bool {
-        self.served.as_ref().is_ok_and(|served| presence::is_running(&served.state).unwrap_or(true))
+        self.served
+            .as_ref()
+            .is_ok_and(|served| presence::is_running(&served.state).unwrap_or(true))
     }
 
     /// Makes sure that a gateway runs, and says what the agent should know if none does.
@@ -396,25 +505,34 @@ impl Shared {
         {
             let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
             let now = self.clock.instant();
-            if starts.last.is_some_and(|last| now.duration_since(last) < START_AGAIN) {
+            if starts
+                .last
+                .is_some_and(|last| now.duration_since(last) < START_AGAIN)
+            {
                 return;
             }
             starts.last = Some(now);
             starts.notice = None;
         }
         let started = self
-            .blocking(|served| served.launch.start().map_err(|error| Refusal(format!("it could not be started: {error}"))))
+            .blocking(|served| {
+                served
+                    .launch
+                    .start()
+                    .map_err(|error| Refusal(format!("it could not be started: {error}")))
+            })
             .await;
         let notice = match started {
             Ok(Started::Ready) => None,
             Ok(Started::Silent) => Some("The gateway was started and is not ready yet; messages arrive and leave as soon as it is.".to_owned()),
-            Ok(Started::Ended(words)) => Some(words),
-            Err(Refusal(words)) => Some(words),
+            Ok(Started::Ended { words, .. }) | Err(Refusal(words)) => Some(words),
         };
         if let Some(words) = notice {
             tracing::warn!(words, "the gateway did not start");
             let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
-            starts.notice = Some(format!("No gateway runs, so nothing arrives and nothing leaves (what you send is stored). {words}"));
+            starts.notice = Some(format!(
+                "No gateway runs, so nothing arrives and nothing leaves (what you send is stored). {words}"
+            ));
         }
     }
 }
@@ -439,67 +557,4 @@ fn parameters<T: DeserializeOwned>(tool: Tool, arguments: JsonObject) -> Result<
     serde_json::from_value(serde_json::Value::Object(arguments)).map_err(|error| {
         Refusal(format!("{} cannot be called like that: {error}. Nothing was changed; call again with the parameters of its schema.", tool.name()))
     })
-}
-
-fn wire_tool(tool: Tool) -> WireTool {
-    let input = match tool {
-        Tool::Poll => schema::<PollParams>(),
-        Tool::Reply => schema::<ReplyParams>(),
-        Tool::React => schema::<ReactParams>(),
-    };
-    let mut wire = WireTool::new(tool.name(), tool.description(), Arc::new(input));
-    wire.title = Some(tool.title().to_owned());
-    wire.output_schema = Some(Arc::new(schema::<ToolResult>()));
-    // Honest: a poll changes what is held, a reply reaches a person and cannot be taken back.
-    let annotations = ToolAnnotations::with_title(tool.title()).read_only(false);
-    wire.annotations = Some(match tool {
-        Tool::Poll => annotations.destructive(false).idempotent(false).open_world(false),
-        Tool::Reply => annotations.destructive(false).idempotent(false).open_world(true),
-        Tool::React => annotations.destructive(false).idempotent(true).open_world(true),
-    });
-    // Claude Code would otherwise show only the name until the model searches for it (clients.md 1).
-    let mut meta = MetaObject::new();
-    meta.0.insert("anthropic/alwaysLoad".to_owned(), true.into());
-    wire.meta = Some(meta);
-    wire
-}
-
-/// A schema in one piece, without references, which not every client follows.
-fn schema<T: JsonSchema>() -> JsonObject {
-    let mut settings = SchemaSettings::draft2020_12();
-    settings.inline_subschemas = true;
-    settings.meta_schema = None;
-    let mut schema = settings.into_generator().into_root_schema_for::<T>();
-    schema.remove("title");
-    match schema.to_value() {
-        serde_json::Value::Object(object) => object,
-        _ => JsonObject::new(),
-    }
-}
-
-/// Says when the client has closed our stdin: then nobody waits for an answer any more.
-struct EofReader<R> {
-    reader: R,
-    closing: CancellationToken,
-}
-
-impl<R: AsyncRead + Unpin> AsyncRead for EofReader<R> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.reader).poll_read(context, buffer);
-        let ended = match &read {
-            Poll::Ready(Ok(())) => buffer.filled().len() == before,
-            Poll::Ready(Err(_)) => true,
-            Poll::Pending => false,
-        };
-        if ended {
-            self.closing.cancel();
-        }
-        read
-    }
-}
-
-/// Why a session cannot be served, for [`Server::new`].
-pub fn unserved(error: &(dyn std::error::Error + 'static)) -> String {
-    Chain(error).to_string()
 }

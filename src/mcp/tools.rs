@@ -147,11 +147,15 @@ impl<'de> Deserialize<'de> for To {
     /// Models write a number as a number or as text; both mean the message.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = serde_json::Value::deserialize(deserializer)?;
-        let number = value.as_i64().or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()));
+        let number = value
+            .as_i64()
+            .or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()));
         match (number, value.as_str()) {
             (Some(number), _) => Ok(Self::Message(UpdateId(number))),
             (None, Some(text)) if text.trim().eq_ignore_ascii_case("home") => Ok(Self::Home),
-            _ => Err(serde::de::Error::custom("`to` must be the update_id of a message, or \"home\"")),
+            _ => Err(serde::de::Error::custom(
+                "`to` must be the update_id of a message, or \"home\"",
+            )),
         }
     }
 }
@@ -165,7 +169,7 @@ pub struct ToolResult {
     pub session: String,
     /// delivered, accepted (stored, will be delivered) or failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Status")]
+    #[schemars(with = "String", extend("enum" = ["delivered", "accepted", "failed"]))]
     pub status: Option<Status>,
     /// Messages, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -200,7 +204,7 @@ pub struct ToolResult {
 }
 
 /// How a reply stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Telegram has it.
@@ -217,11 +221,25 @@ pub enum Status {
 pub struct Refusal(pub String);
 
 /// Checks a number against its range.
-pub fn in_range(name: &str, value: Option<i64>, default: usize, range: std::ops::RangeInclusive<usize>) -> Result<usize, Refusal> {
-    let Some(value) = value else { return Ok(default) };
-    usize::try_from(value).ok().filter(|value| range.contains(value)).ok_or_else(|| {
-        Refusal(format!("`{name}` is {value}, but must be {} to {}. Nothing was changed; call again.", range.start(), range.end()))
-    })
+pub fn in_range(
+    name: &str,
+    value: Option<i64>,
+    default: usize,
+    range: std::ops::RangeInclusive<usize>,
+) -> Result<usize, Refusal> {
+    let Some(value) = value else {
+        return Ok(default);
+    };
+    usize::try_from(value)
+        .ok()
+        .filter(|value| range.contains(value))
+        .ok_or_else(|| {
+            Refusal(format!(
+                "`{name}` is {value}, but must be {} to {}. Nothing was changed; call again.",
+                range.start(),
+                range.end()
+            ))
+        })
 }
 
 #[cfg(test)]
@@ -230,11 +248,19 @@ mod tests {
 
     #[test]
     fn a_conversation_is_named_by_number_by_number_as_text_or_as_home() {
-        let to = |json: &str| serde_json::from_str::<ReplyParams>(&format!(r#"{{"to":{json}}}"#)).map(|params| params.to);
+        let to = |json: &str| {
+            serde_json::from_str::<ReplyParams>(&format!(r#"{{"to":{json}}}"#))
+                .map(|params| params.to)
+        };
         assert_eq!(to("17").unwrap(), Some(To::Message(UpdateId(17))));
         assert_eq!(to("\"17\"").unwrap(), Some(To::Message(UpdateId(17))));
         assert_eq!(to("\"home\"").unwrap(), Some(To::Home));
-        assert!(to("\"chat\"").unwrap_err().to_string().contains("must be the update_id"));
+        assert!(
+            to("\"chat\"")
+                .unwrap_err()
+                .to_string()
+                .contains("must be the update_id")
+        );
     }
 
     #[test]
@@ -245,7 +271,14 @@ mod tests {
 
     #[test]
     fn results_have_their_keys_in_the_order_of_the_contract_and_none_that_are_empty() {
-        let result = ToolResult { remaining: 1, session: "S".to_owned(), ..ToolResult::default() };
-        assert_eq!(serde_json::to_string(&result).unwrap(), r#"{"remaining":1,"session":"S"}"#);
+        let result = ToolResult {
+            remaining: 1,
+            session: "S".to_owned(),
+            ..ToolResult::default()
+        };
+        assert_eq!(
+            serde_json::to_string(&result).unwrap(),
+            r#"{"remaining":1,"session":"S"}"#
+        );
     }
 }

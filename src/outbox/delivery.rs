@@ -28,8 +28,15 @@ impl DeliveryId {
         let valid = accepted.len() == 13
             && accepted.bytes().all(|b| b.is_ascii_digit())
             && key.len() == 32
-            && key.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        valid.then(|| Some(Self { accepted: accepted.parse().ok()?, key: key.to_owned() }))?
+            && key
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        valid.then(|| {
+            Some(Self {
+                accepted: accepted.parse().ok()?,
+                key: key.to_owned(),
+            })
+        })?
     }
 }
 
@@ -170,13 +177,27 @@ impl Progress {
             Content::Reply { .. } => split::ends(text, MESSAGE_LIMIT),
             Content::Progress { .. } | Content::Reaction { .. } => vec![text.len()],
         };
-        let parts = ends.into_iter().map(|end| Part { end, state: PartState::Unsent, repeat: false }).collect();
-        Self { format: crate::store::format::FORMAT, parts, attempts: 0, last_failure: None }
+        let parts = ends
+            .into_iter()
+            .map(|end| Part {
+                end,
+                state: PartState::Unsent,
+                repeat: false,
+            })
+            .collect();
+        Self {
+            format: crate::store::format::FORMAT,
+            parts,
+            attempts: 0,
+            last_failure: None,
+        }
     }
 
     /// The first message that Telegram does not have.
     pub fn next(&self) -> Option<usize> {
-        self.parts.iter().position(|part| !matches!(part.state, PartState::Sent { .. }))
+        self.parts
+            .iter()
+            .position(|part| !matches!(part.state, PartState::Sent { .. }))
     }
 
     /// The messages that Telegram has.
@@ -192,12 +213,17 @@ impl Progress {
 
     /// How many messages were sent with the mark.
     pub fn repeats(&self) -> usize {
-        self.parts.iter().filter(|part| part.repeat && matches!(part.state, PartState::Sent { .. })).count()
+        self.parts
+            .iter()
+            .filter(|part| part.repeat && matches!(part.state, PartState::Sent { .. }))
+            .count()
     }
 
     /// Whether a request was under way when this was written.
     pub fn in_flight(&self) -> Option<usize> {
-        self.parts.iter().position(|part| part.state == PartState::InFlight)
+        self.parts
+            .iter()
+            .position(|part| part.state == PartState::InFlight)
     }
 
     /// A request is about to be made.
@@ -224,7 +250,9 @@ impl Progress {
         self.set(index, PartState::Unsent);
         self.last_failure = Some(failure);
         let start = self.start(index);
-        let Some(part) = self.parts.get_mut(index) else { return };
+        let Some(part) = self.parts.get_mut(index) else {
+            return;
+        };
         if part.repeat {
             return;
         }
@@ -234,7 +262,11 @@ impl Progress {
         if piece.trim().chars().count() > room {
             let cut = split::ends(piece, room)
                 .into_iter()
-                .map(|end| Part { end: start + end, state: PartState::Unsent, repeat: true })
+                .map(|end| Part {
+                    end: start + end,
+                    state: PartState::Unsent,
+                    repeat: true,
+                })
                 .collect::<Vec<_>>();
             self.parts.splice(index..=index, cut);
         }
@@ -243,7 +275,10 @@ impl Progress {
     /// The text of one message as it goes out.
     pub fn text_of(&self, index: usize, text: &str) -> String {
         let ends: Vec<usize> = self.parts.iter().map(|part| part.end).collect();
-        let piece = split::pieces(text, &ends).get(index).copied().unwrap_or_default();
+        let piece = split::pieces(text, &ends)
+            .get(index)
+            .copied()
+            .unwrap_or_default();
         match self.parts.get(index) {
             Some(part) if part.repeat => format!("{REPEAT_MARK}{piece}"),
             _ => piece.to_owned(),
@@ -251,7 +286,10 @@ impl Progress {
     }
 
     fn start(&self, index: usize) -> usize {
-        index.checked_sub(1).and_then(|before| self.parts.get(before)).map_or(0, |part| part.end)
+        index
+            .checked_sub(1)
+            .and_then(|before| self.parts.get(before))
+            .map_or(0, |part| part.end)
     }
 
     fn set(&mut self, index: usize, state: PartState) {
@@ -313,7 +351,11 @@ mod tests {
     use super::*;
 
     fn reply(text: &str) -> Content {
-        Content::Reply { text: text.to_owned(), files: Vec::new(), options: Vec::new() }
+        Content::Reply {
+            text: text.to_owned(),
+            files: Vec::new(),
+            options: Vec::new(),
+        }
     }
 
     #[test]
@@ -323,7 +365,8 @@ mod tests {
         assert_eq!(progress.parts.len(), 3);
         progress.begin(0);
         progress.accepted(0, MessageId(5));
-        let after_restart: Progress = serde_json::from_str(&serde_json::to_string(&progress).unwrap()).unwrap();
+        let after_restart: Progress =
+            serde_json::from_str(&serde_json::to_string(&progress).unwrap()).unwrap();
         assert_eq!(after_restart, progress);
         assert_eq!(after_restart.next(), Some(1));
     }
@@ -351,16 +394,30 @@ mod tests {
         progress.doubted(0, &text, "lost".to_owned());
         assert_eq!(progress.parts.len(), 3);
         let sent: Vec<String> = (0..3).map(|index| progress.text_of(index, &text)).collect();
-        assert!(sent.iter().all(|text| text.chars().count() <= MESSAGE_LIMIT));
-        assert!(sent[0].starts_with(REPEAT_MARK) && sent[1].starts_with(REPEAT_MARK) && !sent[2].starts_with(REPEAT_MARK));
+        assert!(
+            sent.iter()
+                .all(|text| text.chars().count() <= MESSAGE_LIMIT)
+        );
+        assert!(
+            sent[0].starts_with(REPEAT_MARK)
+                && sent[1].starts_with(REPEAT_MARK)
+                && !sent[2].starts_with(REPEAT_MARK)
+        );
         assert_eq!(sent.concat().replace(REPEAT_MARK, ""), text);
     }
 
     #[test]
     fn names_are_read_back_and_other_names_are_not_ours() {
-        let id = DeliveryId { accepted: 1_700_000_000_000, key: "0123456789abcdef0123456789abcdef".to_owned() };
+        let id = DeliveryId {
+            accepted: 1_700_000_000_000,
+            key: "0123456789abcdef0123456789abcdef".to_owned(),
+        };
         assert_eq!(DeliveryId::parse(&id.to_string()), Some(id));
-        for name in ["1700000000000-xyz", "1-0123456789abcdef0123456789abcdef", "1700000000000-0123456789abcdef0123456789abcdeF"] {
+        for name in [
+            "1700000000000-xyz",
+            "1-0123456789abcdef0123456789abcdef",
+            "1700000000000-0123456789abcdef0123456789abcdeF",
+        ] {
             assert_eq!(DeliveryId::parse(name), None, "{name}");
         }
     }

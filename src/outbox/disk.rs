@@ -38,12 +38,20 @@ pub enum Standing {
 impl Outbox {
     /// The outbox of a session whose folders exist.
     pub fn new(state: &StateDir, dir: SessionDir) -> Self {
-        Self { state: state.clone(), dir }
+        Self {
+            state: state.clone(),
+            dir,
+        }
     }
 
     /// Accepts a delivery: the commit point. The caller holds the session lock.
     pub fn accept(&self, delivery: &Delivery) -> Result<(), StoreError> {
-        format::write(&self.path(&delivery.id), delivery, Step::Accept, Durability::Synced)
+        format::write(
+            &self.path(&delivery.id),
+            delivery,
+            Step::Accept,
+            Durability::Synced,
+        )
     }
 
     /// The deliveries that are not finished, in the order of acceptance.
@@ -62,7 +70,12 @@ impl Outbox {
     }
 
     /// Records how far a delivery has come, durably.
-    pub fn record(&self, id: &DeliveryId, progress: &Progress, step: Step) -> Result<(), StoreError> {
+    pub fn record(
+        &self,
+        id: &DeliveryId,
+        progress: &Progress,
+        step: Step,
+    ) -> Result<(), StoreError> {
         format::write(&self.progress_path(id), progress, step, Durability::Synced)
     }
 
@@ -87,11 +100,17 @@ impl Outbox {
     /// Where a delivery stands. `sent/` and `failed/` win over `outbox/`.
     pub fn standing(&self, id: &DeliveryId, now: Timestamp) -> Result<Standing, ReadError> {
         for folder in [self.dir.sent(), self.dir.failed()] {
-            if let Some(finished) = format::read(&self.state, &folder.join(format!("{id}.json")), now)? {
+            if let Some(finished) =
+                format::read(&self.state, &folder.join(format!("{id}.json")), now)?
+            {
                 return Ok(Standing::Finished(Box::new(finished)));
             }
         }
-        Ok(if self.path(id).exists() { Standing::Waiting } else { Standing::Gone })
+        Ok(if self.path(id).exists() {
+            Standing::Waiting
+        } else {
+            Standing::Gone
+        })
     }
 
     /// The delivery that a call made, by the call's key.
@@ -135,7 +154,10 @@ impl Outbox {
         }
         let waiting = self.waiting()?;
         for name in atomic::list(&self.dir.outbox())? {
-            let orphan = name.strip_suffix(PROGRESS_SUFFIX).and_then(DeliveryId::parse).filter(|id| !waiting.contains(id));
+            let orphan = name
+                .strip_suffix(PROGRESS_SUFFIX)
+                .and_then(DeliveryId::parse)
+                .filter(|id| !waiting.contains(id));
             if orphan.is_some() {
                 atomic::remove(&self.dir.outbox().join(&name), Step::Sweep)?;
             }
@@ -154,7 +176,10 @@ impl Outbox {
 
 fn names(folder: &std::path::Path) -> Result<BTreeSet<DeliveryId>, StoreError> {
     let names = atomic::list(folder)?;
-    Ok(names.iter().filter_map(|name| DeliveryId::parse(name.strip_suffix(".json")?)).collect())
+    Ok(names
+        .iter()
+        .filter_map(|name| DeliveryId::parse(name.strip_suffix(".json")?))
+        .collect())
 }
 
 #[cfg(test)]
@@ -175,11 +200,22 @@ mod tests {
     fn delivery(accepted: i64) -> Delivery {
         Delivery {
             format: FORMAT,
-            id: DeliveryId { accepted, key: format!("{accepted:032x}") },
+            id: DeliveryId {
+                accepted,
+                key: format!("{accepted:032x}"),
+            },
             session: SessionId::new("ONE").unwrap(),
             holder: "h".to_owned(),
-            address: Address { bot_id: BotId(7), chat_id: ChatId(11), topic_id: None },
-            content: Content::Reply { text: "hello".to_owned(), files: Vec::new(), options: Vec::new() },
+            address: Address {
+                bot_id: BotId(7),
+                chat_id: ChatId(11),
+                topic_id: None,
+            },
+            content: Content::Reply {
+                text: "hello".to_owned(),
+                files: Vec::new(),
+                options: Vec::new(),
+            },
             answers: Vec::new(),
             reply_to: None,
             silent: false,
@@ -188,8 +224,16 @@ mod tests {
     }
 
     fn delivered(delivery: Delivery) -> Finished {
-        let outcome = Outcome::Delivered { message_ids: vec![MessageId(5)], repeats: 0 };
-        Finished { format: FORMAT, delivery, outcome, finished_at: Timestamp(1) }
+        let outcome = Outcome::Delivered {
+            message_ids: vec![MessageId(5)],
+            repeats: 0,
+        };
+        Finished {
+            format: FORMAT,
+            delivery,
+            outcome,
+            finished_at: Timestamp(1),
+        }
     }
 
     #[test]
@@ -197,7 +241,10 @@ mod tests {
         let (_folder, outbox) = outbox();
         let delivery = delivery(1_700_000_000_000);
         outbox.accept(&delivery).unwrap();
-        assert_eq!(outbox.standing(&delivery.id, Timestamp(1)).unwrap(), Standing::Waiting);
+        assert_eq!(
+            outbox.standing(&delivery.id, Timestamp(1)).unwrap(),
+            Standing::Waiting
+        );
         let finished = delivered(delivery.clone());
         outbox.finish(&finished).unwrap();
         outbox.accept(&delivery).unwrap();
@@ -227,13 +274,24 @@ mod tests {
         let waiting = delivery(now.0 - 1);
         for delivery in [&old, &fresh, &waiting] {
             outbox.accept(delivery).unwrap();
-            outbox.record(&delivery.id, &Progress::plan(&delivery.content), Step::InFlight).unwrap();
+            outbox
+                .record(
+                    &delivery.id,
+                    &Progress::plan(&delivery.content),
+                    Step::InFlight,
+                )
+                .unwrap();
         }
         outbox.finish(&delivered(old.clone())).unwrap();
         outbox.finish(&delivered(fresh.clone())).unwrap();
-        outbox.record(&old.id, &Progress::plan(&old.content), Step::InFlight).unwrap();
+        outbox
+            .record(&old.id, &Progress::plan(&old.content), Step::InFlight)
+            .unwrap();
         outbox.sweep(now).unwrap();
-        assert_eq!(outbox.all().unwrap().into_iter().collect::<Vec<_>>(), [fresh.id, waiting.id.clone()]);
+        assert_eq!(
+            outbox.all().unwrap().into_iter().collect::<Vec<_>>(),
+            [fresh.id, waiting.id.clone()]
+        );
         assert_eq!(outbox.progress(&old.id, now).unwrap(), None);
         assert!(outbox.progress(&waiting.id, now).unwrap().is_some());
     }

@@ -46,10 +46,17 @@ impl ClosedGate {
 }
 
 /// Reads the gates of a bot that are closed at `now`.
-pub fn read_closed(state: &StateDir, bot: BotId, now: Timestamp) -> Result<Vec<ClosedGate>, ReadError> {
+pub fn read_closed(
+    state: &StateDir,
+    bot: BotId,
+    now: Timestamp,
+) -> Result<Vec<ClosedGate>, ReadError> {
     let file: Option<GatesFile> = format::read(state, &state.gates(bot), now)?;
     let gates = file.map(|file| file.gates).unwrap_or_default();
-    Ok(gates.into_iter().filter(|gate| gate.opens_at(now).is_some()).collect())
+    Ok(gates
+        .into_iter()
+        .filter(|gate| gate.opens_at(now).is_some())
+        .collect())
 }
 
 /// The gates of one bot while the gateway runs.
@@ -78,7 +85,12 @@ impl Gates {
                 Some((gate.chat_id, (gate, clock.instant() + wait)))
             })
             .collect();
-        Ok(Self { state: state.clone(), bot, clock: clock.clone(), closed })
+        Ok(Self {
+            state: state.clone(),
+            bot,
+            clock: clock.clone(),
+            closed,
+        })
     }
 
     /// How long the chat's gate stays closed; `None` if it is open.
@@ -92,11 +104,18 @@ impl Gates {
     pub fn close(&mut self, chat: ChatId, retry_after: Duration) -> Result<(), StoreError> {
         let opens = self.clock.instant() + retry_after;
         let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
-        let gate = ClosedGate { chat_id: chat, closed_at: self.clock.now(), retry_after_ms };
+        let gate = ClosedGate {
+            chat_id: chat,
+            closed_at: self.clock.now(),
+            retry_after_ms,
+        };
         self.closed.insert(chat, (gate, opens));
         let now = self.clock.instant();
         self.closed.retain(|_, (_, opens)| *opens > now);
-        let file = GatesFile { format: FORMAT, gates: self.closed.values().map(|(gate, _)| *gate).collect() };
+        let file = GatesFile {
+            format: FORMAT,
+            gates: self.closed.values().map(|(gate, _)| *gate).collect(),
+        };
         let path = self.state.gates(self.bot);
         if let Some(folder) = path.parent() {
             crate::store::atomic::create_folder(folder)?;
@@ -132,7 +151,10 @@ mod tests {
         let mut gates = Gates::load(&state, BOT, &Clock::system()).unwrap();
         gates.close(CHAT, Duration::from_secs(7200)).unwrap();
         let later = Clock::shifted(7_000_000);
-        let wait = Gates::load(&state, BOT, &later).unwrap().wait(CHAT).unwrap();
+        let wait = Gates::load(&state, BOT, &later)
+            .unwrap()
+            .wait(CHAT)
+            .unwrap();
         assert!((190..=200).contains(&wait.as_secs()), "{wait:?}");
         let after = Clock::shifted(7_201_000);
         assert_eq!(Gates::load(&state, BOT, &after).unwrap().wait(CHAT), None);
@@ -140,7 +162,11 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_back_neither_opens_a_gate_nor_closes_it_longer() {
-        let gate = ClosedGate { chat_id: CHAT, closed_at: Timestamp(1_000_000), retry_after_ms: 5000 };
+        let gate = ClosedGate {
+            chat_id: CHAT,
+            closed_at: Timestamp(1_000_000),
+            retry_after_ms: 5000,
+        };
         assert_eq!(gate.opens_at(Timestamp(400_000)), Some(Timestamp(405_000)));
     }
 }

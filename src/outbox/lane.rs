@@ -61,7 +61,12 @@ impl Carrier {
     /// For a session whose delivery is next.
     pub fn new(state: &StateDir, session: &SessionId, bot: Arc<BotState>, clock: Clock) -> Self {
         let dir = state.session(session);
-        Self { outbox: Outbox::new(state, dir.clone()), inbox: Inbox::new(state, dir), bot, clock }
+        Self {
+            outbox: Outbox::new(state, dir.clone()),
+            inbox: Inbox::new(state, dir),
+            bot,
+            clock,
+        }
     }
 
     /// Sends what Telegram does not have yet.
@@ -92,9 +97,15 @@ impl Carrier {
         }
     }
 
-    async fn carry_on(&self, id: &DeliveryId, stop: &CancellationToken) -> Result<Ended, CarryError> {
+    async fn carry_on(
+        &self,
+        id: &DeliveryId,
+        stop: &CancellationToken,
+    ) -> Result<Ended, CarryError> {
         let now = self.clock.now();
-        let Some(delivery) = self.outbox.read(id, now)? else { return Ok(Ended::Finished) };
+        let Some(delivery) = self.outbox.read(id, now)? else {
+            return Ok(Ended::Finished);
+        };
         // The commit stands: what it answers is settled before anything of it is sent.
         self.inbox.settle(&delivery.answers)?;
         let mut progress = match self.progress(&delivery, now)? {
@@ -113,7 +124,10 @@ impl Carrier {
                 Next::End(ended) => return Ok(ended),
             }
         }
-        let outcome = Outcome::Delivered { message_ids: progress.message_ids(), repeats: progress.repeats() };
+        let outcome = Outcome::Delivered {
+            message_ids: progress.message_ids(),
+            repeats: progress.repeats(),
+        };
         tracing::info!(session = %delivery.session, delivery = %delivery.id, messages = progress.parts.len(), "delivered");
         self.finish(delivery, outcome)?;
         Ok(Ended::Finished)
@@ -121,15 +135,27 @@ impl Carrier {
 
     /// How far the delivery had come. One that was in flight when the last gateway died is in doubt;
     /// progress and reactions are not repeated on doubt, so they end there.
-    fn progress(&self, delivery: &Delivery, now: Timestamp) -> Result<Result<Progress, Outcome>, CarryError> {
+    fn progress(
+        &self,
+        delivery: &Delivery,
+        now: Timestamp,
+    ) -> Result<Result<Progress, Outcome>, CarryError> {
         let read = match self.outbox.progress(&delivery.id, now) {
             // Nobody knows how much was sent: everything is sent again, marked.
             Err(ReadError::Quarantined { .. }) => {
                 let mut progress = Progress::plan(&delivery.content);
                 for index in (0..progress.parts.len()).rev() {
-                    progress.doubted(index, delivery.content.text(), "its record was unreadable".to_owned());
+                    progress.doubted(
+                        index,
+                        delivery.content.text(),
+                        "its record was unreadable".to_owned(),
+                    );
                 }
-                return Ok(if repeatable(&delivery.content) { Ok(progress) } else { Err(Outcome::Unknown) });
+                return Ok(if repeatable(&delivery.content) {
+                    Ok(progress)
+                } else {
+                    Err(Outcome::Unknown)
+                });
             }
             other => other?,
         };
@@ -138,22 +164,41 @@ impl Carrier {
             if !repeatable(&delivery.content) {
                 return Ok(Err(Outcome::Unknown));
             }
-            progress.doubted(index, delivery.content.text(), "the gateway ended while it was in flight".to_owned());
+            progress.doubted(
+                index,
+                delivery.content.text(),
+                "the gateway ended while it was in flight".to_owned(),
+            );
         }
         Ok(Ok(progress))
     }
 
     fn must_wait(&self, chat: ChatId) -> Option<Duration> {
-        let closed = self.bot.gates.lock().unwrap_or_else(PoisonError::into_inner).wait(chat);
+        let closed = self
+            .bot
+            .gates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .wait(chat);
         if closed.is_some() {
             return closed;
         }
         let since = self.clock.instant().duration_since(self.bot.began);
-        self.bot.schedule.lock().unwrap_or_else(PoisonError::into_inner).take(chat, since).err()
+        self.bot
+            .schedule
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(chat, since)
+            .err()
     }
 
     /// One request, between its two records.
-    async fn send(&self, delivery: &Delivery, progress: &mut Progress, index: usize) -> Result<Next, CarryError> {
+    async fn send(
+        &self,
+        delivery: &Delivery,
+        progress: &mut Progress,
+        index: usize,
+    ) -> Result<Next, CarryError> {
         progress.begin(index);
         self.outbox.record(&delivery.id, progress, Step::InFlight)?;
         reached(Step::Send, Side::Before);
@@ -170,16 +215,29 @@ impl Carrier {
         let failure = error.to_string();
         match error.decision() {
             Decision::TreatAsDone => {
-                let message_id = progress.message_ids().last().copied().unwrap_or(MessageId(0));
+                let message_id = progress
+                    .message_ids()
+                    .last()
+                    .copied()
+                    .unwrap_or(MessageId(0));
                 progress.accepted(index, message_id);
                 self.outbox.record(&delivery.id, progress, Step::Accepted)?;
                 Ok(Next::Go)
             }
             Decision::CloseGate(wait) => {
                 let wait = wait + Duration::from_secs_f64(fastrand::f64() * 0.5);
-                tracing::warn!(chat_id = delivery.address.chat_id.0, seconds = wait.as_secs(), "Telegram asks for a pause of this chat; nothing goes there meanwhile");
+                tracing::warn!(
+                    chat_id = delivery.address.chat_id.0,
+                    seconds = wait.as_secs(),
+                    "Telegram asks for a pause of this chat; nothing goes there meanwhile"
+                );
                 // Closed in memory first: a full disk must not make us knock on a closed gate.
-                let closed = self.bot.gates.lock().unwrap_or_else(PoisonError::into_inner).close(delivery.address.chat_id, wait);
+                let closed = self
+                    .bot
+                    .gates
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .close(delivery.address.chat_id, wait);
                 progress.failed(index, failure);
                 self.outbox.record(&delivery.id, progress, Step::Accepted)?;
                 closed?;
@@ -208,20 +266,29 @@ impl Carrier {
             }
             Decision::Fail => {
                 tracing::error!(session = %delivery.session, delivery = %delivery.id, error = failure, "cannot be delivered; kept in failed/");
-                let outcome = Outcome::Failed { reason: failure, message_ids: progress.message_ids() };
+                let outcome = Outcome::Failed {
+                    reason: failure,
+                    message_ids: progress.message_ids(),
+                };
                 self.finish(delivery.clone(), outcome)?;
                 Ok(Next::End(Ended::Finished))
             }
         }
     }
 
-    async fn request(&self, delivery: &Delivery, progress: &Progress, index: usize) -> Result<Result<MessageId, ApiError>, CarryError> {
+    async fn request(
+        &self,
+        delivery: &Delivery,
+        progress: &Progress,
+        index: usize,
+    ) -> Result<Result<MessageId, ApiError>, CarryError> {
         let (api, to) = (&self.bot.api, delivery.address);
         Ok(match &delivery.content {
             Content::Reply { text, .. } => {
                 // Of several messages only the first rings.
                 let silent = delivery.silent || index > 0;
-                api.send_text(to, &progress.text_of(index, text), silent).await
+                api.send_text(to, &progress.text_of(index, text), silent)
+                    .await
             }
             Content::Progress { text } => {
                 let earlier = match &delivery.turn {
@@ -233,14 +300,22 @@ impl Carrier {
                     None => api.send_text(to, text, true).await,
                 }
             }
-            Content::Reaction { message_id, emoji } => api.react(to, *message_id, emoji).await.map(|()| *message_id),
+            Content::Reaction { message_id, emoji } => api
+                .react(to, *message_id, emoji)
+                .await
+                .map(|()| *message_id),
         })
     }
 
     fn finish(&self, delivery: Delivery, outcome: Outcome) -> Result<(), CarryError> {
         // No file leaves the outbox before its answers are settled.
         self.inbox.settle(&delivery.answers)?;
-        let finished = Finished { format: FORMAT, delivery, outcome, finished_at: self.clock.now() };
+        let finished = Finished {
+            format: FORMAT,
+            delivery,
+            outcome,
+            finished_at: self.clock.now(),
+        };
         Ok(self.outbox.finish(&finished)?)
     }
 }

@@ -87,19 +87,41 @@ pub struct Sender {
 
 impl Sender {
     /// A sender for the sessions of the configuration. Reads the flood gates.
-    pub fn new(state: &StateDir, sessions: Vec<SessionId>, apis: Vec<Api>, clock: Clock, pace: Pace) -> Result<Self, ReadError> {
+    pub fn new(
+        state: &StateDir,
+        sessions: Vec<SessionId>,
+        apis: Vec<Api>,
+        clock: Clock,
+        pace: Pace,
+    ) -> Result<Self, ReadError> {
         let mut bots = BTreeMap::new();
         for api in apis {
             let gates = Mutex::new(Gates::load(state, api.id(), &clock)?);
-            let bot = BotState { gates, schedule: Mutex::new(Schedule::new(pace)), began: clock.instant(), api };
+            let bot = BotState {
+                gates,
+                schedule: Mutex::new(Schedule::new(pace)),
+                began: clock.instant(),
+                api,
+            };
             bots.insert(bot.api.id(), Arc::new(bot));
         }
-        Ok(Self { state: state.clone(), sessions, bots, clock, lanes: BTreeMap::new(), known: BTreeSet::new() })
+        Ok(Self {
+            state: state.clone(),
+            sessions,
+            bots,
+            clock,
+            lanes: BTreeMap::new(),
+            known: BTreeSet::new(),
+        })
     }
 
     /// Sends until it is told to stop; a request in flight is waited for.
     pub async fn run(mut self, stop: CancellationToken) {
-        let folders: Vec<_> = self.sessions.iter().map(|id| self.state.session(id).outbox()).collect();
+        let folders: Vec<_> = self
+            .sessions
+            .iter()
+            .map(|id| self.state.session(id).outbox())
+            .collect();
         let watch = FolderWatch::new(&folders, &self.clock);
         let mut at_work: JoinSet<(LaneKey, Queued, Ended)> = JoinSet::new();
         let mut rescan = self.clock.instant();
@@ -110,7 +132,11 @@ impl Sender {
                 rescan = self.clock.instant() + SAFETY_RESCAN;
             }
             // Whatever a watch has missed, or a disk has refused, is looked for again.
-            let soon = if unread { self.clock.instant() + RETRY_READ } else { rescan };
+            let soon = if unread {
+                self.clock.instant() + RETRY_READ
+            } else {
+                rescan
+            };
             let wake = self.next_due().map_or(soon, |due| due.min(soon));
             tokio::select! {
                 // All arms are cancel-safe: a change is looked for by scanning, a JoinSet keeps
@@ -162,50 +188,85 @@ impl Sender {
         unread
     }
 
-    fn take_up(&mut self, session: &SessionId, outbox: &Outbox, id: &DeliveryId) -> Result<(), ReadError> {
+    fn take_up(
+        &mut self,
+        session: &SessionId,
+        outbox: &Outbox,
+        id: &DeliveryId,
+    ) -> Result<(), ReadError> {
         let now = self.clock.now();
         if let Standing::Finished(finished) = outbox.standing(id, now)? {
             // A kill came between the record and the removal.
-            Inbox::new(&self.state, self.state.session(session)).settle(&finished.delivery.answers)?;
+            Inbox::new(&self.state, self.state.session(session))
+                .settle(&finished.delivery.answers)?;
             outbox.leave(id)?;
             return Ok(());
         }
-        let Some(delivery) = outbox.read(id, now)? else { return Ok(()) };
+        let Some(delivery) = outbox.read(id, now)? else {
+            return Ok(());
+        };
         let kind = match delivery.content {
             Content::Reply { .. } => Kind::Reply,
             Content::Progress { .. } => Kind::Progress,
             Content::Reaction { .. } => Kind::Reaction,
         };
         // The first progress of a turn names it.
-        let turn = delivery.turn.or_else(|| (kind == Kind::Progress).then(|| id.clone()));
-        let key = LaneKey { bot: delivery.address.bot_id, chat: delivery.address.chat_id };
+        let turn = delivery
+            .turn
+            .or_else(|| (kind == Kind::Progress).then(|| id.clone()));
+        let key = LaneKey {
+            bot: delivery.address.bot_id,
+            chat: delivery.address.chat_id,
+        };
         if !self.bots.contains_key(&key.bot) {
             tracing::warn!(%session, delivery = %id, bot_id = key.bot.0, "a delivery waits for a bot that does not run");
         }
-        let queued = Queued { id: id.clone(), session: session.clone(), kind, turn };
+        let queued = Queued {
+            id: id.clone(),
+            session: session.clone(),
+            kind,
+            turn,
+        };
         self.lanes.entry(key).or_default().queue.insert(queued);
         Ok(())
     }
 
     /// Starts the first delivery of every lane that is free and due.
-    fn start_lanes(&mut self, at_work: &mut JoinSet<(LaneKey, Queued, Ended)>, stop: &CancellationToken) {
+    fn start_lanes(
+        &mut self,
+        at_work: &mut JoinSet<(LaneKey, Queued, Ended)>,
+        stop: &CancellationToken,
+    ) {
         let now = self.clock.instant();
         let mut superseded = Vec::new();
         for (&key, lane) in &mut self.lanes {
             if lane.busy || lane.not_before.is_some_and(|due| due > now) {
                 continue;
             }
-            let Some(bot) = self.bots.get(&key.bot) else { continue };
-            let Some(queued) = lane.queue.first().cloned() else { continue };
+            let Some(bot) = self.bots.get(&key.bot) else {
+                continue;
+            };
+            let Some(queued) = lane.queue.first().cloned() else {
+                continue;
+            };
             // A newer progress of the same turn, or its final reply, takes this one's place.
             let overtaken = queued.kind == Kind::Progress
-                && lane.queue.iter().skip(1).any(|later| later.turn == queued.turn && later.kind != Kind::Reaction);
+                && lane
+                    .queue
+                    .iter()
+                    .skip(1)
+                    .any(|later| later.turn == queued.turn && later.kind != Kind::Reaction);
             if overtaken && superseded.len() < BATCH {
                 superseded.push((key, queued));
                 continue;
             }
             lane.busy = true;
-            let carrier = Carrier::new(&self.state, &queued.session, Arc::clone(bot), self.clock.clone());
+            let carrier = Carrier::new(
+                &self.state,
+                &queued.session,
+                Arc::clone(bot),
+                self.clock.clone(),
+            );
             let stop = stop.clone();
             at_work.spawn(async move {
                 let ended = carrier.carry(&queued.id, &stop).await;
@@ -217,7 +278,14 @@ impl Sender {
             let carrier_end = self
                 .bots
                 .get(&key.bot)
-                .map(|bot| Carrier::new(&self.state, &queued.session, Arc::clone(bot), self.clock.clone()))
+                .map(|bot| {
+                    Carrier::new(
+                        &self.state,
+                        &queued.session,
+                        Arc::clone(bot),
+                        self.clock.clone(),
+                    )
+                })
                 .map_or(Ended::Finished, |carrier| carrier.supersede(&queued.id));
             self.ended(key, &queued, carrier_end);
         }
@@ -227,14 +295,17 @@ impl Sender {
     }
 
     fn ended(&mut self, key: LaneKey, queued: &Queued, ended: Ended) {
-        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        let Some(lane) = self.lanes.get_mut(&key) else {
+            return;
+        };
         lane.busy = false;
         match ended {
             Ended::Finished => {
                 lane.queue.remove(queued);
                 lane.failures = 0;
                 lane.not_before = None;
-                self.known.remove(&(queued.session.clone(), queued.id.clone()));
+                self.known
+                    .remove(&(queued.session.clone(), queued.id.clone()));
                 if lane.queue.is_empty() {
                     self.lanes.remove(&key);
                 }
@@ -252,7 +323,11 @@ impl Sender {
     }
 
     fn next_due(&self) -> Option<Instant> {
-        self.lanes.values().filter(|lane| !lane.busy).filter_map(|lane| lane.not_before).min()
+        self.lanes
+            .values()
+            .filter(|lane| !lane.busy)
+            .filter_map(|lane| lane.not_before)
+            .min()
     }
 
     fn outbox(&self, session: &SessionId) -> Outbox {
@@ -274,15 +349,23 @@ fn backoff(failures: u32) -> Duration {
 }
 
 async fn sleep_until(clock: &Clock, due: Instant) {
-    clock.sleep(due.saturating_duration_since(clock.instant())).await;
+    clock
+        .sleep(due.saturating_duration_since(clock.instant()))
+        .await;
 }
 
 /// The message that a turn's progress edits: the one of its newest finished progress.
-pub fn turn_message(outbox: &Outbox, turn: &DeliveryId, before: &DeliveryId, now: crate::clock::Timestamp) -> Result<Option<crate::ids::MessageId>, ReadError> {
+pub fn turn_message(
+    outbox: &Outbox,
+    turn: &DeliveryId,
+    before: &DeliveryId,
+    now: crate::clock::Timestamp,
+) -> Result<Option<crate::ids::MessageId>, ReadError> {
     let all = outbox.all()?;
     for id in all.range(turn..before).rev() {
         if let Standing::Finished(finished) = outbox.standing(id, now)? {
-            let same_turn = finished.delivery.id == *turn || finished.delivery.turn.as_ref() == Some(turn);
+            let same_turn =
+                finished.delivery.id == *turn || finished.delivery.turn.as_ref() == Some(turn);
             let progress = matches!(finished.delivery.content, Content::Progress { .. });
             let message = match &finished.outcome {
                 Outcome::Delivered { .. } => finished.outcome.last_message(),

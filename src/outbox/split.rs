@@ -20,7 +20,7 @@ pub fn ends(text: &str, limit: usize) -> Vec<usize> {
         if !this.trim().is_empty() {
             ends.push(end);
         } else if let Some(last) = ends.last_mut() {
-            // White space at a cut shows nothing; `trim_piece` keeps it from counting.
+            // White space at a cut shows nothing and is trimmed, so it does not count.
             *last = end;
         } else {
             ends.push(end);
@@ -28,39 +28,46 @@ pub fn ends(text: &str, limit: usize) -> Vec<usize> {
         start = end;
     }
     // Leading white space belongs to the first piece that shows something.
-    if ends.len() > 1 && ends.first().is_some_and(|&end| text.split_at(end).0.trim().is_empty()) {
+    if ends.len() > 1
+        && ends
+            .first()
+            .is_some_and(|&end| text.split_at(end).0.trim().is_empty())
+    {
         ends.remove(0);
     }
     ends
 }
 
-/// The pieces of a text, cut at `ends`, as they are sent: without white space at the cuts.
+/// The pieces of a text, cut at `ends`, as they are sent: without white space at either end, which
+/// Telegram would strip as well.
 pub fn pieces<'a>(text: &'a str, ends: &[usize]) -> Vec<&'a str> {
     let mut start = 0;
     ends.iter()
         .map(|&end| {
             let piece = text.get(start..end).unwrap_or_default();
             start = end;
-            trim_piece(piece)
+            piece.trim()
         })
         .collect()
 }
 
-/// Line ends around a piece go, indentation stays.
-fn trim_piece(piece: &str) -> &str {
-    let piece = piece.trim_end();
-    let indented = piece.trim_start_matches(['\n', '\r']);
-    if indented.is_empty() { piece } else { indented }
-}
-
 /// Where the first piece of a text ends, in bytes.
 fn piece(text: &str, limit: usize) -> usize {
-    let Some((hard, _)) = text.char_indices().nth(limit) else { return text.len() };
+    let Some((hard, _)) = text.char_indices().nth(limit) else {
+        return text.len();
+    };
     let (head, _) = text.split_at(hard);
-    let half = text.char_indices().nth(limit / 2).map_or(0, |(index, _)| index);
+    let half = text
+        .char_indices()
+        .nth(limit / 2)
+        .map_or(0, |(index, _)| index);
     ["\n\n", "\n", " "]
         .into_iter()
-        .find_map(|end| head.rfind(end).map(|index| index + end.len()).filter(|&index| index > half))
+        .find_map(|end| {
+            head.rfind(end)
+                .map(|index| index + end.len())
+                .filter(|&index| index > half)
+        })
         .unwrap_or(hard)
 }
 
@@ -88,11 +95,6 @@ mod tests {
         assert_eq!(cut("aaaaa\nbb cc", 9), ["aaaaa", "bb cc"]);
         assert_eq!(cut("aaaaaa bbbb", 9), ["aaaaaa", "bbbb"]);
         assert_eq!(cut("aaaaaaaaaaa", 9), ["aaaaaaaaa", "aa"]);
-    }
-
-    #[test]
-    fn indentation_after_a_cut_stays() {
-        assert_eq!(cut("aaaaaa\n  bbb", 9), ["aaaaaa", "  bbb"]);
     }
 
     #[test]

@@ -14,19 +14,29 @@ pub struct ProcessId {
 impl ProcessId {
     /// A running process; `None` if there is none of that number.
     pub fn of(pid: u32) -> Option<Self> {
-        Some(Self { pid, start: start(pid)? })
+        Some(Self {
+            pid,
+            start: start(pid)?,
+        })
     }
 
     /// The process that started this one.
     pub fn parent() -> Self {
-        let pid = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs());
-        Self::of(pid).unwrap_or(Self { pid, start: "unknown".to_owned() })
+        let pid =
+            rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs());
+        Self::of(pid).unwrap_or(Self {
+            pid,
+            start: "unknown".to_owned(),
+        })
     }
 
     /// This process.
     pub fn me() -> Self {
         let pid = std::process::id();
-        Self::of(pid).unwrap_or(Self { pid, start: "unknown".to_owned() })
+        Self::of(pid).unwrap_or(Self {
+            pid,
+            start: "unknown".to_owned(),
+        })
     }
 
     /// Whether it still runs.
@@ -49,15 +59,26 @@ fn start(pid: u32) -> Option<String> {
     }
     let ticks = fields.nth(18)?;
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let boot: String = boot.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+    let boot: String = boot
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(8)
+        .collect();
     Some(format!("{ticks}b{boot}"))
 }
 
 /// What `ps` says, where there is no `/proc`.
 #[cfg(not(target_os = "linux"))]
 fn start(pid: u32) -> Option<String> {
-    let output = std::process::Command::new("ps").args(["-o", "lstart=", "-p", &pid.to_string()]).output().ok()?;
-    let start: String = String::from_utf8(output.stdout).ok()?.chars().filter(char::is_ascii_alphanumeric).collect();
+    let output = std::process::Command::new("ps")
+        .args(["-o", "lstart=", "-p", &pid.to_string()])
+        .output()
+        .ok()?;
+    let start: String = String::from_utf8(output.stdout)
+        .ok()?
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect();
     (!start.is_empty()).then_some(start)
 }
 
@@ -68,7 +89,10 @@ mod tests {
     #[test]
     fn a_running_process_is_itself_and_an_ended_one_is_not() {
         assert!(ProcessId::me().is_running());
-        let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
         let id = ProcessId::of(child.id()).unwrap();
         assert!(id.is_running());
         child.kill().unwrap();

@@ -24,7 +24,12 @@ pub enum Durability {
 }
 
 /// Creates or replaces a file as one step.
-pub fn replace(path: &Path, bytes: &[u8], step: Step, durability: Durability) -> Result<(), StoreError> {
+pub fn replace(
+    path: &Path,
+    bytes: &[u8],
+    step: Step,
+    durability: Durability,
+) -> Result<(), StoreError> {
     reached(step, Side::Before);
     let (file, temporary) = write_temporary(path, bytes, durability)?;
     drop(file);
@@ -37,17 +42,26 @@ pub fn replace(path: &Path, bytes: &[u8], step: Step, durability: Durability) ->
 pub fn replace_locked(path: &Path, bytes: &[u8], step: Step) -> Result<File, StoreError> {
     reached(step, Side::Before);
     let (file, temporary) = write_temporary(path, bytes, Durability::Unsynced)?;
-    file.lock().map_err(|source| StoreError::new("lock", &temporary, source))?;
+    file.lock()
+        .map_err(|source| StoreError::new("lock", &temporary, source))?;
     publish(&temporary, path, Durability::Unsynced)?;
     reached(step, Side::After);
     Ok(file)
 }
 
-fn write_temporary(path: &Path, bytes: &[u8], durability: Durability) -> Result<(File, PathBuf), StoreError> {
+fn write_temporary(
+    path: &Path,
+    bytes: &[u8],
+    durability: Durability,
+) -> Result<(File, PathBuf), StoreError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{:016x}.tmp", fastrand::u64(..)));
     let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(bytes)?;
         if durability != Durability::Unsynced {
             file.sync_all()?;
@@ -63,7 +77,10 @@ fn write_temporary(path: &Path, bytes: &[u8], durability: Durability) -> Result<
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that renames a new file into its name")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that renames a new file into its name"
+)]
 fn publish(temporary: &Path, path: &Path, durability: Durability) -> Result<(), StoreError> {
     if let Err(source) = fs::rename(temporary, path) {
         discard(temporary);
@@ -106,7 +123,9 @@ pub fn rename(from: &Path, to: &Path, step: Step) -> Result<bool, StoreError> {
 pub fn remove(path: &Path, step: Step) -> Result<(), StoreError> {
     reached(step, Side::Before);
     match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StoreError::new("remove", path, source)),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::new("remove", path, source))
+        }
         _ => {
             reached(step, Side::After);
             Ok(())
@@ -152,14 +171,19 @@ pub fn list(folder: &Path) -> Result<Vec<String>, StoreError> {
 /// Removes temporary files that a killed process left behind. Only the gateway calls this, at its
 /// start, and only for files that are an hour old: a writer at work is never disturbed.
 pub fn remove_leftovers(folder: &Path, now: crate::clock::Timestamp) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
     for entry in entries.flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         if !(name.starts_with('.') && name.ends_with(".tmp")) {
             continue;
         }
-        let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+        let modified = entry
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .ok();
         let age = modified
             .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
             .map(|since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
@@ -185,7 +209,10 @@ mod tests {
         replace(&path, b"one", Step::Presence, Durability::Synced).unwrap();
         replace(&path, b"two", Step::Presence, Durability::Synced).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
@@ -194,13 +221,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("no/a.json");
         let error = replace(&path, b"", Step::Presence, Durability::Synced).unwrap_err();
-        assert_eq!(error.to_string(), format!("cannot write {}", path.display()));
+        assert_eq!(
+            error.to_string(),
+            format!("cannot write {}", path.display())
+        );
     }
 
     #[test]
     fn moving_a_file_that_is_gone_is_no_error() {
         let folder = tempfile::tempdir().unwrap();
-        let moved = rename(&folder.path().join("a"), &folder.path().join("b"), Step::Settle).unwrap();
+        let moved = rename(
+            &folder.path().join("a"),
+            &folder.path().join("b"),
+            Step::Settle,
+        )
+        .unwrap();
         assert!(!moved);
     }
 
@@ -217,11 +252,18 @@ mod tests {
     fn only_old_temporary_files_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let temporary = folder.path().join(".a.json.0.tmp");
-        File::options().create_new(true).write(true).open(&temporary).unwrap();
+        File::options()
+            .create_new(true)
+            .write(true)
+            .open(&temporary)
+            .unwrap();
         let now = crate::clock::Clock::system().now();
         remove_leftovers(folder.path(), now);
         assert!(temporary.exists());
-        remove_leftovers(folder.path(), now.plus(std::time::Duration::from_secs(7200)));
+        remove_leftovers(
+            folder.path(),
+            now.plus(std::time::Duration::from_secs(7200)),
+        );
         assert!(!temporary.exists());
     }
 }

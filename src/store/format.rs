@@ -49,7 +49,11 @@ struct Version {
 }
 
 /// Reads a file. `None` if there is none.
-pub fn read<T: DeserializeOwned>(state: &StateDir, path: &Path, now: Timestamp) -> Result<Option<T>, ReadError> {
+pub fn read<T: DeserializeOwned>(
+    state: &StateDir,
+    path: &Path,
+    now: Timestamp,
+) -> Result<Option<T>, ReadError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -60,7 +64,10 @@ pub fn read<T: DeserializeOwned>(state: &StateDir, path: &Path, now: Timestamp) 
     };
     match parse(&bytes) {
         Ok(value) => Ok(Some(value)),
-        Err(Unparsable::Newer(found)) => Err(ReadError::Newer { path: path.to_owned(), found }),
+        Err(Unparsable::Newer(found)) => Err(ReadError::Newer {
+            path: path.to_owned(),
+            found,
+        }),
         Err(Unparsable::Damaged(reason)) => Err(quarantine(state, path, reason, now)?),
     }
 }
@@ -84,7 +91,12 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unparsable> {
 }
 
 /// Moves a file (or a folder that stands in its place) to `quarantine/`.
-pub fn quarantine(state: &StateDir, path: &Path, reason: String, now: Timestamp) -> Result<ReadError, StoreError> {
+pub fn quarantine(
+    state: &StateDir,
+    path: &Path,
+    reason: String,
+    now: Timestamp,
+) -> Result<ReadError, StoreError> {
     let folder = state.quarantine();
     atomic::create_folder(&folder)?;
     let relative = path.strip_prefix(state.root()).unwrap_or(path);
@@ -93,11 +105,20 @@ pub fn quarantine(state: &StateDir, path: &Path, reason: String, now: Timestamp)
     atomic::rename(path, &kept, Step::Quarantine)?;
     atomic::sync_folder(&folder)?;
     tracing::error!(path = %path.display(), kept = %kept.display(), reason, "unreadable file moved to quarantine");
-    Ok(ReadError::Quarantined { path: path.to_owned(), kept, reason })
+    Ok(ReadError::Quarantined {
+        path: path.to_owned(),
+        kept,
+        reason,
+    })
 }
 
 /// Writes a value as a file.
-pub fn write<T: Serialize>(path: &Path, value: &T, step: Step, durability: Durability) -> Result<(), StoreError> {
+pub fn write<T: Serialize>(
+    path: &Path,
+    value: &T,
+    step: Step,
+    durability: Durability,
+) -> Result<(), StoreError> {
     atomic::replace(path, &encode(path, value)?, step, durability)
 }
 
@@ -130,7 +151,10 @@ mod tests {
     #[test]
     fn what_was_written_is_read() {
         let (_folder, state, path) = state();
-        let sample = Sample { format: FORMAT, n: 7 };
+        let sample = Sample {
+            format: FORMAT,
+            n: 7,
+        };
         write(&path, &sample, Step::Presence, Durability::Synced).unwrap();
         assert_eq!(read(&state, &path, Timestamp(1)).unwrap(), Some(sample));
     }
@@ -143,11 +167,20 @@ mod tests {
 
     #[test]
     fn damage_of_every_kind_is_quarantined_with_its_bytes() {
-        for bytes in [&b""[..], b"{\"format\":1,\"n\":", b"[]", b"{\"format\":1,\"n\":\"x\"}", b"{\"n\":1}", b"\xff\xfe"] {
+        for bytes in [
+            &b""[..],
+            b"{\"format\":1,\"n\":",
+            b"[]",
+            b"{\"format\":1,\"n\":\"x\"}",
+            b"{\"n\":1}",
+            b"\xff\xfe",
+        ] {
             let (_folder, state, path) = state();
             put(&path, bytes);
             let error = read::<Sample>(&state, &path, Timestamp(1)).unwrap_err();
-            let ReadError::Quarantined { kept, .. } = error else { panic!("{error}") };
+            let ReadError::Quarantined { kept, .. } = error else {
+                panic!("{error}")
+            };
             assert_eq!(fs::read(kept).unwrap(), bytes);
             assert!(!path.exists());
         }
@@ -158,7 +191,10 @@ mod tests {
         let (_folder, state, path) = state();
         put(&path, b"{\"format\":2,\"other\":true}");
         let error = read::<Sample>(&state, &path, Timestamp(1)).unwrap_err();
-        assert!(matches!(error, ReadError::Newer { found: 2, .. }), "{error}");
+        assert!(
+            matches!(error, ReadError::Newer { found: 2, .. }),
+            "{error}"
+        );
         assert!(path.exists());
     }
 

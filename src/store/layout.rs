@@ -31,10 +31,16 @@ impl StateDir {
         if owner == me {
             return Ok(());
         }
-        let whose = if owner == 0 { "root (after a run with sudo?)".to_owned() } else { format!("user {owner}") };
+        let whose = if owner == 0 {
+            "root (after a run with sudo?)".to_owned()
+        } else {
+            format!("user {owner}")
+        };
         let source = io::Error::new(
             io::ErrorKind::PermissionDenied,
-            format!("it belongs to {whose} and you are user {me}; run `sudo chown -R {me}` on it, or name another with state_dir"),
+            format!(
+                "it belongs to {whose} and you are user {me}; run `sudo chown -R {me}` on it, or name another with state_dir"
+            ),
         );
         Err(StoreError::new("use", &self.root, source))
     }
@@ -85,13 +91,18 @@ impl StateDir {
 
     /// The folder of one session.
     pub fn session(&self, id: &SessionId) -> SessionDir {
-        SessionDir { root: self.sessions().join(id.as_str()) }
+        SessionDir {
+            root: self.sessions().join(id.as_str()),
+        }
     }
 
     /// Every session that has a folder, configured or not.
     pub fn all_sessions(&self) -> Result<Vec<SessionId>, StoreError> {
         let names = atomic::list(&self.sessions())?;
-        Ok(names.iter().filter_map(|name| SessionId::new(name).ok()).collect())
+        Ok(names
+            .iter()
+            .filter_map(|name| SessionId::new(name).ok())
+            .collect())
     }
 }
 

@@ -40,16 +40,27 @@ impl FileLock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(LockError::Held { path: path.to_owned(), holder: holder(path) });
+                return Err(LockError::Held {
+                    path: path.to_owned(),
+                    holder: holder(path),
+                });
             }
-            Err(TryLockError::Error(source)) => return Err(StoreError::new("lock", path, source).into()),
+            Err(TryLockError::Error(source)) => {
+                return Err(StoreError::new("lock", path, source).into());
+            }
         }
-        let noted = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(who.as_bytes()));
+        let noted = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(who.as_bytes()));
         if let Err(source) = noted {
             // A full disk must not keep anybody out: the note is for people, the lock is what counts.
             tracing::debug!(path = %path.display(), error = %source, "cannot note the lock's holder");
         }
-        Ok(Self { file, path: path.to_owned() })
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+        })
     }
 
     /// Takes the lock, waiting up to `patience` (polled, as std has no timed lock).
@@ -77,7 +88,8 @@ impl FileLock {
     /// Marks the file as used, for cleaners of temporary folders that go by age.
     pub fn touch(&self, now: crate::clock::Timestamp) -> io::Result<()> {
         let millis = u64::try_from(now.0).unwrap_or(0);
-        self.file.set_modified(std::time::UNIX_EPOCH + Duration::from_millis(millis))
+        self.file
+            .set_modified(std::time::UNIX_EPOCH + Duration::from_millis(millis))
     }
 }
 
@@ -102,7 +114,10 @@ pub fn holder(path: &Path) -> String {
     if read.is_err() || text.trim().is_empty() {
         return "another process".to_owned();
     }
-    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.trim()
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 fn open(path: &Path) -> Result<File, StoreError> {
@@ -128,7 +143,10 @@ mod tests {
         let path = folder.path().join("x.lock");
         let first = FileLock::try_take(&path, "pid 7").unwrap();
         let error = FileLock::try_take(&path, "pid 8").unwrap_err();
-        assert_eq!(error.to_string(), format!("{} is held by pid 7", path.display()));
+        assert_eq!(
+            error.to_string(),
+            format!("{} is held by pid 7", path.display())
+        );
         assert!(is_held(&path).unwrap());
         drop(first);
         assert!(!is_held(&path).unwrap());
@@ -152,7 +170,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.lock");
         std::os::unix::fs::symlink(folder.path().join("target"), &path).unwrap();
-        assert!(matches!(FileLock::try_take(&path, ""), Err(LockError::Store(_))));
+        assert!(matches!(
+            FileLock::try_take(&path, ""),
+            Err(LockError::Store(_))
+        ));
         assert!(!folder.path().join("target").exists());
     }
 }

@@ -27,7 +27,11 @@ pub struct StoreError {
 
 impl StoreError {
     pub(crate) fn new(operation: &'static str, path: &Path, source: io::Error) -> Self {
-        Self { operation, path: path.to_owned(), source }
+        Self {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
     }
 
     /// Whether the disk or the quota is full, which ends when room is made.
@@ -42,14 +46,20 @@ impl StoreError {
 }
 
 fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 fn remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => " (disk full: make room, nothing is lost meanwhile)",
-        io::ErrorKind::PermissionDenied => " (check who owns it: a run with sudo may have left root's files)",
-        io::ErrorKind::ReadOnlyFilesystem => " (the file system is read-only)",
-        _ => "",
+    if is_full(error) {
+        " (disk full: make room, nothing is lost meanwhile)"
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        " (check who owns it: a run with sudo may have left root's files)"
+    } else if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
+        " (the file system is read-only)"
+    } else {
+        ""
     }
 }

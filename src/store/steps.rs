@@ -140,13 +140,23 @@ mod crash {
             "before" => Side::Before,
             _ => Side::After,
         };
-        let left = words.next().and_then(|count| count.parse().ok()).unwrap_or(1);
-        Some(Plan { step, side, left: AtomicU32::new(left) })
+        let left = words
+            .next()
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(1);
+        Some(Plan {
+            step,
+            side,
+            left: AtomicU32::new(left),
+        })
     });
 
     pub(super) fn reached(step: Step, side: Side) {
         let Some(plan) = PLAN.as_ref() else { return };
-        if plan.step == step.name() && plan.side == side && plan.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+        if plan.step == step.name()
+            && plan.side == side
+            && plan.left.fetch_sub(1, Ordering::SeqCst) == 1
+        {
             std::process::abort();
         }
     }

@@ -36,7 +36,11 @@ impl FolderWatch {
                 None
             }
         };
-        let mut watch = Self { watcher, changed, clock: clock.clone() };
+        let mut watch = Self {
+            watcher,
+            changed,
+            clock: clock.clone(),
+        };
         for folder in folders {
             watch.add(folder);
         }
@@ -60,7 +64,11 @@ impl FolderWatch {
 
     /// Waits for a change, or for the time at which a waiting call looks again anyway.
     pub async fn changed_or_rescan(&self) {
-        let span = if self.is_live() { RESCAN } else { RESCAN_UNWATCHED };
+        let span = if self.is_live() {
+            RESCAN
+        } else {
+            RESCAN_UNWATCHED
+        };
         tokio::select! {
             // Both arms are cancel-safe: a missed permit only means one more look.
             () = self.changed.notified() => {}

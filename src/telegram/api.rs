@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use teloxide_core::Bot;
 use teloxide_core::payloads::{EditMessageText, GetMe, SendMessage, SetMessageReaction};
 use teloxide_core::requests::Payload;
 use teloxide_core::types::{ChatId as WireChat, MessageId as WireMessage, ReactionType, ThreadId};
-use teloxide_core::Bot;
 use url::Url;
 
 use super::error::{ApiError, read_answer};
@@ -39,7 +39,9 @@ pub struct Api {
 // Not derived: `Debug` of `Bot` prints the token.
 impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Api").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Api")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -88,7 +90,10 @@ impl Api {
             .build()
             .map_err(|error| ClientError(Chain(&error.without_url()).to_string()))?;
         let bot = Bot::with_client(token.expose(), client).set_api_url(api_url.clone());
-        Ok(Self { id: token.bot_id(), bot })
+        Ok(Self {
+            id: token.bot_id(),
+            bot,
+        })
     }
 
     /// The bot.
@@ -104,40 +109,74 @@ impl Api {
 
     /// Waits up to `wait` for updates. `offset` deletes everything below it on the server **when the
     /// request arrives**: only for what is durable.
-    pub async fn updates(&self, offset: Option<i64>, wait: Duration) -> Result<Vec<Box<RawValue>>, ApiError> {
-        let payload = GetUpdates { offset, limit: 100, timeout: wait.as_secs(), allowed_updates: ALLOWED_UPDATES };
+    pub async fn updates(
+        &self,
+        offset: Option<i64>,
+        wait: Duration,
+    ) -> Result<Vec<Box<RawValue>>, ApiError> {
+        let payload = GetUpdates {
+            offset,
+            limit: 100,
+            timeout: wait.as_secs(),
+            allowed_updates: ALLOWED_UPDATES,
+        };
         let result = self.call(&payload, wait + POLL_SLACK).await?;
         parse(&result)
     }
 
     /// Sends a text and returns the new message's id.
-    pub async fn send_text(&self, to: Address, text: &str, silent: bool) -> Result<MessageId, ApiError> {
+    pub async fn send_text(
+        &self,
+        to: Address,
+        text: &str,
+        silent: bool,
+    ) -> Result<MessageId, ApiError> {
         let mut payload = SendMessage::new(WireChat(to.chat_id.0), text);
         payload.disable_notification = silent.then_some(true);
-        payload.message_thread_id = to.topic_id.and_then(|topic| i32::try_from(topic.0).ok()).map(|id| ThreadId(WireMessage(id)));
+        payload.message_thread_id = to
+            .topic_id
+            .and_then(|topic| i32::try_from(topic.0).ok())
+            .map(|id| ThreadId(WireMessage(id)));
         let result = self.call(&payload, SEND_TIMEOUT).await?;
         Ok(parse::<SentMessage>(&result)?.message_id)
     }
 
     /// Replaces the text of one of our messages.
-    pub async fn edit_text(&self, to: Address, message: MessageId, text: &str) -> Result<(), ApiError> {
+    pub async fn edit_text(
+        &self,
+        to: Address,
+        message: MessageId,
+        text: &str,
+    ) -> Result<(), ApiError> {
         let payload = EditMessageText::new(WireChat(to.chat_id.0), wire(message)?, text);
         self.call(&payload, SEND_TIMEOUT).await.map(drop)
     }
 
     /// Sets our reaction on a message; an empty emoji removes it.
-    pub async fn react(&self, to: Address, message: MessageId, emoji: &str) -> Result<(), ApiError> {
+    pub async fn react(
+        &self,
+        to: Address,
+        message: MessageId,
+        emoji: &str,
+    ) -> Result<(), ApiError> {
         let mut payload = SetMessageReaction::new(WireChat(to.chat_id.0), wire(message)?);
         payload.reaction = Some(if emoji.is_empty() {
             Vec::new()
         } else {
-            vec![ReactionType::Emoji { emoji: emoji.to_owned() }]
+            vec![ReactionType::Emoji {
+                emoji: emoji.to_owned(),
+            }]
         });
         self.call(&payload, SEND_TIMEOUT).await.map(drop)
     }
 
-    async fn call<P: Payload + Serialize>(&self, payload: &P, timeout: Duration) -> Result<Box<RawValue>, ApiError> {
-        let body = serde_json::to_vec(payload).map_err(|error| ApiError::Unreachable(error.to_string()))?;
+    async fn call<P: Payload + Serialize>(
+        &self,
+        payload: &P,
+        timeout: Duration,
+    ) -> Result<Box<RawValue>, ApiError> {
+        let body = serde_json::to_vec(payload)
+            .map_err(|error| ApiError::Unreachable(error.to_string()))?;
         let response = self
             .bot
             .client()
@@ -162,7 +201,10 @@ impl Api {
         let mut url = self.bot.api_url();
         // An address with a path ("https://proxy/telegram/") keeps it.
         if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().push(&format!("bot{}", self.bot.token())).push(method);
+            segments
+                .pop_if_empty()
+                .push(&format!("bot{}", self.bot.token()))
+                .push(method);
         }
         url
     }
@@ -170,17 +212,20 @@ impl Api {
 
 /// A message id as the typed payloads want it. An id beyond 32 bits exists in no chat.
 fn wire(message: MessageId) -> Result<WireMessage, ApiError> {
-    i32::try_from(message.0).map(WireMessage).map_err(|_| ApiError::Refused {
-        code: 400,
-        description: "message id out of range".to_owned(),
-        retry_after: None,
-        migrate_to: None,
-    })
+    i32::try_from(message.0)
+        .map(WireMessage)
+        .map_err(|_| ApiError::Refused {
+            code: 400,
+            description: "message id out of range".to_owned(),
+            retry_after: None,
+            migrate_to: None,
+        })
 }
 
 /// A success whose result is not what we expect did have its effect.
 fn parse<'a, T: Deserialize<'a>>(result: &'a RawValue) -> Result<T, ApiError> {
-    serde_json::from_str(result.get()).map_err(|error| ApiError::Doubt(format!("an answer with an unexpected result: {error}")))
+    serde_json::from_str(result.get())
+        .map_err(|error| ApiError::Doubt(format!("an answer with an unexpected result: {error}")))
 }
 
 /// Only a connection that never stood is surely without effect. The error's URL holds the token.

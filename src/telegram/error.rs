@@ -55,16 +55,29 @@ impl ApiError {
         match self {
             Self::Unreachable(_) => Decision::Retry,
             Self::Doubt(_) => Decision::RetryMarked,
-            Self::Refused { code, description, retry_after, .. } => refused(*code, description, *retry_after),
+            Self::Refused {
+                code,
+                description,
+                retry_after,
+                ..
+            } => refused(*code, description, *retry_after),
         }
     }
 
     /// Whether two pollers, or a poller and a webhook, are at the same bot.
     pub fn conflict(&self) -> Option<Conflict> {
         match self {
-            Self::Refused { code: 409, description, .. } => {
+            Self::Refused {
+                code: 409,
+                description,
+                ..
+            } => {
                 let webhook = description.to_lowercase().contains("webhook");
-                Some(if webhook { Conflict::Webhook } else { Conflict::OtherPoller })
+                Some(if webhook {
+                    Conflict::Webhook
+                } else {
+                    Conflict::OtherPoller
+                })
             }
             Self::Refused { .. } | Self::Unreachable(_) | Self::Doubt(_) => None,
         }
@@ -104,14 +117,20 @@ fn refused(code: u16, description: &str, retry_after: Option<Duration>) -> Decis
         404 if !says("method not found") => Decision::StopBot,
         500..=599 => Decision::RetryMarked,
         409 => Decision::Retry,
-        400 if says("message is not modified") || says("topic_not_modified") => Decision::TreatAsDone,
+        400 if says("message is not modified") || says("topic_not_modified") => {
+            Decision::TreatAsDone
+        }
         400 if says("reactions_too_many") || says("reaction_too_many") => Decision::Retry,
         _ => Decision::Fail,
     }
 }
 
 /// Reads an answer. `Ok` carries `result` as it came.
-pub fn read_answer(status: u16, retry_after_header: Option<&str>, body: &[u8]) -> Result<Box<serde_json::value::RawValue>, ApiError> {
+pub fn read_answer(
+    status: u16,
+    retry_after_header: Option<&str>,
+    body: &[u8],
+) -> Result<Box<serde_json::value::RawValue>, ApiError> {
     #[derive(serde::Deserialize)]
     struct Answer {
         ok: bool,
@@ -128,7 +147,10 @@ pub fn read_answer(status: u16, retry_after_header: Option<&str>, body: &[u8]) -
     let Ok(answer) = serde_json::from_str::<Answer>(&text) else {
         // A proxy's HTML page, half an answer, or no JSON: the body may hold message text, so it
         // is not repeated in the error.
-        let what = format!("HTTP {status} with a body that is no Bot API answer ({} bytes)", body.len());
+        let what = format!(
+            "HTTP {status} with a body that is no Bot API answer ({} bytes)",
+            body.len()
+        );
         return Err(match status {
             200..=299 | 500..=599 => ApiError::Doubt(what),
             _ => ApiError::Refused {
@@ -140,14 +162,29 @@ pub fn read_answer(status: u16, retry_after_header: Option<&str>, body: &[u8]) -
         });
     };
     if answer.ok {
-        return answer.result.ok_or_else(|| ApiError::Doubt("an answer without a result".to_owned()));
+        return answer
+            .result
+            .ok_or_else(|| ApiError::Doubt("an answer without a result".to_owned()));
     }
     let parameter = |name: &str| answer.parameters.as_ref().and_then(|all| all.get(name));
     Err(ApiError::Refused {
-        code: answer.error_code.as_ref().and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok()).unwrap_or(status),
-        description: answer.description.as_ref().and_then(Value::as_str).unwrap_or("no description").to_owned(),
-        retry_after: seconds(parameter("retry_after")).or_else(|| seconds(retry_after_header.map(Value::from).as_ref())),
-        migrate_to: parameter("migrate_to_chat_id").and_then(Value::as_i64).map(ChatId),
+        code: answer
+            .error_code
+            .as_ref()
+            .and_then(Value::as_u64)
+            .and_then(|code| u16::try_from(code).ok())
+            .unwrap_or(status),
+        description: answer
+            .description
+            .as_ref()
+            .and_then(Value::as_str)
+            .unwrap_or("no description")
+            .to_owned(),
+        retry_after: seconds(parameter("retry_after"))
+            .or_else(|| seconds(retry_after_header.map(Value::from).as_ref())),
+        migrate_to: parameter("migrate_to_chat_id")
+            .and_then(Value::as_i64)
+            .map(ChatId),
     })
 }
 
@@ -166,7 +203,9 @@ mod tests {
     use super::*;
 
     fn decision(status: u16, header: Option<&str>, body: &str) -> Decision {
-        read_answer(status, header, body.as_bytes()).unwrap_err().decision()
+        read_answer(status, header, body.as_bytes())
+            .unwrap_err()
+            .decision()
     }
 
     #[test]
@@ -174,13 +213,23 @@ mod tests {
         let wait = |seconds| Decision::CloseGate(Duration::from_secs_f64(seconds));
         for (header, parameters, expected) in [
             (None, r#","parameters":{"retry_after":7}"#, wait(7.0)),
-            (None, r#","parameters":{"retry_after":7.5,"extra":1}"#, wait(7.5)),
-            (None, r#","parameters":{"retry_after":86400}"#, wait(86400.0)),
+            (
+                None,
+                r#","parameters":{"retry_after":7.5,"extra":1}"#,
+                wait(7.5),
+            ),
+            (
+                None,
+                r#","parameters":{"retry_after":86400}"#,
+                wait(86400.0),
+            ),
             (Some("9"), r#","parameters":{}"#, wait(9.0)),
             (Some("9"), "", wait(9.0)),
             (None, "", wait(30.0)),
         ] {
-            let body = format!(r#"{{"ok":false,"error_code":429,"description":"Too Many Requests: retry after"{parameters}}}"#);
+            let body = format!(
+                r#"{{"ok":false,"error_code":429,"description":"Too Many Requests: retry after"{parameters}}}"#
+            );
             assert_eq!(decision(429, header, &body), expected, "{body}");
         }
     }
@@ -188,14 +237,38 @@ mod tests {
     #[test]
     fn every_class_of_failure_has_its_decision() {
         for (status, body, expected) in [
-            (401, r#"{"ok":false,"error_code":401,"description":"Unauthorized"}"#, Decision::StopBot),
-            (404, r#"{"ok":false,"error_code":404,"description":"Not Found"}"#, Decision::StopBot),
-            (404, r#"{"ok":false,"error_code":404,"description":"Not Found: method not found"}"#, Decision::Fail),
-            (500, r#"{"ok":false,"error_code":500,"description":"Internal Server Error: restart"}"#, Decision::RetryMarked),
+            (
+                401,
+                r#"{"ok":false,"error_code":401,"description":"Unauthorized"}"#,
+                Decision::StopBot,
+            ),
+            (
+                404,
+                r#"{"ok":false,"error_code":404,"description":"Not Found"}"#,
+                Decision::StopBot,
+            ),
+            (
+                404,
+                r#"{"ok":false,"error_code":404,"description":"Not Found: method not found"}"#,
+                Decision::Fail,
+            ),
+            (
+                500,
+                r#"{"ok":false,"error_code":500,"description":"Internal Server Error: restart"}"#,
+                Decision::RetryMarked,
+            ),
             (502, "<html>Bad Gateway</html>", Decision::RetryMarked),
             (200, "{\"ok\":tr", Decision::RetryMarked),
-            (400, r#"{"ok":false,"error_code":400,"description":"Bad Request: message is not modified: x"}"#, Decision::TreatAsDone),
-            (403, r#"{"ok":false,"error_code":403,"description":"Forbidden: bot was blocked by the user"}"#, Decision::Fail),
+            (
+                400,
+                r#"{"ok":false,"error_code":400,"description":"Bad Request: message is not modified: x"}"#,
+                Decision::TreatAsDone,
+            ),
+            (
+                403,
+                r#"{"ok":false,"error_code":403,"description":"Forbidden: bot was blocked by the user"}"#,
+                Decision::Fail,
+            ),
         ] {
             assert_eq!(decision(status, None, body), expected, "{body}");
         }
@@ -210,10 +283,19 @@ mod tests {
     #[test]
     fn both_kinds_of_conflict_are_told_apart() {
         let conflict = |text: &str| {
-            let body = format!(r#"{{"ok":false,"error_code":409,"description":"Conflict: {text}"}}"#);
-            read_answer(409, None, body.as_bytes()).unwrap_err().conflict()
+            let body =
+                format!(r#"{{"ok":false,"error_code":409,"description":"Conflict: {text}"}}"#);
+            read_answer(409, None, body.as_bytes())
+                .unwrap_err()
+                .conflict()
         };
-        assert_eq!(conflict("terminated by other getUpdates request"), Some(Conflict::OtherPoller));
-        assert_eq!(conflict("can't use getUpdates method while webhook is active"), Some(Conflict::Webhook));
+        assert_eq!(
+            conflict("terminated by other getUpdates request"),
+            Some(Conflict::OtherPoller)
+        );
+        assert_eq!(
+            conflict("can't use getUpdates method while webhook is active"),
+            Some(Conflict::Webhook)
+        );
     }
 }

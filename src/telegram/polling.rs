@@ -41,7 +41,10 @@ impl Backoff {
             Pace::Normal => 1,
             Pace::Off => 10,
         };
-        Self { failures: 0, divisor }
+        Self {
+            failures: 0,
+            divisor,
+        }
     }
 
     /// A call succeeded.
@@ -56,8 +59,14 @@ impl Backoff {
             return (Health::Conflict(conflict), self.pause(5.0, 30.0, jitter));
         }
         match error {
-            ApiError::Refused { code: 401 | 404 | 421, .. } => (Health::Unauthorized, self.pause(30.0, 300.0, jitter)),
-            ApiError::Refused { retry_after: Some(wait), .. } => {
+            ApiError::Refused {
+                code: 401 | 404 | 421,
+                ..
+            } => (Health::Unauthorized, self.pause(30.0, 300.0, jitter)),
+            ApiError::Refused {
+                retry_after: Some(wait),
+                ..
+            } => {
                 self.failures = self.failures.saturating_add(1);
                 (Health::Unreachable, *wait + Duration::from_secs_f64(jitter))
             }
@@ -86,16 +95,26 @@ mod tests {
     use super::*;
 
     fn refused(code: u16, description: &str) -> ApiError {
-        ApiError::Refused { code, description: description.to_owned(), retry_after: None, migrate_to: None }
+        ApiError::Refused {
+            code,
+            description: description.to_owned(),
+            retry_after: None,
+            migrate_to: None,
+        }
     }
 
     #[test]
     fn a_conflict_pauses_at_least_five_seconds_and_at_most_thirty_and_a_quarter() {
         let mut backoff = Backoff::new(Pace::Normal);
         let error = refused(409, "Conflict: terminated by other getUpdates request");
-        let pauses: Vec<u64> = (0..6).map(|_| backoff.poll_failed(&error, 0.0).1.as_secs()).collect();
+        let pauses: Vec<u64> = (0..6)
+            .map(|_| backoff.poll_failed(&error, 0.0).1.as_secs())
+            .collect();
         assert_eq!(pauses, [5, 10, 20, 30, 30, 30]);
-        assert_eq!(backoff.poll_failed(&error, 1.0).1, Duration::from_secs_f64(37.5));
+        assert_eq!(
+            backoff.poll_failed(&error, 1.0).1,
+            Duration::from_secs_f64(37.5)
+        );
     }
 
     #[test]

@@ -14,8 +14,13 @@ const UPDATE_ID_MAX: i64 = i32::MAX as i64;
 
 /// The kinds of update that we ask for. Sent with every poll, because the server keeps the last
 /// list that anybody sent (telegram.md 2.3).
-pub const ALLOWED_UPDATES: [&str; 5] =
-    ["message", "edited_message", "callback_query", "message_reaction", "my_chat_member"];
+pub const ALLOWED_UPDATES: [&str; 5] = [
+    "message",
+    "edited_message",
+    "callback_query",
+    "message_reaction",
+    "my_chat_member",
+];
 
 /// One update, read as far as we understand it.
 #[derive(Clone, Debug, PartialEq)]
@@ -134,7 +139,11 @@ impl User {
     pub fn name(&self) -> String {
         let parts = [self.first_name.as_deref(), self.last_name.as_deref()];
         let name = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
-        if name.trim().is_empty() { format!("user {}", self.id) } else { name }
+        if name.trim().is_empty() {
+            format!("user {}", self.id)
+        } else {
+            name
+        }
     }
 }
 
@@ -202,19 +211,72 @@ impl Reaction {
     pub fn emoji(&self) -> Vec<String> {
         self.new_reaction
             .iter()
-            .map(|reaction| match reaction.get("emoji").and_then(Value::as_str) {
-                Some(emoji) => emoji.to_owned(),
-                None => "(custom)".to_owned(),
-            })
+            .map(
+                |reaction| match reaction.get("emoji").and_then(Value::as_str) {
+                    Some(emoji) => emoji.to_owned(),
+                    None => "(custom)".to_owned(),
+                },
+            )
             .collect()
     }
 }
+
+/// The content fields. An animation also has `document`, so the more telling name stands first.
+const CONTENT: [&str; 22] = [
+    "animation",
+    "photo",
+    "document",
+    "voice",
+    "audio",
+    "video",
+    "video_note",
+    "sticker",
+    "location",
+    "venue",
+    "contact",
+    "poll",
+    "dice",
+    "story",
+    "game",
+    "invoice",
+    "rich_message",
+    "checklist",
+    "paid_media",
+    "giveaway",
+    "live_photo",
+    "gift",
+];
+
+/// The fields of service messages.
+const SERVICE: [&str; 20] = [
+    "new_chat_members",
+    "left_chat_member",
+    "new_chat_title",
+    "new_chat_photo",
+    "delete_chat_photo",
+    "group_chat_created",
+    "supergroup_chat_created",
+    "migrate_to_chat_id",
+    "migrate_from_chat_id",
+    "pinned_message",
+    "forum_topic_created",
+    "forum_topic_edited",
+    "forum_topic_closed",
+    "forum_topic_reopened",
+    "general_forum_topic_hidden",
+    "general_forum_topic_unhidden",
+    "message_auto_delete_timer_changed",
+    "video_chat_started",
+    "video_chat_ended",
+    "boost_added",
+];
 
 impl Message {
     /// The topic that an answer must name; `None` outside topics and in General (telegram.md 7).
     pub fn topic(&self) -> Option<TopicId> {
         let is_topic = self.is_topic_message == Some(true);
-        self.message_thread_id.filter(|topic| is_topic && topic.0 > 1)
+        self.message_thread_id
+            .filter(|topic| is_topic && topic.0 > 1)
     }
 
     /// What kind of message this is, by the name of its content field; `unknown` if we know none.
@@ -222,27 +284,17 @@ impl Message {
         if self.text.is_some() {
             return "text";
         }
-        // An animation also has `document`, so the more telling name stands first.
-        const CONTENT: [&str; 22] = [
-            "animation", "photo", "document", "voice", "audio", "video", "video_note", "sticker", "location", "venue",
-            "contact", "poll", "dice", "story", "game", "invoice", "rich_message", "checklist", "paid_media",
-            "giveaway", "live_photo", "gift",
-        ];
-        CONTENT.into_iter().find(|name| self.rest.contains_key(*name)).unwrap_or_else(|| {
-            self.service().unwrap_or("unknown")
-        })
+        CONTENT
+            .into_iter()
+            .find(|name| self.rest.contains_key(*name))
+            .unwrap_or_else(|| self.service().unwrap_or("unknown"))
     }
 
     /// The name of the event that a service message tells, such as `new_chat_members`.
     pub fn service(&self) -> Option<&'static str> {
-        const SERVICE: [&str; 20] = [
-            "new_chat_members", "left_chat_member", "new_chat_title", "new_chat_photo", "delete_chat_photo",
-            "group_chat_created", "supergroup_chat_created", "migrate_to_chat_id", "migrate_from_chat_id",
-            "pinned_message", "forum_topic_created", "forum_topic_edited", "forum_topic_closed",
-            "forum_topic_reopened", "general_forum_topic_hidden", "general_forum_topic_unhidden",
-            "message_auto_delete_timer_changed", "video_chat_started", "video_chat_ended", "boost_added",
-        ];
-        SERVICE.into_iter().find(|name| self.rest.contains_key(*name))
+        SERVICE
+            .into_iter()
+            .find(|name| self.rest.contains_key(*name))
     }
 }
 
@@ -271,18 +323,29 @@ pub fn read(raw: &str) -> Result<Update, Unreadable> {
         .filter(|id| (1..=UPDATE_ID_MAX).contains(id))
         .map(UpdateId)
         .ok_or(Unreadable::NoId)?;
-    let Value::Object(mut fields) = value else { return Err(Unreadable::NoId) };
+    let Value::Object(mut fields) = value else {
+        return Err(Unreadable::NoId);
+    };
     fields.remove("update_id");
-    let body = body(fields).map_err(|error| Unreadable::Body { id, reason: error.to_string() })?;
+    let body = body(fields).map_err(|error| Unreadable::Body {
+        id,
+        reason: error.to_string(),
+    })?;
     Ok(Update { id, body })
 }
 
 fn body(mut fields: serde_json::Map<String, Value>) -> Result<Body, serde_json::Error> {
     if let Some(message) = fields.remove("message") {
-        return Ok(Body::Message { message: serde_json::from_value(message)?, edited: false });
+        return Ok(Body::Message {
+            message: serde_json::from_value(message)?,
+            edited: false,
+        });
     }
     if let Some(message) = fields.remove("edited_message") {
-        return Ok(Body::Message { message: serde_json::from_value(message)?, edited: true });
+        return Ok(Body::Message {
+            message: serde_json::from_value(message)?,
+            edited: true,
+        });
     }
     if let Some(press) = fields.remove("callback_query") {
         return Ok(Body::Press(serde_json::from_value(press)?));
@@ -293,7 +356,13 @@ fn body(mut fields: serde_json::Map<String, Value>) -> Result<Body, serde_json::
     if fields.contains_key("my_chat_member") {
         return Ok(Body::Membership);
     }
-    Ok(Body::Other(fields.keys().next().cloned().unwrap_or_else(|| "nothing".to_owned())))
+    Ok(Body::Other(
+        fields
+            .keys()
+            .next()
+            .cloned()
+            .unwrap_or_else(|| "nothing".to_owned()),
+    ))
 }
 
 /// Reads an optional field; what is not what we expect counts as absent.
@@ -311,10 +380,11 @@ mod tests {
     use super::*;
 
     fn message(json: &str) -> Message {
-        match read(json).unwrap().body {
-            Body::Message { message, .. } => *message,
-            other => panic!("{other:?}"),
-        }
+        let body = read(json).unwrap().body;
+        let Body::Message { message, .. } = body else {
+            panic!("{body:?}")
+        };
+        *message
     }
 
     #[test]
@@ -339,11 +409,27 @@ mod tests {
 
     #[test]
     fn updates_without_a_usable_id_are_told_apart_from_those_with_a_bad_body() {
-        for raw in ["null", "[]", "{}", r#"{"update_id":-1}"#, r#"{"update_id":"7"}"#, r#"{"update_id":99999999999}"#] {
+        for raw in [
+            "null",
+            "[]",
+            "{}",
+            r#"{"update_id":-1}"#,
+            r#"{"update_id":"7"}"#,
+            r#"{"update_id":99999999999}"#,
+        ] {
             assert_eq!(read(raw), Err(Unreadable::NoId), "{raw}");
         }
         let error = read(r#"{"update_id":7,"message":{"text":"no chat"}}"#).unwrap_err();
-        assert!(matches!(error, Unreadable::Body { id: UpdateId(7), .. }), "{error}");
+        assert!(
+            matches!(
+                error,
+                Unreadable::Body {
+                    id: UpdateId(7),
+                    ..
+                }
+            ),
+            "{error}"
+        );
     }
 
     #[test]
@@ -352,8 +438,14 @@ mod tests {
             message(&format!(r#"{{"update_id":5,"message":{{"message_id":1,"chat":{{"id":-3}},"text":"x"{rest}}}}}"#)).topic()
         };
         assert_eq!(at(r#","message_thread_id":9"#), None);
-        assert_eq!(at(r#","message_thread_id":1,"is_topic_message":true"#), None);
-        assert_eq!(at(r#","message_thread_id":9,"is_topic_message":true"#), Some(TopicId(9)));
+        assert_eq!(
+            at(r#","message_thread_id":1,"is_topic_message":true"#),
+            None
+        );
+        assert_eq!(
+            at(r#","message_thread_id":9,"is_topic_message":true"#),
+            Some(TopicId(9))
+        );
     }
 
     #[test]

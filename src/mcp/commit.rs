@@ -1,0 +1,290 @@
+//! Replies, progress and reactions: from a call to a file in the outbox.
+//!
+//! The outbox file is the commit point. Everything after it is made good by the next call if a kill
+//! or a full disk comes between.
+
+use super::conversation::{Held, REPEAT_WITHIN, Target, Unplaced};
+use super::desk::Desk;
+use super::holder;
+use super::mailbox::{Accepted, MailboxError};
+use super::page;
+use super::tools::{ReactParams, Refusal, ReplyParams, To};
+use crate::chain::Chain;
+use crate::ids::{Address, MessageId, UpdateId};
+use crate::inbox::entry::EntryName;
+use crate::inbox::view::{self, Item};
+use crate::outbox::delivery::{Content, Delivery, DeliveryId};
+use crate::outbox::split::MESSAGE_LIMIT;
+use crate::store::format::{FORMAT, ReadError};
+use crate::telegram::{reactions, update};
+
+impl Desk<'_> {
+    pub(super) fn reply(mut self, params: &ReplyParams) -> Result<Accepted, MailboxError> {
+        let text = params.text.as_deref().unwrap_or_default();
+        let keep_open = params.keep_open == Some(true);
+        if text.trim().is_empty() {
+            return Err(Refusal("The text is blank: there is nothing to send. Nothing was acknowledged; call again with the answer, or with `ack` of telegram_poll if none is needed.".to_owned()).into());
+        }
+        if keep_open && text.chars().count() > MESSAGE_LIMIT {
+            return Err(Refusal(format!("Progress is one message of at most {MESSAGE_LIMIT} characters, and this has {}. Nothing was sent; shorten it, or send it without keep_open.", text.chars().count())).into());
+        }
+        let key = self.key(&[text, &format!("{:?}", params.to), &keep_open.to_string()]);
+        if let Some(earlier) = self.earlier(&key)? {
+            return Ok(earlier);
+        }
+        if !keep_open && let Some(repeat) = self.repeated(text, params.to)? {
+            return Ok(repeat);
+        }
+        let target = self.target(params.to)?;
+        let address = target.address();
+        let answered: Vec<Held> = match target {
+            Target::Held(address) if !keep_open => self.me.held_at(address).cloned().collect(),
+            Target::Held(_) | Target::Own(_) => Vec::new(),
+        };
+        let entries: Vec<EntryName> = answered
+            .iter()
+            .flat_map(|held| held.entries.iter().copied())
+            .collect();
+        let content = if keep_open {
+            Content::Progress {
+                text: text.to_owned(),
+            }
+        } else {
+            Content::Reply {
+                text: text.to_owned(),
+                files: Vec::new(),
+                options: Vec::new(),
+            }
+        };
+        let delivery = Delivery {
+            reply_to: answered
+                .iter()
+                .max_by_key(|held| held.entries.first().copied())
+                .map(|held| held.message_id),
+            answers: entries.clone(),
+            silent: keep_open || params.silent == Some(true),
+            turn: self.me.turn(address).cloned(),
+            ..self.delivery(key, address, content)?
+        };
+        self.mailbox.outbox.accept(&delivery)?;
+        // From here on the reply stands. What follows is made good by the next call if it fails.
+        let acked = answered.iter().map(|held| held.update_id).collect();
+        self.committed(&delivery, &entries, keep_open);
+        Ok(self.accepted(delivery.id, address, acked, false))
+    }
+
+    /// Follows up a commit. A failure here costs nothing: the next call does it.
+    fn committed(&mut self, delivery: &Delivery, entries: &[EntryName], keep_open: bool) {
+        let address = delivery.address;
+        let mut follow = || -> Result<(), MailboxError> {
+            self.mailbox.inbox.settle(entries)?;
+            self.forget_settled(entries);
+            if keep_open {
+                self.me
+                    .progressed(address, delivery.turn.as_ref().unwrap_or(&delivery.id));
+            } else {
+                self.me.replied(address);
+            }
+            self.save()
+        };
+        if let Err(error) = follow() {
+            tracing::warn!(error = %Chain(&error), "a committed reply is followed up at the next call");
+            for entry in entries {
+                self.pending.remove(entry);
+            }
+        }
+    }
+
+    pub(super) fn react(mut self, params: &ReactParams) -> Result<Accepted, MailboxError> {
+        let Some(emoji) = reactions::normalise(&params.emoji) else {
+            return Err(Refusal(format!(
+                "Telegram has no reaction {:?}. Nothing was sent; choose one of {}",
+                params.emoji,
+                reactions::ALLOWED.join(" ")
+            ))
+            .into());
+        };
+        let key = self.key(&["react", &emoji, &format!("{:?}", params.to)]);
+        if let Some(earlier) = self.earlier(&key)? {
+            return Ok(earlier);
+        }
+        let (address, message_id) = self.message_to_react_to(params.to)?;
+        let delivery = self.delivery(key, address, Content::Reaction { message_id, emoji })?;
+        self.mailbox.outbox.accept(&delivery)?;
+        Ok(self.accepted(delivery.id, address, Vec::new(), false))
+    }
+
+    fn message_to_react_to(
+        &mut self,
+        to: Option<UpdateId>,
+    ) -> Result<(Address, MessageId), MailboxError> {
+        let Some(id) = to else {
+            return match self.me.newest() {
+                Some(held) => Ok((held.address, held.message_id)),
+                None => Err(Refusal("You hold no message to react to. Nothing was sent; call telegram_poll first, or name a message in `to`.".to_owned()).into()),
+            };
+        };
+        if let Some(held) = self.me.find(id) {
+            return Ok((held.address, held.message_id));
+        }
+        if self.pending.iter().any(|name| name.update_id == id) {
+            return Err(Refusal(format!(
+                "Message {id} was not shown to you. Nothing was sent; call telegram_poll first."
+            ))
+            .into());
+        }
+        let settled = match self.mailbox.inbox.read_settled(id, self.now) {
+            Ok(Some(entry)) => {
+                let update = update::read(entry.update.get()).ok();
+                view::together(&[Item {
+                    name: entry.name(),
+                    address: entry.address,
+                    update,
+                }])
+            }
+            Ok(None) | Err(ReadError::Quarantined { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        match settled {
+            Some(shown) => Ok((shown.address, shown.message.message_id)),
+            None => Err(self.no_such(id).into()),
+        }
+    }
+
+    /// Where a reply goes.
+    fn target(&mut self, to: Option<To>) -> Result<Target, MailboxError> {
+        if let Some(to) = to {
+            let address = self.address_of(to)?;
+            if self.me.held_at(address).next().is_some() {
+                return Ok(Target::Held(address));
+            }
+            if let To::Message(id) = to
+                && self.pending.iter().any(|name| name.update_id == id)
+            {
+                return Err(Refusal(format!("Message {id} was not shown to you, so you cannot answer it. Nothing was sent; call telegram_reply with `to`: {id} and without text first.")).into());
+            }
+            return Ok(Target::Own(address));
+        }
+        match self.me.place() {
+            Ok(target) => Ok(target),
+            Err(Unplaced::NothingHeld) => {
+                let kept = self.kept();
+                let waiting = self.pending.difference(&kept).count();
+                let what = match waiting {
+                    0 => "No message waits for an answer. Use `to`: \"home\" to write to the person by yourself, or `to` with the update_id of an earlier message.".to_owned(),
+                    1 => "1 message waits that you have not seen; call telegram_reply without text first.".to_owned(),
+                    n => format!("{n} messages wait that you have not seen; call telegram_reply without text first."),
+                };
+                Err(Refusal(format!("You hold no message, so it is not clear where this goes. Nothing was sent. {what}")).into())
+            }
+            Err(Unplaced::Several(choices)) => {
+                let list: Vec<String> = choices
+                    .iter()
+                    .map(|held| format!("{} ({})", held.update_id, held.address))
+                    .collect();
+                Err(Refusal(format!("You hold messages of {} conversations, so it is not clear which one this answers. Nothing was sent; call again with `to`: one of {}.", choices.len(), list.join(", "))).into())
+            }
+        }
+    }
+
+    /// The same text as this holder's last reply, with nothing newly shown since: models repeat calls
+    /// whose result they lost.
+    fn repeated(&mut self, text: &str, to: Option<To>) -> Result<Option<Accepted>, MailboxError> {
+        let since = self.now.0 - i64::try_from(REPEAT_WITHIN.as_millis()).unwrap_or(0);
+        for id in self
+            .mailbox
+            .outbox
+            .all()?
+            .into_iter()
+            .rev()
+            .take_while(|id| id.accepted >= since)
+        {
+            let Some(delivery) = self.mailbox.outbox.read_any(&id, self.now)? else {
+                continue;
+            };
+            let Content::Reply { text: sent, .. } = &delivery.content else {
+                continue;
+            };
+            if delivery.holder != self.caller.holder.as_str() {
+                continue;
+            }
+            let same = sent == text && self.me.shown_at.0 < id.accepted;
+            let elsewhere = match to {
+                Some(to) => self.address_of(to)? != delivery.address,
+                None => false,
+            };
+            if !same || elsewhere {
+                return Ok(None);
+            }
+            return Ok(Some(self.accepted(id, delivery.address, Vec::new(), true)));
+        }
+        Ok(None)
+    }
+
+    /// What an earlier call with the same key has made.
+    fn earlier(&mut self, key: &str) -> Result<Option<Accepted>, MailboxError> {
+        let Some(id) = self.mailbox.outbox.by_key(key)? else {
+            return Ok(None);
+        };
+        let Some(delivery) = self.mailbox.outbox.read_any(&id, self.now)? else {
+            return Ok(None);
+        };
+        Ok(Some(self.accepted(id, delivery.address, Vec::new(), true)))
+    }
+
+    /// The key of a call: the same for the same call of the same client, else random.
+    fn key(&self, what: &[&str]) -> String {
+        match &self.caller.call {
+            Some(call) => {
+                let mut parts = vec![self.mailbox.session.as_str(), call.as_str()];
+                parts.extend(what);
+                holder::short_hash(&parts)
+            }
+            None => format!("{:032x}", fastrand::u128(..)),
+        }
+    }
+
+    fn delivery(
+        &self,
+        key: String,
+        address: Address,
+        content: Content,
+    ) -> Result<Delivery, MailboxError> {
+        let last = self
+            .mailbox
+            .outbox
+            .all()?
+            .last()
+            .map_or(0, |id| id.accepted);
+        let accepted = self.now.0.max(last + 1).max(self.me.shown_at.0 + 1);
+        Ok(Delivery {
+            format: FORMAT,
+            id: DeliveryId { accepted, key },
+            session: self.mailbox.session.clone(),
+            holder: self.caller.holder.as_str().to_owned(),
+            address,
+            content,
+            answers: Vec::new(),
+            reply_to: None,
+            silent: false,
+            turn: None,
+        })
+    }
+
+    fn accepted(
+        &mut self,
+        id: DeliveryId,
+        address: Address,
+        acked: Vec<UpdateId>,
+        repeat: bool,
+    ) -> Accepted {
+        Accepted {
+            id,
+            address,
+            repeat,
+            remaining: self.pending.len(),
+            acked,
+            notices: page::notices(std::mem::take(&mut self.notices)),
+        }
+    }
+}

@@ -1,0 +1,509 @@
+//! What lies on the desk while one call is decided, and what of it is shown.
+
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use super::conversation::{Conversation, Held};
+use super::holder::{self, HolderId};
+use super::mailbox::{Caller, Mailbox, MailboxError, ShownPage};
+use super::page::{self, Page};
+use super::tools::{Refusal, To, ToolResult};
+use crate::chain::Chain;
+use crate::clock::Timestamp;
+use crate::gateway::presence;
+use crate::ids::{Address, UpdateId};
+use crate::inbox::entry::EntryName;
+use crate::inbox::view::{self, Item, Shown};
+use crate::store::atomic::{self, Durability};
+use crate::store::format::{self, ReadError};
+use crate::store::lock::FileLock;
+use crate::store::steps::Step;
+use crate::telegram::update;
+
+/// How long to wait for the session lock, which others hold for milliseconds.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// How many entries beyond a page are read, to find the parts and edits of what is on it.
+const LOOKAHEAD: usize = 128;
+/// How many entries are read at most in search of one conversation.
+const SEARCH: usize = 5000;
+/// A holder's call is noted at least this often, so that others see that it is not silent.
+const ACTIVE_NOTE: Duration = Duration::from_secs(60);
+
+/// What lies on the desk while one call is decided: everything read under the lock, once.
+pub(super) struct Desk<'a> {
+    pub(super) mailbox: &'a Mailbox,
+    pub(super) caller: &'a Caller,
+    pub(super) now: Timestamp,
+    pub(super) pending: BTreeSet<EntryName>,
+    pub(super) me: Conversation,
+    /// As it is on disk.
+    me_on_disk: Option<Conversation>,
+    others: Vec<Other>,
+    pub(super) notices: Vec<String>,
+    _lock: FileLock,
+}
+
+/// Whether messages that the agent holds are shown once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    Never,
+    IfNothingNew,
+    Also,
+}
+
+pub(super) struct Other {
+    conversation: Conversation,
+    alive: bool,
+    /// Alive and not silent: what it holds is not shown to anybody else.
+    keeps: bool,
+}
+
+impl<'a> Desk<'a> {
+    pub(super) fn open(mailbox: &'a Mailbox, caller: &'a Caller) -> Result<Self, MailboxError> {
+        mailbox.state.prepare()?;
+        mailbox.dir.prepare()?;
+        let who = format!(
+            "telepost mcp, pid {} ({})",
+            std::process::id(),
+            caller.label
+        );
+        let lock = FileLock::take_within(&mailbox.dir.lock(), &who, LOCK_PATIENCE)?;
+        let now = mailbox.clock.now();
+        mailbox
+            .registration
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .announce(&caller.holder)?;
+
+        let mut notices = Vec::new();
+        mailbox.settle_committed(now, &mut notices)?;
+        let pending = mailbox.inbox.pending()?;
+        let living = holder::living(&mailbox.dir)?;
+        let mut me_on_disk = None;
+        let mut others = Vec::new();
+        for name in atomic::list(&mailbox.dir.conversations())? {
+            let path = mailbox.dir.conversations().join(&name);
+            let mut conversation: Conversation = match format::read(&mailbox.state, &path, now) {
+                Ok(Some(conversation)) => conversation,
+                Ok(None) => continue,
+                Err(error @ ReadError::Quarantined { .. }) => {
+                    notices.push(format!(
+                        "{}; the messages that it held are offered again.",
+                        Chain(&error)
+                    ));
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            if name == file_name(&caller.holder) {
+                me_on_disk = Some(conversation);
+                continue;
+            }
+            conversation.reconcile(&pending);
+            let alive = living
+                .iter()
+                .any(|holder| holder.as_str() == conversation.holder);
+            if !alive && conversation.is_idle() {
+                atomic::remove(&path, Step::Hold)?;
+                continue;
+            }
+            let keeps = alive && !conversation.is_silent(now);
+            others.push(Other {
+                conversation,
+                alive,
+                keeps,
+            });
+        }
+        let mut me = me_on_disk
+            .clone()
+            .unwrap_or_else(|| Conversation::new(caller.holder.as_str(), &caller.label, now));
+        me.reconcile(&pending);
+        Ok(Self {
+            mailbox,
+            caller,
+            now,
+            pending,
+            me,
+            me_on_disk,
+            others,
+            notices,
+            _lock: lock,
+        })
+    }
+
+    /// Writes this holder's conversation if that says something new.
+    pub(super) fn save(&mut self) -> Result<(), MailboxError> {
+        self.me.label.clone_from(&self.caller.label);
+        let noted = self.me_on_disk.as_ref().map(|on_disk| on_disk.active_at);
+        let fresh = noted.is_some_and(|at| self.now.since(at) < ACTIVE_NOTE);
+        self.me.active_at = if fresh {
+            noted.unwrap_or(self.now)
+        } else {
+            self.now
+        };
+        if self.me_on_disk.as_ref() != Some(&self.me) {
+            let path = self
+                .mailbox
+                .dir
+                .conversations()
+                .join(file_name(&self.caller.holder));
+            format::write(&path, &self.me, Step::Hold, Durability::Synced)?;
+            self.me_on_disk = Some(self.me.clone());
+        }
+        Ok(())
+    }
+
+    pub(super) fn forget_settled(&mut self, entries: &[EntryName]) {
+        for entry in entries {
+            self.pending.remove(entry);
+        }
+        self.me.reconcile(&self.pending);
+    }
+
+    /// Pending entries that another agent keeps.
+    pub(super) fn kept(&self) -> BTreeSet<EntryName> {
+        self.others
+            .iter()
+            .filter(|other| other.keeps)
+            .flat_map(|other| other.conversation.entries())
+            .collect()
+    }
+
+    /// Pending entries that an agent held that is dead or silent.
+    fn left_behind(&self) -> BTreeSet<EntryName> {
+        self.others
+            .iter()
+            .filter(|other| !other.keeps)
+            .flat_map(|other| other.conversation.entries())
+            .collect()
+    }
+
+    pub(super) fn read(&mut self, name: EntryName) -> Result<Option<Item>, MailboxError> {
+        match self.mailbox.inbox.read(name, self.now) {
+            Ok(Some(entry)) => {
+                let update = update::read(entry.update.get()).ok();
+                Ok(Some(Item {
+                    name,
+                    address: entry.address,
+                    update,
+                }))
+            }
+            Ok(None) => {
+                self.pending.remove(&name);
+                Ok(None)
+            }
+            Err(error @ ReadError::Quarantined { .. }) => {
+                self.pending.remove(&name);
+                self.notices.push(format!(
+                    "One message could not be read: {}. Ask the person to send it again.",
+                    Chain(&error)
+                ));
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads entries that were not shown to this agent, oldest first: those of a page and what may
+    /// belong to them. The last message is left out where more entries follow that were not read,
+    /// because some of its parts may be among them.
+    fn fresh(&mut self, limit: usize, only: Option<Address>) -> Result<Vec<Shown>, MailboxError> {
+        let (mine, kept) = (self.me.entries(), self.kept());
+        let names: Vec<EntryName> = self
+            .pending
+            .iter()
+            .filter(|name| !mine.contains(name) && !kept.contains(name))
+            .copied()
+            .collect();
+        let mut items = Vec::new();
+        let mut unread = false;
+        for (index, &name) in names.iter().enumerate() {
+            if items.len() >= limit + LOOKAHEAD || index >= SEARCH.max(limit + LOOKAHEAD) {
+                unread = true;
+                break;
+            }
+            items.extend(
+                self.read(name)?
+                    .filter(|item| only.is_none_or(|address| item.address == address)),
+            );
+        }
+        let mut shown = view::fresh(&items);
+        if unread && shown.len() > 1 {
+            shown.pop();
+        }
+        Ok(shown)
+    }
+
+    /// The messages that this agent holds, oldest first, as they were shown.
+    fn held(&mut self, only: Option<Address>) -> Result<Vec<Shown>, MailboxError> {
+        let mut held: Vec<Held> = self
+            .me
+            .held
+            .iter()
+            .filter(|held| only.is_none_or(|address| held.address == address))
+            .cloned()
+            .collect();
+        held.sort_by_key(|held| held.entries.first().copied());
+        held.into_iter()
+            .filter_map(|held| self.read_held(&held).transpose())
+            .collect()
+    }
+
+    fn read_held(&mut self, held: &Held) -> Result<Option<Shown>, MailboxError> {
+        let mut items = Vec::new();
+        for &name in &held.entries {
+            items.extend(self.read(name)?);
+        }
+        Ok(view::together(&items))
+    }
+
+    pub(super) fn show(
+        mut self,
+        mut base: ToolResult,
+        limit: usize,
+        again: Again,
+        only: Option<Address>,
+    ) -> Result<ShownPage, MailboxError> {
+        base.session = self.mailbox.session.to_string();
+        let left_behind = self.left_behind();
+        let fresh = self.fresh(limit, only)?;
+        let ready_in = fresh
+            .iter()
+            .filter(|shown| shown.ready_at > self.now)
+            .map(|shown| shown.ready_at.since(self.now))
+            .min();
+        let mut page = Page::new(&base, limit);
+        let mut on_page = Vec::new();
+        for shown in fresh.into_iter().filter(|shown| shown.ready_at <= self.now) {
+            let before = shown
+                .entries
+                .iter()
+                .any(|entry| left_behind.contains(entry));
+            if !self.place(&mut page, &shown, before) {
+                break;
+            }
+            on_page.push(shown);
+        }
+        if again == Again::Also || (again == Again::IfNothingNew && page.is_empty()) {
+            for shown in self.held(only)? {
+                if !self.place(&mut page, &shown, true) {
+                    break;
+                }
+                on_page.push(shown);
+            }
+        }
+        self.shown(base, page, &on_page, ready_in)
+    }
+
+    /// Puts the first part of a message on a page.
+    fn place(&self, page: &mut Page, shown: &Shown, again: bool) -> bool {
+        shown
+            .message
+            .clone()
+            .at(self.now, again)
+            .part(1)
+            .is_some_and(|message| page.push(message))
+    }
+
+    pub(super) fn show_part(
+        mut self,
+        mut base: ToolResult,
+        id: UpdateId,
+        part: usize,
+    ) -> Result<ShownPage, MailboxError> {
+        base.session = self.mailbox.session.to_string();
+        let held = self.me.find(id).cloned();
+        let (shown, again) = match held {
+            Some(held) => (self.read_held(&held)?, true),
+            None => (
+                self.fresh(SEARCH, None)?
+                    .into_iter()
+                    .find(|shown| shown.message.update_id == id),
+                false,
+            ),
+        };
+        let Some(shown) = shown else {
+            return Err(self.no_such(id).into());
+        };
+        let parts = shown.message.part_count();
+        let Some(message) = shown.message.clone().at(self.now, again).part(part) else {
+            return Err(Refusal(format!("Message {id} has {parts} part(s), so there is no part {part}. Call again with `part` 1 to {parts}.")).into());
+        };
+        let mut page = Page::new(&base, 1);
+        page.push(message);
+        self.shown(base, page, &[shown], None)
+    }
+
+    pub(super) fn show_conversation(
+        mut self,
+        base: ToolResult,
+        to: Option<To>,
+    ) -> Result<ShownPage, MailboxError> {
+        let address = match to {
+            Some(to) => Some(self.address_of(to)?),
+            None => self.oldest()?,
+        };
+        let Some(address) = address else {
+            return self.show(base, 1, Again::Never, None);
+        };
+        self.me.answering = Some(address);
+        // What the agent has not seen comes first, so that a second call goes on where a full page ended.
+        self.show(base, 20, Again::Also, Some(address))
+    }
+
+    /// The conversation of the oldest message that this agent may see.
+    fn oldest(&mut self) -> Result<Option<Address>, MailboxError> {
+        let kept = self.kept();
+        let names: Vec<EntryName> = self
+            .pending
+            .iter()
+            .filter(|name| !kept.contains(name))
+            .copied()
+            .collect();
+        for name in names {
+            if let Some(item) = self.read(name)? {
+                return Ok(Some(item.address));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Records what a page shows, then gives it out.
+    fn shown(
+        mut self,
+        mut result: ToolResult,
+        page: Page,
+        on_page: &[Shown],
+        ready_in: Option<Duration>,
+    ) -> Result<ShownPage, MailboxError> {
+        // Every message of the page is the first part of one of `on_page`, in the same order.
+        let entries = view::entries_of(on_page);
+        let newly: BTreeSet<EntryName> = entries.difference(&self.me.entries()).copied().collect();
+        // First the others let go, then we hold: a kill in between leaves a message that nobody
+        // holds, which is offered as new, and never one that two hold.
+        let conversations = self.mailbox.dir.conversations();
+        for other in &mut self.others {
+            if other.conversation.entries().is_disjoint(&entries) {
+                continue;
+            }
+            other.conversation.let_go(&entries);
+            let path = conversations.join(format!("{}.json", other.conversation.holder));
+            if other.conversation.is_idle() && !other.alive {
+                atomic::remove(&path, Step::Hold)?;
+            } else {
+                format::write(&path, &other.conversation, Step::Hold, Durability::Synced)?;
+            }
+        }
+        let newest = self
+            .mailbox
+            .outbox
+            .all()?
+            .last()
+            .map_or(0, |id| id.accepted);
+        // After every reply so far, whatever the clock says: "newly shown since" is a comparison.
+        let shown_at = Timestamp(self.now.0.max(newest + 1));
+        let answering = self.me.answering;
+        self.me.hold(&on_page.iter().collect::<Vec<_>>(), shown_at);
+        self.me.answering = answering.filter(|address| self.me.held_at(*address).next().is_some());
+        self.save()?;
+
+        result.remaining = self.pending.difference(&entries).count();
+        let mut messages: Vec<_> = on_page
+            .iter()
+            .map(|shown| shown.entries.first())
+            .zip(page.into_messages())
+            .collect();
+        messages.sort_by_key(|(first, _)| *first);
+        result.messages = messages.into_iter().map(|(_, message)| message).collect();
+        result.notices.extend(self.others_notice(&entries));
+        result.notices.append(&mut self.notices);
+        result.notices = page::notices(result.notices);
+        Ok(ShownPage {
+            result,
+            newly,
+            ready_in,
+        })
+    }
+
+    /// Says who has messages that are not shown.
+    fn others_notice(&self, shown: &BTreeSet<EntryName>) -> Vec<String> {
+        self.others
+            .iter()
+            .filter(|other| other.keeps)
+            .filter_map(|other| {
+                let count = other.conversation.entries().difference(shown).count();
+                let label = &other.conversation.label;
+                (count > 0).then(|| {
+                    format!("{count} message(s) are being answered by another agent of this session ({label}); they are offered to you if it ends or is silent for 30 minutes.")
+                })
+            })
+            .collect()
+    }
+
+    /// The conversation that `to` means.
+    pub(super) fn address_of(&mut self, to: To) -> Result<Address, MailboxError> {
+        let id = match to {
+            To::Home => return self.home(),
+            To::Message(id) => id,
+        };
+        if let Some(held) = self.me.find(id) {
+            return Ok(held.address);
+        }
+        let kept = self.kept();
+        if let Some(name) = self
+            .pending
+            .iter()
+            .find(|name| name.update_id == id)
+            .copied()
+        {
+            if kept.contains(&name) {
+                return Err(Refusal(format!("Message {id} is being answered by another agent of this session. Leave it to that agent, or wait until it ends.")).into());
+            }
+            if let Some(item) = self.read(name)? {
+                return Ok(item.address);
+            }
+        }
+        match self.mailbox.inbox.read_settled(id, self.now) {
+            Ok(Some(entry)) => Ok(entry.address),
+            Ok(None) | Err(ReadError::Quarantined { .. }) => Err(self.no_such(id).into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn home(&self) -> Result<Address, MailboxError> {
+        let presence = presence::read(&self.mailbox.state, self.now)?;
+        let bot = presence
+            .as_ref()
+            .and_then(|presence| presence.sessions.get(&self.mailbox.session))
+            .map(|session| session.bot_id);
+        match bot {
+            Some(bot_id) => Ok(Address { bot_id, chat_id: self.mailbox.home, topic_id: None }),
+            None => Err(Refusal(
+                "The bot of this session is not known yet, because no gateway has run with its token. Nothing was sent. Ask the person to set the token and to run `telepost gateway`, then call again.".to_owned(),
+            )
+            .into()),
+        }
+    }
+
+    pub(super) fn no_such(&self, id: UpdateId) -> Refusal {
+        let ids: Vec<String> = self
+            .me
+            .held
+            .iter()
+            .map(|held| held.update_id.to_string())
+            .collect();
+        let held = if ids.is_empty() {
+            "You hold none.".to_owned()
+        } else {
+            format!("You hold {}.", ids.join(", "))
+        };
+        Refusal(format!(
+            "This session has no message {id}; `update_id` of a message names it. {held} Call telegram_poll to see what waits."
+        ))
+    }
+}
+
+fn file_name(holder: &HolderId) -> String {
+    format!("{}.json", holder.as_str())
+}

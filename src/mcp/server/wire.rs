@@ -1,0 +1,107 @@
+//! What goes over the wire besides results: the tools' descriptions, and the end of the input.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use rmcp::model::{JsonObject, MetaObject, Tool as WireTool, ToolAnnotations};
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_util::sync::CancellationToken;
+
+use crate::mcp::tools::{PollParams, ReactParams, ReplyParams, Tool, ToolResult};
+
+/// A tool as clients list it.
+pub(super) fn wire_tool(tool: Tool) -> WireTool {
+    let input = match tool {
+        Tool::Poll => schema::<PollParams>(),
+        Tool::Reply => schema::<ReplyParams>(),
+        Tool::React => schema::<ReactParams>(),
+    };
+    let mut wire = WireTool::new(tool.name(), tool.description(), Arc::new(input));
+    wire.title = Some(tool.title().to_owned());
+    wire.output_schema = Some(Arc::new(schema::<ToolResult>()));
+    // Honest: a poll changes what is held, a reply reaches a person and cannot be taken back.
+    let annotations = ToolAnnotations::with_title(tool.title()).read_only(false);
+    wire.annotations = Some(match tool {
+        Tool::Poll => annotations
+            .destructive(false)
+            .idempotent(false)
+            .open_world(false),
+        Tool::Reply => annotations
+            .destructive(false)
+            .idempotent(false)
+            .open_world(true),
+        Tool::React => annotations
+            .destructive(false)
+            .idempotent(true)
+            .open_world(true),
+    });
+    // Claude Code would otherwise show only the name until the model searches for it (clients.md 1).
+    let mut meta = MetaObject::new();
+    meta.0
+        .insert("anthropic/alwaysLoad".to_owned(), true.into());
+    wire.meta = Some(meta);
+    wire
+}
+
+/// A schema in one piece, without references, which not every client follows.
+fn schema<T: JsonSchema>() -> JsonObject {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.inline_subschemas = true;
+    settings.meta_schema = None;
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    for key in ["title", "description"] {
+        schema.remove(key);
+    }
+    let mut schema = schema.to_value();
+    plain(&mut schema);
+    schema.as_object().cloned().unwrap_or_default()
+}
+
+/// Takes out what only generators write: Rust's number formats, and "null by default" for what may
+/// simply be left out.
+fn plain(schema: &mut serde_json::Value) {
+    match schema {
+        serde_json::Value::Object(object) => {
+            if object.contains_key("type") {
+                object
+                    .retain(|key, value| key != "format" && !(key == "default" && value.is_null()));
+            }
+            object.values_mut().for_each(plain);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(plain),
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => {}
+    }
+}
+
+/// Says when the client has closed our stdin: then nobody waits for an answer any more.
+pub(super) struct EofReader<R> {
+    pub(super) reader: R,
+    pub(super) closing: CancellationToken,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for EofReader<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.reader).poll_read(context, buffer);
+        let ended = match &read {
+            Poll::Ready(Ok(())) => buffer.filled().len() == before,
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
+        };
+        if ended {
+            self.closing.cancel();
+        }
+        read
+    }
+}

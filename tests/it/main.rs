@@ -1,0 +1,17 @@
+//! The product as people and agents see it: the real binary over real pipes, against the strict
+//! simulator. One file per behaviour.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::string_slice,
+    clippy::needless_pass_by_value,
+    unused_crate_dependencies,
+    reason = "a test fails by panicking, and makes its own files and times"
+)]
+
+mod support;
+
+mod gateway;
+mod round_trip;

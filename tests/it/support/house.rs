@@ -1,0 +1,325 @@
+//! A house: everything that one test needs, in a temporary folder of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use serde_json::{Value, json};
+use telegram_sim::Sim;
+
+use super::{Agent, wait_for};
+
+/// The chat of the person who owns the sessions, and that person.
+pub(crate) const OWNER: i64 = 11;
+
+pub(crate) struct House {
+    pub(crate) sim: Sim,
+    folder: tempfile::TempDir,
+    pub(crate) config: Value,
+    pub(crate) bots: Vec<i64>,
+    tokens: Vec<(String, String)>,
+}
+
+/// Bot ids that no other test on this machine has: by process and count.
+fn new_bot_id() -> i64 {
+    static COUNT: AtomicI64 = AtomicI64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::SeqCst);
+    i64::from(std::process::id()) * 1000 + count + 1_000_000_000
+}
+
+impl House {
+    /// One bot, one session `ONE`, whose owner is [`OWNER`] in a private chat.
+    pub(crate) fn new() -> Self {
+        let mut house = Self::empty();
+        house.add_session("ONE", json!({}));
+        house.write_config();
+        house
+    }
+
+    /// No session yet.
+    pub(crate) fn empty() -> Self {
+        let sim = Sim::start().unwrap();
+        let folder = tempfile::Builder::new()
+            .prefix("telepost-it-")
+            .tempdir()
+            .unwrap();
+        let config = json!({
+            "sessions": {},
+            "state_dir": folder.path().join("state"),
+            "api_url": sim.url(),
+            "gateway": "manual",
+            "pace": "off",
+        });
+        Self {
+            sim,
+            folder,
+            config,
+            bots: Vec::new(),
+            tokens: Vec::new(),
+        }
+    }
+
+    /// Adds a session with a bot of its own; `more` overrides its keys.
+    pub(crate) fn add_session(&mut self, id: &str, more: Value) -> i64 {
+        let bot = new_bot_id();
+        let token = format!("{bot}:{}", "A".repeat(35));
+        self.sim.add_bot(&token, &format!("test_{bot}_bot"));
+        let variable = format!("TOKEN_{id}");
+        let mut session =
+            json!({"bot_token_env": variable, "chat_ids": [OWNER], "allowed_users": [OWNER]});
+        session
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        self.config["sessions"][id] = session;
+        if self.config["default"].is_null() {
+            self.config["default"] = json!(id);
+        }
+        self.tokens.push((variable, token));
+        self.bots.push(bot);
+        bot
+    }
+
+    /// The bot of the first session.
+    pub(crate) fn bot(&self) -> i64 {
+        self.bots[0]
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        &self.tokens[0].1
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn config_path(&self) -> PathBuf {
+        self.path().join("sessions.json")
+    }
+
+    pub(crate) fn write_config(&self) {
+        fs::write(self.config_path(), self.config.to_string()).unwrap();
+    }
+
+    /// The state folder.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.path().join("state")
+    }
+
+    /// A folder of session `ONE`, such as `inbox`.
+    pub(crate) fn session(&self, folder: &str) -> PathBuf {
+        self.state().join("sessions/ONE").join(folder)
+    }
+
+    /// The names in a folder of session `ONE`.
+    pub(crate) fn names(&self, folder: &str) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.session(folder)) else {
+            return Vec::new();
+        };
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.retain(|name| !name.starts_with('.'));
+        names.sort();
+        names
+    }
+
+    /// Waits until so many messages are in the inbox of session `ONE`.
+    #[track_caller]
+    pub(crate) fn wait_for_inbox(&self, count: usize) {
+        wait_for("entries in the inbox", || {
+            let names = self.names("inbox");
+            if names.len() == count {
+                Ok(())
+            } else {
+                Err(names)
+            }
+        });
+    }
+
+    /// The person writes in the private chat.
+    pub(crate) fn say(&self, text: &str) -> telegram_sim::Sent {
+        self.sim.say(self.bot(), OWNER, OWNER, text)
+    }
+
+    /// What the bot has written in the private chat.
+    pub(crate) fn heard(&self) -> Vec<String> {
+        self.sim.bot_texts(self.bot(), OWNER)
+    }
+
+    /// Waits until the bot has written exactly this.
+    #[track_caller]
+    pub(crate) fn wait_to_hear(&self, texts: &[&str]) {
+        wait_for("the bot's messages", || {
+            let heard = self.heard();
+            if heard == texts { Ok(()) } else { Err(heard) }
+        });
+    }
+
+    /// The program with this house's configuration and a bare environment, without tokens.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_telepost"));
+        command
+            .args(arguments)
+            .arg("--config")
+            .arg(self.config_path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.path())
+            .env("RUST_BACKTRACE", "1");
+        command
+    }
+
+    /// The same with the tokens, as a gateway has them.
+    pub(crate) fn command_with_tokens(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(arguments);
+        command.envs(self.tokens.iter().cloned());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command_with_tokens(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// Starts a gateway and waits until each of its bots polls.
+    #[track_caller]
+    pub(crate) fn gateway(&self) -> Gateway {
+        let gateway = self.gateway_with(&[]);
+        gateway.wait_until_polling(self);
+        gateway
+    }
+
+    /// Starts a gateway with more environment, and does not wait for anything.
+    pub(crate) fn gateway_with(&self, env: &[(&str, &str)]) -> Gateway {
+        Gateway::start(
+            self.command_with_tokens(&["gateway", "--log-level", "debug"])
+                .envs(env.iter().copied()),
+            self.path(),
+        )
+    }
+
+    /// An agent of session `ONE`.
+    pub(crate) fn agent(&self) -> Agent {
+        self.agent_of("ONE")
+    }
+
+    /// An agent of a session.
+    pub(crate) fn agent_of(&self, session: &str) -> Agent {
+        Agent::start(&mut self.agent_command(session))
+    }
+
+    pub(crate) fn agent_command(&self, session: &str) -> Command {
+        let mut command = self.command(&["mcp", "--session", session]);
+        let log = fs::File::options()
+            .append(true)
+            .create(true)
+            .open(self.path().join("agents.log"))
+            .unwrap();
+        command.stderr(log);
+        command
+    }
+
+    /// `status --json`.
+    pub(crate) fn status(&self) -> Value {
+        let output = self.run(&["status", "--json"]);
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+/// A gateway in the foreground.
+pub(crate) struct Gateway {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Gateway {
+    pub(crate) fn start(command: &mut Command, folder: &Path) -> Self {
+        static COUNT: AtomicI64 = AtomicI64::new(0);
+        let log = folder.join(format!(
+            "gateway-{}.log",
+            COUNT.fetch_add(1, Ordering::SeqCst)
+        ));
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Self { child, log }
+    }
+
+    /// Waits until a poll of every bot waits at the simulator.
+    #[track_caller]
+    pub(crate) fn wait_until_polling(&self, house: &House) {
+        for &bot in &house.bots {
+            let waiting = house
+                .sim
+                .wait_for(|view| view.waiting_polls(bot) > 0, super::PATIENCE);
+            assert!(waiting.is_ok(), "bot {bot} is not polled:\n{}", self.log());
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it said on stderr.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until the log has these words.
+    #[track_caller]
+    pub(crate) fn wait_for_log(&self, words: &str) {
+        wait_for(words, || {
+            if self.log().contains(words) {
+                Ok(())
+            } else {
+                Err(self.log())
+            }
+        });
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to stop and waits for its end.
+    pub(crate) fn stop(mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        wait_for("the gateway to end", || {
+            self.child.try_wait().unwrap().ok_or("runs")
+        })
+    }
+
+    /// Waits for its end by itself.
+    #[track_caller]
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
+        let status = wait_for("the gateway to end", || {
+            self.child.try_wait().unwrap().ok_or("runs")
+        });
+        (status, self.log())
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

@@ -1,0 +1,33 @@
+//! The harness: a house with a simulator, a configuration and a state folder of its own, gateways
+//! and agents as real processes.
+//!
+//! Each house has bot ids of its own, because the bot lock is per user. No sleeps: whatever is
+//! waited for is waited for by a condition and a deadline.
+
+mod agent;
+mod house;
+
+pub(crate) use agent::Agent;
+pub(crate) use house::{Gateway, House};
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up on it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Looks until the condition gives something; the last status is in the panic.
+pub(crate) fn wait_for<T, S: std::fmt::Debug>(
+    what: &str,
+    mut look: impl FnMut() -> Result<T, S>,
+) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(status) if Instant::now() >= deadline => {
+                panic!("waited in vain for {what}; last seen: {status:?}")
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
