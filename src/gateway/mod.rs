@@ -12,6 +12,7 @@ pub mod singleton;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +25,7 @@ use crate::outbox::disk::Outbox;
 use crate::outbox::sender::Sender;
 use crate::store::layout::StateDir;
 use crate::store::{StoreError, atomic};
-use crate::telegram::api::{Api, ClientError};
+use crate::telegram::api::{self, Api, ClientError};
 use presence::Presence;
 use singleton::{Locks, SingletonError};
 
@@ -127,6 +128,8 @@ impl Gateway {
             tracing::error!(reason, "a bot is switched off; the others run");
         }
 
+        let client = api::client()?;
+        let polled = Arc::new(Notify::new());
         let mut house: JoinSet<Task> = JoinSet::new();
         let mut apis = Vec::new();
         let Locks {
@@ -134,7 +137,7 @@ impl Gateway {
             bots: bot_locks,
         } = locks;
         for (bot_lock, (id, bot)) in bot_locks.into_iter().zip(&bots) {
-            let api = Api::new(&bot.token, &config.api_url)?;
+            let api = Api::new(&bot.token, &config.api_url, client.clone());
             let mut routes = Routes::default();
             for session in bot.sessions.iter().filter_map(|id| config.sessions.get(id)) {
                 routes.add(&session.id, &session.chat_ids, &session.allowed_users);
@@ -145,6 +148,7 @@ impl Gateway {
                 ingest,
                 bot_lock,
                 Arc::clone(&presence),
+                Arc::clone(&polled),
                 clock.clone(),
                 config.pace,
             );
@@ -161,6 +165,7 @@ impl Gateway {
             apis,
             clock.clone(),
             config.pace,
+            polled,
         )?;
         let sender_stop = stop.clone();
         house.spawn(async move {

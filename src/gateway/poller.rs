@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::ingest::Ingest;
@@ -32,6 +33,8 @@ pub struct Poller {
     ingest: Ingest,
     lock: BotLock,
     presence: Arc<Presence>,
+    /// Tells the sender that a poll is done.
+    polled: Arc<Notify>,
     clock: Clock,
     backoff: Backoff,
     /// Confirms everything below it, on arrival of the next poll.
@@ -49,6 +52,7 @@ impl Poller {
         ingest: Ingest,
         lock: BotLock,
         presence: Arc<Presence>,
+        polled: Arc<Notify>,
         clock: Clock,
         pace: Pace,
     ) -> Self {
@@ -57,6 +61,7 @@ impl Poller {
             ingest,
             lock,
             presence,
+            polled,
             clock,
             backoff: Backoff::new(pace),
             offset: None,
@@ -130,6 +135,7 @@ impl Poller {
             tracing::info!(bot_id = self.api.id().0, "there is room again; going on");
         }
         self.backoff.succeeded();
+        self.polled.notify_one();
         for (session, count) in &taken.entries {
             tracing::info!(%session, count, "messages stored");
         }

@@ -32,7 +32,7 @@ pub enum Ended {
 }
 
 /// How long a lane waits for a bot whose token is not accepted. The poller says it in the log.
-const BOT_OFF: Duration = Duration::from_secs(60);
+const BOT_OFF: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 enum CarryError {

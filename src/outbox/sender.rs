@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -83,6 +84,8 @@ pub struct Sender {
     clock: Clock,
     lanes: BTreeMap<LaneKey, Lane>,
     known: BTreeSet<(SessionId, DeliveryId)>,
+    /// Told after every completed poll.
+    polled: Arc<Notify>,
 }
 
 impl Sender {
@@ -93,6 +96,7 @@ impl Sender {
         apis: Vec<Api>,
         clock: Clock,
         pace: Pace,
+        polled: Arc<Notify>,
     ) -> Result<Self, ReadError> {
         let mut bots = BTreeMap::new();
         for api in apis {
@@ -112,6 +116,7 @@ impl Sender {
             clock,
             lanes: BTreeMap::new(),
             known: BTreeSet::new(),
+            polled,
         })
     }
 
@@ -124,32 +129,26 @@ impl Sender {
             .collect();
         let watch = FolderWatch::new(&folders, &self.clock);
         let mut at_work: JoinSet<(LaneKey, Queued, Ended)> = JoinSet::new();
-        let mut rescan = self.clock.instant();
         loop {
             let unread = self.scan();
             self.start_lanes(&mut at_work, &stop);
-            if unread || rescan <= self.clock.instant() {
-                rescan = self.clock.instant() + SAFETY_RESCAN;
-            }
-            // Whatever a watch has missed, or a disk has refused, is looked for again.
-            let soon = if unread {
-                self.clock.instant() + RETRY_READ
-            } else {
-                rescan
-            };
-            let wake = self.next_due().map_or(soon, |due| due.min(soon));
+            let again = unread.then(|| self.clock.instant() + RETRY_READ);
+            let wake = self.next_due().into_iter().chain(again).min();
             tokio::select! {
                 // All arms are cancel-safe: a change is looked for by scanning, a JoinSet keeps
                 // what has ended, time passes by itself.
                 () = stop.cancelled() => break,
                 () = watch.changed() => {}
-                Some(ended) = at_work.join_next() => {
-                    if let Ok((lane, queued, ended)) = ended {
-                        self.ended(lane, &queued, ended);
-                    } else {
-                        tracing::error!("a lane of the sender panicked; its delivery is taken up again at the next start");
+                // What a watch has missed is found after the next poll: no timer in an idle house.
+                () = self.polled.notified() => {}
+                Some(ended) = at_work.join_next() => match ended {
+                    Ok((lane, queued, ended)) => self.ended(lane, &queued, ended),
+                    Err(error) => {
+                        // The gateway ends with it and begins anew from what is on disk.
+                        tracing::error!(%error, "the sender met a bug");
+                        return;
                     }
-                }
+                },
                 () = sleep_until(&self.clock, wake) => {}
             }
         }
@@ -337,8 +336,6 @@ impl Sender {
 
 /// How many overtaken progress deliveries are put away before others get their turn.
 const BATCH: usize = 64;
-/// How often the outboxes are listed although no change was told.
-const SAFETY_RESCAN: Duration = Duration::from_secs(60);
 /// When something that could not be read is tried again.
 const RETRY_READ: Duration = Duration::from_secs(2);
 
@@ -348,10 +345,15 @@ fn backoff(failures: u32) -> Duration {
     Duration::from_secs_f64(seconds * (1.0 + fastrand::f64() / 4.0))
 }
 
-async fn sleep_until(clock: &Clock, due: Instant) {
-    clock
-        .sleep(due.saturating_duration_since(clock.instant()))
-        .await;
+/// Waits until then; for ever if there is nothing to wait for.
+async fn sleep_until(clock: &Clock, due: Option<Instant>) {
+    match due {
+        Some(due) => {
+            let left = due.saturating_duration_since(clock.instant());
+            clock.sleep(left).await;
+        }
+        None => std::future::pending().await,
+    }
 }
 
 /// The message that a turn's progress edits: the one of its newest finished progress.

@@ -77,23 +77,27 @@ struct SentMessage {
     message_id: MessageId,
 }
 
+/// The HTTP client, one for all bots: it holds the system's certificates and the connections.
+pub fn client() -> Result<reqwest::Client, ClientError> {
+    teloxide_core::net::default_reqwest_settings()
+        .timeout(SEND_TIMEOUT)
+        .connect_timeout(Duration::from_secs(10))
+        .pool_idle_timeout(POOL_IDLE)
+        .tcp_keepalive(Duration::from_secs(15))
+        // A redirect would carry the token to another host.
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(|error| ClientError(Chain(&error.without_url()).to_string()))
+}
+
 impl Api {
     /// Access with a token, at an address that [`crate::config`] has found safe to give it to.
-    pub fn new(token: &Token, api_url: &Url) -> Result<Self, ClientError> {
-        let client = teloxide_core::net::default_reqwest_settings()
-            .timeout(SEND_TIMEOUT)
-            .connect_timeout(Duration::from_secs(10))
-            .pool_idle_timeout(POOL_IDLE)
-            .tcp_keepalive(Duration::from_secs(15))
-            // A redirect would carry the token to another host.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| ClientError(Chain(&error.without_url()).to_string()))?;
+    pub fn new(token: &Token, api_url: &Url, client: reqwest::Client) -> Self {
         let bot = Bot::with_client(token.expose(), client).set_api_url(api_url.clone());
-        Ok(Self {
+        Self {
             id: token.bot_id(),
             bot,
-        })
+        }
     }
 
     /// The bot.

@@ -151,14 +151,16 @@ pub fn read_answer(
             "HTTP {status} with a body that is no Bot API answer ({} bytes)",
             body.len()
         );
+        // Only these two are known to come from Telegram's own front without JSON. Anything else is
+        // somebody in between (a captive portal, a proxy), and no reason to give a message up.
         return Err(match status {
-            200..=299 | 500..=599 => ApiError::Doubt(what),
-            _ => ApiError::Refused {
+            413 | 429 => ApiError::Refused {
                 code: status,
                 description: what,
                 retry_after: seconds(retry_after_header.map(Value::from).as_ref()),
                 migrate_to: None,
             },
+            _ => ApiError::Doubt(what),
         });
     };
     if answer.ok {
@@ -259,6 +261,17 @@ mod tests {
             ),
             (502, "<html>Bad Gateway</html>", Decision::RetryMarked),
             (200, "{\"ok\":tr", Decision::RetryMarked),
+            (
+                302,
+                "<html>Please log in to this network</html>",
+                Decision::RetryMarked,
+            ),
+            (
+                403,
+                "<html>Blocked by the proxy</html>",
+                Decision::RetryMarked,
+            ),
+            (413, "<html>Request Entity Too Large</html>", Decision::Fail),
             (
                 400,
                 r#"{"ok":false,"error_code":400,"description":"Bad Request: message is not modified: x"}"#,
