@@ -129,7 +129,7 @@ impl Gateway {
         }
 
         let client = api::client()?;
-        let polled = Arc::new(Notify::new());
+        let after_poll = Arc::new(Notify::new());
         let mut house: JoinSet<Task> = JoinSet::new();
         let mut apis = Vec::new();
         let Locks {
@@ -148,7 +148,7 @@ impl Gateway {
                 ingest,
                 bot_lock,
                 Arc::clone(&presence),
-                Arc::clone(&polled),
+                Arc::clone(&after_poll),
                 clock.clone(),
                 config.pace,
             );
@@ -165,7 +165,7 @@ impl Gateway {
             apis,
             clock.clone(),
             config.pace,
-            polled,
+            after_poll,
         )?;
         let sender_stop = stop.clone();
         house.spawn(async move {

@@ -16,6 +16,7 @@ use crate::inbox::view::{self, Item};
 use crate::outbox::delivery::{Content, Delivery, DeliveryId};
 use crate::outbox::split::MESSAGE_LIMIT;
 use crate::store::format::{FORMAT, ReadError};
+use crate::store::steps::Step;
 use crate::telegram::{reactions, update};
 
 impl Desk<'_> {
@@ -41,6 +42,9 @@ impl Desk<'_> {
             Target::Held(address) if !keep_open => self.me.held_at(address).cloned().collect(),
             Target::Held(_) | Target::Own(_) => Vec::new(),
         };
+        if let Some(unseen) = answered.iter().find(|held| !held.seen) {
+            return Err(Refusal(format!("The result that showed message {} may not have reached you, so it is not clear what this answers. Nothing was sent and nothing was acknowledged; call telegram_reply without text to see what you hold, then answer.", unseen.update_id)).into());
+        }
         let entries: Vec<EntryName> = answered
             .iter()
             .flat_map(|held| held.entries.iter().copied())
@@ -85,7 +89,7 @@ impl Desk<'_> {
             } else {
                 self.me.replied(address);
             }
-            self.save()
+            self.save(Step::Release)
         };
         if let Err(error) = follow() {
             tracing::warn!(error = %Chain(&error), "a committed reply is followed up at the next call");

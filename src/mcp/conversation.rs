@@ -54,6 +54,9 @@ pub struct Held {
     pub address: Address,
     /// The entries behind it.
     pub entries: Vec<EntryName>,
+    /// Whether the result that showed it went out to the client. If the server died before, nobody
+    /// knows whether the agent has seen it: then it is shown again before it may be answered.
+    pub seen: bool,
 }
 
 /// A turn that has shown progress.
@@ -122,13 +125,18 @@ impl Conversation {
         self.answering = self.answering.filter(|address| after.contains(address));
     }
 
-    /// Takes messages into the hold. What is held already stays as it is.
+    /// Takes messages into the hold, not yet as seen. What is held and seen already stays as it is.
     pub fn hold(&mut self, shown: &[&Shown], now: Timestamp) {
         for shown in shown {
-            let known = self.entries();
+            let known = self.seen();
             if shown.entries.iter().all(|entry| known.contains(entry)) {
                 continue;
             }
+            // A message whose showing was lost may be another now, with one more part.
+            for held in &mut self.held {
+                held.entries.retain(|entry| !shown.entries.contains(entry));
+            }
+            self.held.retain(|held| !held.entries.is_empty());
             self.shown_at = now;
             // Newly shown messages begin a turn of their own.
             self.turns.retain(|turn| turn.address != shown.address);
@@ -137,8 +145,22 @@ impl Conversation {
                 message_id: shown.message.message_id,
                 address: shown.address,
                 entries: shown.entries.clone(),
+                seen: false,
             });
         }
+    }
+
+    /// The result that showed these has gone out.
+    pub fn confirm(&mut self, entries: &BTreeSet<EntryName>) {
+        for held in &mut self.held {
+            held.seen |= held.entries.iter().all(|entry| entries.contains(entry));
+        }
+    }
+
+    /// The entries that it holds and has surely been shown.
+    pub fn seen(&self) -> BTreeSet<EntryName> {
+        let seen = self.held.iter().filter(|held| held.seen);
+        seen.flat_map(|held| held.entries.iter().copied()).collect()
     }
 
     /// Lets go of entries without settling them: another agent takes them, or the result that

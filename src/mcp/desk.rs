@@ -133,7 +133,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Writes this holder's conversation if that says something new.
-    pub(super) fn save(&mut self) -> Result<(), MailboxError> {
+    pub(super) fn save(&mut self, step: Step) -> Result<(), MailboxError> {
         self.me.label.clone_from(&self.caller.label);
         let noted = self.me_on_disk.as_ref().map(|on_disk| on_disk.active_at);
         let fresh = noted.is_some_and(|at| self.now.since(at) < ACTIVE_NOTE);
@@ -148,7 +148,13 @@ impl<'a> Desk<'a> {
                 .dir
                 .conversations()
                 .join(file_name(&self.caller.holder));
-            format::write(&path, &self.me, Step::Hold, Durability::Synced)?;
+            // Lost with the power, that note only means that the messages are shown once more.
+            let durability = if step == Step::Seen {
+                Durability::Unsynced
+            } else {
+                Durability::Synced
+            };
+            format::write(&path, &self.me, step, durability)?;
             self.me_on_disk = Some(self.me.clone());
         }
         Ok(())
@@ -209,7 +215,7 @@ impl<'a> Desk<'a> {
     /// belong to them. The last message is left out where more entries follow that were not read,
     /// because some of its parts may be among them.
     fn fresh(&mut self, limit: usize, only: Option<Address>) -> Result<Vec<Shown>, MailboxError> {
-        let (mine, kept) = (self.me.entries(), self.kept());
+        let (mine, kept) = (self.me.seen(), self.kept());
         let names: Vec<EntryName> = self
             .pending
             .iter()
@@ -241,7 +247,7 @@ impl<'a> Desk<'a> {
             .me
             .held
             .iter()
-            .filter(|held| only.is_none_or(|address| held.address == address))
+            .filter(|held| held.seen && only.is_none_or(|address| held.address == address))
             .cloned()
             .collect();
         held.sort_by_key(|held| held.entries.first().copied());
@@ -266,7 +272,9 @@ impl<'a> Desk<'a> {
         only: Option<Address>,
     ) -> Result<ShownPage, MailboxError> {
         base.session = self.mailbox.session.to_string();
-        let left_behind = self.left_behind();
+        // Shown before, to an agent that is gone or in a result that may be lost.
+        let mut before: BTreeSet<EntryName> = self.left_behind();
+        before.extend(self.me.entries());
         let fresh = self.fresh(limit, only)?;
         let ready_in = fresh
             .iter()
@@ -276,11 +284,8 @@ impl<'a> Desk<'a> {
         let mut page = Page::new(&base, limit);
         let mut on_page = Vec::new();
         for shown in fresh.into_iter().filter(|shown| shown.ready_at <= self.now) {
-            let before = shown
-                .entries
-                .iter()
-                .any(|entry| left_behind.contains(entry));
-            if !self.place(&mut page, &shown, before) {
+            let again = shown.entries.iter().any(|entry| before.contains(entry));
+            if !self.place(&mut page, &shown, again) {
                 break;
             }
             on_page.push(shown);
@@ -379,7 +384,7 @@ impl<'a> Desk<'a> {
     ) -> Result<ShownPage, MailboxError> {
         // Every message of the page is the first part of one of `on_page`, in the same order.
         let entries = view::entries_of(on_page);
-        let newly: BTreeSet<EntryName> = entries.difference(&self.me.entries()).copied().collect();
+        let newly: BTreeSet<EntryName> = entries.difference(&self.me.seen()).copied().collect();
         // First the others let go, then we hold: a kill in between leaves a message that nobody
         // holds, which is offered as new, and never one that two hold.
         let conversations = self.mailbox.dir.conversations();
@@ -406,7 +411,7 @@ impl<'a> Desk<'a> {
         let answering = self.me.answering;
         self.me.hold(&on_page.iter().collect::<Vec<_>>(), shown_at);
         self.me.answering = answering.filter(|address| self.me.held_at(*address).next().is_some());
-        self.save()?;
+        self.save(Step::Hold)?;
 
         result.remaining = self.pending.difference(&entries).count();
         let mut messages: Vec<_> = on_page

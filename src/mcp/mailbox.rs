@@ -27,6 +27,7 @@ use crate::store::StoreError;
 use crate::store::format::ReadError;
 use crate::store::layout::{SessionDir, StateDir};
 use crate::store::lock::LockError;
+use crate::store::steps::Step;
 
 /// Most ids in one `ack`.
 const ACK_MOST: usize = 200;
@@ -56,12 +57,13 @@ pub struct Caller {
     pub call: Option<String>,
 }
 
-/// A page that was shown, and which entries on it were not held before.
+/// A page that was shown.
 #[derive(Debug)]
 pub struct ShownPage {
     /// The result.
     pub result: ToolResult,
-    /// To let go of again if the result is never seen.
+    /// What on it this agent has surely not seen before: to be confirmed when the result has gone out,
+    /// and to be let go of if the call was cancelled.
     pub newly: BTreeSet<EntryName>,
     /// When a message that is still being put together will be complete.
     pub ready_in: Option<Duration>,
@@ -180,7 +182,7 @@ impl Mailbox {
         }
         self.inbox.settle(&entries)?;
         desk.forget_settled(&entries);
-        desk.save()?;
+        desk.save(Step::Release)?;
         Ok((acked, not_acked))
     }
 
@@ -228,9 +230,19 @@ impl Mailbox {
         let undo = || -> Result<(), MailboxError> {
             let mut desk = Desk::open(self, caller)?;
             desk.me.let_go(entries);
-            desk.save()
+            desk.save(Step::Release)
         };
         Ok(undo()?)
+    }
+
+    /// Notes that a result which showed these has gone out to the client.
+    pub fn confirm(&self, caller: &Caller, entries: &BTreeSet<EntryName>) -> Result<(), Refusal> {
+        let note = || -> Result<(), MailboxError> {
+            let mut desk = Desk::open(self, caller)?;
+            desk.me.confirm(entries);
+            desk.save(Step::Seen)
+        };
+        Ok(note()?)
     }
 
     /// Accepts a reply, a progress or a message of the agent's own.

@@ -20,9 +20,10 @@ use rmcp::model::{
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt as _};
 use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::wire::{EofReader, wire_tool};
+use self::wire::{AnswerWriter, EofReader, wire_tool};
 use super::holder::HolderId;
 use super::mailbox::{Accepted, Caller, Mailbox, ShownPage, poll_limits};
 use super::tools::{
@@ -74,6 +75,10 @@ struct Shared {
     starts: Mutex<Starts>,
     /// Which call showed what for the first time, newest last.
     shows: Mutex<VecDeque<Show>>,
+    /// Told when a result has gone out.
+    out: Notify,
+    /// One note at a time: whoever has this knows that all earlier ones are on disk.
+    noting: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -86,6 +91,18 @@ struct Show {
     call: RequestId,
     caller: Caller,
     newly: BTreeSet<EntryName>,
+    stage: Stage,
+}
+
+/// How far a result has come that showed something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// On its way to the client.
+    Leaving,
+    /// Wholly written to the client's pipe.
+    Out,
+    /// And that is noted.
+    Noted,
 }
 
 impl Server {
@@ -98,6 +115,8 @@ impl Server {
             closing: CancellationToken::new(),
             starts: Mutex::default(),
             shows: Mutex::default(),
+            out: Notify::new(),
+            noting: tokio::sync::Mutex::new(()),
         };
         Self {
             shared: Arc::new(shared),
@@ -111,6 +130,8 @@ impl Server {
             reader,
             closing: self.shared.closing.clone(),
         };
+        let out = Arc::clone(&self.shared);
+        let writer = AnswerWriter::new(writer, move |call| out.went_out(&call));
         let shared = Arc::clone(&self.shared);
         let served = tokio::select! {
             // Cancel-safe: before the handshake nothing has happened.
@@ -139,7 +160,10 @@ impl Server {
                 }
             }
             () = live => {}
+            () = shared.note_what_goes_out() => {}
         }
+        // What the client has read before it went is seen, also by the next server that it starts.
+        shared.note_out().await;
         Ok(())
     }
 }
@@ -212,6 +236,7 @@ impl Shared {
             )));
         }
         let caller = self.caller(context);
+        self.note_out().await;
         match tool {
             Tool::Poll => {
                 self.poll(caller, parameters(tool, arguments)?, context)
@@ -414,6 +439,7 @@ impl Shared {
                 call: context.id.clone(),
                 caller,
                 newly: page.newly.clone(),
+                stage: Stage::Leaving,
             });
             if shows.len() > REMEMBERED {
                 shows.pop_front();
@@ -424,6 +450,44 @@ impl Shared {
             return Err(cancelled());
         }
         Ok(page)
+    }
+
+    /// A result has gone out, newline and all.
+    fn went_out(&self, call: &RequestId) {
+        reached(Step::Answer, Side::After);
+        let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(show) = shows.iter_mut().find(|show| show.call == *call) {
+            show.stage = Stage::Out;
+            self.out.notify_one();
+        }
+    }
+
+    async fn note_what_goes_out(self: &Arc<Self>) {
+        loop {
+            self.out.notified().await;
+            self.note_out().await;
+        }
+    }
+
+    /// Notes which results have gone out. Before every call, so that what the client has read is
+    /// known to be seen when it answers.
+    async fn note_out(self: &Arc<Self>) {
+        let _turn = self.noting.lock().await;
+        let out: Vec<(Caller, BTreeSet<EntryName>)> = {
+            let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
+            let out = shows.iter_mut().filter(|show| show.stage == Stage::Out);
+            out.map(|show| {
+                show.stage = Stage::Noted;
+                (show.caller.clone(), show.newly.clone())
+            })
+            .collect()
+        };
+        for (caller, newly) in out {
+            let note = move |mailbox: &Mailbox, caller: &Caller| mailbox.confirm(caller, &newly);
+            if let Err(error) = self.step(caller, note).await {
+                tracing::warn!(%error, "what an agent was shown counts as not seen, and is shown again");
+            }
+        }
     }
 
     /// Undoes what a cancelled call showed. Whoever takes it off the list does it, once.

@@ -18,11 +18,13 @@ pub enum Step {
     Settle,
     /// What an agent is shown is written to its conversation.
     Hold,
+    /// The conversation notes that the result which showed them has gone out.
+    Seen,
     /// A registration in `agents/` is replaced.
     Agent,
     /// A delivery becomes a file in `outbox/`: the commit point of a reply.
     Accept,
-    /// The conversation forgets what a committed reply answered.
+    /// The conversation forgets what is settled, or what a cancelled call showed.
     Release,
     /// The request that is about to be sent is recorded.
     InFlight,
@@ -50,12 +52,13 @@ pub enum Step {
 
 impl Step {
     /// All steps, for the crash harness.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::InboxEntry,
         Self::InboxSync,
         Self::DeadLetter,
         Self::Settle,
         Self::Hold,
+        Self::Seen,
         Self::Agent,
         Self::Accept,
         Self::Release,
@@ -80,6 +83,7 @@ impl Step {
             Self::DeadLetter => "dead-letter",
             Self::Settle => "settle",
             Self::Hold => "hold",
+            Self::Seen => "seen",
             Self::Agent => "agent",
             Self::Accept => "accept",
             Self::Release => "release",

@@ -1,6 +1,7 @@
 //! The product as people and agents see it: the real binary over real pipes, against the strict
 //! simulator. One file per behaviour.
-#![expect(
+#![allow(
+    clippy::allow_attributes,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

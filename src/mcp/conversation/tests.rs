@@ -39,6 +39,7 @@ fn holding(messages: &[(i64, i64)]) -> Conversation {
     let mut conversation = Conversation::new("h", "test", NOW);
     let shown: Vec<Shown> = messages.iter().map(|&(id, chat)| shown(id, chat)).collect();
     conversation.hold(&shown.iter().collect::<Vec<_>>(), NOW);
+    conversation.confirm(&conversation.entries());
     conversation
 }
 
@@ -165,6 +166,7 @@ proptest! {
             match action {
                 Action::Show(id) if pending.contains(&name(id)) => {
                     conversation.hold(&[&shown(id, id % 3)], Timestamp(NOW.0 + step));
+                    conversation.confirm(&conversation.entries());
                     model.insert(name(id), id % 3);
                 }
                 Action::ShowAgain => {
@@ -200,4 +202,20 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_was_shown_in_a_result_that_may_be_lost_is_held_but_not_seen() {
+    let mut conversation = Conversation::new("h", "test", NOW);
+    let first = shown(1, 11);
+    conversation.hold(&[&first], NOW);
+    assert_eq!(
+        (conversation.entries(), conversation.seen()),
+        ([name(1)].into(), BTreeSet::new())
+    );
+    // Shown once more, and this time it went out.
+    conversation.hold(&[&first], NOW);
+    assert_eq!(conversation.held.len(), 1);
+    conversation.confirm(&[name(1)].into());
+    assert_eq!(conversation.seen(), [name(1)].into());
 }

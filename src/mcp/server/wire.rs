@@ -5,10 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use rmcp::model::{JsonObject, MetaObject, Tool as WireTool, ToolAnnotations};
+use rmcp::model::{JsonObject, MetaObject, RequestId, Tool as WireTool, ToolAnnotations};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
-use tokio::io::{AsyncRead, ReadBuf};
+use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
 use crate::mcp::tools::{PollParams, ReactParams, ReplyParams, Tool, ToolResult};
@@ -103,5 +104,75 @@ impl<R: AsyncRead + Unpin> AsyncRead for EofReader<R> {
             self.closing.cancel();
         }
         read
+    }
+}
+
+/// Tells which answers have wholly gone out to the client.
+pub(super) struct AnswerWriter<W, F> {
+    writer: W,
+    tell: F,
+    /// The line that is being written.
+    line: Vec<u8>,
+    /// Answers that are written and not yet flushed.
+    written: Vec<RequestId>,
+}
+
+#[derive(Deserialize)]
+struct AnswerLine {
+    id: RequestId,
+}
+
+impl<W, F> AnswerWriter<W, F> {
+    pub(super) fn new(writer: W, tell: F) -> Self {
+        Self {
+            writer,
+            tell,
+            line: Vec::new(),
+            written: Vec::new(),
+        }
+    }
+
+    fn note(&mut self, bytes: &[u8]) {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(part);
+            if part.ends_with(b"\n") {
+                let line = std::mem::take(&mut self.line);
+                // What has no id is a notification, which nobody waits for.
+                self.written.extend(
+                    serde_json::from_slice::<AnswerLine>(&line)
+                        .ok()
+                        .map(|line| line.id),
+                );
+            }
+        }
+    }
+}
+
+impl<W: AsyncWrite + Unpin, F: Fn(RequestId) + Unpin> AsyncWrite for AnswerWriter<W, F> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.writer).poll_write(context, bytes);
+        if let Poll::Ready(Ok(count)) = &written {
+            let (taken, _) = bytes.split_at(*count);
+            self.note(taken);
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.writer).poll_flush(context);
+        if let Poll::Ready(Ok(())) = &flushed {
+            for call in std::mem::take(&mut self.written) {
+                (self.tell)(call);
+            }
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.writer).poll_shutdown(context)
     }
 }
