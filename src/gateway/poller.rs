@@ -26,6 +26,10 @@ use crate::telegram::polling::{Backoff, Health, POLL_DEADLINE, POLL_WAIT, offset
 /// How often the bot's lock file is marked as used.
 const TOUCH: Duration = Duration::from_secs(3600);
 
+/// After a batch that confirms nothing. Longer than 0.5 s: a poll with the same offset within that
+/// time gets one update only (telegram.md 2.1), and that would be the same unreadable one for ever.
+const AFTER_UNCONFIRMED: Duration = Duration::from_millis(700);
+
 /// Polls one bot.
 #[derive(Debug)]
 pub struct Poller {
@@ -152,7 +156,7 @@ impl Poller {
             return None;
         }
         // Updates without a usable id cannot be confirmed; without a pause they would come in a storm.
-        (!updates.is_empty()).then(|| self.backoff.pause(1.0, 30.0, fastrand::f64()))
+        (!updates.is_empty()).then_some(AFTER_UNCONFIRMED)
     }
 
     /// The disk is full or refuses: nothing of the batch is confirmed, Telegram keeps it for 24 h.

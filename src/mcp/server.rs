@@ -103,6 +103,8 @@ enum Stage {
     Out,
     /// And that is noted.
     Noted,
+    /// Given up by the client.
+    Cancelled,
 }
 
 impl Server {
@@ -218,7 +220,8 @@ impl ServerHandler for Server {
         _context: NotificationContext<RoleServer>,
     ) {
         if let Some(call) = notification.request_id {
-            self.shared.unshow(&call).await;
+            self.shared.cancelled(&call);
+            self.shared.note_out().await;
         }
     }
 }
@@ -446,7 +449,8 @@ impl Shared {
             }
         }
         if context.ct.is_cancelled() {
-            self.unshow(&context.id).await;
+            self.cancelled(&context.id);
+            self.note_out().await;
             return Err(cancelled());
         }
         Ok(page)
@@ -457,7 +461,9 @@ impl Shared {
         reached(Step::Answer, Side::After);
         let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(show) = shows.iter_mut().find(|show| show.call == *call) {
-            show.stage = Stage::Out;
+            if show.stage == Stage::Leaving {
+                show.stage = Stage::Out;
+            }
             self.out.notify_one();
         }
     }
@@ -469,42 +475,40 @@ impl Shared {
         }
     }
 
-    /// Notes which results have gone out. Before every call, so that what the client has read is
-    /// known to be seen when it answers.
+    /// Notes which results have gone out, and takes back what cancelled calls showed. Before every
+    /// call, so that what the client has read, or given up, is known when it answers.
     async fn note_out(self: &Arc<Self>) {
         let _turn = self.noting.lock().await;
-        let out: Vec<(Caller, BTreeSet<EntryName>)> = {
+        let due: Vec<(Caller, BTreeSet<EntryName>, Stage)> = {
             let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
-            let out = shows.iter_mut().filter(|show| show.stage == Stage::Out);
-            out.map(|show| {
+            let due = shows.iter().filter(|show| show.stage != Stage::Leaving);
+            let due = due
+                .map(|show| (show.caller.clone(), show.newly.clone(), show.stage))
+                .collect();
+            for show in shows.iter_mut().filter(|show| show.stage == Stage::Out) {
+                // Kept: a late cancellation takes back what was noted, too.
                 show.stage = Stage::Noted;
-                (show.caller.clone(), show.newly.clone())
-            })
-            .collect()
+            }
+            shows.retain(|show| show.stage != Stage::Cancelled);
+            due
         };
-        for (caller, newly) in out {
-            let note = move |mailbox: &Mailbox, caller: &Caller| mailbox.confirm(caller, &newly);
+        for (caller, newly, stage) in due {
+            let note = move |mailbox: &Mailbox, caller: &Caller| match stage {
+                Stage::Out => mailbox.confirm(caller, &newly),
+                Stage::Cancelled => mailbox.unshow(caller, &newly),
+                Stage::Leaving | Stage::Noted => Ok(()),
+            };
             if let Err(error) = self.step(caller, note).await {
-                tracing::warn!(%error, "what an agent was shown counts as not seen, and is shown again");
+                tracing::warn!(%error, ?stage, "cannot note what an agent has seen; it is shown again");
             }
         }
     }
 
-    /// Undoes what a cancelled call showed. Whoever takes it off the list does it, once.
-    async fn unshow(self: &Arc<Self>, call: &RequestId) {
-        let show = {
-            let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
-            let index = shows.iter().position(|show| show.call == *call);
-            index.and_then(|index| shows.remove(index))
-        };
-        if let Some(Show { caller, newly, .. }) = show
-            && let Err(error) = self
-                .step(caller, move |mailbox, caller| {
-                    mailbox.unshow(caller, &newly)
-                })
-                .await
-        {
-            tracing::warn!(%error, "a cancelled call still holds what it showed");
+    /// The client gave a call up, and will never see what it showed.
+    fn cancelled(&self, call: &RequestId) {
+        let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(show) = shows.iter_mut().find(|show| show.call == *call) {
+            show.stage = Stage::Cancelled;
         }
     }
 

@@ -14,5 +14,6 @@
 
 mod support;
 
+mod crash;
 mod gateway;
 mod round_trip;

@@ -48,14 +48,20 @@ impl Answer {
 impl Agent {
     /// Starts the command and shakes hands.
     pub(crate) fn start(command: &mut Command) -> Self {
+        Self::try_start(command).expect("the MCP server ended during the handshake")
+    }
+
+    /// The same, for tests in which it may be killed at any moment.
+    pub(crate) fn try_start(command: &mut Command) -> Option<Self> {
         let mut agent = Self::start_without_handshake(command);
-        let hello = agent.request(
+        let id = agent.send_request(
             "initialize",
             json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test-client", "version": "1"}}),
         );
+        let hello = agent.try_response(id)?;
         assert_eq!(hello["result"]["serverInfo"]["name"], "telepost", "{hello}");
         agent.notify("notifications/initialized", json!({}));
-        agent
+        Some(agent)
     }
 
     /// Starts the command only.
@@ -130,7 +136,7 @@ impl Agent {
         self.begin_with(tool, arguments, json!({}))
     }
 
-    fn begin_with(&mut self, tool: &str, arguments: Value, mut meta: Value) -> i64 {
+    pub(crate) fn begin_with(&mut self, tool: &str, arguments: Value, mut meta: Value) -> i64 {
         if let Some(thread) = &self.thread {
             meta["threadId"] = json!(thread);
         }
@@ -143,7 +149,19 @@ impl Agent {
     /// Waits for the answer to a call.
     #[track_caller]
     pub(crate) fn answer(&mut self, id: i64) -> Answer {
-        let response = self.response(id);
+        self.try_answer(id)
+            .expect("the MCP server ended before it answered")
+    }
+
+    /// The same, for tests in which it may be killed at any moment.
+    #[track_caller]
+    pub(crate) fn try_answer(&mut self, id: i64) -> Option<Answer> {
+        let response = self.try_response(id)?;
+        Some(Self::read(&response))
+    }
+
+    #[track_caller]
+    fn read(response: &Value) -> Answer {
         let result = &response["result"];
         assert!(result.is_object(), "no result: {response}");
         let text = result["content"][0]["text"]
@@ -193,15 +211,22 @@ impl Agent {
 
     #[track_caller]
     fn response(&mut self, id: i64) -> Value {
+        self.try_response(id)
+            .expect("the MCP server ended before it answered")
+    }
+
+    #[track_caller]
+    fn try_response(&mut self, id: i64) -> Option<Value> {
         let mine = |value: &Value| value["id"] == json!(id);
         if let Some(index) = self.waiting.iter().position(mine) {
-            return self.waiting.remove(index);
+            return Some(self.waiting.remove(index));
         }
         let deadline = std::time::Instant::now() + PATIENCE + PATIENCE + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(std::time::Instant::now());
             match self.lines.recv_timeout(left) {
-                Ok(value) if mine(&value) => return value,
+                Ok(value) if mine(&value) => return Some(value),
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return None,
                 Ok(value) => {
                     assert_eq!(
                         value["jsonrpc"], "2.0",
@@ -227,6 +252,11 @@ impl Agent {
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Waits for its end, after its output has ended.
+    pub(crate) fn end(mut self) -> std::process::ExitStatus {
+        self.child.wait().unwrap()
     }
 
     /// Closes its stdin and waits for its end, as a client does that goes.

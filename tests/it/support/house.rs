@@ -114,7 +114,13 @@ impl House {
 
     /// The names in a folder of session `ONE`.
     pub(crate) fn names(&self, folder: &str) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(self.session(folder)) else {
+        self.names_of("ONE", folder)
+    }
+
+    /// The names in a folder of a session.
+    pub(crate) fn names_of(&self, session: &str, folder: &str) -> Vec<String> {
+        let folder = self.state().join("sessions").join(session).join(folder);
+        let Ok(entries) = fs::read_dir(folder) else {
             return Vec::new();
         };
         let mut names: Vec<String> = entries
@@ -267,6 +273,21 @@ impl Gateway {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Its exit status, if it has ended.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// `kill -9`, without waiting for its end.
+    pub(crate) fn strike(&self) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        // It may have ended by itself this moment; nobody else has its number before it is waited for.
+        drop(rustix::process::kill_process(
+            pid,
+            rustix::process::Signal::KILL,
+        ));
     }
 
     /// What it said on stderr.

@@ -6,9 +6,11 @@
 
 mod agent;
 mod house;
+pub(crate) mod oracle;
+pub(crate) mod worker;
 
 pub(crate) use agent::Agent;
-pub(crate) use house::{Gateway, House};
+pub(crate) use house::{Gateway, House, OWNER};
 
 use std::time::{Duration, Instant};
 

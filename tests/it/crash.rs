@@ -1,0 +1,175 @@
+//! Every durable step and every word given has a point before and after it. The process dies there,
+//! is started again, and the promise holds.
+
+use std::fs;
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use telegram_sim::Fault;
+
+use crate::support::oracle::{Ledger, Place};
+use crate::support::worker::{Keeper, Worker, at_rest, say};
+use crate::support::{House, OWNER, wait_for};
+
+#[derive(Clone, Copy, PartialEq)]
+enum Who {
+    Gateway,
+    Agent,
+}
+
+/// A day with everything in it, in which one process dies at one point.
+fn a_day(who: Who, step: &str) {
+    for side in ["before", "after"] {
+        day(who, step, &format!("{step}:{side}"));
+    }
+}
+
+fn day(who: Who, step: &str, point: &str) {
+    let house = House::new();
+    let bot = house.bot();
+    let place = Place { bot, chat: OWNER };
+    let crash = vec![("TELEPOST_CRASH_AT".to_owned(), point.to_owned())];
+    let (mut gateway_env, mut agent_env) = match who {
+        Who::Gateway => (crash, Vec::new()),
+        Who::Agent => (Vec::new(), crash),
+    };
+    prepare(&house, who, step, &mut gateway_env, &mut agent_env);
+
+    let ledger = Arc::new(Mutex::new(Ledger::default()));
+    let keeper = Keeper::new(&house, gateway_env);
+    let mut worker = Worker::new(&house, bot, "ONE", &ledger, agent_env);
+    keeper.ensure();
+    house.sim.raw_text(bot, "null");
+    say(&house, &ledger, place, "m1");
+    say(&house, &ledger, place, "m2");
+    house.sim.fault(
+        Fault::on(bot)
+            .method("sendMessage")
+            .error(429, "Too Many Requests: retry after 1")
+            .retry_after(1),
+    );
+    let work = |worker: &mut Worker<'_>, lines: usize| {
+        wait_for("the inbox to be empty", || {
+            keeper.ensure();
+            worker.look(lines > 1, 0);
+            worker.answer(lines);
+            let left = house.names("inbox").len() + house.sim.pending(bot);
+            if left == 0 && !worker.holds_something() {
+                Ok(())
+            } else {
+                Err(left)
+            }
+        });
+    };
+    work(&mut worker, 1);
+    say(&house, &ledger, place, "m3");
+    work(&mut worker, 120);
+    say(&house, &ledger, place, "m4");
+    wait_for("m4", || {
+        keeper.ensure();
+        worker.look(true, 0);
+        if worker.holds_something() {
+            Ok(())
+        } else {
+            Err(())
+        }
+    });
+    worker.progress();
+    worker.progress();
+    worker.acknowledge();
+    say(&house, &ledger, place, "m5");
+    work(&mut worker, 1);
+    wait_for("everything to be settled and sent", || {
+        keeper.ensure();
+        at_rest(&house, &["ONE"], &ledger)
+    });
+    let struck = match who {
+        Who::Gateway => *keeper.deaths.lock().unwrap(),
+        Who::Agent => worker.deaths,
+    };
+    assert!(struck > 0, "nothing died at {point}");
+    ledger.lock().unwrap().check(&house.sim);
+}
+
+/// What it takes to reach the rarer steps.
+fn prepare(
+    house: &House,
+    who: Who,
+    step: &str,
+    gateway_env: &mut Vec<(String, String)>,
+    agent_env: &mut Vec<(String, String)>,
+) {
+    let put = |folder: &str, name: &str, text: &str| {
+        fs::create_dir_all(house.session(folder)).unwrap();
+        fs::write(house.session(folder).join(name), text).unwrap();
+    };
+    match (who, step) {
+        // The agent's side settles first, unless it dies just after the commit.
+        (Who::Gateway, "settle") => {
+            agent_env.push(("TELEPOST_CRASH_AT".to_owned(), "accept:after".to_owned()))
+        }
+        (Who::Gateway, "quarantine") => put(
+            "outbox",
+            &format!("1700000000000-{}.json", "0".repeat(32)),
+            "{",
+        ),
+        (Who::Agent, "quarantine") => put("conversations", "process-1-1.json", "{"),
+        (Who::Gateway, "sweep") => {
+            put(
+                "done",
+                "1700000000000-7.json",
+                &json!({"format": 1}).to_string(),
+            );
+            gateway_env.push((
+                "TELEPOST_TEST_CLOCK_MS".to_owned(),
+                (72 * 3600 * 1000).to_string(),
+            ));
+        }
+        _ => {}
+    }
+}
+
+macro_rules! points {
+    ($who:expr, $($name:ident $step:literal)*) => {
+        $(#[test]
+        fn $name() {
+            a_day($who, $step);
+        })*
+    };
+}
+
+mod gateway_dies_at {
+    use super::{Who, a_day};
+
+    points! { Who::Gateway,
+        inbox_entry "inbox-entry"
+        inbox_sync "inbox-sync"
+        confirm "confirm"
+        dead_letter "dead-letter"
+        settle "settle"
+        in_flight "in-flight"
+        send "send"
+        accepted "accepted"
+        flood_gate "flood-gate"
+        finish "finish"
+        leave "leave"
+        presence "presence"
+        quarantine "quarantine"
+        sweep "sweep"
+    }
+}
+
+mod agent_dies_at {
+    use super::{Who, a_day};
+
+    points! { Who::Agent,
+        agent "agent"
+        hold "hold"
+        seen "seen"
+        accept "accept"
+        settle "settle"
+        release "release"
+        answer "answer"
+        quarantine "quarantine"
+    }
+}
