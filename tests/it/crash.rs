@@ -108,11 +108,11 @@ fn prepare(
         (Who::Gateway, "settle") => {
             agent_env.push(("TELEPOST_CRASH_AT".to_owned(), "accept:after".to_owned()))
         }
-        (Who::Gateway, "quarantine") => put(
-            "outbox",
-            &format!("1700000000000-{}.json", "0".repeat(32)),
-            "{",
-        ),
+        (Who::Gateway, "quarantine") => {
+            let folder = house.state().join(format!("bots/{}", house.bot()));
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("gates.json"), "{").unwrap();
+        }
         (Who::Agent, "quarantine") => put("conversations", "process-1-1.json", "{"),
         (Who::Gateway, "sweep") => {
             put(

@@ -17,3 +17,4 @@ mod support;
 mod crash;
 mod gateway;
 mod round_trip;
+mod storm;

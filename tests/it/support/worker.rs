@@ -166,7 +166,7 @@ impl<'a> Worker<'a> {
         };
         let (answers, ids): (Vec<String>, Vec<i64>) = held.iter().cloned().unzip();
         self.replies += 1;
-        let head = format!(
+        let first = format!(
             "{} r{} answers {}",
             self.name(),
             self.replies,
@@ -180,7 +180,7 @@ impl<'a> Worker<'a> {
                 "x".repeat(60)
             )
         });
-        let text = std::iter::once(head)
+        let text = std::iter::once(first)
             .chain(more)
             .collect::<Vec<_>>()
             .join("\n");
