@@ -45,10 +45,15 @@ impl Inbox {
         format::write(&path, entry, Step::DeadLetter, Durability::Synced)
     }
 
+    /// Makes the names in `inbox/` durable.
+    pub fn sync_names(&self) -> Result<(), StoreError> {
+        atomic::sync_folder(&self.dir.inbox())
+    }
+
     /// Makes the entries of a batch durable.
     pub fn sync(&self) -> Result<(), StoreError> {
         reached(Step::InboxSync, Side::Before);
-        atomic::sync_folder(&self.dir.inbox())?;
+        self.sync_names()?;
         reached(Step::InboxSync, Side::After);
         Ok(())
     }

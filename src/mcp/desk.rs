@@ -150,7 +150,7 @@ impl<'a> Desk<'a> {
                 .join(file_name(&self.caller.holder));
             // Lost with the power, that note only means that the messages are shown once more.
             let durability = if step == Step::Seen {
-                Durability::Unsynced
+                Durability::FileSynced
             } else {
                 Durability::Synced
             };
@@ -385,6 +385,10 @@ impl<'a> Desk<'a> {
         // Every message of the page is the first part of one of `on_page`, in the same order.
         let entries = view::entries_of(on_page);
         let newly: BTreeSet<EntryName> = entries.difference(&self.me.seen()).copied().collect();
+        if !newly.is_empty() {
+            // The gateway may not have synced the folder yet; what was shown must never vanish.
+            self.mailbox.inbox.sync_names()?;
+        }
         // First the others let go, then we hold: a kill in between leaves a message that nobody
         // holds, which is offered as new, and never one that two hold.
         let conversations = self.mailbox.dir.conversations();

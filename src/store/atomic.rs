@@ -82,6 +82,8 @@ fn write_temporary(
     reason = "the one place that renames a new file into its name"
 )]
 fn publish(temporary: &Path, path: &Path, durability: Durability) -> Result<(), StoreError> {
+    #[cfg(feature = "test-hooks")]
+    super::power::naming(path, durability != Durability::Unsynced);
     if let Err(source) = fs::rename(temporary, path) {
         discard(temporary);
         return Err(StoreError::new("write", path, source));
@@ -101,7 +103,10 @@ fn discard(temporary: &Path) {
 pub fn sync_folder(folder: &Path) -> Result<(), StoreError> {
     File::open(folder)
         .and_then(|file| file.sync_all())
-        .map_err(|source| StoreError::new("sync the folder", folder, source))
+        .map_err(|source| StoreError::new("sync the folder", folder, source))?;
+    #[cfg(feature = "test-hooks")]
+    super::power::synced(folder);
+    Ok(())
 }
 
 /// Moves a file to another name on the same file system, without syncing the folders. `false` if
@@ -109,6 +114,8 @@ pub fn sync_folder(folder: &Path) -> Result<(), StoreError> {
 #[expect(clippy::disallowed_methods, reason = "the one place that moves a file")]
 pub fn rename(from: &Path, to: &Path, step: Step) -> Result<bool, StoreError> {
     reached(step, Side::Before);
+    #[cfg(feature = "test-hooks")]
+    super::power::moving(from, to);
     match fs::rename(from, to) {
         Ok(()) => {
             reached(step, Side::After);
@@ -122,6 +129,8 @@ pub fn rename(from: &Path, to: &Path, step: Step) -> Result<bool, StoreError> {
 /// Removes a file; that there is none is success.
 pub fn remove(path: &Path, step: Step) -> Result<(), StoreError> {
     reached(step, Side::Before);
+    #[cfg(feature = "test-hooks")]
+    super::power::removing(path);
     match fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(StoreError::new("remove", path, source))

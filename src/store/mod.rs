@@ -9,6 +9,8 @@ pub mod atomic;
 pub mod format;
 pub mod layout;
 pub mod lock;
+#[cfg(feature = "test-hooks")]
+mod power;
 pub mod steps;
 pub mod watch;
 

@@ -161,6 +161,7 @@ mod crash {
             && plan.side == side
             && plan.left.fetch_sub(1, Ordering::SeqCst) == 1
         {
+            super::super::power::lose();
             std::process::abort();
         }
     }

@@ -17,18 +17,37 @@ enum Who {
     Agent,
 }
 
+/// How it dies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Death {
+    /// `kill -9`: the kernel keeps what it has heard of.
+    Kill,
+    /// Power: what was not synced is gone.
+    Power,
+    /// `kill -9`, and nobody makes the agent's lost call again.
+    WithClient,
+}
+
 /// A day with everything in it, in which one process dies at one point.
 fn a_day(who: Who, step: &str) {
     for side in ["before", "after"] {
-        day(who, step, &format!("{step}:{side}"));
+        let point = format!("{step}:{side}");
+        day(who, step, &point, Death::Kill);
+        day(who, step, &point, Death::Power);
+        if who == Who::Agent {
+            day(who, step, &point, Death::WithClient);
+        }
     }
 }
 
-fn day(who: Who, step: &str, point: &str) {
+fn day(who: Who, step: &str, point: &str, death: Death) {
     let house = House::new();
     let bot = house.bot();
     let place = Place { bot, chat: OWNER };
-    let crash = vec![("TELEPOST_CRASH_AT".to_owned(), point.to_owned())];
+    let mut crash = vec![("TELEPOST_CRASH_AT".to_owned(), point.to_owned())];
+    if death == Death::Power {
+        crash.push(("TELEPOST_POWER_LOSS".to_owned(), "1".to_owned()));
+    }
     let (mut gateway_env, mut agent_env) = match who {
         Who::Gateway => (crash, Vec::new()),
         Who::Agent => (Vec::new(), crash),
@@ -38,10 +57,23 @@ fn day(who: Who, step: &str, point: &str) {
     let ledger = Arc::new(Mutex::new(Ledger::default()));
     let keeper = Keeper::new(&house, gateway_env);
     let mut worker = Worker::new(&house, bot, "ONE", &ledger, agent_env);
+    worker.mortal = death == Death::WithClient;
     keeper.ensure();
     house.sim.raw_text(bot, "null");
     say(&house, &ledger, place, "m1");
     say(&house, &ledger, place, "m2");
+    if (death, step) == (Death::Power, "inbox-sync") {
+        // Only the gateway's own syncs are known to its loss of power, not those of an agent that
+        // has read the entries meanwhile: so it dies before anybody reads them.
+        wait_for("the gateway's death", || {
+            keeper.ensure();
+            if *keeper.deaths.lock().unwrap() > 0 {
+                Ok(())
+            } else {
+                Err(())
+            }
+        });
+    }
     house.sim.fault(
         Fault::on(bot)
             .method("sendMessage")
@@ -88,7 +120,30 @@ fn day(who: Who, step: &str, point: &str) {
         Who::Agent => worker.deaths,
     };
     assert!(struck > 0, "nothing died at {point}");
+    if point == "flood-gate:after" {
+        nothing_was_sent_through_the_closed_gate(&house);
+    }
     ledger.lock().unwrap().check(&house.sim);
+}
+
+/// The gate was recorded before the gateway died, so the next gateway knows of it.
+fn nothing_was_sent_through_the_closed_gate(house: &House) {
+    let calls = house.sim.calls(house.bot());
+    let closed = calls
+        .iter()
+        .find(|call| call.outcome.code() == Some(429))
+        .unwrap();
+    let until = closed.answered_at_ms.unwrap() + 1000;
+    let early: Vec<_> = calls
+        .iter()
+        .filter(|call| {
+            call.chat_id == closed.chat_id && call.at_ms > closed.at_ms && call.at_ms < until
+        })
+        .collect();
+    assert!(
+        early.is_empty(),
+        "sent while the gate was closed: {early:?}"
+    );
 }
 
 /// What it takes to reach the rarer steps.

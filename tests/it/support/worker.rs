@@ -82,6 +82,8 @@ pub(crate) struct Worker<'a> {
     pub(crate) deaths: usize,
     /// It gave a call up, and nobody has answered since: who knows what that call showed.
     gave_up: bool,
+    /// Whether its client dies with its server: then nobody makes a lost call again.
+    pub(crate) mortal: bool,
     /// The process, for a killer.
     pub(crate) pid: Arc<Mutex<Option<u32>>>,
 }
@@ -107,6 +109,7 @@ impl<'a> Worker<'a> {
             calls: 0,
             deaths: 0,
             gave_up: false,
+            mortal: false,
             pid: Arc::default(),
         }
     }
@@ -200,7 +203,10 @@ impl<'a> Worker<'a> {
             ledger.attempts.len() - 1
         };
         let arguments = json!({"text": text, "to": ids[0]});
-        match self.call_until_heard("telegram_reply", &arguments) {
+        let Some(answer) = self.call_until_heard("telegram_reply", &arguments) else {
+            return;
+        };
+        match answer {
             Answer::Ok(result) => {
                 assert_ne!(result["status"], "failed", "{result}");
                 self.ledger.lock().unwrap().attempts[index].committed = true;
@@ -227,7 +233,11 @@ impl<'a> Worker<'a> {
             .or_default()
             .insert(name);
         // A repeated acknowledgement of what is settled already says "not acknowledged": fine.
-        let result = self.call_until_heard("telegram_poll", &json!({"ack": [id], "limit": 1}));
+        let Some(result) =
+            self.call_until_heard("telegram_poll", &json!({"ack": [id], "limit": 1}))
+        else {
+            return;
+        };
         self.held
             .get_mut(&chat)
             .unwrap()
@@ -261,12 +271,16 @@ impl<'a> Worker<'a> {
     }
 
     /// Makes the same call again until an answer is heard, as a model does whose call was lost.
-    fn call_until_heard(&mut self, tool: &str, arguments: &Value) -> Answer {
+    fn call_until_heard(&mut self, tool: &str, arguments: &Value) -> Option<Answer> {
         self.calls += 1;
         let call = json!({"claudecode/toolUseId": format!("{}-{}", self.name(), self.calls)});
         loop {
             if let Some(answer) = self.call_with(tool, arguments, call.clone()) {
-                return answer;
+                return Some(answer);
+            }
+            if self.mortal {
+                self.die();
+                return None;
             }
         }
     }
