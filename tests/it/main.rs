@@ -14,4 +14,6 @@
 mod support;
 
 mod gateway;
+mod paging;
+mod poll;
 mod round_trip;

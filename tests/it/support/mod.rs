@@ -5,10 +5,12 @@
 //! waited for is waited for by a condition and a deadline.
 
 mod agent;
+mod contract;
 mod house;
 
 pub(crate) use agent::Agent;
-pub(crate) use house::{Gateway, House};
+pub(crate) use contract::{FORUM, GROUP, again, ids, texts, without_messages};
+pub(crate) use house::{Gateway, House, OWNER};
 
 use std::time::{Duration, Instant};
 
