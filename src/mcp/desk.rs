@@ -268,14 +268,13 @@ impl<'a> Desk<'a> {
         base.session = self.mailbox.session.to_string();
         let left_behind = self.left_behind();
         let fresh = self.fresh(limit, only)?;
-        let ready_in = fresh
-            .iter()
-            .filter(|shown| shown.ready_at > self.now)
-            .map(|shown| shown.ready_at.since(self.now))
-            .min();
+        let ready_in = fresh.iter().filter_map(|shown| shown.wait(self.now)).min();
         let mut page = Page::new(&base, limit);
         let mut on_page = Vec::new();
-        for shown in fresh.into_iter().filter(|shown| shown.ready_at <= self.now) {
+        for shown in fresh {
+            if shown.wait(self.now).is_some() {
+                continue;
+            }
             let before = shown
                 .entries
                 .iter()

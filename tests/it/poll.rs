@@ -126,6 +126,18 @@ fn twenty_messages_are_a_page_when_no_limit_is_given() {
 }
 
 #[test]
+fn messages_that_came_before_the_clock_was_set_back_are_shown_at_once() {
+    let house = House::new();
+    // An hour ahead of the agent's clock.
+    let gateway = house.gateway_with(&[("TELEPOST_TEST_CLOCK_MS", "3600000")]);
+    gateway.wait_until_polling(&house);
+    let short = house.arrive("short");
+    let long = house.arrive(&"x".repeat(4096));
+    let shown = house.agent().poll(json!({}));
+    assert_eq!(ids(&shown), [short, long]);
+}
+
+#[test]
 fn a_number_outside_of_its_range_is_refused_with_the_range() {
     let house = House::new();
     let _gateway = house.gateway();
