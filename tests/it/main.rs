@@ -16,4 +16,5 @@ mod support;
 mod gateway;
 mod paging;
 mod poll;
+mod reply;
 mod round_trip;
