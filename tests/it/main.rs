@@ -14,7 +14,10 @@
 mod support;
 
 mod gateway;
+mod keep_open;
 mod paging;
 mod poll;
+mod react;
+mod repeat;
 mod reply;
 mod round_trip;

@@ -8,7 +8,7 @@ mod agent;
 mod contract;
 mod house;
 
-pub(crate) use agent::Agent;
+pub(crate) use agent::{Agent, Answer};
 pub(crate) use contract::{FORUM, GROUP, again, ids, texts, without_messages};
 pub(crate) use house::{Gateway, House, OWNER};
 
