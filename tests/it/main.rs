@@ -13,7 +13,9 @@
 
 mod support;
 
+mod cancel;
 mod gateway;
+mod holders;
 mod keep_open;
 mod paging;
 mod poll;
