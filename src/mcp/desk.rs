@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::conversation::{Conversation, Held};
 use super::holder::{self, HolderId};
-use super::mailbox::{Caller, Mailbox, MailboxError, ShownPage};
+use super::mailbox::{Caller, Mailbox, MailboxError, Showing, ShownPage};
 use super::page::{self, Page};
 use super::tools::{Refusal, To, ToolResult};
 use crate::chain::Chain;
@@ -40,6 +40,8 @@ pub(super) struct Desk<'a> {
     /// As it is on disk.
     me_on_disk: Option<Conversation>,
     others: Vec<Other>,
+    /// The conversation that this call shows, to be remembered as the one that is being answered.
+    answering: Option<Address>,
     pub(super) notices: Vec<String>,
     _lock: FileLock,
 }
@@ -127,6 +129,7 @@ impl<'a> Desk<'a> {
             me,
             me_on_disk,
             others,
+            answering: None,
             notices,
             _lock: lock,
         })
@@ -346,7 +349,7 @@ impl<'a> Desk<'a> {
         let Some(address) = address else {
             return self.show(base, 1, Again::Never, None);
         };
-        self.me.answering = Some(address);
+        self.answering = Some(address);
         // What the agent has not seen comes first, so that a second call goes on where a full page ended.
         self.show(base, 20, Again::Also, Some(address))
     }
@@ -402,7 +405,8 @@ impl<'a> Desk<'a> {
             .map_or(0, |id| id.accepted);
         // After every reply so far, whatever the clock says: "newly shown since" is a comparison.
         let shown_at = Timestamp(self.now.0.max(newest + 1));
-        let answering = self.me.answering;
+        let before = self.me.mark();
+        let answering = self.answering.or(self.me.answering);
         self.me.hold(&on_page.iter().collect::<Vec<_>>(), shown_at);
         self.me.answering = answering.filter(|address| self.me.held_at(*address).next().is_some());
         self.save()?;
@@ -420,7 +424,11 @@ impl<'a> Desk<'a> {
         result.notices = page::notices(result.notices);
         Ok(ShownPage {
             result,
-            newly,
+            showing: Showing {
+                newly,
+                before,
+                after: self.me.mark(),
+            },
             ready_in,
         })
     }

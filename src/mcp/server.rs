@@ -7,7 +7,7 @@
 mod wire;
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::wire::{EofReader, wire_tool};
 use super::holder::HolderId;
-use super::mailbox::{Accepted, Caller, Mailbox, ShownPage, poll_limits};
+use super::mailbox::{Accepted, Caller, Mailbox, Showing, ShownPage, poll_limits};
 use super::tools::{
     INSTRUCTIONS, PollParams, ReactParams, Refusal, ReplyParams, Status, Tool, ToolResult,
 };
@@ -32,7 +32,6 @@ use crate::clock::Clock;
 use crate::config::GatewayStart;
 use crate::gateway::detach::{Launch, Started};
 use crate::gateway::presence;
-use crate::inbox::entry::EntryName;
 use crate::session::process::ProcessId;
 use crate::store::layout::StateDir;
 use crate::store::steps::{Side, Step, reached};
@@ -72,7 +71,7 @@ struct Shared {
     /// Cancelled when nobody is there any more to hear an answer.
     closing: CancellationToken,
     starts: Mutex<Starts>,
-    /// Which call showed what for the first time, newest last.
+    /// Which call showed what, newest last.
     shows: Mutex<VecDeque<Show>>,
 }
 
@@ -85,7 +84,7 @@ struct Starts {
 struct Show {
     call: RequestId,
     caller: Caller,
-    newly: BTreeSet<EntryName>,
+    showing: Showing,
 }
 
 impl Server {
@@ -408,12 +407,12 @@ impl Shared {
             return Err(cancelled());
         }
         let page = self.step(caller.clone(), show).await?;
-        if !page.newly.is_empty() {
+        if !page.showing.is_empty() {
             let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
             shows.push_back(Show {
                 call: context.id.clone(),
                 caller,
-                newly: page.newly.clone(),
+                showing: page.showing.clone(),
             });
             if shows.len() > REMEMBERED {
                 shows.pop_front();
@@ -433,10 +432,12 @@ impl Shared {
             let index = shows.iter().position(|show| show.call == *call);
             index.and_then(|index| shows.remove(index))
         };
-        if let Some(Show { caller, newly, .. }) = show
+        if let Some(Show {
+            caller, showing, ..
+        }) = show
             && let Err(error) = self
                 .step(caller, move |mailbox, caller| {
-                    mailbox.unshow(caller, &newly)
+                    mailbox.unshow(caller, &showing)
                 })
                 .await
         {
