@@ -121,7 +121,7 @@ impl<'a> Desk<'a> {
             .clone()
             .unwrap_or_else(|| Conversation::new(caller.holder.as_str(), &caller.label, now));
         me.reconcile(&pending);
-        Ok(Self {
+        let mut desk = Self {
             mailbox,
             caller,
             now,
@@ -132,7 +132,20 @@ impl<'a> Desk<'a> {
             answering: None,
             notices,
             _lock: lock,
-        })
+        };
+        desk.note_activity();
+        Ok(desk)
+    }
+
+    /// Notes that this holder is not silent, whatever it calls. Without a file it holds nothing, so
+    /// that nobody asks.
+    fn note_activity(&mut self) {
+        let noted = self.me_on_disk.as_ref().map(|on_disk| on_disk.active_at);
+        if noted.is_some_and(|at| self.now.since(at) >= ACTIVE_NOTE)
+            && let Err(error) = self.save()
+        {
+            tracing::warn!(error = %Chain(&error), "cannot note that this agent is not silent");
+        }
     }
 
     /// Writes this holder's conversation if that says something new.
