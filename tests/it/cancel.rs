@@ -262,3 +262,29 @@ fn a_showing_that_was_taken_back_begins_no_turn() {
     house.wait_until_sent();
     assert_eq!(house.heard(), ["writing"]);
 }
+
+#[test]
+fn a_reply_right_after_a_cancelled_showing_settles_nothing_that_it_showed() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let mut agent = house.agent();
+    for round in 0..15 {
+        let seen = house.arrive(&format!("seen {round}"));
+        agent.poll(json!({}));
+        let unseen = house.arrive(&format!("unseen {round}"));
+        let call = agent.begin("telegram_poll", json!({}));
+        wait_for("the answer", || {
+            agent.has_answered(call).then_some(()).ok_or("none")
+        });
+        agent.cancel(call);
+        let answered = agent.reply(json!({"text": format!("answer {round}")}));
+        assert_eq!(answered["acked"], json!([seen]), "round {round}");
+        let shown = agent.poll(json!({}));
+        assert_eq!(
+            (ids(&shown), again(&shown)),
+            (vec![unseen], vec![false]),
+            "round {round}"
+        );
+        agent.poll(json!({"ack": [unseen]}));
+    }
+}
