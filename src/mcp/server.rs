@@ -71,6 +71,9 @@ struct Shared {
     /// Cancelled when nobody is there any more to hear an answer.
     closing: CancellationToken,
     starts: Mutex<Starts>,
+    /// Taken in the order in which calls and cancellations come, so that a call that comes after a
+    /// cancellation finds taken back what the cancelled one showed.
+    turn: tokio::sync::Mutex<()>,
     /// Which call showed what, newest last.
     shows: Mutex<VecDeque<Show>>,
 }
@@ -96,6 +99,7 @@ impl Server {
             client,
             closing: CancellationToken::new(),
             starts: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
             shows: Mutex::default(),
         };
         Self {
@@ -403,10 +407,14 @@ impl Shared {
     where
         F: FnOnce(&Mailbox, &Caller) -> Result<ShownPage, Refusal> + Send + 'static,
     {
+        let turn = self.turn.lock().await;
         if context.ct.is_cancelled() {
             return Err(cancelled());
         }
-        let page = self.step(caller.clone(), show).await?;
+        let at = caller.clone();
+        let page = self
+            .blocking(move |served| show(&served.mailbox, &at))
+            .await?;
         if !page.showing.is_empty() {
             let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
             shows.push_back(Show {
@@ -418,6 +426,7 @@ impl Shared {
                 shows.pop_front();
             }
         }
+        drop(turn);
         if context.ct.is_cancelled() {
             self.unshow(&context.id).await;
             return Err(cancelled());
@@ -427,6 +436,7 @@ impl Shared {
 
     /// Undoes what a cancelled call showed. Whoever takes it off the list does it, once.
     async fn unshow(self: &Arc<Self>, call: &RequestId) {
+        let _turn = self.turn.lock().await;
         let show = {
             let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
             let index = shows.iter().position(|show| show.call == *call);
@@ -436,9 +446,7 @@ impl Shared {
             caller, showing, ..
         }) = show
             && let Err(error) = self
-                .step(caller, move |mailbox, caller| {
-                    mailbox.unshow(caller, &showing)
-                })
+                .blocking(move |served| served.mailbox.unshow(&caller, &showing))
                 .await
         {
             tracing::warn!(%error, "a cancelled call still holds what it showed");
@@ -450,6 +458,7 @@ impl Shared {
         T: Send + 'static,
         F: FnOnce(&Mailbox, &Caller) -> Result<T, Refusal> + Send + 'static,
     {
+        let _turn = self.turn.lock().await;
         self.blocking(move |served| step(&served.mailbox, &caller))
             .await
     }
