@@ -13,6 +13,7 @@
 
 mod support;
 
+mod autostart;
 mod cancel;
 mod gateway;
 mod holders;
@@ -23,3 +24,5 @@ mod react;
 mod repeat;
 mod reply;
 mod round_trip;
+mod schema;
+mod startup;

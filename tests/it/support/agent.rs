@@ -191,6 +191,11 @@ impl Agent {
         drop(writeln!(self.stdin.as_mut().unwrap(), "{message}"));
     }
 
+    /// Sends a line that is not a message at all.
+    pub(crate) fn send_line(&mut self, line: &str) {
+        writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
     #[track_caller]
     fn response(&mut self, id: i64) -> Value {
         let mine = |value: &Value| value["id"] == json!(id);

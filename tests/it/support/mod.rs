@@ -6,10 +6,12 @@
 
 mod agent;
 mod contract;
+mod detached;
 mod house;
 
 pub(crate) use agent::{Agent, Answer};
 pub(crate) use contract::{FORUM, GROUP, again, ids, texts, without_messages};
+pub(crate) use detached::SelfStarting;
 pub(crate) use house::{Gateway, House, OWNER};
 
 use std::time::{Duration, Instant};
