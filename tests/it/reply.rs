@@ -291,6 +291,39 @@ fn home_leaves_messages_that_nobody_has_seen_waiting() {
 }
 
 #[test]
+fn home_is_no_answer_to_what_you_hold_there() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let id = house.arrive("a question");
+    let mut agent = house.agent();
+    agent.poll(json!({}));
+    let reported = agent.reply(json!({"text": "report", "to": "home"}));
+    assert_eq!(
+        (&reported["acked"], &reported["remaining"]),
+        (&Value::Null, &json!(1))
+    );
+    assert_eq!(agent.reply(json!({"text": "answer"}))["acked"], json!([id]));
+}
+
+#[test]
+fn home_leaves_the_conversation_that_is_being_answered_and_its_progress() {
+    let house = House::with_group();
+    let _gateway = house.gateway();
+    let id = house.arrive("a question");
+    house.arrive_in(GROUP, "group");
+    let mut agent = house.agent();
+    agent.poll(json!({}));
+    agent.reply(json!({}));
+    agent.reply(json!({"text": "reading", "keep_open": true}));
+    house.wait_until_sent();
+    agent.reply(json!({"text": "report", "to": "home"}));
+    agent.reply(json!({"text": "writing", "keep_open": true}));
+    house.wait_until_sent();
+    assert_eq!(agent.reply(json!({"text": "answer"}))["acked"], json!([id]));
+    assert_eq!(house.heard(), ["writing", "report", "answer"]);
+}
+
+#[test]
 fn to_a_settled_message_is_a_follow_up_in_its_chat() {
     let house = House::with_group();
     let _gateway = house.gateway();
