@@ -78,7 +78,7 @@ pub struct Mark {
 pub enum Target {
     /// To the conversation that the agent was shown.
     Held(Address),
-    /// To a conversation of which it holds nothing: a message of its own.
+    /// A message of its own: to a conversation of which it holds nothing, or that it does not answer.
     Own(Address),
 }
 
