@@ -3,6 +3,7 @@
 //! edit replaces the text that nobody has seen yet, long texts come in parts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ use crate::telegram::update::{Body, Message, Update, User};
 
 /// How long the newest part of something in several parts waits for the next.
 pub const JOIN_MS: i64 = 1000;
+/// A wait that seems longer means that the clock was set back.
+const JOIN_AT_MOST: Duration = Duration::from_secs(5);
 /// A text of at least so many code points may be the beginning of a longer one that Telegram's
 /// client cut at 4096.
 const NEAR_LIMIT: usize = 4000;
@@ -48,8 +51,18 @@ pub struct Shown {
     pub address: Address,
     /// The whole message, before it is cut into parts.
     pub message: MessageView,
-    /// Not shown before this time, because more may come.
-    pub ready_at: Timestamp,
+    /// Not shown before this time, because more may come; `None` if nothing can.
+    pub ready_at: Option<Timestamp>,
+}
+
+impl Shown {
+    /// How long it has to wait for its next part. The times of entries are made strictly increasing,
+    /// so they may lie ahead of the clock, and after the clock was set back far ahead: nothing waits
+    /// for that.
+    pub fn wait(&self, now: Timestamp) -> Option<Duration> {
+        let wait = self.ready_at?.since(now);
+        (!wait.is_zero() && wait <= JOIN_AT_MOST).then_some(wait)
+    }
 }
 
 /// A message, in the words of the tools.
@@ -288,7 +301,7 @@ fn show(group: &[&Item]) -> Option<Shown> {
         entries: group.iter().map(|item| item.name).collect(),
         address: first.address,
         message: render(first, group),
-        ready_at: Timestamp(if may_grow { newest + JOIN_MS } else { newest }),
+        ready_at: may_grow.then_some(Timestamp(newest + JOIN_MS)),
     })
 }
 

@@ -45,6 +45,10 @@ impl Desk<'_> {
         if let Some(unseen) = answered.iter().find(|held| !held.seen) {
             return Err(Refusal(format!("The result that showed message {} may not have reached you, so it is not clear what this answers. Nothing was sent and nothing was acknowledged; call telegram_reply without text to see what you hold, then answer.", unseen.update_id)).into());
         }
+        // A report to a chat whose messages are still being answered is no part of that turn.
+        let beside = !keep_open
+            && matches!(target, Target::Own(_))
+            && self.me.held_at(address).next().is_some();
         let entries: Vec<EntryName> = answered
             .iter()
             .flat_map(|held| held.entries.iter().copied())
@@ -67,13 +71,15 @@ impl Desk<'_> {
                 .map(|held| held.message_id),
             answers: entries.clone(),
             silent: keep_open || params.silent == Some(true),
-            turn: self.me.turn(address).cloned(),
+            turn: self.me.turn(address).filter(|_| !beside).cloned(),
             ..self.delivery(key, address, content)?
         };
         self.mailbox.outbox.accept(&delivery)?;
         // From here on the reply stands. What follows is made good by the next call if it fails.
         let acked = answered.iter().map(|held| held.update_id).collect();
-        self.committed(&delivery, &entries, keep_open);
+        if !beside {
+            self.committed(&delivery, &entries, keep_open);
+        }
         Ok(self.accepted(delivery.id, address, acked, false))
     }
 
@@ -159,6 +165,9 @@ impl Desk<'_> {
     fn target(&mut self, to: Option<To>) -> Result<Target, MailboxError> {
         if let Some(to) = to {
             let address = self.address_of(to)?;
+            if to == To::Home {
+                return Ok(Target::Own(address));
+            }
             if self.me.held_at(address).next().is_some() {
                 return Ok(Target::Held(address));
             }

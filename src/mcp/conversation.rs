@@ -68,12 +68,20 @@ pub struct Turn {
     pub first: DeliveryId,
 }
 
+/// What a showing changes besides the hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    shown_at: Timestamp,
+    answering: Option<Address>,
+    turns: Vec<Turn>,
+}
+
 /// Where a reply goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// To the conversation that the agent was shown.
     Held(Address),
-    /// To a conversation of which it holds nothing: a message of its own.
+    /// A message of its own: to a conversation of which it holds nothing, or that it does not answer.
     Own(Address),
 }
 
@@ -172,6 +180,33 @@ impl Conversation {
         self.held.retain(|held| !held.entries.is_empty());
         let left = self.addresses();
         self.answering = self.answering.filter(|address| left.contains(address));
+    }
+
+    /// How things are before or after a showing.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            shown_at: self.shown_at,
+            answering: self.answering,
+            turns: self.turns.clone(),
+        }
+    }
+
+    /// Takes a showing back that nobody saw: lets go of what it showed first, and puts back what it
+    /// has changed besides and nothing else has changed since. Where some of it was answered by now,
+    /// somebody has seen it after all.
+    pub fn unshow(&mut self, newly: &BTreeSet<EntryName>, before: &Mark, after: &Mark) {
+        if newly.is_subset(&self.entries()) {
+            if self.shown_at == after.shown_at {
+                self.shown_at = before.shown_at;
+            }
+            if self.answering == after.answering {
+                self.answering = before.answering;
+            }
+            if self.turns == after.turns {
+                self.turns.clone_from(&before.turns);
+            }
+        }
+        self.let_go(newly);
     }
 
     /// The entries that it holds.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::conversation::{Conversation, Held};
 use super::holder::{self, HolderId};
-use super::mailbox::{Caller, Mailbox, MailboxError, ShownPage};
+use super::mailbox::{Caller, Mailbox, MailboxError, Showing, ShownPage};
 use super::page::{self, Page};
 use super::tools::{Refusal, To, ToolResult};
 use crate::chain::Chain;
@@ -40,6 +40,8 @@ pub(super) struct Desk<'a> {
     /// As it is on disk.
     me_on_disk: Option<Conversation>,
     others: Vec<Other>,
+    /// The conversation that this call shows, to be remembered as the one that is being answered.
+    answering: Option<Address>,
     pub(super) notices: Vec<String>,
     _lock: FileLock,
 }
@@ -119,7 +121,7 @@ impl<'a> Desk<'a> {
             .clone()
             .unwrap_or_else(|| Conversation::new(caller.holder.as_str(), &caller.label, now));
         me.reconcile(&pending);
-        Ok(Self {
+        let mut desk = Self {
             mailbox,
             caller,
             now,
@@ -127,9 +129,23 @@ impl<'a> Desk<'a> {
             me,
             me_on_disk,
             others,
+            answering: None,
             notices,
             _lock: lock,
-        })
+        };
+        desk.note_activity();
+        Ok(desk)
+    }
+
+    /// Notes that this holder is not silent, whatever it calls. Without a file it holds nothing, so
+    /// that nobody asks.
+    fn note_activity(&mut self) {
+        let noted = self.me_on_disk.as_ref().map(|on_disk| on_disk.active_at);
+        if noted.is_some_and(|at| self.now.since(at) >= ACTIVE_NOTE)
+            && let Err(error) = self.save(Step::Hold)
+        {
+            tracing::warn!(error = %Chain(&error), "cannot note that this agent is not silent");
+        }
     }
 
     /// Writes this holder's conversation if that says something new.
@@ -276,14 +292,13 @@ impl<'a> Desk<'a> {
         let mut before: BTreeSet<EntryName> = self.left_behind();
         before.extend(self.me.entries());
         let fresh = self.fresh(limit, only)?;
-        let ready_in = fresh
-            .iter()
-            .filter(|shown| shown.ready_at > self.now)
-            .map(|shown| shown.ready_at.since(self.now))
-            .min();
+        let ready_in = fresh.iter().filter_map(|shown| shown.wait(self.now)).min();
         let mut page = Page::new(&base, limit);
         let mut on_page = Vec::new();
-        for shown in fresh.into_iter().filter(|shown| shown.ready_at <= self.now) {
+        for shown in fresh {
+            if shown.wait(self.now).is_some() {
+                continue;
+            }
             let again = shown.entries.iter().any(|entry| before.contains(entry));
             if !self.place(&mut page, &shown, again) {
                 break;
@@ -352,7 +367,7 @@ impl<'a> Desk<'a> {
         let Some(address) = address else {
             return self.show(base, 1, Again::Never, None);
         };
-        self.me.answering = Some(address);
+        self.answering = Some(address);
         // What the agent has not seen comes first, so that a second call goes on where a full page ended.
         self.show(base, 20, Again::Also, Some(address))
     }
@@ -412,7 +427,8 @@ impl<'a> Desk<'a> {
             .map_or(0, |id| id.accepted);
         // After every reply so far, whatever the clock says: "newly shown since" is a comparison.
         let shown_at = Timestamp(self.now.0.max(newest + 1));
-        let answering = self.me.answering;
+        let before = self.me.mark();
+        let answering = self.answering.or(self.me.answering);
         self.me.hold(&on_page.iter().collect::<Vec<_>>(), shown_at);
         self.me.answering = answering.filter(|address| self.me.held_at(*address).next().is_some());
         self.save(Step::Hold)?;
@@ -430,7 +446,11 @@ impl<'a> Desk<'a> {
         result.notices = page::notices(result.notices);
         Ok(ShownPage {
             result,
-            newly,
+            showing: Showing {
+                newly,
+                before,
+                after: self.me.mark(),
+            },
             ready_in,
         })
     }

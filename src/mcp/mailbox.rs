@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::conversation::Mark;
 use super::desk::{Again, Desk};
 use super::holder::{HolderId, Registration};
 use super::tools::{
@@ -57,14 +58,31 @@ pub struct Caller {
     pub call: Option<String>,
 }
 
+/// What a showing has changed, to be taken back if its result is never seen.
+#[derive(Clone, Debug)]
+pub struct Showing {
+    /// The entries that this agent has surely not seen before.
+    pub newly: BTreeSet<EntryName>,
+    /// The conversation before it.
+    pub before: Mark,
+    /// The conversation after it.
+    pub after: Mark,
+}
+
+impl Showing {
+    /// Whether it has changed nothing.
+    pub fn is_empty(&self) -> bool {
+        self.newly.is_empty() && self.before == self.after
+    }
+}
+
 /// A page that was shown.
 #[derive(Debug)]
 pub struct ShownPage {
     /// The result.
     pub result: ToolResult,
-    /// What on it this agent has surely not seen before: to be confirmed when the result has gone out,
-    /// and to be let go of if the call was cancelled.
-    pub newly: BTreeSet<EntryName>,
+    /// To be noted as seen when the result has gone out, and taken back if it is never seen.
+    pub showing: Showing,
     /// When a message that is still being put together will be complete.
     pub ready_in: Option<Duration>,
 }
@@ -225,11 +243,12 @@ impl Mailbox {
         Ok(Desk::open(self, caller)?.show_conversation(base, to)?)
     }
 
-    /// Lets go of what a result showed that the client cancelled, and so never saw.
-    pub fn unshow(&self, caller: &Caller, entries: &BTreeSet<EntryName>) -> Result<(), Refusal> {
+    /// Takes back what a result showed that the client cancelled, and so never saw.
+    pub fn unshow(&self, caller: &Caller, showing: &Showing) -> Result<(), Refusal> {
         let undo = || -> Result<(), MailboxError> {
             let mut desk = Desk::open(self, caller)?;
-            desk.me.let_go(entries);
+            desk.me
+                .unshow(&showing.newly, &showing.before, &showing.after);
             desk.save(Step::Release)
         };
         Ok(undo()?)

@@ -7,7 +7,7 @@
 mod wire;
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,12 +20,11 @@ use rmcp::model::{
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt as _};
 use serde::de::DeserializeOwned;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::wire::{AnswerWriter, EofReader, wire_tool};
+use self::wire::{AnswerWriter, EofReader, Note, wire_tool};
 use super::holder::HolderId;
-use super::mailbox::{Accepted, Caller, Mailbox, ShownPage, poll_limits};
+use super::mailbox::{Accepted, Caller, Mailbox, Showing, ShownPage, poll_limits};
 use super::tools::{
     INSTRUCTIONS, PollParams, ReactParams, Refusal, ReplyParams, Status, Tool, ToolResult,
 };
@@ -33,7 +32,6 @@ use crate::clock::Clock;
 use crate::config::GatewayStart;
 use crate::gateway::detach::{Launch, Started};
 use crate::gateway::presence;
-use crate::inbox::entry::EntryName;
 use crate::session::process::ProcessId;
 use crate::store::layout::StateDir;
 use crate::store::steps::{Side, Step, reached};
@@ -73,12 +71,11 @@ struct Shared {
     /// Cancelled when nobody is there any more to hear an answer.
     closing: CancellationToken,
     starts: Mutex<Starts>,
-    /// Which call showed what for the first time, newest last.
+    /// Taken in the order in which calls, cancellations and results come and go, so that a call finds
+    /// noted what earlier results showed, and taken back what a cancelled one did.
+    turn: tokio::sync::Mutex<()>,
+    /// Which call showed what, newest last.
     shows: Mutex<VecDeque<Show>>,
-    /// Told when a result has gone out.
-    out: Notify,
-    /// One note at a time: whoever has this knows that all earlier ones are on disk.
-    noting: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -90,7 +87,7 @@ struct Starts {
 struct Show {
     call: RequestId,
     caller: Caller,
-    newly: BTreeSet<EntryName>,
+    showing: Showing,
     stage: Stage,
 }
 
@@ -99,7 +96,7 @@ struct Show {
 enum Stage {
     /// On its way to the client.
     Leaving,
-    /// Wholly written to the client's pipe.
+    /// In the client's pipe but for its newline.
     Out,
     /// And that is noted.
     Noted,
@@ -116,9 +113,8 @@ impl Server {
             client,
             closing: CancellationToken::new(),
             starts: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
             shows: Mutex::default(),
-            out: Notify::new(),
-            noting: tokio::sync::Mutex::new(()),
         };
         Self {
             shared: Arc::new(shared),
@@ -133,7 +129,7 @@ impl Server {
             closing: self.shared.closing.clone(),
         };
         let out = Arc::clone(&self.shared);
-        let writer = AnswerWriter::new(writer, move |call| out.went_out(&call));
+        let writer = AnswerWriter::new(writer, move |call| out.going_out(&call));
         let shared = Arc::clone(&self.shared);
         let served = tokio::select! {
             // Cancel-safe: before the handshake nothing has happened.
@@ -162,10 +158,7 @@ impl Server {
                 }
             }
             () = live => {}
-            () = shared.note_what_goes_out() => {}
         }
-        // What the client has read before it went is seen, also by the next server that it starts.
-        shared.note_out().await;
         Ok(())
     }
 }
@@ -432,22 +425,27 @@ impl Shared {
     where
         F: FnOnce(&Mailbox, &Caller) -> Result<ShownPage, Refusal> + Send + 'static,
     {
+        let turn = self.turn.lock().await;
         if context.ct.is_cancelled() {
             return Err(cancelled());
         }
-        let page = self.step(caller.clone(), show).await?;
-        if !page.newly.is_empty() {
+        let at = caller.clone();
+        let page = self
+            .blocking(move |served| show(&served.mailbox, &at))
+            .await?;
+        if !page.showing.is_empty() {
             let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
             shows.push_back(Show {
                 call: context.id.clone(),
                 caller,
-                newly: page.newly.clone(),
+                showing: page.showing.clone(),
                 stage: Stage::Leaving,
             });
             if shows.len() > REMEMBERED {
                 shows.pop_front();
             }
         }
+        drop(turn);
         if context.ct.is_cancelled() {
             self.cancelled(&context.id);
             self.note_out().await;
@@ -456,34 +454,27 @@ impl Shared {
         Ok(page)
     }
 
-    /// A result has gone out, newline and all.
-    fn went_out(&self, call: &RequestId) {
-        reached(Step::Answer, Side::After);
+    /// A result is in the client's pipe but for its newline: what it showed is noted as seen before
+    /// that follows.
+    fn going_out(self: &Arc<Self>, call: &RequestId) -> Option<Note> {
         let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(show) = shows.iter_mut().find(|show| show.call == *call) {
-            if show.stage == Stage::Leaving {
-                show.stage = Stage::Out;
-            }
-            self.out.notify_one();
-        }
-    }
-
-    async fn note_what_goes_out(self: &Arc<Self>) {
-        loop {
-            self.out.notified().await;
-            self.note_out().await;
-        }
+        let show = shows
+            .iter_mut()
+            .find(|show| show.call == *call && show.stage == Stage::Leaving)?;
+        show.stage = Stage::Out;
+        let shared = Arc::clone(self);
+        Some(Box::pin(async move { shared.note_out().await }))
     }
 
     /// Notes which results have gone out, and takes back what cancelled calls showed. Before every
     /// call, so that what the client has read, or given up, is known when it answers.
     async fn note_out(self: &Arc<Self>) {
-        let _turn = self.noting.lock().await;
-        let due: Vec<(Caller, BTreeSet<EntryName>, Stage)> = {
+        let _turn = self.turn.lock().await;
+        let due: Vec<(Caller, Showing, Stage)> = {
             let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
             let due = shows.iter().filter(|show| show.stage != Stage::Leaving);
             let due = due
-                .map(|show| (show.caller.clone(), show.newly.clone(), show.stage))
+                .map(|show| (show.caller.clone(), show.showing.clone(), show.stage))
                 .collect();
             for show in shows.iter_mut().filter(|show| show.stage == Stage::Out) {
                 // Kept: a late cancellation takes back what was noted, too.
@@ -492,13 +483,16 @@ impl Shared {
             shows.retain(|show| show.stage != Stage::Cancelled);
             due
         };
-        for (caller, newly, stage) in due {
+        for (caller, showing, stage) in due {
             let note = move |mailbox: &Mailbox, caller: &Caller| match stage {
-                Stage::Out => mailbox.confirm(caller, &newly),
-                Stage::Cancelled => mailbox.unshow(caller, &newly),
+                Stage::Out => mailbox.confirm(caller, &showing.newly),
+                Stage::Cancelled => mailbox.unshow(caller, &showing),
                 Stage::Leaving | Stage::Noted => Ok(()),
             };
-            if let Err(error) = self.step(caller, note).await {
+            if let Err(error) = self
+                .blocking(move |served| note(&served.mailbox, &caller))
+                .await
+            {
                 tracing::warn!(%error, ?stage, "cannot note what an agent has seen; it is shown again");
             }
         }
@@ -517,6 +511,7 @@ impl Shared {
         T: Send + 'static,
         F: FnOnce(&Mailbox, &Caller) -> Result<T, Refusal> + Send + 'static,
     {
+        let _turn = self.turn.lock().await;
         self.blocking(move |served| step(&served.mailbox, &caller))
             .await
     }

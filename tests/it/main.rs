@@ -14,7 +14,18 @@
 
 mod support;
 
+mod autostart;
+mod cancel;
 mod crash;
 mod gateway;
+mod holders;
+mod keep_open;
+mod paging;
+mod poll;
+mod react;
+mod repeat;
+mod reply;
 mod round_trip;
+mod schema;
+mod startup;
 mod storm;

@@ -225,8 +225,7 @@ impl Storm {
                 if let Some(pid) = victim
                     .and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()))
                 {
-                    let _struck =
-                        (rustix::process::kill_process(pid, rustix::process::Signal::KILL));
+                    let _struck = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
                     struck.fetch_add(1, Ordering::SeqCst);
                 }
             }

@@ -55,11 +55,7 @@ fn texts(shown: &[Shown]) -> Vec<&str> {
 fn ordinary_messages_are_shown_one_by_one_at_once() {
     let shown = fresh(&[text(1, 5, "a"), text(2, 5, "b")]);
     assert_eq!(texts(&shown), ["a", "b"]);
-    assert!(
-        shown
-            .iter()
-            .all(|shown| shown.ready_at == Timestamp(shown.entries[0].received))
-    );
+    assert!(shown.iter().all(|shown| shown.ready_at.is_none()));
 }
 
 #[test]
@@ -75,8 +71,23 @@ fn a_paste_that_telegram_cut_is_one_message_a_second_after_its_newest_part() {
     assert_eq!(shown[0].message.text, format!("{long}{long}end"));
     assert_eq!(shown[0].message.update_id, UpdateId(1));
     assert_eq!(shown[0].entries.len(), 3);
-    assert_eq!(shown[0].ready_at, Timestamp(1_700_000_000_003 + JOIN_MS));
+    assert_eq!(
+        shown[0].ready_at,
+        Some(Timestamp(1_700_000_000_003 + JOIN_MS))
+    );
     assert_eq!(shown[1].message.text, "next");
+}
+
+#[test]
+fn what_may_grow_waits_for_a_second_but_never_for_a_clock_that_was_set_back() {
+    let shown = &fresh(&[text(1, 5, &"x".repeat(4096))])[0];
+    let received = shown.entries[0].received;
+    assert_eq!(
+        shown.wait(Timestamp(received)),
+        Some(Duration::from_secs(1))
+    );
+    assert_eq!(shown.wait(Timestamp(received + JOIN_MS)), None);
+    assert_eq!(shown.wait(Timestamp(received - 3_600_000)), None);
 }
 
 #[test]

@@ -77,6 +77,31 @@ fn with_several_held_it_goes_to_the_one_shown_last_by_reply_or_is_refused_with_t
 }
 
 #[test]
+fn a_showing_that_nobody_saw_leaves_no_trace() {
+    let mut conversation = holding(&[(1, 11)]);
+    conversation.progressed(address(11), &id(1));
+    conversation.answering = Some(address(11));
+    let (as_it_was, before) = (conversation.clone(), conversation.mark());
+    conversation.hold(&[&shown(2, 11), &shown(3, 12)], Timestamp(NOW.0 + 9));
+    conversation.answering = Some(address(12));
+    let after = conversation.mark();
+    conversation.unshow(&BTreeSet::from([name(2), name(3)]), &before, &after);
+    assert_eq!(conversation, as_it_was);
+}
+
+#[test]
+fn a_showing_that_was_answered_was_seen_and_its_turn_stays_over() {
+    let mut conversation = holding(&[(1, 11)]);
+    conversation.progressed(address(11), &id(1));
+    let before = conversation.mark();
+    conversation.hold(&[&shown(2, 11)], Timestamp(NOW.0 + 9));
+    let after = conversation.mark();
+    conversation.replied(address(11));
+    conversation.unshow(&BTreeSet::from([name(2)]), &before, &after);
+    assert_eq!(conversation.turn(address(11)), None);
+}
+
+#[test]
 fn a_reply_ends_the_turn_and_leaves_other_conversations_held() {
     let mut conversation = holding(&[(1, 11), (2, 12)]);
     conversation.answering = Some(address(11));

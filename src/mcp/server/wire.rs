@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use rmcp::model::{JsonObject, MetaObject, RequestId, Tool as WireTool, ToolAnnotations};
 use schemars::JsonSchema;
@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
 use crate::mcp::tools::{PollParams, ReactParams, ReplyParams, Tool, ToolResult};
+use crate::store::steps::{Side, Step, reached};
 
 /// A tool as clients list it.
 pub(super) fn wire_tool(tool: Tool) -> WireTool {
@@ -107,14 +108,17 @@ impl<R: AsyncRead + Unpin> AsyncRead for EofReader<R> {
     }
 }
 
-/// Tells which answers have wholly gone out to the client.
+/// What is done about an answer before it is complete.
+pub(super) type Note = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Holds the newline of an answer back until it is noted on disk what the answer has shown: whoever
+/// has read the whole line can rely on it, and a kill before leaves at most a line that has no end.
 pub(super) struct AnswerWriter<W, F> {
     writer: W,
-    tell: F,
-    /// The line that is being written.
+    note: F,
+    /// The line that is being written, without its newline.
     line: Vec<u8>,
-    /// Answers that are written and not yet flushed.
-    written: Vec<RequestId>,
+    noting: Option<Note>,
 }
 
 #[derive(Deserialize)]
@@ -123,56 +127,106 @@ struct AnswerLine {
 }
 
 impl<W, F> AnswerWriter<W, F> {
-    pub(super) fn new(writer: W, tell: F) -> Self {
+    pub(super) fn new(writer: W, note: F) -> Self {
         Self {
             writer,
-            tell,
+            note,
             line: Vec::new(),
-            written: Vec::new(),
-        }
-    }
-
-    fn note(&mut self, bytes: &[u8]) {
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.line.extend_from_slice(part);
-            if part.ends_with(b"\n") {
-                let line = std::mem::take(&mut self.line);
-                // What has no id is a notification, which nobody waits for.
-                self.written.extend(
-                    serde_json::from_slice::<AnswerLine>(&line)
-                        .ok()
-                        .map(|line| line.id),
-                );
-            }
+            noting: None,
         }
     }
 }
 
-impl<W: AsyncWrite + Unpin, F: Fn(RequestId) + Unpin> AsyncWrite for AnswerWriter<W, F> {
+impl<W: AsyncWrite + Unpin, F: Fn(RequestId) -> Option<Note> + Unpin> AsyncWrite
+    for AnswerWriter<W, F>
+{
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.writer).poll_write(context, bytes);
-        if let Poll::Ready(Ok(count)) = &written {
-            let (taken, _) = bytes.split_at(*count);
-            self.note(taken);
+        let this = &mut *self;
+        let newline = bytes.iter().position(|byte| *byte == b'\n');
+        if newline != Some(0) {
+            let (before, _) = bytes.split_at(newline.unwrap_or(bytes.len()));
+            let written = ready!(Pin::new(&mut this.writer).poll_write(context, before))?;
+            let (written_bytes, _) = before.split_at(written);
+            this.line.extend_from_slice(written_bytes);
+            return Poll::Ready(Ok(written));
         }
-        written
+        if this.noting.is_none() && !this.line.is_empty() {
+            // What has no id is a notification, which shows nothing.
+            let answer = serde_json::from_slice::<AnswerLine>(&this.line);
+            this.line.clear();
+            this.noting = answer.ok().and_then(|answer| (this.note)(answer.id));
+        }
+        if let Some(noting) = &mut this.noting {
+            ready!(noting.as_mut().poll(context));
+            this.noting = None;
+        }
+        let (end, _) = bytes.split_at(1);
+        let written = ready!(Pin::new(&mut this.writer).poll_write(context, end))?;
+        reached(Step::Answer, Side::After);
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.writer).poll_flush(context);
-        if let Poll::Ready(Ok(())) = &flushed {
-            for call in std::mem::take(&mut self.written) {
-                (self.tell)(call);
-            }
-        }
-        flushed
+        Pin::new(&mut self.writer).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.writer).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_newline_waits_for_the_note() {
+        let (writer, mut reader) = tokio::io::duplex(1024);
+        let (done, noted) = tokio::sync::oneshot::channel::<()>();
+        let noted = std::sync::Mutex::new(Some(noted));
+        let mut writer = AnswerWriter::new(writer, move |_| {
+            let noted = noted.lock().unwrap().take()?;
+            Some(Box::pin(async move { drop(noted.await) }) as Note)
+        });
+        let answer = b"{\"id\":1,\"result\":{}}\n{\"method\":\"x\"}\n";
+        let mut writing = begin(writer.write_all(answer));
+        assert!(writing.is_pending());
+        let mut read = vec![0; 20];
+        reader.read_exact(&mut read).await.unwrap();
+        assert_eq!(read, b"{\"id\":1,\"result\":{}}");
+        done.send(()).unwrap();
+        writing.finish().await;
+        let mut rest = vec![0; answer.len() - 20];
+        reader.read_exact(&mut rest).await.unwrap();
+        assert_eq!([read, rest].concat(), answer);
+    }
+
+    /// A future that is polled once and finished later.
+    struct Begun<F>(Pin<Box<F>>, bool);
+
+    fn begin<F: Future<Output = io::Result<()>>>(future: F) -> Begun<F> {
+        let mut future = Box::pin(future);
+        let waker = std::task::Waker::noop();
+        let pending = future
+            .as_mut()
+            .poll(&mut Context::from_waker(waker))
+            .is_pending();
+        Begun(future, pending)
+    }
+
+    impl<F: Future<Output = io::Result<()>>> Begun<F> {
+        fn is_pending(&self) -> bool {
+            self.1
+        }
+
+        async fn finish(&mut self) {
+            self.0.as_mut().await.unwrap();
+        }
     }
 }

@@ -209,6 +209,11 @@ impl Agent {
         drop(writeln!(self.stdin.as_mut().unwrap(), "{message}"));
     }
 
+    /// Sends a line that is not a message at all.
+    pub(crate) fn send_line(&mut self, line: &str) {
+        writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
     #[track_caller]
     fn response(&mut self, id: i64) -> Value {
         self.try_response(id)
@@ -252,11 +257,6 @@ impl Agent {
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-    }
-
-    /// Waits for its end, after its output has ended.
-    pub(crate) fn end(mut self) -> std::process::ExitStatus {
-        self.child.wait().unwrap()
     }
 
     /// Closes its stdin and waits for its end, as a client does that goes.

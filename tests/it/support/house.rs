@@ -284,10 +284,7 @@ impl Gateway {
     pub(crate) fn strike(&self) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         // It may have ended by itself this moment; nobody else has its number before it is waited for.
-        drop(rustix::process::kill_process(
-            pid,
-            rustix::process::Signal::KILL,
-        ));
+        let _struck = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
 
     /// What it said on stderr.

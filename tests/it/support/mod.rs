@@ -5,11 +5,15 @@
 //! waited for is waited for by a condition and a deadline.
 
 mod agent;
+mod contract;
+mod detached;
 mod house;
 pub(crate) mod oracle;
 pub(crate) mod worker;
 
-pub(crate) use agent::Agent;
+pub(crate) use agent::{Agent, Answer};
+pub(crate) use contract::{FORUM, GROUP, again, ids, texts, without_messages};
+pub(crate) use detached::SelfStarting;
 pub(crate) use house::{Gateway, House, OWNER};
 
 use std::time::{Duration, Instant};
