@@ -1,7 +1,7 @@
 //! Every write to disk goes through here.
 //!
 //! Owns: how a file becomes durable ([`atomic`]), how processes exclude each other ([`lock`]), how
-//! a file's version is checked and damage is kept ([`format`]), where everything lies
+//! a file's version is checked and damage is kept ([`mod@format`]), where everything lies
 //! ([`layout`]), how changes are noticed ([`watch`]), and the names of the durable steps
 //! ([`steps`]). Must not know what is in the files.
 
