@@ -15,3 +15,7 @@ mod support;
 
 mod gateway;
 mod round_trip;
+
+mod healing;
+mod inbound;
+mod strangers;

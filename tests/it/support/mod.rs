@@ -6,9 +6,11 @@
 
 mod agent;
 mod house;
+mod world;
 
 pub(crate) use agent::Agent;
-pub(crate) use house::{Gateway, House};
+pub(crate) use house::{Gateway, House, OWNER};
+pub(crate) use world::{GROUP, STRANGER, call, names_in, texts};
 
 use std::time::{Duration, Instant};
 
