@@ -129,7 +129,6 @@ impl Poller {
             self.storage_failed = false;
             tracing::info!(bot_id = self.api.id().0, "there is room again; going on");
         }
-        self.backoff.succeeded();
         for (session, count) in &taken.entries {
             tracing::info!(%session, count, "messages stored");
         }
@@ -143,10 +142,13 @@ impl Poller {
         self.ask_name().await;
         if let Some(offset) = offset_after(taken.last_id.map(|id| id.0)) {
             self.offset = Some(offset);
-            return None;
+        } else if !updates.is_empty() {
+            // Updates without a usable id cannot be confirmed: without a growing pause they would
+            // come in a storm.
+            return Some(self.backoff.pause(1.0, 30.0, fastrand::f64()));
         }
-        // Updates without a usable id cannot be confirmed; without a pause they would come in a storm.
-        (!updates.is_empty()).then(|| self.backoff.pause(1.0, 30.0, fastrand::f64()))
+        self.backoff.succeeded();
+        None
     }
 
     /// The disk is full or refuses: nothing of the batch is confirmed, Telegram keeps it for 24 h.
