@@ -18,4 +18,6 @@ mod round_trip;
 
 mod healing;
 mod inbound;
+mod outbound;
+mod progress;
 mod strangers;
