@@ -243,12 +243,12 @@ impl Mailbox {
         Ok(Desk::open(self, caller)?.react(params)?)
     }
 
-    /// How an accepted delivery stands.
-    pub fn standing(&self, accepted: &Accepted) -> Result<ToolResult, Refusal> {
+    /// How an accepted delivery stands, and whether that is its end.
+    pub fn standing(&self, accepted: &Accepted) -> Result<(ToolResult, bool), Refusal> {
         Ok(self.standing_of(accepted)?)
     }
 
-    fn standing_of(&self, accepted: &Accepted) -> Result<ToolResult, MailboxError> {
+    fn standing_of(&self, accepted: &Accepted) -> Result<(ToolResult, bool), MailboxError> {
         let now = self.clock.now();
         let mut result = ToolResult {
             remaining: accepted.remaining,
@@ -260,7 +260,9 @@ impl Mailbox {
             notices: accepted.notices.clone(),
             ..ToolResult::default()
         };
-        match self.outbox.standing(&accepted.id, now)? {
+        let standing = self.outbox.standing(&accepted.id, now)?;
+        let ended = standing != Standing::Waiting;
+        match standing {
             Standing::Finished(finished) => match finished.outcome {
                 Outcome::Delivered { message_ids, .. } => {
                     result.status = Some(Status::Delivered);
@@ -290,7 +292,7 @@ impl Mailbox {
                     .map(Timestamp::rfc3339);
             }
         }
-        Ok(result)
+        Ok((result, ended))
     }
 
     /// When the flood gate of a chat opens; `None` if it is open.
