@@ -331,7 +331,7 @@ impl Mailbox {
                 Ok(None) => {}
                 Err(error @ ReadError::Quarantined { .. }) => {
                     notices.push(format!(
-                        "One reply could not be read: {}. What it answered is offered again.",
+                        "One reply could not be read. The person did not get it, or not all of it, and its question may not come again: write it once more. {}",
                         Chain(&error)
                     ));
                 }
