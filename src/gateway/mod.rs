@@ -122,6 +122,8 @@ impl Gateway {
             state.session(id).prepare()?;
         }
         sweep(&state, &clock);
+        // A damaged one makes room, a newer one is not overwritten.
+        presence::read(&state, clock.now())?;
         let presence = Presence::begin(&state, &config, &tokens, clock.clone());
         for (_, reason) in unset(&tokens) {
             tracing::error!(reason, "a bot is switched off; the others run");
