@@ -16,6 +16,8 @@ mod support;
 mod gateway;
 mod round_trip;
 
+mod damage;
+mod disk_full;
 mod healing;
 mod inbound;
 mod outbound;

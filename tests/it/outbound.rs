@@ -261,11 +261,16 @@ fn a_person_who_blocked_the_bot_fails_the_reply_with_the_reason_and_nothing_afte
     let record: Value =
         serde_json::from_slice(&fs::read(house.only_file("failed")).unwrap()).unwrap();
     assert_eq!(record["delivery"]["content"]["text"], "wait");
-    let session = &house.status()["sessions"][0];
-    assert_eq!(
-        (&session["failed"], &session["outbox"]),
-        (&json!(1), &json!(0))
-    );
+    // The record in failed/ comes first, then the files leave outbox/.
+    wait_for("the counts", || {
+        let session = &house.status()["sessions"][0];
+        let counts = (session["failed"].clone(), session["outbox"].clone());
+        if counts == (json!(1), json!(0)) {
+            Ok(())
+        } else {
+            Err(counts)
+        }
+    });
 
     house.sim.unblock(house.bot(), OWNER);
     house.say("sorry");
