@@ -37,6 +37,9 @@ pub struct Poller {
     /// Confirms everything below it, on arrival of the next poll.
     offset: Option<i64>,
     health: Health,
+    /// Whether the last poll was answered. Until then one is asked that does not wait, so that
+    /// nobody has to write before `status` can say how the bot is.
+    answered: bool,
     /// Whether the last batch could not be stored.
     storage_failed: bool,
     knows_name: bool,
@@ -61,6 +64,7 @@ impl Poller {
             backoff: Backoff::new(pace),
             offset: None,
             health: Health::Good,
+            answered: false,
             storage_failed: false,
             knows_name: false,
         }
@@ -105,7 +109,15 @@ impl Poller {
         if self.offset.is_some() {
             reached(Step::Confirm, Side::Before);
         }
-        let poll = self.api.updates(self.offset, POLL_WAIT);
+        // In a conflict every poll waits: one that does not would be answered although somebody
+        // else polls.
+        let conflict = matches!(self.health, Health::Conflict(_));
+        let wait = if self.answered || conflict {
+            POLL_WAIT
+        } else {
+            Duration::ZERO
+        };
+        let poll = self.api.updates(self.offset, wait);
         // The transport's own limit may itself hang; this one cannot.
         let answer = tokio::time::timeout(POLL_DEADLINE, poll)
             .await
@@ -121,6 +133,7 @@ impl Poller {
             reached(Step::Confirm, Side::After);
         }
         self.healthy();
+        self.answered = true;
         let taken = match tokio::task::block_in_place(|| self.ingest.batch(updates)) {
             Ok(taken) => taken,
             Err(error) => return Some(self.cannot_store(&error)),
@@ -169,6 +182,7 @@ impl Poller {
 
     fn failed(&mut self, error: &ApiError) -> Duration {
         let (health, pause) = self.backoff.poll_failed(error, fastrand::f64());
+        self.answered = false;
         let bot = self.api.id();
         if health == self.health {
             tracing::debug!(bot_id = bot.0, %error, pause_s = pause.as_secs(), "poll failed again");
