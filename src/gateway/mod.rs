@@ -268,6 +268,10 @@ fn sweep(state: &StateDir, clock: &Clock) {
             Outbox::new(state, dir).sweep(now)?;
         }
         atomic::remove_leftovers(state.root(), now);
+        // The log's writer knows no modes.
+        for name in atomic::list(&state.logs())? {
+            atomic::make_private(&state.logs().join(name))?;
+        }
         Ok(())
     })();
     if let Err(error) = swept {
