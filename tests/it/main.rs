@@ -16,10 +16,14 @@ mod support;
 mod gateway;
 mod round_trip;
 
+mod check;
+mod cli;
 mod damage;
 mod disk_full;
 mod healing;
 mod inbound;
+mod leaks;
 mod outbound;
 mod progress;
+mod status;
 mod strangers;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use telegram_sim::GroupKind;
 
-use crate::support::{GROUP, Gateway, House, OWNER, STRANGER};
+use crate::support::{GROUP, Gateway, House, OWNER, STRANGER, wait_for};
 
 fn house() -> (House, Gateway) {
     let house = House::with(json!({"chat_ids": [OWNER, GROUP]}));
@@ -230,7 +230,10 @@ fn refusals_are_counted_for_the_owner_to_see() {
         house.sim.say(house.bot(), STRANGER, STRANGER, "hello");
     }
     nothing_came_of_it(&house);
-    let file = std::fs::read(house.state().join("gateway.json")).unwrap();
-    let file: Value = serde_json::from_slice(&file).unwrap();
-    assert_eq!(file["bots"][0]["refused"], 3);
+    wait_for("the count", || {
+        let file = std::fs::read(house.state().join("gateway.json")).unwrap();
+        let file: Value = serde_json::from_slice(&file).unwrap();
+        let refused = file["bots"][0]["refused"].clone();
+        if refused == 3 { Ok(()) } else { Err(refused) }
+    });
 }
