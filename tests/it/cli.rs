@@ -8,19 +8,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 use telegram_sim::Fault;
 
-use crate::support::{House, PATIENCE, wait_for};
-
-/// Ends whatever gateway runs for the house, also when the test fails.
-struct Background<'a>(&'a House);
-
-impl Drop for Background<'_> {
-    fn drop(&mut self) {
-        let stopped = self.0.run(&["gateway", "stop"]);
-        if !std::thread::panicking() {
-            assert!(stopped.status.success(), "{stopped:?}");
-        }
-    }
-}
+use crate::support::{Background, House, PATIENCE, wait_for};
 
 fn out(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()

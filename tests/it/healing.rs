@@ -87,15 +87,7 @@ fn while_telegram_is_away_the_bot_is_off_and_what_was_written_arrives_when_it_is
     let gateway = house.gateway();
     house.sim.pause().unwrap();
     house.say("is anybody there?");
-    wait_for("the bot to be off", || {
-        let status = house.bot_status(0);
-        let off = status["off"].as_str().unwrap_or_default();
-        if off.starts_with("cannot reach Telegram") {
-            Ok(())
-        } else {
-            Err(status)
-        }
-    });
+    house.wait_until_unreachable();
     house.sim.resume().unwrap();
     house.wait_for_texts(&["is anybody there?"]);
     house.wait_for_bot(0, "off", Value::Null);

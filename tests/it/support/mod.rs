@@ -10,7 +10,7 @@ mod world;
 
 pub(crate) use agent::Agent;
 pub(crate) use house::{Gateway, House, OWNER};
-pub(crate) use world::{GROUP, STRANGER, call, names_in, texts};
+pub(crate) use world::{Background, GROUP, STRANGER, call, names_in, texts};
 
 use std::time::{Duration, Instant};
 

@@ -84,6 +84,20 @@ impl House {
         });
     }
 
+    /// Waits until `status --json` says that Telegram cannot be reached for the first bot.
+    #[track_caller]
+    pub(crate) fn wait_until_unreachable(&self) {
+        wait_for("the bot to be off", || {
+            let status = self.bot_status(0);
+            let off = status["off"].as_str().unwrap_or_default();
+            if off.starts_with("cannot reach Telegram") {
+                Ok(())
+            } else {
+                Err(status)
+            }
+        });
+    }
+
     /// The texts in the inbox of session `ONE`, in the order of the entries.
     pub(crate) fn inbox_texts(&self) -> Vec<String> {
         let texts = self.names("inbox").into_iter().map(|name| {
@@ -163,10 +177,22 @@ pub(crate) fn texts(result: &Value) -> Vec<&str> {
 
 /// Sends the bytes of a call and reads its answer.
 pub(crate) fn call(request: &str, address: std::net::SocketAddr) -> Value {
-    let mut stream = TcpStream::connect(address).unwrap();
+    let mut stream = TcpStream::connect(address).expect("the simulator listens");
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
     serde_json::from_str(body).unwrap_or_else(|_| panic!("no JSON: {answer}"))
+}
+
+/// Ends whatever gateway runs for the house, also when the test fails. Others are never touched.
+pub(crate) struct Background<'a>(pub(crate) &'a House);
+
+impl Drop for Background<'_> {
+    fn drop(&mut self) {
+        let stopped = self.0.run(&["gateway", "stop"]);
+        if !std::thread::panicking() {
+            assert!(stopped.status.success(), "{stopped:?}");
+        }
+    }
 }
