@@ -125,6 +125,8 @@ impl Gateway {
         // A damaged one makes room, a newer one is not overwritten.
         presence::read(&state, clock.now())?;
         let presence = Presence::begin(&state, &config, &tokens, clock.clone());
+        // Before the first poll: whoever sees the bot polled finds out by whom.
+        presence.write();
         for (_, reason) in unset(&tokens) {
             tracing::error!(reason, "a bot is switched off; the others run");
         }
@@ -174,7 +176,6 @@ impl Gateway {
             housekeeping.await;
             Task::Housekeeper
         });
-        presence.write();
         ready();
 
         let ended = tokio::select! {
