@@ -265,8 +265,9 @@ fn gateway(
     ended
 }
 
-/// Cancels `stop` at the first stop signal, returns at the second.
-async fn signals(stop: CancellationToken) {
+/// Cancels `stop` at the first stop signal, returns at the second. Signals are heard from the call
+/// on, not only from the first poll: whoever sees the gateway work may stop it.
+fn signals(stop: CancellationToken) -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut streams = Vec::new();
     for kind in [
@@ -280,7 +281,7 @@ async fn signals(stop: CancellationToken) {
         }
     }
     let mut count = 0;
-    std::future::poll_fn(|context| {
+    std::future::poll_fn(move |context| {
         for stream in &mut streams {
             while stream.poll_recv(context).is_ready() {
                 count += 1;
@@ -293,7 +294,6 @@ async fn signals(stop: CancellationToken) {
             std::task::Poll::Pending
         }
     })
-    .await;
 }
 
 fn mcp(

@@ -123,7 +123,11 @@ impl Gateway {
             state.session(id).prepare()?;
         }
         sweep(&state, &clock);
+        // A damaged one makes room, a newer one is not overwritten.
+        presence::read(&state, clock.now())?;
         let presence = Presence::begin(&state, &config, &tokens, clock.clone());
+        // Before the first poll: whoever sees the bot polled finds out by whom.
+        presence.write();
         for (_, reason) in unset(&tokens) {
             tracing::error!(reason, "a bot is switched off; the others run");
         }
@@ -177,7 +181,6 @@ impl Gateway {
             housekeeping.await;
             Task::Housekeeper
         });
-        presence.write();
         ready();
 
         let ended = tokio::select! {
@@ -271,6 +274,10 @@ fn sweep(state: &StateDir, clock: &Clock) {
             Outbox::new(state, dir).sweep(now)?;
         }
         atomic::remove_leftovers(state.root(), now);
+        // The log's writer knows no modes.
+        for name in atomic::list(&state.logs())? {
+            atomic::make_private(&state.logs().join(name))?;
+        }
         Ok(())
     })();
     if let Err(error) = swept {

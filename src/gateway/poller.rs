@@ -44,6 +44,9 @@ pub struct Poller {
     /// Confirms everything below it, on arrival of the next poll.
     offset: Option<i64>,
     health: Health,
+    /// Whether the last poll was answered. Until then one is asked that does not wait, so that
+    /// nobody has to write before `status` can say how the bot is.
+    answered: bool,
     /// Whether the last batch could not be stored.
     storage_failed: bool,
     knows_name: bool,
@@ -70,6 +73,7 @@ impl Poller {
             backoff: Backoff::new(pace),
             offset: None,
             health: Health::Good,
+            answered: false,
             storage_failed: false,
             knows_name: false,
         }
@@ -114,7 +118,15 @@ impl Poller {
         if self.offset.is_some() {
             reached(Step::Confirm, Side::Before);
         }
-        let poll = self.api.updates(self.offset, POLL_WAIT);
+        // In a conflict every poll waits: one that does not would be answered although somebody
+        // else polls.
+        let conflict = matches!(self.health, Health::Conflict(_));
+        let wait = if self.answered || conflict {
+            POLL_WAIT
+        } else {
+            Duration::ZERO
+        };
+        let poll = self.api.updates(self.offset, wait);
         // The transport's own limit may itself hang; this one cannot.
         let answer = tokio::time::timeout(POLL_DEADLINE, poll)
             .await
@@ -130,6 +142,7 @@ impl Poller {
             reached(Step::Confirm, Side::After);
         }
         self.healthy();
+        self.answered = true;
         let taken = match tokio::task::block_in_place(|| self.ingest.batch(updates)) {
             Ok(taken) => taken,
             Err(error) => return Some(self.cannot_store(&error)),
@@ -138,7 +151,6 @@ impl Poller {
             self.storage_failed = false;
             tracing::info!(bot_id = self.api.id().0, "there is room again; going on");
         }
-        self.backoff.succeeded();
         self.polled.notify_one();
         for (session, count) in &taken.entries {
             tracing::info!(%session, count, "messages stored");
@@ -153,10 +165,14 @@ impl Poller {
         self.ask_name().await;
         if let Some(offset) = offset_after(taken.last_id.map(|id| id.0)) {
             self.offset = Some(offset);
-            return None;
+        } else if !updates.is_empty() {
+            // Updates without a usable id cannot be confirmed: without a growing pause they would
+            // come in a storm.
+            let pause = self.backoff.pause(1.0, 30.0, fastrand::f64());
+            return Some(pause.max(AFTER_UNCONFIRMED));
         }
-        // Updates without a usable id cannot be confirmed; without a pause they would come in a storm.
-        (!updates.is_empty()).then_some(AFTER_UNCONFIRMED)
+        self.backoff.succeeded();
+        None
     }
 
     /// The disk is full or refuses: nothing of the batch is confirmed, Telegram keeps it for 24 h.
@@ -177,6 +193,7 @@ impl Poller {
 
     fn failed(&mut self, error: &ApiError) -> Duration {
         let (health, pause) = self.backoff.poll_failed(error, fastrand::f64());
+        self.answered = false;
         let bot = self.api.id();
         if health == self.health {
             tracing::debug!(bot_id = bot.0, %error, pause_s = pause.as_secs(), "poll failed again");

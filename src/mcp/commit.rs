@@ -212,8 +212,18 @@ impl Desk<'_> {
             .rev()
             .take_while(|id| id.accepted >= since)
         {
-            let Some(delivery) = self.mailbox.outbox.read_any(&id, self.now)? else {
-                continue;
+            let delivery = match self.mailbox.outbox.read_any(&id, self.now) {
+                Ok(Some(delivery)) => delivery,
+                Ok(None) => continue,
+                // Its bytes are kept; that it may be repeated now is no reason to refuse this one.
+                Err(error @ ReadError::Quarantined { .. }) => {
+                    self.notices.push(format!(
+                        "The record of an earlier reply could not be read. {}",
+                        Chain(&error)
+                    ));
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
             };
             let Content::Reply { text: sent, .. } = &delivery.content else {
                 continue;

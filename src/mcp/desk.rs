@@ -91,7 +91,7 @@ impl<'a> Desk<'a> {
                 Ok(None) => continue,
                 Err(error @ ReadError::Quarantined { .. }) => {
                     notices.push(format!(
-                        "{}; the messages that it held are offered again.",
+                        "What one agent was shown is not known any more; the messages that it held are offered again. {}",
                         Chain(&error)
                     ));
                     continue;
@@ -218,7 +218,7 @@ impl<'a> Desk<'a> {
             Err(error @ ReadError::Quarantined { .. }) => {
                 self.pending.remove(&name);
                 self.notices.push(format!(
-                    "One message could not be read: {}. Ask the person to send it again.",
+                    "One message could not be read; ask the person to send it again. {}",
                     Chain(&error)
                 ));
                 Ok(None)

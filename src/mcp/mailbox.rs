@@ -274,12 +274,12 @@ impl Mailbox {
         Ok(Desk::open(self, caller)?.react(params)?)
     }
 
-    /// How an accepted delivery stands.
-    pub fn standing(&self, accepted: &Accepted) -> Result<ToolResult, Refusal> {
+    /// How an accepted delivery stands, and whether that is its end.
+    pub fn standing(&self, accepted: &Accepted) -> Result<(ToolResult, bool), Refusal> {
         Ok(self.standing_of(accepted)?)
     }
 
-    fn standing_of(&self, accepted: &Accepted) -> Result<ToolResult, MailboxError> {
+    fn standing_of(&self, accepted: &Accepted) -> Result<(ToolResult, bool), MailboxError> {
         let now = self.clock.now();
         let mut result = ToolResult {
             remaining: accepted.remaining,
@@ -291,7 +291,9 @@ impl Mailbox {
             notices: accepted.notices.clone(),
             ..ToolResult::default()
         };
-        match self.outbox.standing(&accepted.id, now)? {
+        let standing = self.outbox.standing(&accepted.id, now)?;
+        let ended = standing != Standing::Waiting;
+        match standing {
             Standing::Finished(finished) => match finished.outcome {
                 Outcome::Delivered { message_ids, .. } => {
                     result.status = Some(Status::Delivered);
@@ -321,7 +323,7 @@ impl Mailbox {
                     .map(Timestamp::rfc3339);
             }
         }
-        Ok(result)
+        Ok((result, ended))
     }
 
     /// When the flood gate of a chat opens; `None` if it is open.
@@ -360,7 +362,7 @@ impl Mailbox {
                 Ok(None) => {}
                 Err(error @ ReadError::Quarantined { .. }) => {
                     notices.push(format!(
-                        "One reply could not be read: {}. What it answered is offered again.",
+                        "One reply could not be read. The person did not get it, or not all of it, and its question may not come again: write it once more. {}",
                         Chain(&error)
                     ));
                 }

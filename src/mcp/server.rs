@@ -25,9 +25,7 @@ use tokio_util::sync::CancellationToken;
 use self::wire::{AnswerWriter, EofReader, Note, wire_tool};
 use super::holder::HolderId;
 use super::mailbox::{Accepted, Caller, Mailbox, Showing, ShownPage, poll_limits};
-use super::tools::{
-    INSTRUCTIONS, PollParams, ReactParams, Refusal, ReplyParams, Status, Tool, ToolResult,
-};
+use super::tools::{INSTRUCTIONS, PollParams, ReactParams, Refusal, ReplyParams, Tool, ToolResult};
 use crate::clock::Clock;
 use crate::config::GatewayStart;
 use crate::gateway::detach::{Launch, Started};
@@ -398,10 +396,10 @@ impl Shared {
         let accepted = Arc::new(accepted);
         loop {
             let at = Arc::clone(&accepted);
-            let result = self
+            let (result, ended) = self
                 .blocking(move |served| served.mailbox.standing(&at))
                 .await?;
-            let waiting = result.status == Some(Status::Accepted) && result.held_until.is_none();
+            let waiting = !ended && result.held_until.is_none();
             let left = deadline.saturating_duration_since(self.clock.instant());
             if !waiting || left.is_zero() || self.closing.is_cancelled() || !self.gateway_runs() {
                 return Ok(result);

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
@@ -154,6 +154,12 @@ pub fn create_folder(path: &Path) -> Result<(), StoreError> {
         .map_err(|source| StoreError::new("create the folder", path, source))?;
     // The name of a new folder is as precious as what will be in it.
     sync_folder(parent(path))
+}
+
+/// Takes from others the right to read a file that somebody else's code has created.
+pub fn make_private(path: &Path) -> Result<(), StoreError> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+        .map_err(|source| StoreError::new("change the mode of", path, source))
 }
 
 /// The names in a folder, sorted, without temporary files. No folder is an empty one.

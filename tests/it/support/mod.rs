@@ -10,11 +10,13 @@ mod detached;
 mod house;
 pub(crate) mod oracle;
 pub(crate) mod worker;
+mod world;
 
 pub(crate) use agent::{Agent, Answer};
 pub(crate) use contract::{FORUM, GROUP, again, ids, texts, without_messages};
 pub(crate) use detached::SelfStarting;
 pub(crate) use house::{Gateway, House, OWNER};
+pub(crate) use world::{Background, STRANGER, SUPERGROUP, call, names_in};
 
 use std::time::{Duration, Instant};
 

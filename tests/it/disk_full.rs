@@ -1,0 +1,167 @@
+//! A full disk: stop confirming, say so, go on when there is room. No message is paid for it.
+//!
+//! The state folder is a small file system of its own, which needs root. Without it these tests
+//! fail with a word about it, unless `TELEPOST_NO_TMPFS` is set: then they are left out.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::support::{House, PATIENCE, texts};
+
+/// A state folder of 256 KiB, unmounted when the test ends.
+struct SmallDisk {
+    path: PathBuf,
+}
+
+impl SmallDisk {
+    /// `None` if the machine cannot do it and the caller of the tests knows that.
+    #[expect(clippy::print_stdout, reason = "says why a test tested nothing")]
+    fn mount(house: &House) -> Option<Self> {
+        let path = house.state();
+        fs::create_dir(&path).unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=256k,mode=0700", "telepost-test"])
+            .arg(&path)
+            .output();
+        let words = match mount {
+            Ok(output) if output.status.success() => return Some(Self { path }),
+            Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+            Err(error) => error.to_string(),
+        };
+        if std::env::var_os("TELEPOST_NO_TMPFS").is_some() {
+            println!("left out, because a tmpfs cannot be mounted here: {words}");
+            return None;
+        }
+        panic!(
+            "a tmpfs cannot be mounted here ({words}); run as root, or leave these tests out with TELEPOST_NO_TMPFS=1"
+        );
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.path.join("ballast")
+    }
+
+    /// Takes all the room that there is.
+    fn fill(&self) {
+        let mut file = fs::File::create(self.ballast()).unwrap();
+        let mut size = 64 * 1024;
+        while size > 0 {
+            if file.write_all(&vec![0; size]).is_err() {
+                size /= 2;
+            }
+        }
+    }
+
+    fn make_room(&self) {
+        fs::remove_file(self.ballast()).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("-l").arg(&self.path).status();
+        drop(unmounted);
+    }
+}
+
+#[test]
+fn a_gateway_with_a_full_disk_confirms_nothing_says_so_and_goes_on_when_there_is_room() {
+    let house = House::new();
+    let Some(disk) = SmallDisk::mount(&house) else {
+        return;
+    };
+    let gateway = house.gateway();
+    house.say("before");
+    house.wait_for_inbox(1);
+    gateway.wait_until_polling(&house);
+    disk.fill();
+    house.say("during 1");
+    gateway.wait_for_log("disk full");
+    house.say("during 2");
+    let polls = house.sim.call_count(house.bot(), "getUpdates");
+    let tried = house.sim.wait_for(
+        |view| view.call_count(house.bot(), "getUpdates") >= polls + 2,
+        PATIENCE,
+    );
+    tried.unwrap();
+    assert_eq!(house.inbox_texts(), ["before"]);
+    assert_eq!(house.sim.confirmed(house.bot()).len(), 1, "only the first");
+    let mut offsets: Vec<_> = house
+        .sim
+        .calls_of(house.bot(), "getUpdates")
+        .iter()
+        .map(|poll| poll.int("offset"))
+        .collect();
+    offsets.dedup();
+    assert_eq!(offsets.len(), 2, "the offset stands still: {offsets:?}");
+
+    disk.make_room();
+    house.wait_for_texts(&["before", "during 1", "during 2"]);
+    gateway.wait_for_log("there is room again");
+}
+
+#[test]
+fn a_poll_that_cannot_record_what_it_shows_shows_nothing_and_says_disk_full() {
+    let house = House::new();
+    let Some(disk) = SmallDisk::mount(&house) else {
+        return;
+    };
+    let _gateway = house.gateway();
+    house.say("precious");
+    house.wait_for_inbox(1);
+    disk.fill();
+    let mut agent = house.agent();
+    let refusal = agent.call("telegram_poll", json!({})).refused();
+    assert!(
+        refusal.contains("disk full") && !refusal.contains("precious"),
+        "{refusal}"
+    );
+    disk.make_room();
+    let shown = agent.poll(json!({}));
+    assert_eq!(texts(&shown), ["precious"]);
+    assert_eq!(shown["messages"][0].get("again"), None);
+}
+
+#[test]
+fn a_reply_that_cannot_be_stored_is_refused_and_acknowledges_nothing() {
+    let house = House::new();
+    let Some(disk) = SmallDisk::mount(&house) else {
+        return;
+    };
+    let _gateway = house.gateway();
+    let mut agent = house.agent_asked("precious");
+    disk.fill();
+    let refusal = agent
+        .call("telegram_reply", json!({"text": "answer"}))
+        .refused();
+    assert!(refusal.contains("disk full"), "{refusal}");
+    assert_eq!(house.names("inbox").len(), 1);
+    assert_eq!(house.names("outbox"), [""; 0]);
+    disk.make_room();
+    let answer = agent.reply(json!({"text": "answer"}));
+    assert_eq!(answer["status"], "delivered");
+    assert_eq!(answer["acked"].as_array().unwrap().len(), 1);
+    assert_eq!(house.heard(), ["answer"]);
+}
+
+#[test]
+fn what_cannot_be_recorded_is_not_sent_until_there_is_room() {
+    let house = House::new();
+    let Some(disk) = SmallDisk::mount(&house) else {
+        return;
+    };
+    let gateway = house.gateway();
+    let mut agent = house.agent_asked("precious");
+    assert!(gateway.stop().success());
+    agent.reply(json!({"text": "answer"}));
+    disk.fill();
+    let gateway = house.gateway();
+    gateway.wait_for_log("cannot go on sending; nothing is lost");
+    assert_eq!(house.effects(), []);
+    disk.make_room();
+    house.wait_to_hear(&["answer"]);
+}

@@ -1,0 +1,184 @@
+//! The token never leaves the gateway: whatever fails, at whatever log level.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use telegram_sim::Fault;
+
+use crate::support::{Background, Gateway, House, OWNER, PATIENCE};
+
+/// What the secret part of the harness's tokens consists of; nothing else has so many of them.
+const SECRET: &[u8] = b"AAAAAAAAAAAAAAAA";
+
+fn has_secret(bytes: &[u8]) -> bool {
+    bytes.windows(SECRET.len()).any(|window| window == SECRET)
+}
+
+/// Every file below a folder that has the secret in it.
+fn leaks_below(folder: &Path) -> Vec<PathBuf> {
+    let (mut folders, mut leaks, mut read) = (vec![folder.to_owned()], Vec::new(), 0);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+                continue;
+            }
+            read += 1;
+            if has_secret(&fs::read(entry.path()).unwrap()) {
+                leaks.push(entry.path());
+            }
+        }
+    }
+    assert!(read > 0, "nothing to look at");
+    leaks
+}
+
+fn gateway_at(house: &House, level: &str) -> Gateway {
+    Gateway::start(
+        &mut house.command_with_tokens(&["gateway", "--log-level", level]),
+        house.path(),
+    )
+}
+
+/// Polls meet this fault once and are healed.
+fn poll_fault(house: &House, gateway: &Gateway, fault: impl FnOnce(Fault) -> Fault) {
+    let fault = house
+        .sim
+        .fault(fault(Fault::on(house.bot()).method("getUpdates")));
+    house.say("wake the poll that waits");
+    let struck = house
+        .sim
+        .wait_for(|view| view.fault_hits(fault) > 0, PATIENCE);
+    struck.unwrap();
+    gateway.wait_until_polling(house);
+}
+
+/// Leads a gateway through failures of all kinds and looks for the secret everywhere.
+fn nothing_leaks_at(level: &str) -> String {
+    let house = House::new();
+    let gateway = gateway_at(&house, level);
+    gateway.wait_until_polling(&house);
+    poll_fault(&house, &gateway, |fault| fault.html(502));
+    poll_fault(&house, &gateway, Fault::malformed);
+    poll_fault(&house, &gateway, Fault::truncated);
+    poll_fault(&house, &gateway, Fault::reset_before);
+    poll_fault(&house, &gateway, Fault::closed_before);
+    poll_fault(&house, &gateway, |fault| {
+        fault.error(500, "Internal Server Error")
+    });
+
+    let mut agent = house.agent();
+    let send = || Fault::on(house.bot()).method("sendMessage");
+    house.sim.fault(send().answer_lost());
+    agent.reply(json!({}));
+    agent.reply(json!({"text": "doubted"}));
+    house.say("again");
+    agent.wait_for_message();
+    house.sim.fault(send().error(400, "Bad Request: so there"));
+    assert_eq!(agent.reply(json!({"text": "failed"}))["status"], "failed");
+
+    house.sim.pause().unwrap();
+    gateway.wait_for_log("cannot reach Telegram");
+    house.sim.resume().unwrap();
+    gateway.wait_for_log("polling works again");
+    house.sim.revoke(house.bot());
+    gateway.wait_for_log("the token of this bot is not accepted");
+
+    let pid = gateway.pid();
+    let read = |file: String| fs::read(file).unwrap();
+    assert!(
+        has_secret(&read(format!("/proc/{pid}/environ"))),
+        "the one place where it must be; else this test looks for the wrong thing"
+    );
+    assert!(!has_secret(&read(format!("/proc/{pid}/cmdline"))));
+    let agent_pid = agent.pid();
+    assert!(!has_secret(&read(format!("/proc/{agent_pid}/cmdline"))));
+    assert!(!has_secret(&read(format!("/proc/{agent_pid}/environ"))));
+    for command in [&["status"][..], &["status", "--json"], &["check"]] {
+        let output = house.run(command);
+        assert!(output.status.success(), "{output:?}");
+        assert!(!has_secret(&output.stdout) && !has_secret(&output.stderr));
+    }
+    let locks = format!("/var/tmp/telepost-{}", rustix::process::getuid().as_raw());
+    let lock = format!("{locks}/bot-{}.lock", house.bot());
+    assert!(!has_secret(&read(lock)));
+    assert!(gateway.stop().success());
+    assert_eq!(leaks_below(house.path()), [""; 0].map(PathBuf::from));
+    house.log_files()
+}
+
+#[test]
+fn nothing_leaks_at_trace() {
+    nothing_leaks_at("trace");
+}
+
+#[test]
+fn nothing_leaks_when_every_crate_logs_at_trace() {
+    let log = nothing_leaks_at("trace,telepost=trace");
+    assert!(log.contains("TRACE hyper"), "only our own lines were there");
+}
+
+#[test]
+fn a_name_that_is_not_found_and_a_broken_tls_leak_nothing() {
+    for url in ["https://no-such-host.invalid", "TLS"] {
+        let mut house = House::new();
+        let url = match url {
+            "TLS" => house.sim.url().replace("http:", "https:"),
+            other => other.to_owned(),
+        };
+        house.config["api_url"] = json!(url);
+        house.write_config();
+        let gateway = gateway_at(&house, "trace,telepost=trace");
+        gateway.wait_for_log("polling fails");
+        house.wait_until_unreachable();
+        drop(gateway);
+        assert_eq!(leaks_below(house.path()), [""; 0].map(PathBuf::from));
+    }
+}
+
+#[test]
+fn a_detached_gateway_has_no_token_on_its_command_line() {
+    let house = House::new();
+    let _background = Background(&house);
+    let started = house.run(&["gateway", "--detach"]);
+    assert!(started.status.success(), "{started:?}");
+    let pid = house.status()["gateway"]["pid"].clone();
+    let cmdline = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+    assert!(!has_secret(&cmdline));
+}
+
+#[test]
+fn an_agent_is_never_told_the_token_not_even_by_a_broken_configuration() {
+    let mut house = House::new();
+    house.config["sessions"]["ONE"]["bot_token_env"] = json!(house.token());
+    house.write_config();
+    let refusal = house.agent().call("telegram_poll", json!({})).refused();
+    assert!(refusal.contains("sessions.ONE.bot_token_env"), "{refusal}");
+    assert!(!has_secret(refusal.as_bytes()), "{refusal}");
+}
+
+#[test]
+fn what_people_write_is_not_logged_above_debug() {
+    let house = House::new();
+    let gateway = gateway_at(&house, "info");
+    gateway.wait_until_polling(&house);
+    let mut agent = house.agent_asked("xyzzy-question");
+    agent.reply(json!({"text": "xyzzy-answer"}));
+    house
+        .sim
+        .message(house.bot())
+        .chat(OWNER)
+        .text("xyzzy-poison")
+        .raw(json!({"message_id": "no number"}))
+        .send();
+    house.say("barrier");
+    house.wait_for_inbox(1);
+    assert!(gateway.stop().success());
+    let log = house.log_files();
+    assert!(log.contains("messages stored") && log.contains("delivered"));
+    assert!(!log.contains("xyzzy"), "{log}");
+    assert_eq!(house.dead_letters().len(), 1);
+    let dead: Value = json!(house.dead_letters());
+    assert!(!dead.to_string().contains("xyzzy"), "{dead}");
+}
