@@ -461,3 +461,34 @@ fn a_lock_file_that_a_cleaner_removed_is_locked_anew() {
     gateway.wait_until_polling(&house);
     assert!(fs::exists(lock).unwrap());
 }
+
+#[test]
+fn a_gateway_whose_lock_somebody_else_took_stops_polling_until_it_is_free() {
+    let house = House::new();
+    let gateway = house.gateway();
+    let me = rustix::process::getuid().as_raw();
+    let lock = format!("/var/tmp/telepost-{me}/bot-{}.lock", house.bot());
+    fs::remove_file(&lock).unwrap();
+    let other = fs::File::create(&lock).unwrap();
+    other.try_lock().unwrap();
+    house.say("the poll that waits ends with this");
+    house.wait_for_inbox(1);
+    gateway.wait_for_log("its lock was lost");
+    let polls = house.sim.call_count(house.bot(), "getUpdates");
+    house.say("kept at Telegram");
+    wait_for("the bot to be off", || {
+        let off = house.bot_status(0)["off"].clone();
+        if off
+            .as_str()
+            .is_some_and(|off| off.contains("its lock was lost"))
+        {
+            Ok(())
+        } else {
+            Err(off)
+        }
+    });
+    assert_eq!(house.sim.call_count(house.bot(), "getUpdates"), polls);
+    drop(other);
+    house.wait_for_texts(&["the poll that waits ends with this", "kept at Telegram"]);
+    house.wait_for_bot(0, "off", Value::Null);
+}

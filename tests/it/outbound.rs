@@ -151,6 +151,21 @@ fn an_answer_of_telegram_that_is_lost_gives_one_marked_repeat_in_order() {
     assert_eq!(house.heard(), ["first", marked.as_str(), "second"]);
 }
 
+#[test]
+fn a_doubt_in_the_middle_of_a_long_reply_repeats_only_the_message_in_doubt() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let lost = Fault::on(house.bot()).method("sendMessage");
+    house.sim.fault(lost.after(1).answer_lost());
+    let parts = ["a", "b", "c"].map(|letter| letter.repeat(4000));
+    let text = parts.join("\n");
+    let answer = house.agent_asked("all of it").reply(json!({"text": text}));
+    assert_eq!(answer["status"], "delivered");
+    let [a, b, c] = parts;
+    let marked = format!("{MARK}{b}");
+    assert!(house.heard() == [a, b, marked, c], "{:?}", house.heard());
+}
+
 /// A reply meets this fault once; what the person has then.
 fn heard_after(fault: impl FnOnce(Fault) -> Fault) -> Vec<String> {
     let house = House::new();
