@@ -4,13 +4,22 @@
 //! is remembered until its folder is synced, and every file until it is synced itself; at a crash
 //! point they are taken back, newest first, before the process aborts. A kill alone keeps
 //! everything that the kernel has heard of, so without this no test would notice a missing sync.
+//!
+//! All processes of a test have the variable, so that a folder that another one has synced meanwhile
+//! (a file `.synced` in it says when) is safe, as it would be.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-/// A change that would not survive.
+/// A change that would not survive, and when it was made.
+#[derive(Debug)]
+struct Unsafe {
+    at: u128,
+    change: Change,
+}
+
 #[derive(Debug)]
 enum Change {
     /// A file got a name; what had the name before.
@@ -28,7 +37,7 @@ static ON: LazyLock<bool> = LazyLock::new(|| {
     #[expect(clippy::disallowed_methods, reason = "exists in test builds only")]
     std::env::var_os("TELEPOST_POWER_LOSS").is_some()
 });
-static CHANGES: Mutex<Vec<Change>> = Mutex::new(Vec::new());
+static CHANGES: Mutex<Vec<Unsafe>> = Mutex::new(Vec::new());
 static UNSYNCED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 fn remember(change: impl FnOnce() -> Change) {
@@ -36,7 +45,10 @@ fn remember(change: impl FnOnce() -> Change) {
         CHANGES
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(change());
+            .push(Unsafe {
+                at: now(),
+                change: change(),
+            });
     }
 }
 
@@ -76,16 +88,48 @@ pub(super) fn removing(path: &Path) {
 }
 
 /// A folder was synced: the names in it are safe.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a note for the other processes of a test"
+)]
 pub(super) fn synced(folder: &Path) {
-    let in_folder = |path: &Path| path.parent() == Some(folder);
-    CHANGES
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .retain(|change| match change {
-            Change::Named { path, .. } | Change::Removed { path, .. } => !in_folder(path),
-            // One journal holds both ends of a move.
-            Change::Moved { from, to } => !in_folder(from) && !in_folder(to),
-        });
+    if *ON {
+        CHANGES
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|unsafe_| !unsafe_.change.is_in(folder));
+        drop(fs::write(folder.join(".synced"), now().to_string()));
+    }
+}
+
+impl Change {
+    /// One journal of the file system holds both ends of a move.
+    fn folders(&self) -> Vec<&Path> {
+        let paths = match self {
+            Self::Named { path, .. } | Self::Removed { path, .. } => vec![path],
+            Self::Moved { from, to } => vec![from, to],
+        };
+        paths.into_iter().filter_map(|path| path.parent()).collect()
+    }
+
+    fn is_in(&self, folder: &Path) -> bool {
+        self.folders().contains(&folder)
+    }
+}
+
+/// Whether another process has synced the folder of a change since it was made.
+fn made_safe(unsafe_: &Unsafe) -> bool {
+    let noted = |folder: &Path| fs::read_to_string(folder.join(".synced")).ok();
+    let since =
+        |folder: &&Path| noted(folder).and_then(|at| at.parse::<u128>().ok()) > Some(unsafe_.at);
+    unsafe_.change.folders().iter().any(since)
+}
+
+/// The monotonic clock, which all processes share.
+fn now() -> u128 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u128::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000
+        + u128::try_from(now.tv_nsec).unwrap_or(0)
 }
 
 /// The power goes.
@@ -117,8 +161,10 @@ pub(super) fn lose() {
         }
     }
     let changes = std::mem::take(&mut *CHANGES.lock().unwrap_or_else(PoisonError::into_inner));
-    for change in changes.into_iter().rev() {
-        // Another process may have gone on from there; then there is nothing to take back.
-        drop(undo(change));
+    for lost in changes.into_iter().rev() {
+        if !made_safe(&lost) {
+            // Another process may have gone on from there; then there is nothing to take back.
+            drop(undo(lost.change));
+        }
     }
 }

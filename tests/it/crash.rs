@@ -44,14 +44,17 @@ fn day(who: Who, step: &str, point: &str, death: Death) {
     let house = House::new();
     let bot = house.bot();
     let place = Place { bot, chat: OWNER };
-    let mut crash = vec![("TELEPOST_CRASH_AT".to_owned(), point.to_owned())];
-    if death == Death::Power {
-        crash.push(("TELEPOST_POWER_LOSS".to_owned(), "1".to_owned()));
-    }
+    let crash = vec![("TELEPOST_CRASH_AT".to_owned(), point.to_owned())];
+
     let (mut gateway_env, mut agent_env) = match who {
         Who::Gateway => (crash, Vec::new()),
         Who::Agent => (Vec::new(), crash),
     };
+    if death == Death::Power {
+        for env in [&mut gateway_env, &mut agent_env] {
+            env.push(("TELEPOST_POWER_LOSS".to_owned(), "1".to_owned()));
+        }
+    }
     prepare(&house, who, step, &mut gateway_env, &mut agent_env);
 
     let ledger = Arc::new(Mutex::new(Ledger::default()));
@@ -62,18 +65,6 @@ fn day(who: Who, step: &str, point: &str, death: Death) {
     house.sim.raw_text(bot, "null");
     say(&house, &ledger, place, "m1");
     say(&house, &ledger, place, "m2");
-    if (death, step) == (Death::Power, "inbox-sync") {
-        // Only the gateway's own syncs are known to its loss of power, not those of an agent that
-        // has read the entries meanwhile: so it dies before anybody reads them.
-        wait_for("the gateway's death", || {
-            keeper.ensure();
-            if *keeper.deaths.lock().unwrap() > 0 {
-                Ok(())
-            } else {
-                Err(())
-            }
-        });
-    }
     house.sim.fault(
         Fault::on(bot)
             .method("sendMessage")
