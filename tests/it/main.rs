@@ -20,6 +20,7 @@ mod holders;
 mod keep_open;
 mod paging;
 mod poll;
+mod random;
 mod react;
 mod repeat;
 mod reply;
