@@ -18,6 +18,7 @@ mod cancel;
 mod gateway;
 mod holders;
 mod keep_open;
+mod message;
 mod paging;
 mod poll;
 mod random;

@@ -249,9 +249,9 @@ fn two_hundred_steps(seed: u64) {
     let mut model = Model::default();
     let mut log = Vec::new();
     for number in 0..200 {
-        let (line, difference) = step(&mut random, number, &house, &mut agent, &mut model);
+        let (line, outcomes) = step(&mut random, number, &house, &mut agent, &mut model);
         log.push(line);
-        if let Some((given, expected)) = difference {
+        if let Some((given, expected)) = outcomes {
             let log = log.join("\n");
             assert_eq!(given, expected, "seed {seed}:\n{log}");
         }
