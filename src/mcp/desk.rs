@@ -1,6 +1,6 @@
 //! What lies on the desk while one call is decided, and what of it is shown.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -457,15 +457,19 @@ impl<'a> Desk<'a> {
 
     /// Says who has messages that are not shown.
     fn others_notice(&self, shown: &BTreeSet<EntryName>) -> Vec<String> {
-        self.others
-            .iter()
-            .filter(|other| other.keeps)
-            .filter_map(|other| {
-                let count = other.conversation.entries().difference(shown).count();
-                let label = &other.conversation.label;
-                (count > 0).then(|| {
-                    format!("{count} message(s) are being answered by another agent of this session ({label}); they are offered to you if it ends or is silent for 30 minutes.")
-                })
+        // Agents of one client have the same label: as one line, or all but the first would be lost
+        // as repetitions.
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for other in self.others.iter().filter(|other| other.keeps) {
+            let conversation = &other.conversation;
+            let count = conversation.entries().difference(shown).count();
+            *counts.entry(&conversation.label).or_default() += count;
+        }
+        counts
+            .into_iter()
+            .filter(|&(_, count)| count > 0)
+            .map(|(label, count)| {
+                format!("{count} message(s) are being answered by another agent of this session ({label}); they are offered to you if it ends or is silent for 30 minutes.")
             })
             .collect()
     }

@@ -2,6 +2,7 @@
 //! is started again, and the promise holds.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
@@ -62,49 +63,12 @@ fn day(who: Who, step: &str, point: &str, death: Death) {
     let mut worker = Worker::new(&house, bot, "ONE", &ledger, agent_env);
     worker.mortal = death == Death::WithClient;
     keeper.ensure();
-    house.sim.raw_text(bot, "null");
-    say(&house, &ledger, place, "m1");
-    say(&house, &ledger, place, "m2");
-    house.sim.fault(
-        Fault::on(bot)
-            .method("sendMessage")
-            .error(429, "Too Many Requests: retry after 1")
-            .retry_after(1),
-    );
-    let work = |worker: &mut Worker<'_>, lines: usize| {
-        wait_for("the inbox to be empty", || {
-            keeper.ensure();
-            worker.look(lines > 1, 0);
-            worker.answer(lines);
-            let left = house.names("inbox").len() + house.sim.pending(bot);
-            if left == 0 && !worker.holds_something() {
-                Ok(())
-            } else {
-                Err(left)
-            }
-        });
-    };
-    work(&mut worker, 1);
-    say(&house, &ledger, place, "m3");
-    work(&mut worker, 120);
-    say(&house, &ledger, place, "m4");
-    wait_for("m4", || {
-        keeper.ensure();
-        worker.look(true, 0);
-        if worker.holds_something() {
-            Ok(())
-        } else {
-            Err(())
-        }
-    });
-    worker.progress();
-    worker.progress();
-    worker.acknowledge();
-    say(&house, &ledger, place, "m5");
-    work(&mut worker, 1);
-    wait_for("everything to be settled and sent", || {
-        keeper.ensure();
-        at_rest(&house, &["ONE"], &ledger)
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| keeper.keep(&over));
+        // Also when a test fails in here: a scope waits for its threads.
+        let _over = OnDrop(&over);
+        the_day_itself(&house, &ledger, place, &mut worker);
     });
     let struck = match who {
         Who::Gateway => *keeper.deaths.lock().unwrap(),
@@ -115,6 +79,63 @@ fn day(who: Who, step: &str, point: &str, death: Death) {
         nothing_was_sent_through_the_closed_gate(&house);
     }
     ledger.lock().unwrap().check(&house.sim);
+}
+
+/// Two questions and their answer, poison, a long answer into a flood gate, progress, an
+/// acknowledgement, and one more answer.
+fn the_day_itself(house: &House, ledger: &Mutex<Ledger>, place: Place, worker: &mut Worker<'_>) {
+    let bot = place.bot;
+    let work = |worker: &mut Worker<'_>, lines: usize| {
+        wait_for("the inbox to be empty", || {
+            worker.look(lines > 1, 0);
+            worker.answer(lines);
+            let left = house.names("inbox").len() + house.sim.pending(bot);
+            if left == 0 && !worker.holds_something() {
+                Ok(())
+            } else {
+                Err(left)
+            }
+        });
+    };
+    house.sim.raw_text(bot, "null");
+    say(house, ledger, place, "m1");
+    say(house, ledger, place, "m2");
+    work(worker, 1);
+    let wait = "Too Many Requests: retry after 1";
+    house.sim.fault(
+        Fault::on(bot)
+            .method("sendMessage")
+            .error(429, wait)
+            .retry_after(1),
+    );
+    say(house, ledger, place, "m3");
+    work(worker, 120);
+    say(house, ledger, place, "m4");
+    wait_for("m4", || {
+        worker.look(true, 0);
+        if worker.holds_something() {
+            Ok(())
+        } else {
+            Err(())
+        }
+    });
+    worker.progress();
+    worker.progress();
+    worker.acknowledge();
+    say(house, ledger, place, "m5");
+    work(worker, 1);
+    wait_for("everything to be settled and sent", || {
+        at_rest(house, &["ONE"], ledger)
+    });
+}
+
+/// Sets a flag at the end, however it ends.
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// The gate was recorded before the gateway died, so the next gateway knows of it.

@@ -44,6 +44,21 @@ fn what_another_agent_holds_is_not_shown_but_counted_and_said() {
 }
 
 #[test]
+fn what_several_agents_of_one_client_hold_is_counted_together() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let mut agents = ["a", "b", "c"].map(|thread| house.agent_in(thread));
+    for (agent, text) in agents.iter_mut().zip(["one", "two"]) {
+        house.arrive(text);
+        agent.poll(json!({}));
+    }
+    assert_eq!(
+        agents[2].poll(json!({})),
+        json!({"remaining": 2, "session": "ONE", "notices": busy(2)})
+    );
+}
+
+#[test]
 fn two_agents_share_what_comes_without_doubles() {
     let house = House::new();
     let _gateway = house.gateway();

@@ -76,11 +76,9 @@ fn later_progress_edits_the_first() {
 #[test]
 fn of_progress_that_could_not_leave_yet_only_the_newest_is_sent() {
     let house = House::new();
-    let (mut agent, gateway) = {
-        let gateway = house.gateway();
-        (asked(&house).0, gateway)
-    };
-    gateway.kill();
+    let gateway = house.gateway();
+    let (mut agent, _) = asked(&house);
+    assert!(gateway.stop().success());
     for text in ["reading", "thinking", "writing"] {
         agent.reply(json!({"text": text, "keep_open": true}));
     }

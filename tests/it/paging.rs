@@ -86,8 +86,7 @@ fn read_whole(agent: &mut Agent, message: &Value) -> String {
 fn long_text() -> String {
     let words = (0..).map(|n| format!("word{n}{}", if n % 12 == 11 { "\n" } else { " " }));
     let text: String = words.take(2000).collect();
-    let text: String = text.chars().take(11_999).collect();
-    format!("{text}.")
+    format!("{}.", &text[..11_999])
 }
 
 #[test]
@@ -221,6 +220,38 @@ fn a_message_that_does_not_exist_is_refused_with_those_that_you_hold() {
         format!(
             "This session has no message 7; `update_id` of a message names it. You hold {id}. Call telegram_poll to see what waits."
         )
+    );
+}
+
+#[test]
+fn a_full_page_fits_also_with_notices_about_other_agents() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let mut others = Vec::new();
+    for thread in ["a", "b", "c", "d"] {
+        house.arrive("for another agent");
+        // Each with as long a name as is shown.
+        let mut other = Agent::start_without_handshake(&mut house.agent_command("ONE"));
+        let client = json!({"name": thread.repeat(50), "version": "1"});
+        other.request(
+            "initialize",
+            json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}),
+        );
+        other.notify("notifications/initialized", json!({}));
+        let mut other = other.thread(thread);
+        assert_eq!(ids(&other.poll(json!({}))).len(), 1);
+        others.push(other);
+    }
+    for n in 0..60 {
+        house.say(&n.to_string());
+    }
+    house.wait_for_inbox(64);
+    let page = house.agent_in("mine").poll(json!({"limit": 100}));
+    assert_eq!(page["notices"].as_array().map(Vec::len), Some(4), "{page}");
+    let length = page.to_string().len();
+    assert!(
+        (PAGE_BYTES - 1000..=PAGE_BYTES).contains(&length),
+        "{length} bytes"
     );
 }
 

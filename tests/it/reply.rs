@@ -553,7 +553,7 @@ fn without_a_gateway_an_answer_is_accepted_and_goes_out_when_one_runs() {
 #[test]
 fn while_the_gate_of_a_chat_is_closed_an_answer_is_accepted_with_the_time_of_its_opening() {
     let house = House::new();
-    let _gateway = house.gateway();
+    let gateway = house.gateway();
     let mut agent = house.agent();
     house.sim.fault(
         Fault::on(house.bot())
@@ -564,6 +564,7 @@ fn while_the_gate_of_a_chat_is_closed_an_answer_is_accepted_with_the_time_of_its
     agent.poll(json!({}));
     // This one learns of the gate while it waits, the next one finds it closed: neither waits on.
     let first = agent.reply(json!({"text": "one"}));
+    gateway.wait_for_log("Telegram asks for a pause of this chat");
     let second = agent.reply(json!({"text": "two", "to": "home"}));
     for answered in [first, second] {
         assert_eq!(answered["status"], "accepted");

@@ -52,7 +52,8 @@ impl House {
     /// The owner writes in another chat, and the message arrives. Returns its update.
     #[track_caller]
     pub(crate) fn arrive_in(&self, chat: i64, text: &str) -> i64 {
-        let update = self.say_in(chat, text).update_id.unwrap();
+        let update = self.say_in(chat, text).update_id;
+        let update = update.expect("the bot asked for messages");
         self.wait_until_arrived(update);
         update
     }

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -54,6 +56,14 @@ impl<'a> Keeper<'a> {
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
         *gateway = Some(self.house.gateway_with(&env));
+    }
+
+    /// Keeps it running until the flag is set.
+    pub(crate) fn keep(&self, over: &AtomicBool) {
+        while !over.load(Ordering::SeqCst) {
+            self.ensure();
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// `kill -9`, whatever it is doing.
