@@ -229,7 +229,10 @@ fn session(state: &StateDir, id: &SessionId, now: Timestamp) -> Result<SessionRe
     if let Some(first) = waiting.first() {
         match outbox.read(first, now) {
             Ok(Some(delivery)) => {
-                let gates = gates::read_closed(state, delivery.address.bot_id, now)?;
+                let gates = match gates::read_closed(state, delivery.address.bot_id, now) {
+                    Err(ReadError::Quarantined { .. }) => Vec::new(),
+                    gates => gates?,
+                };
                 let gate = gates
                     .iter()
                     .find(|gate| gate.chat_id == delivery.address.chat_id);

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::{Config, TokenState, Tokens};
+use crate::config::{Bot, Config, TokenState, Tokens};
 use crate::gate::Routes;
 use crate::ids::BotId;
 use crate::inbox::disk::Inbox;
@@ -132,22 +132,17 @@ impl Gateway {
             tracing::error!(reason, "a bot is switched off; the others run");
         }
 
-        let client = api::client()?;
-        let after_poll = Arc::new(Notify::new());
-        let mut house: JoinSet<Task> = JoinSet::new();
-        let mut apis = Vec::new();
         let Locks {
             gateway: gateway_lock,
             bots: bot_locks,
         } = locks;
+        let client = api::client()?;
+        let after_poll = Arc::new(Notify::new());
+        let (mut pollers, mut apis) = (Vec::new(), Vec::new());
         for (bot_lock, (id, bot)) in bot_locks.into_iter().zip(&bots) {
             let api = Api::new(&bot.token, &config.api_url, client.clone());
-            let mut routes = Routes::default();
-            for session in bot.sessions.iter().filter_map(|id| config.sessions.get(id)) {
-                routes.add(&session.id, &session.chat_ids, &session.allowed_users);
-            }
-            let ingest = ingest::Ingest::open(&state, *id, routes, clock.clone())?;
-            let poller = poller::Poller::new(
+            let ingest = ingest::Ingest::open(&state, *id, routes(&config, bot), clock.clone())?;
+            pollers.push(poller::Poller::new(
                 api.clone(),
                 ingest,
                 bot_lock,
@@ -155,58 +150,78 @@ impl Gateway {
                 Arc::clone(&after_poll),
                 clock.clone(),
                 config.pace,
-            );
-            let stop = stop.clone();
-            house.spawn(async move {
-                poller.run(stop).await;
-                Task::Poller
-            });
+            ));
             apis.push(api);
         }
+        let sessions = config.sessions.keys().cloned().collect();
         let sender = Sender::new(
             &state,
-            config.sessions.keys().cloned().collect(),
+            sessions,
             apis,
             clock.clone(),
             config.pace,
             after_poll,
         )?;
+
+        // Everything that could refuse to start has been asked; from here on the house lives.
+        let mut house: JoinSet<Task> = JoinSet::new();
+        for poller in pollers {
+            let stop = stop.clone();
+            house.spawn(async move {
+                poller.run(stop).await;
+                Task::Poller
+            });
+        }
         let sender_stop = stop.clone();
         house.spawn(async move {
             sender.run(sender_stop).await;
             Task::Sender
         });
-        let housekeeping = housekeeping(state.clone(), clock.clone(), stop.clone());
+        let housekeeping = housekeeping(state.clone(), clock, stop.clone());
         house.spawn(async move {
             housekeeping.await;
             Task::Housekeeper
         });
         ready();
-
-        let ended = tokio::select! {
-            // Cancel-safe: a JoinSet loses nothing, a token stays cancelled.
-            () = stop.cancelled() => None,
-            ended = house.join_next() => ended,
-        };
-        let asked = stop.is_cancelled();
-        stop.cancel();
-        let drained = async { while house.join_next().await.is_some() {} };
-        if tokio::time::timeout(END_WITHIN, drained).await.is_err() {
-            tracing::info!(
-                "a request was still under way; what it was is recorded and is taken up at the next start"
-            );
-            house.abort_all();
-        }
+        let ended = live(house, stop).await;
         drop(gateway_lock);
         tracing::info!("gateway stopped");
-        match ended {
-            None => Ok(()),
-            Some(_) if asked => Ok(()),
-            Some(Ok(task)) => Err(GatewayError::TaskEnded(name(task))),
-            Some(Err(error)) => {
-                tracing::error!(%error, "a task of the gateway panicked");
-                Err(GatewayError::TaskEnded("task"))
-            }
+        ended
+    }
+}
+
+/// Which chats of a bot belong to which session.
+fn routes(config: &Config, bot: &Bot) -> Routes {
+    let mut routes = Routes::default();
+    for session in bot.sessions.iter().filter_map(|id| config.sessions.get(id)) {
+        routes.add(&session.id, &session.chat_ids, &session.allowed_users);
+    }
+    routes
+}
+
+/// Waits until the gateway is told to stop, or a task ends that never should, and for the end of all.
+async fn live(mut house: JoinSet<Task>, stop: CancellationToken) -> Result<(), GatewayError> {
+    let ended = tokio::select! {
+        // Cancel-safe: a JoinSet loses nothing, a token stays cancelled.
+        () = stop.cancelled() => None,
+        ended = house.join_next() => ended,
+    };
+    let asked = stop.is_cancelled();
+    stop.cancel();
+    let drained = async { while house.join_next().await.is_some() {} };
+    if tokio::time::timeout(END_WITHIN, drained).await.is_err() {
+        tracing::info!(
+            "a request was still under way; what it was is recorded and is taken up at the next start"
+        );
+        house.abort_all();
+    }
+    match ended {
+        None => Ok(()),
+        Some(_) if asked => Ok(()),
+        Some(Ok(task)) => Err(GatewayError::TaskEnded(name(task))),
+        Some(Err(error)) => {
+            tracing::error!(%error, "a task of the gateway panicked");
+            Err(GatewayError::TaskEnded("task"))
         }
     }
 }
@@ -257,6 +272,8 @@ async fn housekeeping(state: StateDir, clock: Clock, stop: CancellationToken) {
 /// Removes what is past its time. A failure costs room, never a message.
 fn sweep(state: &StateDir, clock: &Clock) {
     let now = clock.now();
+    // Compared with the times of files, which no test shifts.
+    let file_time = Clock::system().now();
     let swept = (|| -> Result<(), StoreError> {
         for id in state.all_sessions()? {
             let dir = state.session(&id);
@@ -268,12 +285,12 @@ fn sweep(state: &StateDir, clock: &Clock) {
                 dir.sent(),
                 dir.failed(),
             ] {
-                atomic::remove_leftovers(&folder, now);
+                atomic::remove_leftovers(&folder, file_time);
             }
             Inbox::new(state, dir.clone()).sweep(now)?;
             Outbox::new(state, dir).sweep(now)?;
         }
-        atomic::remove_leftovers(state.root(), now);
+        atomic::remove_leftovers(state.root(), file_time);
         // The log's writer knows no modes.
         for name in atomic::list(&state.logs())? {
             atomic::make_private(&state.logs().join(name))?;

@@ -39,12 +39,6 @@ impl Inbox {
         format::write(&path, entry, Step::InboxEntry, Durability::FileSynced)
     }
 
-    /// Writes an update that was not understood straight to `dead/`.
-    pub fn put_dead(&self, entry: &Entry) -> Result<(), StoreError> {
-        let path = self.dir.dead().join(entry.name().file_name());
-        format::write(&path, entry, Step::DeadLetter, Durability::Synced)
-    }
-
     /// Makes the names in `inbox/` durable.
     pub fn sync_names(&self) -> Result<(), StoreError> {
         atomic::sync_folder(&self.dir.inbox())

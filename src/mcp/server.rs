@@ -242,6 +242,7 @@ impl Shared {
             }
             Tool::React => {
                 let params: ReactParams = parameters(tool, arguments)?;
+                not_cancelled(context)?;
                 let accepted = self
                     .step(caller, move |mailbox, caller| {
                         mailbox.react(caller, &params)
@@ -376,6 +377,7 @@ impl Shared {
         } else {
             DELIVERY_WAIT
         };
+        not_cancelled(context)?;
         let mut accepted = self
             .step(caller, move |mailbox, caller| {
                 mailbox.reply(caller, &params)
@@ -596,6 +598,14 @@ impl Shared {
             ));
         }
     }
+}
+
+/// What a person gave up before it was accepted is not sent.
+fn not_cancelled(context: &RequestContext<RoleServer>) -> Result<(), Refusal> {
+    if context.ct.is_cancelled() {
+        return Err(cancelled());
+    }
+    Ok(())
 }
 
 fn cancelled() -> Refusal {

@@ -78,7 +78,7 @@ pub struct PollParams {
     #[serde(default)]
     #[schemars(with = "u32", range(min = 0, max = 50), extend("default" = 0))]
     pub wait_seconds: Option<i64>,
-    /// Messages that you are done with and that need no answer.
+    /// Messages that you are done with and that need no answer, at most 200.
     #[serde(default)]
     #[schemars(with = "Vec<UpdateId>")]
     pub ack: Option<Vec<UpdateId>>,

@@ -4,10 +4,12 @@
 //! temporary file, whose name begins with a dot; listings skip those and the gateway removes old
 //! ones.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
 
 use super::StoreError;
 use super::steps::{Side, Step, reached};
@@ -31,9 +33,8 @@ pub fn replace(
     durability: Durability,
 ) -> Result<(), StoreError> {
     reached(step, Side::Before);
-    let (file, temporary) = write_temporary(path, bytes, durability)?;
-    drop(file);
-    publish(&temporary, path, durability)?;
+    let temporary = write_temporary(path, bytes, durability)?;
+    publish(temporary, path, durability)?;
     reached(step, Side::After);
     Ok(())
 }
@@ -41,10 +42,12 @@ pub fn replace(
 /// Creates or replaces a file and returns it open and locked: it is locked before it has its name.
 pub fn replace_locked(path: &Path, bytes: &[u8], step: Step) -> Result<File, StoreError> {
     reached(step, Side::Before);
-    let (file, temporary) = write_temporary(path, bytes, Durability::Unsynced)?;
-    file.lock()
-        .map_err(|source| StoreError::new("lock", &temporary, source))?;
-    publish(&temporary, path, Durability::Unsynced)?;
+    let temporary = write_temporary(path, bytes, Durability::Unsynced)?;
+    temporary
+        .as_file()
+        .lock()
+        .map_err(|source| StoreError::new("lock", path, source))?;
+    let file = publish(temporary, path, Durability::Unsynced)?;
     reached(step, Side::After);
     Ok(file)
 }
@@ -53,50 +56,42 @@ fn write_temporary(
     path: &Path,
     bytes: &[u8],
     durability: Durability,
-) -> Result<(File, PathBuf), StoreError> {
+) -> Result<NamedTempFile, StoreError> {
+    let failed = |source| StoreError::new("write", path, source);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.{:016x}.tmp", fastrand::u64(..)));
-    let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(bytes)?;
-        if durability != Durability::Unsynced {
-            file.sync_all()?;
-        }
-        Ok(file)
-    })();
-    match written {
-        Ok(file) => Ok((file, temporary)),
-        Err(source) => {
-            discard(&temporary);
-            Err(StoreError::new("write", path, source))
-        }
+    let prefix = format!(".{name}.");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix).suffix(".tmp").rand_bytes(12);
+    // Private to this user (0600), and removed again if anything fails.
+    let mut temporary = builder.tempfile_in(parent(path)).map_err(failed)?;
+    temporary.write_all(bytes).map_err(failed)?;
+    if durability != Durability::Unsynced {
+        temporary.as_file().sync_all().map_err(failed)?;
     }
+    Ok(temporary)
 }
 
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place that renames a new file into its name"
 )]
-fn publish(temporary: &Path, path: &Path, durability: Durability) -> Result<(), StoreError> {
+fn publish(
+    temporary: NamedTempFile,
+    path: &Path,
+    durability: Durability,
+) -> Result<File, StoreError> {
     #[cfg(feature = "test-hooks")]
     super::power::naming(path, durability != Durability::Unsynced);
-    if let Err(source) = fs::rename(temporary, path) {
-        discard(temporary);
-        return Err(StoreError::new("write", path, source));
-    }
+    let (file, temporary) = temporary.into_parts();
+    fs::rename(&temporary, path).map_err(|source| StoreError::new("write", path, source))?;
+    // It has another name now: there is nothing to remove.
+    temporary
+        .keep()
+        .map_err(|error| StoreError::new("write", path, error.error))?;
     if durability == Durability::Synced {
         sync_folder(parent(path))?;
     }
-    Ok(())
-}
-
-/// A temporary file that stays behind costs a little room until the gateway's next start.
-fn discard(temporary: &Path) {
-    drop(fs::remove_file(temporary));
+    Ok(file)
 }
 
 /// Makes the names in a folder durable.
@@ -203,7 +198,8 @@ pub fn remove_leftovers(folder: &Path, now: crate::clock::Timestamp) {
             .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
             .map(|since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
         if age.is_some_and(|written| now.0.saturating_sub(written) > 3_600_000) {
-            discard(&entry.path());
+            // One that stays costs a little room until the next start.
+            drop(fs::remove_file(entry.path()));
         }
     }
 }

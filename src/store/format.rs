@@ -68,6 +68,10 @@ pub fn read<T: DeserializeOwned>(
             path: path.to_owned(),
             found,
         }),
+        // Somebody may have replaced it meanwhile: a good file must not be moved away for a bad one.
+        Err(Unparsable::Damaged(_)) if fs::read(path).is_ok_and(|again| again != bytes) => {
+            read(state, path, now)
+        }
         Err(Unparsable::Damaged(reason)) => Err(quarantine(state, path, reason, now)?),
     }
 }

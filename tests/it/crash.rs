@@ -173,7 +173,7 @@ fn prepare(
     match (who, step) {
         // The agent's side settles first, unless it dies just after the commit.
         (Who::Gateway, "settle") => {
-            agent_env.push(("TELEPOST_CRASH_AT".to_owned(), "accept:after".to_owned()))
+            agent_env.push(("TELEPOST_CRASH_AT".to_owned(), "accept:after".to_owned()));
         }
         (Who::Gateway, "quarantine") => {
             let folder = house.state().join(format!("bots/{}", house.bot()));

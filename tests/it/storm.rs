@@ -25,6 +25,11 @@ impl Dice {
         self.0 ^= self.0 << 17;
         self.0 % sides
     }
+
+    /// One of these.
+    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[usize::try_from(self.roll(from.len() as u64)).unwrap()]
+    }
 }
 
 struct Storm {
@@ -159,9 +164,10 @@ impl Storm {
     /// Says everything, spread over the storm.
     fn person(&self, house: &House, ledger: &Mutex<Ledger>, places: &[Place]) {
         let mut dice = Dice(self.seed | 1);
-        let pause = self.limit.as_micros() as u64 / 6 / self.messages.max(1) as u64;
+        let pause =
+            u64::try_from(self.limit.as_micros()).unwrap() / 6 / self.messages.max(1) as u64;
         for index in self.backlog..self.messages {
-            let place = places[dice.roll(places.len() as u64) as usize];
+            let place = *dice.pick(places);
             say(house, ledger, place, &format!("m{index}"));
             std::thread::sleep(Duration::from_micros(dice.roll(pause.clamp(1, 40_000) + 1)));
         }
@@ -171,7 +177,7 @@ impl Storm {
     fn weather(&self, house: &House, bots: &[i64], calm: &AtomicBool) {
         let mut dice = Dice(self.seed.rotate_left(17) | 1);
         while !calm.load(Ordering::SeqCst) {
-            let bot = bots[dice.roll(bots.len() as u64) as usize];
+            let bot = *dice.pick(bots);
             let send = Fault::on(bot).method("sendMessage");
             let poll = Fault::on(bot).method("getUpdates");
             match dice.roll(12) {
@@ -218,9 +224,7 @@ impl Storm {
                 struck.fetch_add(1, Ordering::SeqCst);
             }
             if server {
-                let victim = victims[dice.roll(victims.len() as u64) as usize]
-                    .lock()
-                    .unwrap();
+                let victim = dice.pick(victims).lock().unwrap();
                 // Held while striking, so that the number cannot be another process's meanwhile.
                 if let Some(pid) = victim
                     .and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()))
