@@ -222,15 +222,16 @@ fn gateway(
         .chain(tokens.warnings())
         .cloned()
         .collect();
-    if replace {
-        block_on(singleton::stop(&state, &clock))??;
-    }
     let gateway = Gateway {
         config,
         tokens,
         state: state.clone(),
-        clock,
+        clock: clock.clone(),
     };
+    if replace {
+        gateway.has_a_token()?;
+        block_on(singleton::stop(&state, &clock))??;
+    }
     let locks = gateway.take_locks()?;
     logging::for_gateway(&state, level, !detached).map_err(GatewayError::from)?;
     for warning in warnings {

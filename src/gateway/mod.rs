@@ -80,13 +80,19 @@ enum Task {
 }
 
 impl Gateway {
+    /// Whether there is a bot to run. Asked before a running gateway is replaced by one that cannot.
+    pub fn has_a_token(&self) -> Result<(), GatewayError> {
+        if self.tokens.bots().is_empty() {
+            return Err(GatewayError::NoTokens(unset_variables(&self.tokens)));
+        }
+        Ok(())
+    }
+
     /// Takes the locks. No side effect of any kind comes before: no log line in the running gateway's
     /// files, no call to Telegram.
     pub fn take_locks(&self) -> Result<Locks, GatewayError> {
+        self.has_a_token()?;
         let ids: Vec<BotId> = self.tokens.bots().keys().copied().collect();
-        if ids.is_empty() {
-            return Err(GatewayError::NoTokens(unset_variables(&self.tokens)));
-        }
         self.state.prepare()?;
         Ok(Locks::take(
             &self.state,

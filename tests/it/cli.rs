@@ -492,3 +492,16 @@ fn a_gateway_whose_lock_somebody_else_took_stops_polling_until_it_is_free() {
     house.wait_for_texts(&["the poll that waits ends with this", "kept at Telegram"]);
     house.wait_for_bot(0, "off", Value::Null);
 }
+
+#[test]
+fn a_gateway_that_could_not_start_does_not_stop_the_running_one() {
+    let house = House::new();
+    let running = house.gateway();
+    let output = house.command(&["gateway", "--replace"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert!(words.contains("TOKEN_ONE is not set"), "{words}");
+    house.say("still there?");
+    house.wait_for_inbox(1);
+    drop(running);
+}
