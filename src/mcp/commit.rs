@@ -70,13 +70,14 @@ impl Desk<'_> {
                 .max_by_key(|held| held.entries.first().copied())
                 .map(|held| held.message_id),
             answers: entries.clone(),
+            acked: answered.iter().map(|held| held.update_id).collect(),
             silent: keep_open || params.silent == Some(true),
             turn: self.me.turn(address).filter(|_| !beside).cloned(),
             ..self.delivery(key, address, content)?
         };
         self.mailbox.outbox.accept(&delivery)?;
         // From here on the reply stands. What follows is made good by the next call if it fails.
-        let acked = answered.iter().map(|held| held.update_id).collect();
+        let acked = delivery.acked.clone();
         if !beside {
             self.committed(&delivery, &entries, keep_open);
         }
@@ -239,7 +240,12 @@ impl Desk<'_> {
             if !same || elsewhere {
                 return Ok(None);
             }
-            return Ok(Some(self.accepted(id, delivery.address, Vec::new(), true)));
+            return Ok(Some(self.accepted(
+                id,
+                delivery.address,
+                delivery.acked,
+                true,
+            )));
         }
         Ok(None)
     }
@@ -252,7 +258,12 @@ impl Desk<'_> {
         let Some(delivery) = self.mailbox.outbox.read_any(&id, self.now)? else {
             return Ok(None);
         };
-        Ok(Some(self.accepted(id, delivery.address, Vec::new(), true)))
+        Ok(Some(self.accepted(
+            id,
+            delivery.address,
+            delivery.acked,
+            true,
+        )))
     }
 
     /// The key of a call: the same for the same call of the same client, else random.
@@ -288,6 +299,7 @@ impl Desk<'_> {
             address,
             content,
             answers: Vec::new(),
+            acked: Vec::new(),
             reply_to: None,
             silent: false,
             turn: None,

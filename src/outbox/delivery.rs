@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::split::{self, MESSAGE_LIMIT};
 use crate::clock::Timestamp;
-use crate::ids::{Address, MessageId, SessionId};
+use crate::ids::{Address, MessageId, SessionId, UpdateId};
 use crate::inbox::entry::EntryName;
 
 /// The first line of a message that may already stand in the chat.
@@ -77,6 +77,10 @@ pub struct Delivery {
     /// The entries that it answers, and that are settled because of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub answers: Vec<EntryName>,
+    /// The messages that it acknowledges, as the agent was shown them: for the result of the same
+    /// call made again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acked: Vec<UpdateId>,
     /// The newest message that it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,

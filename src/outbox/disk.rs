@@ -217,6 +217,7 @@ mod tests {
                 options: Vec::new(),
             },
             answers: Vec::new(),
+            acked: Vec::new(),
             reply_to: None,
             silent: false,
             turn: None,

@@ -14,7 +14,6 @@ fn asked(house: &House) -> Agent {
 /// The result of an earlier reply, as a repetition of it returns it.
 fn repeated(earlier: &Value) -> Value {
     let mut result = earlier.clone();
-    result.as_object_mut().unwrap().shift_remove("acked");
     result["repeat"] = json!(true);
     result
 }

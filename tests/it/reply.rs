@@ -447,6 +447,7 @@ fn the_keys_of_a_result_stand_in_the_order_of_the_contract() {
             "remaining",
             "session",
             "status",
+            "acked",
             "delivery_id",
             "message_ids",
             "repeat"
