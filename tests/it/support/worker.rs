@@ -280,16 +280,20 @@ impl<'a> Worker<'a> {
         self.gave_up = true;
     }
 
-    /// Makes the same call again until an answer is heard, as a model does whose call was lost.
+    /// Makes the same call again until an answer is heard, as a model does whose call was lost;
+    /// `None` if it died over it.
     fn call_until_heard(&mut self, tool: &str, arguments: &Value) -> Option<Answer> {
         self.calls += 1;
         let call = json!({"claudecode/toolUseId": format!("{}-{}", self.name(), self.calls)});
+        let life = self.life;
         loop {
             if let Some(answer) = self.call_with(tool, arguments, call.clone()) {
                 return Some(answer);
             }
             if self.mortal {
                 self.die();
+            }
+            if self.life != life {
                 return None;
             }
         }
