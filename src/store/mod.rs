@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 /// An operation on a file failed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {operation} {}{}", path.display(), remedy(source))]
+#[error("cannot {operation} {}{}", path.display(), remedy(path, source))]
 pub struct StoreError {
     operation: &'static str,
     path: PathBuf,
@@ -54,14 +54,38 @@ fn is_full(error: &io::Error) -> bool {
     )
 }
 
-fn remedy(error: &io::Error) -> &'static str {
+fn remedy(path: &Path, error: &io::Error) -> String {
     if is_full(error) {
-        " (disk full: make room, nothing is lost meanwhile)"
+        " (disk full: make room, nothing is lost meanwhile)".to_owned()
     } else if error.kind() == io::ErrorKind::PermissionDenied {
-        " (check who owns it: a run with sudo may have left root's files)"
+        whose(path)
     } else if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
-        " (the file system is read-only)"
+        " (the file system is read-only)".to_owned()
     } else {
-        ""
+        String::new()
     }
+}
+
+/// Names the owner of the file, or of the first folder above it that is somebody else's.
+fn whose(path: &Path) -> String {
+    use std::os::unix::fs::MetadataExt as _;
+    let me = rustix::process::getuid().as_raw();
+    for place in path.ancestors() {
+        match std::fs::symlink_metadata(place) {
+            Ok(metadata) if metadata.uid() != me => {
+                let owner = match metadata.uid() {
+                    0 => "root, perhaps after a run with sudo".to_owned(),
+                    other => format!("user {other}"),
+                };
+                return format!(
+                    " ({} belongs to {owner}; you are user {me})",
+                    place.display()
+                );
+            }
+            // It is ours, so its mode is what forbids.
+            Ok(_) => return format!(" ({} does not allow it; see its mode)", place.display()),
+            Err(_) => {}
+        }
+    }
+    String::new()
 }
