@@ -15,6 +15,7 @@
 
 mod support;
 
+mod architecture;
 mod autostart;
 mod cancel;
 mod check;

@@ -1,0 +1,106 @@
+//! What ARCHITECTURE.md says of the source, held by a test.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The modules that decide without touching the world.
+const PURE: [&str; 14] = [
+    "src/gate.rs",
+    "src/inbox/entry.rs",
+    "src/inbox/view.rs",
+    "src/mcp/conversation.rs",
+    "src/mcp/page.rs",
+    "src/mcp/tools.rs",
+    "src/outbox/delivery.rs",
+    "src/outbox/schedule.rs",
+    "src/outbox/split.rs",
+    "src/telegram/error.rs",
+    "src/telegram/polling.rs",
+    "src/telegram/reactions.rs",
+    "src/telegram/update.rs",
+    "src/ids.rs",
+];
+
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(folders: &[&str]) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = folders.iter().map(|folder| top().join(folder)).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path.strip_prefix(top()).unwrap().to_owned(), text));
+            }
+        }
+    }
+    assert!(!found.is_empty());
+    found
+}
+
+#[test]
+fn no_file_is_longer_than_seven_hundred_lines() {
+    let long: Vec<_> = sources(&["src", "sim/src", "tests", "examples"])
+        .into_iter()
+        .map(|(path, text)| (path, text.lines().count()))
+        .filter(|(_, lines)| *lines > 700)
+        .collect();
+    assert_eq!(long, []);
+}
+
+#[test]
+fn every_module_says_what_it_is_for() {
+    let silent: Vec<_> = sources(&["src", "sim/src", "tests/it"])
+        .into_iter()
+        .filter(|(path, text)| !text.starts_with("//!") && !path.ends_with("tests.rs"))
+        .map(|(path, _)| path)
+        .collect();
+    assert_eq!(silent, [] as [PathBuf; 0]);
+}
+
+#[test]
+fn pure_modules_touch_neither_files_nor_clocks_nor_tasks() {
+    for path in PURE {
+        let text = fs::read_to_string(top().join(path)).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for world in [
+            "std::fs", "std::env", "tokio::", "Clock", "async fn", "fastrand",
+        ] {
+            assert!(!code.contains(world), "{path} is pure, but has {world}");
+        }
+    }
+}
+
+#[test]
+fn every_test_file_is_run() {
+    let main = fs::read_to_string(top().join("tests/it/main.rs")).unwrap();
+    for entry in fs::read_dir(top().join("tests/it")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if let Some(module) = name.strip_suffix(".rs").filter(|module| *module != "main") {
+            assert!(
+                main.contains(&format!("\nmod {module};")),
+                "tests/it/{name} is not run"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_dependency_has_its_line_of_reason() {
+    let manifest = fs::read_to_string(top().join("Cargo.toml")).unwrap();
+    let reasons = fs::read_to_string(top().join("ARCHITECTURE.md")).unwrap();
+    let dependencies = manifest.split("\n[dependencies]\n").nth(1).unwrap();
+    let dependencies = dependencies.split("\n[").next().unwrap();
+    let names = dependencies
+        .lines()
+        .filter_map(|line| line.split(" = ").next());
+    let unexplained: Vec<_> = names
+        .filter(|name| !name.is_empty() && !reasons.contains(&format!("`{name}`")))
+        .collect();
+    assert_eq!(unexplained, [] as [&str; 0]);
+}
