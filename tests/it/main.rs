@@ -22,6 +22,7 @@ mod cli;
 mod crash;
 mod damage;
 mod disk_full;
+mod failing_writes;
 mod gateway;
 mod healing;
 mod holders;
