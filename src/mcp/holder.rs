@@ -175,6 +175,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a folder that is not there")]
     fn a_holder_whose_registration_failed_is_registered_at_its_next_call() {
         let (_folder, dir) = dir();
         let (one, two) = (HolderId::of_thread("one"), HolderId::of_thread("two"));

@@ -23,6 +23,8 @@ mod crash;
 mod damage;
 mod disk_full;
 mod failing_writes;
+mod flipped;
+mod foreign;
 mod gateway;
 mod healing;
 mod holders;
