@@ -256,7 +256,8 @@ impl Ingest {
             .iter()
             .any(|name| name.ends_with(&format!("-{hash}.json")))
         {
-            return Ok(());
+            // The batch that wrote it may have failed, or died, before the folder was synced.
+            return atomic::sync_folder(&folder);
         }
         let received = self.clock.now();
         let path = folder.join(format!("{:013}-{hash}.json", received.0));

@@ -12,7 +12,7 @@ use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
 use crate::store::format::{self, FORMAT, ReadError};
 use crate::store::layout::{SessionDir, StateDir};
-use crate::store::steps::{Side, Step, reached};
+use crate::store::steps::Step;
 
 /// How long a settled entry stays as a tombstone. Telegram keeps updates for 24 h.
 pub const TOMBSTONE_MS: i64 = 48 * 3600 * 1000;
@@ -46,10 +46,7 @@ impl Inbox {
 
     /// Makes the entries of a batch durable.
     pub fn sync(&self) -> Result<(), StoreError> {
-        reached(Step::InboxSync, Side::Before);
-        self.sync_names()?;
-        reached(Step::InboxSync, Side::After);
-        Ok(())
+        atomic::sync_batch(&self.dir.inbox(), Step::InboxSync)
     }
 
     /// The names of the pending entries, oldest first.

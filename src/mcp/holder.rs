@@ -100,9 +100,12 @@ impl Registration {
         if self.locked.is_some() && self.file.holders.contains(holder) {
             return Ok(());
         }
-        self.file.holders.insert(holder.clone());
-        let bytes = format::encode(&self.path, &self.file)?;
+        let mut file = self.file.clone();
+        file.holders.insert(holder.clone());
+        let bytes = format::encode(&self.path, &file)?;
         self.locked = Some(atomic::replace_locked(&self.path, &bytes, Step::Agent)?);
+        // Only what is written counts: else a failed write would never be made again.
+        self.file = file;
         Ok(())
     }
 }
@@ -169,6 +172,22 @@ mod tests {
         assert_eq!(living(&dir).unwrap(), BTreeSet::from([one, two]));
         drop(registration);
         assert_eq!(living(&dir).unwrap(), BTreeSet::new());
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a folder that is not there")]
+    fn a_holder_whose_registration_failed_is_registered_at_its_next_call() {
+        let (_folder, dir) = dir();
+        let (one, two) = (HolderId::of_thread("one"), HolderId::of_thread("two"));
+        let mut registration = registration(&dir, 1);
+        registration.announce(&one).unwrap();
+        let aside = dir.root().join("aside");
+        std::fs::rename(dir.agents(), &aside).unwrap();
+        registration.announce(&two).unwrap_err();
+        std::fs::rename(&aside, dir.agents()).unwrap();
+        assert_eq!(living(&dir).unwrap(), BTreeSet::from([one.clone()]));
+        registration.announce(&two).unwrap();
+        assert_eq!(living(&dir).unwrap(), BTreeSet::from([one, two]));
     }
 
     #[test]

@@ -350,12 +350,17 @@ impl Mailbox {
         let mut known = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = self.outbox.waiting()?;
         known.retain(|id| waiting.contains(id));
+        let mut synced = false;
         for id in waiting {
             if known.contains(&id) {
                 continue;
             }
             match self.outbox.read(&id, now) {
                 Ok(Some(delivery)) => {
+                    if !synced {
+                        self.outbox.sync_names()?;
+                        synced = true;
+                    }
                     self.inbox.settle(&delivery.answers)?;
                     known.insert(id);
                 }

@@ -54,6 +54,12 @@ impl Outbox {
         )
     }
 
+    /// Makes the names in `outbox/` durable: whoever finds a delivery does not know whether the sync
+    /// of its commit has failed, or is still to come.
+    pub fn sync_names(&self) -> Result<(), StoreError> {
+        atomic::sync_folder(&self.dir.outbox())
+    }
+
     /// The deliveries that are not finished, in the order of acceptance.
     pub fn waiting(&self) -> Result<BTreeSet<DeliveryId>, StoreError> {
         names(&self.dir.outbox())

@@ -107,6 +107,7 @@ impl Carrier {
             return Ok(Ended::Finished);
         };
         // The commit stands: what it answers is settled before anything of it is sent.
+        self.outbox.sync_names()?;
         self.inbox.settle(&delivery.answers)?;
         let mut progress = match self.progress(&delivery, now)? {
             Ok(progress) => progress,

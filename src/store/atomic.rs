@@ -12,7 +12,7 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 
 use super::StoreError;
-use super::steps::{Side, Step, reached};
+use super::steps::{Attempt, Side, Step, reached};
 
 /// Whether a write must survive a loss of power, or only a kill of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +33,14 @@ pub fn replace(
     durability: Durability,
 ) -> Result<(), StoreError> {
     reached(step, Side::Before);
-    let temporary = write_temporary(path, bytes, durability)?;
-    publish(temporary, path, durability)?;
+    let parts = if durability == Durability::Synced {
+        3
+    } else {
+        2
+    };
+    let attempt = Attempt::new(step, parts);
+    let temporary = write_temporary(path, bytes, durability, attempt)?;
+    publish(temporary, path, durability, attempt)?;
     reached(step, Side::After);
     Ok(())
 }
@@ -42,12 +48,13 @@ pub fn replace(
 /// Creates or replaces a file and returns it open and locked: it is locked before it has its name.
 pub fn replace_locked(path: &Path, bytes: &[u8], step: Step) -> Result<File, StoreError> {
     reached(step, Side::Before);
-    let temporary = write_temporary(path, bytes, Durability::Unsynced)?;
+    let attempt = Attempt::new(step, 2);
+    let temporary = write_temporary(path, bytes, Durability::Unsynced, attempt)?;
     temporary
         .as_file()
         .lock()
         .map_err(|source| StoreError::new("lock", path, source))?;
-    let file = publish(temporary, path, Durability::Unsynced)?;
+    let file = publish(temporary, path, Durability::Unsynced, attempt)?;
     reached(step, Side::After);
     Ok(file)
 }
@@ -56,6 +63,7 @@ fn write_temporary(
     path: &Path,
     bytes: &[u8],
     durability: Durability,
+    attempt: Attempt,
 ) -> Result<NamedTempFile, StoreError> {
     let failed = |source| StoreError::new("write", path, source);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -64,6 +72,7 @@ fn write_temporary(
     builder.prefix(&prefix).suffix(".tmp").rand_bytes(12);
     // Private to this user (0600), and removed again if anything fails.
     let mut temporary = builder.tempfile_in(parent(path)).map_err(failed)?;
+    attempt.part(0).map_err(failed)?;
     temporary.write_all(bytes).map_err(failed)?;
     if durability != Durability::Unsynced {
         temporary.as_file().sync_all().map_err(failed)?;
@@ -79,16 +88,18 @@ fn publish(
     temporary: NamedTempFile,
     path: &Path,
     durability: Durability,
+    attempt: Attempt,
 ) -> Result<File, StoreError> {
+    let failed = |source| StoreError::new("write", path, source);
+    attempt.part(1).map_err(failed)?;
     #[cfg(feature = "test-hooks")]
     super::power::naming(path, durability != Durability::Unsynced);
     let (file, temporary) = temporary.into_parts();
-    fs::rename(&temporary, path).map_err(|source| StoreError::new("write", path, source))?;
+    fs::rename(&temporary, path).map_err(failed)?;
     // It has another name now: there is nothing to remove.
-    temporary
-        .keep()
-        .map_err(|error| StoreError::new("write", path, error.error))?;
+    temporary.keep().map_err(|error| failed(error.error))?;
     if durability == Durability::Synced {
+        attempt.part(2).map_err(failed)?;
         sync_folder(parent(path))?;
     }
     Ok(file)
@@ -104,6 +115,17 @@ pub fn sync_folder(folder: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// The same as a step of its own: the names of a whole batch.
+pub fn sync_batch(folder: &Path, step: Step) -> Result<(), StoreError> {
+    reached(step, Side::Before);
+    Attempt::new(step, 1)
+        .part(0)
+        .map_err(|source| StoreError::new("sync the folder", folder, source))?;
+    sync_folder(folder)?;
+    reached(step, Side::After);
+    Ok(())
+}
+
 /// Moves a file to another name on the same file system, without syncing the folders. `false` if
 /// there was no such file.
 #[expect(clippy::disallowed_methods, reason = "the one place that moves a file")]
@@ -111,7 +133,8 @@ pub fn rename(from: &Path, to: &Path, step: Step) -> Result<bool, StoreError> {
     reached(step, Side::Before);
     #[cfg(feature = "test-hooks")]
     super::power::moving(from, to);
-    match fs::rename(from, to) {
+    let attempt = Attempt::new(step, 1);
+    match attempt.part(0).and_then(|()| fs::rename(from, to)) {
         Ok(()) => {
             reached(step, Side::After);
             Ok(true)
@@ -126,7 +149,8 @@ pub fn remove(path: &Path, step: Step) -> Result<(), StoreError> {
     reached(step, Side::Before);
     #[cfg(feature = "test-hooks")]
     super::power::removing(path);
-    match fs::remove_file(path) {
+    let attempt = Attempt::new(step, 1);
+    match attempt.part(0).and_then(|()| fs::remove_file(path)) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(StoreError::new("remove", path, source))
         }

@@ -2,8 +2,11 @@
 //!
 //! Before and after each of them the process may die and nothing is lost; ARCHITECTURE.md says what
 //! stands on disk then. In builds with the feature `test-hooks` the variable
-//! `TELEPOST_CRASH_AT=<step>:before|after[:count]` aborts the process exactly there; in all other
-//! builds [`reached`] is nothing.
+//! `TELEPOST_CRASH_AT=<step>:before|after[:count]` aborts the process exactly there, and
+//! `TELEPOST_FAIL_AT=<step>:enospc|eacces|eio[:count]` lets the first writes of a step fail (five of
+//! them, unless it says how many). In all other builds [`reached`] and [`Attempt`] are nothing.
+
+use std::io;
 
 /// A durable step or a word given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,6 +123,101 @@ pub fn reached(_step: Step, _side: Side) {}
 #[cfg(feature = "test-hooks")]
 pub fn reached(step: Step, side: Side) {
     crash::reached(step, side);
+}
+
+/// One attempt at the disk's part of a step, which a test may let fail.
+///
+/// A write has several parts (the bytes, the name, the sync of the folder). Each failure strikes the
+/// part after the one that the failure before has struck: after a failed sync the file is there.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Attempt {
+    #[cfg(feature = "test-hooks")]
+    fails: Option<(u32, rustix::io::Errno)>,
+}
+
+#[cfg(not(feature = "test-hooks"))]
+impl Attempt {
+    /// An attempt at a step that has so many parts.
+    #[inline]
+    pub fn new(_step: Step, _parts: u32) -> Self {
+        Self {}
+    }
+
+    /// Whether this part, counted from 0, may go on.
+    #[inline]
+    pub fn part(self, _part: u32) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(feature = "test-hooks")]
+impl Attempt {
+    /// An attempt at a step that has so many parts.
+    pub fn new(step: Step, parts: u32) -> Self {
+        Self {
+            fails: faulty::next(step).map(|(count, errno)| (count % parts, errno)),
+        }
+    }
+
+    /// Whether this part, counted from 0, may go on.
+    pub fn part(self, part: u32) -> io::Result<()> {
+        match self.fails {
+            Some((fails, errno)) if fails == part => Err(errno.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(feature = "test-hooks")]
+mod faulty {
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use rustix::io::Errno;
+
+    use super::Step;
+
+    struct Plan {
+        step: String,
+        errno: Errno,
+        count: u32,
+        struck: AtomicU32,
+    }
+
+    static PLAN: LazyLock<Option<Plan>> = LazyLock::new(|| {
+        #[expect(clippy::disallowed_methods, reason = "exists in test builds only")]
+        let text = std::env::var("TELEPOST_FAIL_AT").ok()?;
+        let mut words = text.split(':');
+        let step = words.next()?.to_owned();
+        let errno = match words.next()? {
+            "enospc" => Errno::NOSPC,
+            "eacces" => Errno::ACCESS,
+            _ => Errno::IO,
+        };
+        let count = words
+            .next()
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(5);
+        let struck = AtomicU32::new(0);
+        Some(Plan {
+            step,
+            errno,
+            count,
+            struck,
+        })
+    });
+
+    /// Whether this attempt fails: how many have failed before it, and how.
+    pub(super) fn next(step: Step) -> Option<(u32, Errno)> {
+        let plan = PLAN.as_ref().filter(|plan| plan.step == step.name())?;
+        let before = plan.struck.fetch_add(1, Ordering::SeqCst);
+        if before >= plan.count {
+            return None;
+        }
+        tracing::warn!(step = plan.step, before, "a test lets this write fail");
+        Some((before, plan.errno))
+    }
 }
 
 #[cfg(feature = "test-hooks")]

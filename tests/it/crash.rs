@@ -1,22 +1,12 @@
 //! Every durable step and every word given has a point before and after it. The process dies there,
 //! is started again, and the promise holds.
 
-use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use serde_json::json;
-use telegram_sim::Fault;
-
-use crate::support::oracle::{Ledger, Place};
-use crate::support::worker::{Keeper, Worker, at_rest, say};
-use crate::support::{House, OWNER, wait_for};
-
-#[derive(Clone, Copy, PartialEq)]
-enum Who {
-    Gateway,
-    Agent,
-}
+use crate::support::House;
+use crate::support::day::{Who, live_through, prepare};
+use crate::support::oracle::Ledger;
+use crate::support::worker::{Keeper, Worker};
 
 /// How it dies.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,7 +34,6 @@ fn a_day(who: Who, step: &str) {
 fn day(who: Who, step: &str, point: &str, death: Death) {
     let house = House::new();
     let bot = house.bot();
-    let place = Place { bot, chat: OWNER };
     let crash = vec![("TELEPOST_CRASH_AT".to_owned(), point.to_owned())];
 
     let (mut gateway_env, mut agent_env) = match who {
@@ -63,13 +52,7 @@ fn day(who: Who, step: &str, point: &str, death: Death) {
     let mut worker = Worker::new(&house, bot, "ONE", &ledger, agent_env);
     worker.mortal = death == Death::WithClient;
     keeper.ensure();
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| keeper.keep(&over));
-        // Also when a test fails in here: a scope waits for its threads.
-        let _over = OnDrop(&over);
-        the_day_itself(&house, &ledger, place, &mut worker);
-    });
+    live_through(&house, &ledger, &keeper, &mut worker);
     let struck = match who {
         Who::Gateway => *keeper.deaths.lock().unwrap(),
         Who::Agent => worker.deaths,
@@ -79,63 +62,6 @@ fn day(who: Who, step: &str, point: &str, death: Death) {
         nothing_was_sent_through_the_closed_gate(&house);
     }
     ledger.lock().unwrap().check(&house.sim);
-}
-
-/// Two questions and their answer, poison, a long answer into a flood gate, progress, an
-/// acknowledgement, and one more answer.
-fn the_day_itself(house: &House, ledger: &Mutex<Ledger>, place: Place, worker: &mut Worker<'_>) {
-    let bot = place.bot;
-    let work = |worker: &mut Worker<'_>, lines: usize| {
-        wait_for("the inbox to be empty", || {
-            worker.look(lines > 1, 0);
-            worker.answer(lines);
-            let left = house.names("inbox").len() + house.sim.pending(bot);
-            if left == 0 && !worker.holds_something() {
-                Ok(())
-            } else {
-                Err(left)
-            }
-        });
-    };
-    house.sim.raw_text(bot, "null");
-    say(house, ledger, place, "m1");
-    say(house, ledger, place, "m2");
-    work(worker, 1);
-    let wait = "Too Many Requests: retry after 1";
-    house.sim.fault(
-        Fault::on(bot)
-            .method("sendMessage")
-            .error(429, wait)
-            .retry_after(1),
-    );
-    say(house, ledger, place, "m3");
-    work(worker, 120);
-    say(house, ledger, place, "m4");
-    wait_for("m4", || {
-        worker.look(true, 0);
-        if worker.holds_something() {
-            Ok(())
-        } else {
-            Err(())
-        }
-    });
-    worker.progress();
-    worker.progress();
-    worker.acknowledge();
-    say(house, ledger, place, "m5");
-    work(worker, 1);
-    wait_for("everything to be settled and sent", || {
-        at_rest(house, &["ONE"], ledger)
-    });
-}
-
-/// Sets a flag at the end, however it ends.
-struct OnDrop<'a>(&'a AtomicBool);
-
-impl Drop for OnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }
 
 /// The gate was recorded before the gateway died, so the next gateway knows of it.
@@ -156,44 +82,6 @@ fn nothing_was_sent_through_the_closed_gate(house: &House) {
         early.is_empty(),
         "sent while the gate was closed: {early:?}"
     );
-}
-
-/// What it takes to reach the rarer steps.
-fn prepare(
-    house: &House,
-    who: Who,
-    step: &str,
-    gateway_env: &mut Vec<(String, String)>,
-    agent_env: &mut Vec<(String, String)>,
-) {
-    let put = |folder: &str, name: &str, text: &str| {
-        fs::create_dir_all(house.session(folder)).unwrap();
-        fs::write(house.session(folder).join(name), text).unwrap();
-    };
-    match (who, step) {
-        // The agent's side settles first, unless it dies just after the commit.
-        (Who::Gateway, "settle") => {
-            agent_env.push(("TELEPOST_CRASH_AT".to_owned(), "accept:after".to_owned()));
-        }
-        (Who::Gateway, "quarantine") => {
-            let folder = house.state().join(format!("bots/{}", house.bot()));
-            fs::create_dir_all(&folder).unwrap();
-            fs::write(folder.join("gates.json"), "{").unwrap();
-        }
-        (Who::Agent, "quarantine") => put("conversations", "process-1-1.json", "{"),
-        (Who::Gateway, "sweep") => {
-            put(
-                "done",
-                "1700000000000-7.json",
-                &json!({"format": 1}).to_string(),
-            );
-            gateway_env.push((
-                "TELEPOST_TEST_CLOCK_MS".to_owned(),
-                (72 * 3600 * 1000).to_string(),
-            ));
-        }
-        _ => {}
-    }
 }
 
 macro_rules! points {

@@ -1,6 +1,6 @@
 //! Damaged state: each file, each way in which it can be wrong, and the one outcome of it.
 //!
-//! Empty, cut off, of a wrong type, a folder in its place: the file goes to `quarantine/` with its
+//! Empty, cut off, with flipped bytes, of a wrong type, a folder in its place: the file goes to `quarantine/` with its
 //! bytes and somebody is told. Written by a newer telepost: refused and left alone. Never is either
 //! taken for "not there" in silence, and the rest goes on.
 
@@ -13,9 +13,10 @@ use telegram_sim::Fault;
 use crate::support::{House, OWNER, PATIENCE, names_in, texts, wait_for};
 
 /// The ways in which a file can be unreadable.
-const WAYS: [Damage; 4] = [
+const WAYS: [Damage; 5] = [
     Damage::Empty,
     Damage::CutOff,
+    Damage::Flipped,
     Damage::WrongType,
     Damage::Folder,
 ];
@@ -24,6 +25,7 @@ const WAYS: [Damage; 4] = [
 enum Damage {
     Empty,
     CutOff,
+    Flipped,
     WrongType,
     Folder,
 }
@@ -47,6 +49,16 @@ impl Damage {
         let bytes = match self {
             Self::Empty => Vec::new(),
             Self::CutOff => whole[..whole.len() / 2].to_vec(),
+            // The highest bit of bytes all over the file: always noticed, because the files
+            // are ASCII or whole UTF-8. `flipped.rs` has the other bits.
+            Self::Flipped => {
+                let mut bytes = whole;
+                let tenth = bytes.len() / 10;
+                for place in 1..10 {
+                    bytes[place * tenth] ^= 0x80;
+                }
+                bytes
+            }
             Self::WrongType => br#"{"format": 1, "id": 7, "parts": {}, "gates": 5, "held": "x", "pid": [], "address": null, "delivery": 3}"#.to_vec(),
             Self::Folder => {
                 fs::remove_file(path).unwrap();

@@ -259,6 +259,13 @@ impl Agent {
         self.child.wait().unwrap();
     }
 
+    /// Waits for its end by itself.
+    pub(crate) fn end(mut self) {
+        super::wait_for("the MCP server to end", || {
+            self.child.try_wait().unwrap().ok_or("runs")
+        });
+    }
+
     /// Closes its stdin and waits for its end, as a client does that goes.
     pub(crate) fn close(mut self) -> std::process::ExitStatus {
         drop(self.stdin.take());

@@ -6,6 +6,7 @@
 
 mod agent;
 mod contract;
+pub(crate) mod day;
 mod detached;
 mod house;
 pub(crate) mod oracle;

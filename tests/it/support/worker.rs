@@ -1,6 +1,7 @@
 //! An agent that works through its messages whatever dies around it, and a keeper of the gateway.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::agent::Answer;
 use super::oracle::{Attempt, Ledger, Place};
-use super::{Agent, Gateway, House};
+use super::{Agent, Gateway, House, names_in};
 
 /// SIGABRT (a crash point) and SIGKILL (a killer).
 const STRUCK: [i32; 2] = [6, 9];
@@ -94,6 +95,13 @@ pub(crate) struct Worker<'a> {
     gave_up: bool,
     /// Whether its client dies with its server: then nobody makes a lost call again.
     pub(crate) mortal: bool,
+    /// A refusal with these words is no failure of the test: the call is made again.
+    pub(crate) bears: Option<&'static str>,
+    /// How often it was refused with them.
+    pub(crate) refusals: usize,
+    /// Looks after every answer whether what it says is on disk. Not for a loss of power, which may
+    /// take back what nobody needs.
+    pub(crate) looks_after: bool,
     /// The process, for a killer.
     pub(crate) pid: Arc<Mutex<Option<u32>>>,
 }
@@ -120,6 +128,9 @@ impl<'a> Worker<'a> {
             deaths: 0,
             gave_up: false,
             mortal: false,
+            bears: None,
+            refusals: 0,
+            looks_after: false,
             pid: Arc::default(),
         }
     }
@@ -157,6 +168,9 @@ impl<'a> Worker<'a> {
         for message in result["messages"].as_array().into_iter().flatten() {
             let text = message["text"].as_str().unwrap().to_owned();
             let id = message["update_id"].as_i64().unwrap();
+            if self.looks_after {
+                self.is_held_on_disk(id);
+            }
             let chat = message["chat"]["id"].as_i64().unwrap();
             self.ledger
                 .lock()
@@ -170,6 +184,34 @@ impl<'a> Worker<'a> {
                 held.push((text, id));
             }
         }
+    }
+
+    /// Disk first, then word: what was shown is held on disk.
+    fn is_held_on_disk(&self, update: i64) {
+        let folder = self.house.state().join("sessions").join(&self.session);
+        let folder = folder.join("conversations");
+        let held = names_in(&folder).into_iter().any(|name| {
+            // It may be replaced at this moment, by nobody but the agent itself.
+            let conversation: Value =
+                serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap();
+            let mut held = conversation["held"].as_array().into_iter().flatten();
+            held.any(|held| held["update_id"] == update)
+        });
+        assert!(
+            held,
+            "{update} was shown, and no conversation on disk says so"
+        );
+    }
+
+    /// Disk first, then word: what was accepted is a file.
+    fn is_accepted_on_disk(&self, result: &Value) {
+        let id = result["delivery_id"].as_str().unwrap();
+        // In the order in which it moves.
+        let somewhere = ["outbox", "sent", "failed"].into_iter().any(|folder| {
+            let names = self.house.names_of(&self.session, folder);
+            names.contains(&format!("{id}.json"))
+        });
+        assert!(somewhere, "{id} was accepted, and there is no such file");
     }
 
     /// Answers everything that it holds of one chat, in so many lines.
@@ -219,6 +261,9 @@ impl<'a> Worker<'a> {
         match answer {
             Answer::Ok(result) => {
                 assert_ne!(result["status"], "failed", "{result}");
+                if self.looks_after {
+                    self.is_accepted_on_disk(&result);
+                }
                 self.ledger.lock().unwrap().attempts[index].committed = true;
                 self.held.remove(&chat);
             }
@@ -303,7 +348,7 @@ impl<'a> Worker<'a> {
         self.call_with(tool, arguments, json!({}))
     }
 
-    /// One call; `None` if the server died before it answered.
+    /// One call; `None` if the server died before it answered, or refused in a way that it bears.
     fn call_with(&mut self, tool: &str, arguments: &Value, meta: Value) -> Option<Answer> {
         let agent = self.running()?;
         let id = agent.begin_with(tool, arguments.clone(), meta);
@@ -316,6 +361,12 @@ impl<'a> Worker<'a> {
             }
         }
         self.gave_up = false;
+        if let (Some(Answer::Refused(words)), Some(bears)) = (&answer, self.bears)
+            && words.contains(bears)
+        {
+            self.refusals += 1;
+            return None;
+        }
         answer
     }
 
