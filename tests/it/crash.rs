@@ -1,6 +1,8 @@
 //! Every durable step and every word given has a point before and after it. The process dies there,
 //! is started again, and the promise holds.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::support::House;
@@ -84,8 +86,83 @@ fn nothing_was_sent_through_the_closed_gate(house: &House) {
     );
 }
 
+/// Both die on the same day, each at a point of its own. Prints how often each point was struck.
+#[test]
+#[ignore = "ten minutes; run by TELEPOST_SOAK=1"]
+fn pairs_of_points_keep_the_promise() {
+    let points = |steps: &[&'static str]| -> Vec<(&'static str, String)> {
+        let sides = ["before", "after"];
+        let points = steps
+            .iter()
+            .flat_map(|step| sides.map(|side| (*step, format!("{step}:{side}"))));
+        points.collect()
+    };
+    let agents = points(agent_dies_at::STEPS);
+    // Settling by the gateway needs the agent to die at a point of its own.
+    let gateways: Vec<_> = points(gateway_dies_at::STEPS)
+        .into_iter()
+        .filter(|(step, _)| *step != "settle")
+        .collect();
+    let pairs: Vec<_> = gateways
+        .iter()
+        .flat_map(|gateway| agents.iter().map(move |agent| (gateway, agent)))
+        .collect();
+    let (next, struck) = (
+        AtomicUsize::new(0),
+        Mutex::new(BTreeMap::<String, usize>::new()),
+    );
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some((gateway, agent)) = pairs.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    let (by_gateway, by_agent) = a_bad_day(gateway, agent);
+                    let mut struck = struck.lock().unwrap();
+                    *struck.entry(format!("gateway {}", gateway.1)).or_default() += by_gateway;
+                    *struck.entry(format!("agent {}", agent.1)).or_default() += by_agent;
+                }
+            });
+        }
+    });
+    let struck = struck.into_inner().unwrap();
+    println!("{} pairs; how often each point was struck:", pairs.len());
+    for (point, times) in &struck {
+        println!("  {point:30} {times}");
+    }
+    let missed: Vec<_> = struck.iter().filter(|(_, times)| **times == 0).collect();
+    assert!(missed.is_empty(), "never struck: {missed:?}");
+}
+
+fn a_bad_day(gateway: &(&str, String), agent: &(&str, String)) -> (usize, usize) {
+    let house = House::new();
+    let at = |point: &str| vec![("TELEPOST_CRASH_AT".to_owned(), point.to_owned())];
+    let (mut gateway_env, mut agent_env) = (at(&gateway.1), at(&agent.1));
+    prepare(
+        &house,
+        Who::Gateway,
+        gateway.0,
+        &mut gateway_env,
+        &mut agent_env,
+    );
+    prepare(
+        &house,
+        Who::Agent,
+        agent.0,
+        &mut gateway_env,
+        &mut agent_env,
+    );
+    let ledger = Arc::new(Mutex::new(Ledger::default()));
+    let keeper = Keeper::new(&house, gateway_env);
+    let mut worker = Worker::new(&house, house.bot(), "ONE", &ledger, agent_env);
+    keeper.ensure();
+    live_through(&house, &ledger, &keeper, &mut worker);
+    ledger.lock().unwrap().check(&house.sim);
+    (*keeper.deaths.lock().unwrap(), worker.deaths)
+}
+
 macro_rules! points {
-    ($who:expr, $($name:ident $step:literal)*) => {
+    ($who:expr, $all:ident, $($name:ident $step:literal)*) => {
+        pub(super) const $all: &[&str] = &[$($step),*];
+
         $(#[test]
         fn $name() {
             a_day($who, $step);
@@ -96,7 +173,7 @@ macro_rules! points {
 mod gateway_dies_at {
     use super::{Who, a_day};
 
-    points! { Who::Gateway,
+    points! { Who::Gateway, STEPS,
         inbox_entry "inbox-entry"
         inbox_sync "inbox-sync"
         confirm "confirm"
@@ -117,7 +194,7 @@ mod gateway_dies_at {
 mod agent_dies_at {
     use super::{Who, a_day};
 
-    points! { Who::Agent,
+    points! { Who::Agent, STEPS,
         agent "agent"
         hold "hold"
         seen "seen"

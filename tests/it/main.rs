@@ -25,7 +25,6 @@ mod damage;
 mod disk_full;
 mod failing_writes;
 mod flipped;
-mod foreign;
 mod gateway;
 mod healing;
 mod holders;
