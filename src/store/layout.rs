@@ -31,16 +31,9 @@ impl StateDir {
         if owner == me {
             return Ok(());
         }
-        let whose = if owner == 0 {
-            "root (after a run with sudo?)".to_owned()
-        } else {
-            format!("user {owner}")
-        };
         let source = io::Error::new(
             io::ErrorKind::PermissionDenied,
-            format!(
-                "it belongs to {whose} and you are user {me}; run `sudo chown -R {me}` on it, or name another with state_dir"
-            ),
+            format!("run `sudo chown -R {me}` on it, or name another with state_dir"),
         );
         Err(StoreError::new("use", &self.root, source))
     }
