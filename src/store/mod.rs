@@ -65,6 +65,8 @@ fn remedy(path: &Path, error: &io::Error) -> String {
         })
     } else if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
         " (the file system is read-only)".to_owned()
+    } else if error.kind() == io::ErrorKind::IsADirectory {
+        " (a folder stands in its place: move that away)".to_owned()
     } else {
         String::new()
     }

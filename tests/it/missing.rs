@@ -169,21 +169,16 @@ fn a_removed_gateway_lock_lets_no_second_gateway_poll() {
 
 #[test]
 fn folders_that_are_removed_while_the_gateway_runs_are_made_again() {
-    for removed in ["sessions/ONE/inbox", "sessions/ONE", "sessions", "bots", ""] {
+    for removed in ["sessions/ONE/inbox", "sessions/ONE", "sessions", ""] {
         let house = House::new();
         let _gateway = house.gateway();
         house.say("before");
         house.wait_for_inbox(1);
         fs::remove_dir_all(house.state().join(removed)).unwrap();
         house.say("after");
-        let expected: &[&str] = if removed == "bots" {
-            &["before", "after"]
-        } else {
-            &["after"]
-        };
         wait_for("the next message", || {
             let texts = house.inbox_texts();
-            if texts == expected {
+            if texts == ["after"] {
                 Ok(())
             } else {
                 Err((removed, texts))
@@ -191,8 +186,26 @@ fn folders_that_are_removed_while_the_gateway_runs_are_made_again() {
         });
         let mut agent = house.agent();
         agent.poll(json!({}));
-        let answer = agent.reply(json!({"text": "answer"}));
-        assert_eq!(answer["status"], "delivered", "{removed}");
+        let call = agent.begin("telegram_reply", json!({"text": "answer"}));
+        // The watch of a removed folder is gone; what it misses is found after the next poll.
+        wait_for("the reply", || {
+            let names = house.names("outbox");
+            if names.is_empty() && house.heard().is_empty() {
+                Err(names)
+            } else {
+                Ok(())
+            }
+        });
+        house.say("poll");
+        let answer = agent.answer(call).ok();
+        // With the lock of the gateway gone, it looks as if none ran: then nobody waits for it.
+        let status = if removed.is_empty() {
+            "accepted"
+        } else {
+            "delivered"
+        };
+        assert_eq!(answer["status"], status, "{removed}");
+        house.wait_to_hear(&["answer"]);
     }
 }
 
@@ -206,7 +219,7 @@ fn put_a_folder(path: &Path) {
 }
 
 #[test]
-fn a_folder_in_place_of_the_session_lock_is_named_and_calls_go_on_without_it() {
+fn a_folder_in_place_of_the_session_lock_is_named_and_calls_go_on_when_it_is_gone() {
     let house = House::new();
     let _gateway = house.gateway();
     let mut agent = house.agent_asked("one");
