@@ -11,7 +11,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::{House, PATIENCE, texts};
+use crate::support::{House, PATIENCE, texts, wait_for};
 
 /// A state folder that cannot be written to, until this is dropped.
 struct ReadOnly {
@@ -25,16 +25,21 @@ impl ReadOnly {
         let mounted = rustix::process::getuid().is_root();
         let read_only = Self { path, mounted };
         if mounted {
-            let (path, mount) = (&read_only.path, |arguments: &[&str], path: &[&Path]| {
-                let done = Command::new("mount").args(arguments).args(path).output();
+            let path = &read_only.path;
+            let mount = |arguments: &[&str], paths: &[&Path]| {
+                let done = Command::new("mount").args(arguments).args(paths).output();
                 let done = done.unwrap();
-                assert!(
-                    done.status.success(),
-                    "a read-only mount is not possible here: {done:?}"
-                );
+                if done.status.success() {
+                    Ok(())
+                } else {
+                    Err(done)
+                }
+            };
+            mount(&["--bind"], &[path, path]).expect("root may mount a folder over itself");
+            // Busy while somebody writes through the new mount at this moment.
+            wait_for("the mount to be read-only", || {
+                mount(&["-o", "remount,bind,ro"], &[path])
             });
-            mount(&["--bind"], &[path, path]);
-            mount(&["-o", "remount,bind,ro"], &[path]);
         } else {
             set_folders(&read_only.path, 0o500);
         }
