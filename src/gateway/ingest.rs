@@ -104,10 +104,10 @@ impl Ingest {
             let seen = inbox.seen()?;
             let last_received = seen.values().map(|name| name.received).max().unwrap_or(0);
             for (update_id, name) in seen {
-                self.seen
-                    .entry(update_id)
-                    .or_default()
-                    .push((id.clone(), name));
+                let places = self.seen.entry(update_id).or_default();
+                if !places.contains(&(id.clone(), name)) {
+                    places.push((id.clone(), name));
+                }
             }
             self.sessions.insert(
                 id.clone(),
@@ -205,7 +205,13 @@ impl Ingest {
         let place = self.open_session(session)?;
         let received = now.0.max(place.last_received + 1);
         let entry = disk::entry(address, id, Timestamp(received), raw.to_owned());
-        place.inbox.put(&entry)?;
+        if let Err(error) = place.inbox.put(&entry) {
+            if error.is_not_found() {
+                // Somebody has removed the folder: the next attempt opens the session anew.
+                self.sessions.remove(session);
+            }
+            return Err(error);
+        }
         place.last_received = received;
         let places = self.seen.entry(id).or_default();
         places.retain(|(_, name)| now.0 - name.received <= TOMBSTONE_MS);

@@ -81,7 +81,7 @@ impl<'a> Desk<'a> {
         let mut notices = Vec::new();
         mailbox.settle_committed(now, &mut notices)?;
         let pending = mailbox.inbox.pending()?;
-        let living = holder::living(&mailbox.dir)?;
+        let living = holder::living(&mailbox.state, &mailbox.dir, now)?;
         let mut me_on_disk = None;
         let mut others = Vec::new();
         for name in atomic::list(&mailbox.dir.conversations())? {

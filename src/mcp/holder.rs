@@ -17,7 +17,7 @@ use crate::session::process;
 use crate::store::StoreError;
 use crate::store::atomic;
 use crate::store::format::{self, FORMAT};
-use crate::store::layout::SessionDir;
+use crate::store::layout::{SessionDir, StateDir};
 use crate::store::lock;
 use crate::store::steps::Step;
 
@@ -120,11 +120,21 @@ impl Drop for Registration {
 }
 
 /// The holders that live, and what is left of the dead removed. The caller holds the session lock.
-pub fn living(dir: &SessionDir) -> Result<BTreeSet<HolderId>, StoreError> {
+pub fn living(
+    state: &StateDir,
+    dir: &SessionDir,
+    now: Timestamp,
+) -> Result<BTreeSet<HolderId>, StoreError> {
     let mut living = BTreeSet::new();
     for name in atomic::list(&dir.agents())? {
         let path = dir.agents().join(&name);
         if !lock::is_held(&path)? {
+            if path.is_dir() {
+                // Not to be removed as a file, and whatever is in it is not ours to throw away.
+                let what = "it is a folder".to_owned();
+                drop(format::quarantine(state, &path, what, now)?);
+                continue;
+            }
             atomic::remove(&path, Step::Agent)?;
             continue;
         }
@@ -144,13 +154,17 @@ pub fn living(dir: &SessionDir) -> Result<BTreeSet<HolderId>, StoreError> {
 mod tests {
     use super::*;
     use crate::ids::SessionId;
-    use crate::store::layout::StateDir;
 
     fn dir() -> (tempfile::TempDir, SessionDir) {
         let folder = tempfile::tempdir().unwrap();
         let dir = StateDir::new(folder.path().to_owned()).session(&SessionId::new("ONE").unwrap());
         dir.prepare().unwrap();
         (folder, dir)
+    }
+
+    fn alive(dir: &SessionDir) -> Result<BTreeSet<HolderId>, StoreError> {
+        let state = StateDir::new(dir.root().join("../.."));
+        living(&state, dir, Timestamp(1))
     }
 
     fn registration(dir: &SessionDir, started: i64) -> Registration {
@@ -166,12 +180,12 @@ mod tests {
         let (_folder, dir) = dir();
         let (one, two) = (HolderId::of_thread("one"), HolderId::of_thread("two"));
         let mut registration = registration(&dir, 1);
-        assert_eq!(living(&dir).unwrap(), BTreeSet::new());
+        assert_eq!(alive(&dir).unwrap(), BTreeSet::new());
         registration.announce(&one).unwrap();
         registration.announce(&two).unwrap();
-        assert_eq!(living(&dir).unwrap(), BTreeSet::from([one, two]));
+        assert_eq!(alive(&dir).unwrap(), BTreeSet::from([one, two]));
         drop(registration);
-        assert_eq!(living(&dir).unwrap(), BTreeSet::new());
+        assert_eq!(alive(&dir).unwrap(), BTreeSet::new());
     }
 
     #[test]
@@ -185,9 +199,9 @@ mod tests {
         std::fs::rename(dir.agents(), &aside).unwrap();
         registration.announce(&two).unwrap_err();
         std::fs::rename(&aside, dir.agents()).unwrap();
-        assert_eq!(living(&dir).unwrap(), BTreeSet::from([one.clone()]));
+        assert_eq!(alive(&dir).unwrap(), BTreeSet::from([one.clone()]));
         registration.announce(&two).unwrap();
-        assert_eq!(living(&dir).unwrap(), BTreeSet::from([one, two]));
+        assert_eq!(alive(&dir).unwrap(), BTreeSet::from([one, two]));
     }
 
     #[test]
@@ -199,7 +213,7 @@ mod tests {
         // A kill drops the lock and leaves the file.
         registration.locked = None;
         assert!(path.exists());
-        assert_eq!(living(&dir).unwrap(), BTreeSet::new());
+        assert_eq!(alive(&dir).unwrap(), BTreeSet::new());
         assert!(!path.exists());
     }
 }

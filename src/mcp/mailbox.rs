@@ -112,16 +112,25 @@ pub(super) enum MailboxError {
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error("another call of this session is still at work")]
-    Lock(#[from] LockError),
+    Busy(#[source] LockError),
     #[error(transparent)]
     Refused(#[from] Refusal),
+}
+
+impl From<LockError> for MailboxError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Store(error) => Self::Store(error),
+            held @ LockError::Held { .. } => Self::Busy(held),
+        }
+    }
 }
 
 impl From<MailboxError> for Refusal {
     fn from(error: MailboxError) -> Self {
         match error {
             MailboxError::Refused(refusal) => refusal,
-            MailboxError::Store(_) | MailboxError::Read(_) | MailboxError::Lock(_) => {
+            MailboxError::Store(_) | MailboxError::Read(_) | MailboxError::Busy(_) => {
                 Self(format!(
                     "{}. Nothing was lost; call again when that is mended.",
                     Chain(&error)

@@ -19,10 +19,11 @@ use std::path::{Path, PathBuf};
 
 /// An operation on a file failed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {operation} {}{}", path.display(), remedy(path, source))]
+#[error("cannot {operation} {}{remedy}", path.display())]
 pub struct StoreError {
     operation: &'static str,
     path: PathBuf,
+    remedy: String,
     #[source]
     source: io::Error,
 }
@@ -32,6 +33,7 @@ impl StoreError {
         Self {
             operation,
             path: path.to_owned(),
+            remedy: remedy(path, &source),
             source,
         }
     }
@@ -58,34 +60,46 @@ fn remedy(path: &Path, error: &io::Error) -> String {
     if is_full(error) {
         " (disk full: make room, nothing is lost meanwhile)".to_owned()
     } else if error.kind() == io::ErrorKind::PermissionDenied {
-        whose(path)
+        somebody_elses(path).unwrap_or_else(|| {
+            " (check who owns it: a run with sudo may have left root's files)".to_owned()
+        })
     } else if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
         " (the file system is read-only)".to_owned()
+    } else if error.kind() == io::ErrorKind::IsADirectory {
+        " (a folder stands in its place: move that away)".to_owned()
     } else {
         String::new()
     }
 }
 
-/// Names the owner of the file, or of the first folder above it that is somebody else's.
-fn whose(path: &Path) -> String {
+/// Whose a file is that is not ours, or the folder in which it would be, and what to do.
+fn somebody_elses(path: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt as _;
     let me = rustix::process::getuid().as_raw();
-    for place in path.ancestors() {
-        match std::fs::symlink_metadata(place) {
-            Ok(metadata) if metadata.uid() != me => {
-                let owner = match metadata.uid() {
-                    0 => "root, perhaps after a run with sudo".to_owned(),
-                    other => format!("user {other}"),
-                };
-                return format!(
-                    " ({} belongs to {owner}; you are user {me})",
-                    place.display()
-                );
-            }
-            // It is ours, so its mode is what forbids.
-            Ok(_) => return format!(" ({} does not allow it; see its mode)", place.display()),
-            Err(_) => {}
-        }
+    let places = [Some(path), path.parent()].into_iter().flatten();
+    let (place, metadata) = places
+        .filter_map(|place| Some((place, std::fs::symlink_metadata(place).ok()?)))
+        .find(|(_, metadata)| metadata.uid() != me)?;
+    let owner = whose(metadata.uid());
+    // A folder may be anything, also one that is root's for a good reason.
+    Some(if metadata.is_file() {
+        format!(
+            " (it belongs to {owner} and you are user {me}: run `sudo chown {me} {}`)",
+            place.display()
+        )
+    } else {
+        format!(
+            " ({} belongs to {owner} and you are user {me})",
+            place.display()
+        )
+    })
+}
+
+/// A user, for people.
+fn whose(owner: u32) -> String {
+    if owner == 0 {
+        "root (after a run with sudo?)".to_owned()
+    } else {
+        format!("user {owner}")
     }
-    String::new()
 }

@@ -2,7 +2,8 @@
 //!
 //! Before and after each of them the process may die and nothing is lost; ARCHITECTURE.md says what
 //! stands on disk then. In builds with the feature `test-hooks` the variable
-//! `TELEPOST_CRASH_AT=<step>:before|after[:count]` aborts the process exactly there, and
+//! `TELEPOST_CRASH_AT=<step>:before|after|panic[:count]` aborts the process exactly there (or panics
+//! before the step), and
 //! `TELEPOST_FAIL_AT=<step>:enospc|eacces|eio[:count]` lets the first writes of a step fail (five of
 //! them, unless it says how many). In all other builds [`reached`] and [`Attempt`] are nothing.
 
@@ -230,6 +231,7 @@ mod crash {
     struct Plan {
         step: String,
         side: Side,
+        panics: bool,
         left: AtomicU32,
     }
 
@@ -238,9 +240,10 @@ mod crash {
         let text = std::env::var("TELEPOST_CRASH_AT").ok()?;
         let mut words = text.split(':');
         let step = words.next()?.to_owned();
-        let side = match words.next()? {
-            "before" => Side::Before,
-            _ => Side::After,
+        let (side, panics) = match words.next()? {
+            "before" => (Side::Before, false),
+            "panic" => (Side::Before, true),
+            _ => (Side::After, false),
         };
         let left = words
             .next()
@@ -249,6 +252,7 @@ mod crash {
         Some(Plan {
             step,
             side,
+            panics,
             left: AtomicU32::new(left),
         })
     });
@@ -259,6 +263,7 @@ mod crash {
             && plan.side == side
             && plan.left.fetch_sub(1, Ordering::SeqCst) == 1
         {
+            assert!(!plan.panics, "a test asked for a panic at {}", step.name());
             super::super::power::lose();
             std::process::abort();
         }

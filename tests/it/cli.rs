@@ -396,8 +396,7 @@ fn a_state_folder_of_somebody_else_is_refused_with_the_owner_and_what_to_do() {
     let state = house.state();
     let me = rustix::process::getuid().as_raw();
     let words = format!(
-        "telepost: cannot use {} ({} belongs to user {owner}; you are user {me}): run `sudo chown -R {me}` on it, or name another with state_dir\n",
-        state.display(),
+        "telepost: cannot use {0} ({0} belongs to user {owner} and you are user {me}): run `sudo chown -R {me}` on it, or name another with state_dir\n",
         state.display()
     );
     assert_eq!(all(&output), (Some(5), String::new(), words));

@@ -46,6 +46,7 @@ fn a_house_with_everything() -> House {
 /// Flips bits of a file and reads it each time. `0x80` never gives another value than before.
 fn flips_are_noticed_or_read<T: DeserializeOwned + Serialize>(house: &House, path: &Path) {
     let state = StateDir::new(house.state());
+    let name = path.display();
     let whole = fs::read(path).unwrap();
     let value = |value: &T| serde_json::to_string(value).unwrap();
     let before = value(&read::<T>(&state, path, Timestamp(0)).unwrap().unwrap());
@@ -58,10 +59,10 @@ fn flips_are_noticed_or_read<T: DeserializeOwned + Serialize>(house: &House, pat
             match read::<T>(&state, path, Timestamp(0)) {
                 Ok(Some(read)) if value(&read) == before => {}
                 Ok(Some(_)) => {
-                    assert_ne!(bit, 0x80, "changed unnoticed at {place} of {path:?}");
+                    assert_ne!(bit, 0x80, "changed unnoticed at {place} of {name}");
                     changed += 1;
                 }
-                Ok(None) => panic!("silently absent: bit {bit:#x} at {place} of {path:?}"),
+                Ok(None) => panic!("silently absent: bit {bit:#x} at {place} of {name}"),
                 Err(ReadError::Quarantined { kept, .. }) => {
                     assert_eq!(fs::read(&kept).unwrap(), bytes);
                     assert!(!path.exists());
@@ -72,13 +73,13 @@ fn flips_are_noticed_or_read<T: DeserializeOwned + Serialize>(house: &House, pat
                     assert_eq!(fs::read(path).unwrap(), bytes);
                     noticed += 1;
                 }
-                Err(ReadError::Store(error)) => panic!("{error} at {place} of {path:?}"),
+                Err(ReadError::Store(error)) => panic!("{error} at {place} of {name}"),
             }
         }
     }
     assert!(
         noticed > whole.len() && noticed > changed,
-        "{noticed} noticed, {changed} changed of {} bytes in {path:?}",
+        "{noticed} noticed, {changed} changed of {} bytes in {name}",
         whole.len()
     );
     fs::write(path, &whole).unwrap();
@@ -137,7 +138,7 @@ fn a_message_with_a_flipped_bit_is_shown_or_reported_and_the_next_one_is_shown()
             texts.len() == 2 || told.contains("could not be read"),
             "{place}: {shown}"
         );
-        assert!(texts.iter().any(|text| *text == "two"), "{place}: {shown}");
+        assert!(texts.contains(&"two"), "{place}: {shown}");
         assert!(agent.close().success());
     }
 }

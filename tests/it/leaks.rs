@@ -77,6 +77,11 @@ fn nothing_leaks_at(level: &str) -> String {
     agent.wait_for_message();
     house.sim.fault(send().error(400, "Bad Request: so there"));
     assert_eq!(agent.reply(json!({"text": "failed"}))["status"], "failed");
+    house.say("once more");
+    agent.wait_for_message();
+    house.sim.fault(send().retry_after(1));
+    agent.reply(json!({"text": "late"}));
+    gateway.wait_for_log("Telegram asks for a pause of this chat");
 
     house.sim.pause().unwrap();
     gateway.wait_for_log("cannot reach Telegram");
@@ -135,6 +140,94 @@ fn a_name_that_is_not_found_and_a_broken_tls_leak_nothing() {
         drop(gateway);
         assert_eq!(leaks_below(house.path()), [""; 0].map(PathBuf::from));
     }
+}
+
+#[test]
+fn polls_that_are_refused_leak_nothing() {
+    let house = House::new();
+    let gateway = gateway_at(&house, "trace,telepost=trace");
+    gateway.wait_until_polling(&house);
+    poll_fault(&house, &gateway, |fault| fault.error(404, "Not Found"));
+    poll_fault(&house, &gateway, |fault| {
+        fault.error(409, "Conflict: terminated by other getUpdates request")
+    });
+    poll_fault(&house, &gateway, |fault| fault.retry_after(1));
+    assert!(gateway.stop().success());
+    assert_eq!(leaks_below(house.path()), [""; 0].map(PathBuf::from));
+}
+
+#[test]
+fn a_poll_that_is_never_answered_leaks_nothing() {
+    let house = House::new();
+    house
+        .sim
+        .fault(Fault::on(house.bot()).method("getUpdates").hang());
+    let gateway = gateway_at(&house, "trace,telepost=trace");
+    // The first poll does not ask to wait, so that it is given up after ten seconds.
+    gateway.wait_for_log("polling fails");
+    gateway.wait_until_polling(&house);
+    assert!(gateway.stop().success());
+    assert_eq!(leaks_below(house.path()), [""; 0].map(PathBuf::from));
+}
+
+#[test]
+fn a_panic_of_the_gateway_leaks_nothing() {
+    std::thread::scope(|scope| {
+        for step in ["confirm", "send", "accepted", "presence"] {
+            scope.spawn(move || {
+                let house = House::new();
+                let gateway = Gateway::start(
+                    house
+                        .command_with_tokens(&["gateway", "--log-level", "trace,telepost=trace"])
+                        .env("RUST_BACKTRACE", "full")
+                        .env("TELEPOST_CRASH_AT", format!("{step}:panic")),
+                    house.path(),
+                );
+                house.say("question");
+                if step != "presence" {
+                    // So that a poll confirms, and something is sent.
+                    house.wait_for_inbox(1);
+                    let mut agent = house.agent();
+                    agent.wait_for_message();
+                    agent.reply(json!({"text": "answer"}));
+                    house.say("answers the poll that waits");
+                }
+                gateway.wait_for_log(&format!("a test asked for a panic at {step}"));
+                let (status, _) = gateway.end();
+                assert!(!status.success(), "{step}: {status}");
+                assert_eq!(leaks_below(house.path()), [""; 0].map(PathBuf::from));
+            });
+        }
+    });
+}
+
+#[test]
+fn a_panic_of_an_agents_server_leaks_nothing() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    house.say("question");
+    house.wait_for_inbox(1);
+    // Also where the person has exported the token, so that it stands in the environment.
+    let mut command = house.command_with_tokens(&["mcp", "--session", "ONE"]);
+    let words = fs::File::create(house.path().join("panics.log")).unwrap();
+    command
+        .env("TELEPOST_CRASH_AT", "hold:panic")
+        .env("TELEPOST_LOG", "trace,telepost=trace")
+        .stderr(words);
+    let mut agent = crate::support::Agent::start(&mut command);
+    let id = agent.begin("telegram_poll", json!({}));
+    crate::support::wait_for("the panic", || {
+        let words = fs::read_to_string(house.path().join("panics.log")).unwrap();
+        if words.contains("a test asked for a panic at hold") {
+            Ok(())
+        } else {
+            Err(words)
+        }
+    });
+    if let Some(answer) = agent.try_answer(id) {
+        assert!(!has_secret(format!("{answer:?}").as_bytes()), "{answer:?}");
+    }
+    assert_eq!(leaks_below(house.path()), [""; 0].map(PathBuf::from));
 }
 
 #[test]

@@ -102,6 +102,8 @@ pub(crate) struct Worker<'a> {
     /// Looks after every answer whether what it says is on disk. Not for a loss of power, which may
     /// take back what nobody needs.
     pub(crate) looks_after: bool,
+    /// What the reply answers that is being made, if it is looked after.
+    replying: Vec<i64>,
     /// The process, for a killer.
     pub(crate) pid: Arc<Mutex<Option<u32>>>,
 }
@@ -131,6 +133,7 @@ impl<'a> Worker<'a> {
             bears: None,
             refusals: 0,
             looks_after: false,
+            replying: Vec::new(),
             pid: Arc::default(),
         }
     }
@@ -255,7 +258,10 @@ impl<'a> Worker<'a> {
             ledger.attempts.len() - 1
         };
         let arguments = json!({"text": text, "to": ids[0]});
-        let Some(answer) = self.call_until_heard("telegram_reply", &arguments) else {
+        self.replying = if self.looks_after { ids } else { Vec::new() };
+        let answer = self.call_until_heard("telegram_reply", &arguments);
+        self.replying.clear();
+        let Some(answer) = answer else {
             return;
         };
         match answer {
@@ -270,6 +276,33 @@ impl<'a> Worker<'a> {
             // What it was shown may not have reached it: it looks again and answers then.
             Answer::Refused(words) if words.contains("may not have reached you") => {}
             Answer::Refused(words) => panic!("{} was refused: {words}", self.name()),
+        }
+    }
+
+    /// A refused reply has acknowledged nothing, unless its delivery is there all the same.
+    fn is_settled_only_by_an_answer(&self, ids: &[i64]) {
+        let folder = self.house.state().join("sessions").join(&self.session);
+        let names = |name: &str| self.house.names_of(&self.session, name);
+        let inbox = names("inbox");
+        let ends = |text: &str, id: &i64| text.ends_with(&format!("-{id}"));
+        for id in ids {
+            if inbox
+                .iter()
+                .any(|name| ends(&name.replace(".json", ""), id))
+            {
+                continue;
+            }
+            // In the order in which it moves.
+            let answered = ["outbox", "sent"].into_iter().any(|place| {
+                names(place).iter().any(|name| {
+                    let file = fs::read(folder.join(place).join(name)).unwrap_or_default();
+                    let file: Value = serde_json::from_slice(&file).unwrap_or_default();
+                    let answers = [&file["answers"], &file["delivery"]["answers"]];
+                    let mut answers = answers.into_iter().flat_map(|answers| answers.as_array());
+                    answers.any(|list| list.iter().any(|name| ends(name.as_str().unwrap(), id)))
+                })
+            });
+            assert!(answered, "{id} was settled by a reply that was refused");
         }
     }
 
@@ -365,6 +398,7 @@ impl<'a> Worker<'a> {
             && words.contains(bears)
         {
             self.refusals += 1;
+            self.is_settled_only_by_an_answer(&self.replying);
             return None;
         }
         answer
