@@ -10,38 +10,100 @@ pub(crate) type Fuse = Option<u8>;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub(crate) enum Action {
-    Say { chat: u8, long: bool },
-    Album { chat: u8 },
-    Edit { nth: u8 },
-    Press { chat: u8 },
-    Stranger { kind: u8 },
+    Say {
+        chat: u8,
+        long: bool,
+    },
+    Album {
+        chat: u8,
+    },
+    Edit {
+        nth: u8,
+    },
+    Press {
+        chat: u8,
+    },
+    Stranger {
+        kind: u8,
+    },
     /// An update that is not routed, or that nobody can read.
-    Odd { kind: u8 },
+    Odd {
+        kind: u8,
+    },
     /// One poll: the offset arrives and confirms; the answer may be lost or be taken in twice.
-    Poll { lost: bool, twice: bool, fuse: Fuse },
+    Poll {
+        lost: bool,
+        twice: bool,
+        fuse: Fuse,
+    },
     /// The server forgets what was confirmed last, and gives it out once more.
     ConfirmLost,
     /// A quiet week: ids begin anew.
-    RestartIds { base: u16 },
+    RestartIds {
+        base: u16,
+    },
     CrashGateway,
     StartGateway,
     /// The first delivery of a lane; `at` is the request that gets `answer`, the others succeed.
-    Send { lane: u8, at: u8, answer: Answer, fuse: Fuse },
-    Show { agent: u8, limit: u8, fate: Fate, fuse: Fuse },
+    Send {
+        lane: u8,
+        at: u8,
+        answer: Answer,
+        fuse: Fuse,
+    },
+    Show {
+        agent: u8,
+        limit: u8,
+        fate: Fate,
+        fuse: Fuse,
+    },
     /// `telegram_reply` without text.
-    ShowConversation { agent: u8, to: Option<u8>, fate: Fate, fuse: Fuse },
-    Ack { agent: u8, nth: u8, fuse: Fuse },
-    Reply { agent: u8, long: bool, keep_open: bool, to: Where, fuse: Fuse },
-    React { agent: u8, fuse: Fuse },
+    ShowConversation {
+        agent: u8,
+        to: Option<u8>,
+        fate: Fate,
+        fuse: Fuse,
+    },
+    Ack {
+        agent: u8,
+        nth: u8,
+        fuse: Fuse,
+    },
+    Reply {
+        agent: u8,
+        long: bool,
+        keep_open: bool,
+        to: Where,
+        fuse: Fuse,
+    },
+    React {
+        agent: u8,
+        fuse: Fuse,
+    },
     /// The last call of `Reply` again, with the client's id of it or with another.
-    Repeat { agent: u8, same_call: bool, fuse: Fuse },
-    KillAgent { agent: u8 },
+    Repeat {
+        agent: u8,
+        same_call: bool,
+        fuse: Fuse,
+    },
+    KillAgent {
+        agent: u8,
+    },
     /// The client starts its server anew (`same`), or another client comes.
-    StartAgent { agent: u8, same: bool },
-    Pass { ms: u64 },
-    ClockJump { ms: i64 },
+    StartAgent {
+        agent: u8,
+        same: bool,
+    },
+    Pass {
+        ms: u64,
+    },
+    ClockJump {
+        ms: i64,
+    },
     /// Every process dies; of what was not synced the changes whose bit is set survive.
-    PowerLoss { keep: u32 },
+    PowerLoss {
+        keep: u32,
+    },
     Sweep,
 }
 
@@ -85,7 +147,10 @@ pub(crate) fn choose(rng: &mut Rng, into: &mut Vec<Action>) {
     let chat = rng.u8(..4);
     let agent = rng.u8(..3);
     let action = match rng.u32(..100) {
-        0..12 => Action::Say { chat, long: rng.u8(..12) == 0 },
+        0..12 => Action::Say {
+            chat,
+            long: rng.u8(..12) == 0,
+        },
         12..15 => Action::Album { chat },
         15..18 => Action::Edit { nth: rng.u8(..) },
         18..19 => Action::Press { chat },
@@ -118,7 +183,11 @@ pub(crate) fn choose(rng: &mut Rng, into: &mut Vec<Action>) {
             fate: fate(rng),
             fuse: fuse(rng),
         },
-        70..73 => Action::Ack { agent, nth: rng.u8(..), fuse: fuse(rng) },
+        70..73 => Action::Ack {
+            agent,
+            nth: rng.u8(..),
+            fuse: fuse(rng),
+        },
         73..84 => Action::Reply {
             agent,
             long: rng.u8(..8) == 0,
@@ -130,12 +199,24 @@ pub(crate) fn choose(rng: &mut Rng, into: &mut Vec<Action>) {
             },
             fuse: fuse(rng),
         },
-        84 => Action::React { agent, fuse: fuse(rng) },
-        85..87 => Action::Repeat { agent, same_call: rng.bool(), fuse: fuse(rng) },
+        84 => Action::React {
+            agent,
+            fuse: fuse(rng),
+        },
+        85..87 => Action::Repeat {
+            agent,
+            same_call: rng.bool(),
+            fuse: fuse(rng),
+        },
         87..89 => Action::KillAgent { agent },
-        89..93 => Action::StartAgent { agent, same: rng.u8(..3) > 0 },
+        89..93 => Action::StartAgent {
+            agent,
+            same: rng.u8(..3) > 0,
+        },
         93..97 => Action::Pass { ms: span(rng) },
-        97 => Action::ClockJump { ms: rng.i64(-36_000_000..36_000_000) },
+        97 => Action::ClockJump {
+            ms: rng.i64(-36_000_000..36_000_000),
+        },
         98 => Action::PowerLoss { keep: keep(rng) },
         _ => Action::Sweep,
     };
@@ -174,9 +255,15 @@ fn fate(rng: &mut Rng) -> Fate {
 
 fn answer(rng: &mut Rng) -> Answer {
     match rng.u8(..20) {
-        0..2 => Answer::Lost { applied: rng.bool() },
-        2 => Answer::ServerError { applied: rng.bool() },
-        3..5 => Answer::Flood { seconds: rng.u16(1..120) },
+        0..2 => Answer::Lost {
+            applied: rng.bool(),
+        },
+        2 => Answer::ServerError {
+            applied: rng.bool(),
+        },
+        3..5 => Answer::Flood {
+            seconds: rng.u16(1..120),
+        },
         5 => Answer::Refused,
         6 => Answer::Unreachable,
         7 => Answer::Unauthorized,

@@ -79,14 +79,20 @@ struct Other {
 
 impl World {
     pub(crate) fn conversation(&self, session: usize, holder: &str) -> Option<Rc<Conversation>> {
-        match self.disk.get(session, Folder::Conversations, Name::Holder(holder.to_owned())) {
+        match self.disk.get(
+            session,
+            Folder::Conversations,
+            Name::Holder(holder.to_owned()),
+        ) {
             Some(File::Conversation(conversation)) => Some(Rc::clone(conversation)),
             _ => None,
         }
     }
 
     pub(crate) fn is_alive(&self, holder: &str) -> bool {
-        self.agents.iter().any(|agent| agent.alive && agent.holder == holder)
+        self.agents
+            .iter()
+            .any(|agent| agent.alive && agent.holder == holder)
     }
 }
 
@@ -130,7 +136,8 @@ impl Agent {
                 desk.me.confirm(&showing.newly);
                 desk.save(world, false)?;
             } else {
-                desk.me.unshow(&showing.newly, &showing.before, &showing.after);
+                desk.me
+                    .unshow(&showing.newly, &showing.before, &showing.after);
                 desk.save(world, true)?;
             }
         }
@@ -140,8 +147,11 @@ impl Agent {
     fn open(&mut self, world: &mut World) -> Result<Desk, Died> {
         let (session, now) = (self.session, world.now());
         self.settle_committed(world)?;
-        let pending: BTreeSet<EntryName> =
-            world.disk.entries(session, Folder::Inbox).into_iter().collect();
+        let pending: BTreeSet<EntryName> = world
+            .disk
+            .entries(session, Folder::Inbox)
+            .into_iter()
+            .collect();
         let files: Vec<_> = world
             .disk
             .list(session, Folder::Conversations)
@@ -165,7 +175,11 @@ impl Agent {
                 continue;
             }
             let keeps = alive && !conversation.is_silent(now);
-            others.push(Other { conversation, alive, keeps });
+            others.push(Other {
+                conversation,
+                alive,
+                keeps,
+            });
         }
         let fresh = || Conversation::new(&self.holder, &self.holder, now);
         let mut me = me_on_disk.clone().unwrap_or_else(fresh);
@@ -243,7 +257,11 @@ impl Agent {
         let heard = matches!(fate, Fate::Heard | Fate::HeardThenDead);
         if heard {
             let read = world.ledger.read.entry(self.holder.clone()).or_default();
-            read.extend(view::entries_of(on_page).iter().map(|entry| entry.update_id));
+            read.extend(
+                view::entries_of(on_page)
+                    .iter()
+                    .map(|entry| entry.update_id),
+            );
         }
         if !matches!(fate, Fate::Dead) {
             self.shows.push((showing, heard));
@@ -271,7 +289,7 @@ impl Agent {
         let Some(held) = desk.me.find(id).cloned() else {
             return Ok(());
         };
-        if !held.seen && !world.has(Bug::AnswerUnseen) {
+        if !held.seen && !world.has(Bug::AckUnseen) {
             return Ok(());
         }
         for entry in &held.entries {
@@ -301,9 +319,19 @@ impl Agent {
         let number = world.unique();
         // Every line is unique, so that it can be followed.
         let lines = if long && !keep_open { 60 } else { 1 };
-        let line = |line| format!("d{number}.{line}{}", " filler".repeat(if lines > 1 { 12 } else { 0 }));
+        let line = |line| {
+            format!(
+                "d{number}.{line}{}",
+                " filler".repeat(if lines > 1 { 12 } else { 0 })
+            )
+        };
         let text = (0..lines).map(line).collect::<Vec<_>>().join("\n");
-        let call = Call { id: number, text, keep_open, to };
+        let call = Call {
+            id: number,
+            text,
+            keep_open,
+            to,
+        };
         self.last = Some(call.clone());
         self.reply(world, &call)
     }
@@ -331,7 +359,9 @@ impl Agent {
             promise(world, id);
             return Ok(());
         }
-        if !call.keep_open && let Some(id) = desk.repeated(world, call) {
+        if !call.keep_open
+            && let Some(id) = desk.repeated(world, call)
+        {
             promise(world, &id);
             return Ok(());
         }
@@ -349,15 +379,23 @@ impl Agent {
         let beside = !call.keep_open
             && matches!(target, Target::Own(_))
             && desk.me.held_at(address).next().is_some();
-        let entries: Vec<EntryName> =
-            answered.iter().flat_map(|held| held.entries.iter().copied()).collect();
+        let entries: Vec<EntryName> = answered
+            .iter()
+            .flat_map(|held| held.entries.iter().copied())
+            .collect();
         let text = call.text.clone();
         let content = if call.keep_open {
             Content::Progress { text }
         } else {
-            Content::Reply { text, files: Vec::new(), options: Vec::new() }
+            Content::Reply {
+                text,
+                files: Vec::new(),
+                options: Vec::new(),
+            }
         };
-        let newest = answered.iter().max_by_key(|held| held.entries.first().copied());
+        let newest = answered
+            .iter()
+            .max_by_key(|held| held.entries.first().copied());
         let delivery = Delivery {
             reply_to: newest.map(|held| held.message_id),
             answers: entries.clone(),
@@ -372,7 +410,8 @@ impl Agent {
             world.settle(self.session, &entries)?;
             desk.forget_settled(&entries);
             if call.keep_open {
-                desk.me.progressed(address, delivery.turn.as_ref().unwrap_or(&delivery.id));
+                desk.me
+                    .progressed(address, delivery.turn.as_ref().unwrap_or(&delivery.id));
             } else {
                 desk.me.replied(address);
             }
@@ -385,11 +424,16 @@ impl Agent {
     pub(crate) fn react(&mut self, world: &mut World) -> Result<(), Died> {
         self.note_out(world)?;
         let desk = self.open(world)?;
-        let Some((address, message_id)) = desk.me.newest().map(|held| (held.address, held.message_id)) else {
+        let Some((address, message_id)) =
+            desk.me.newest().map(|held| (held.address, held.message_id))
+        else {
             return Ok(());
         };
         let key = short_hash(&["react", &world.unique().to_string()]);
-        let content = Content::Reaction { message_id, emoji: "👍".to_owned() };
+        let content = Content::Reaction {
+            message_id,
+            emoji: "👍".to_owned(),
+        };
         let delivery = desk.delivery(world, key, address, content);
         accept(world, self.session, &delivery)?;
         promise(world, &delivery.id);
@@ -401,7 +445,9 @@ impl Agent {
         self.show(world, 20, Fate::Heard)?;
         self.note_out(world)?;
         let held = world.conversation(self.session, &self.holder);
-        let held = held.map(|conversation| conversation.held.clone()).unwrap_or_default();
+        let held = held
+            .map(|conversation| conversation.held.clone())
+            .unwrap_or_default();
         let mut done = BTreeSet::new();
         for held in held {
             if done.insert(held.address) {
@@ -420,7 +466,9 @@ impl Agent {
 
 fn accept(world: &mut World, session: usize, delivery: &Delivery) -> Result<(), Died> {
     let to = path(session, Folder::Outbox, Name::Delivery(delivery.id.clone()));
-    world.disk.name(to, File::Delivery(Rc::new(delivery.clone())))?;
+    world
+        .disk
+        .name(to, File::Delivery(Rc::new(delivery.clone())))?;
     let made = Made {
         order: world.ledger.made.len(),
         session,
@@ -452,7 +500,12 @@ impl Desk {
         Ok(())
     }
 
-    fn put(&self, world: &mut World, conversation: &Conversation, synced: bool) -> Result<(), Died> {
+    fn put(
+        &self,
+        world: &mut World,
+        conversation: &Conversation,
+        synced: bool,
+    ) -> Result<(), Died> {
         let name = Name::Holder(conversation.holder.clone());
         let to = path(self.session, Folder::Conversations, name);
         let file = File::Conversation(Rc::new(conversation.clone()));
@@ -472,7 +525,9 @@ impl Desk {
 
     fn kept(&self) -> BTreeSet<EntryName> {
         let others = self.others.iter().filter(|other| other.keeps);
-        others.flat_map(|other| other.conversation.entries()).collect()
+        others
+            .flat_map(|other| other.conversation.entries())
+            .collect()
     }
 
     fn read(&self, world: &World, name: EntryName) -> Option<Item> {
@@ -546,13 +601,17 @@ impl Desk {
             world.disk.sync(self.session, Folder::Inbox)?;
         }
         for mut other in std::mem::take(&mut self.others) {
-            if other.conversation.entries().is_disjoint(&entries) || world.has(Bug::HoldWithoutLettingGo) {
+            if other.conversation.entries().is_disjoint(&entries)
+                || world.has(Bug::HoldWithoutLettingGo)
+            {
                 continue;
             }
             other.conversation.let_go(&entries);
             if other.conversation.is_idle() && !other.alive {
                 let name = Name::Holder(other.conversation.holder.clone());
-                world.disk.remove(&path(self.session, Folder::Conversations, name))?;
+                world
+                    .disk
+                    .remove(&path(self.session, Folder::Conversations, name))?;
             } else {
                 self.put(world, &other.conversation, true)?;
             }
@@ -565,13 +624,22 @@ impl Desk {
         self.me.answering = answering.filter(|address| self.me.held_at(*address).next().is_some());
         self.save(world, true)?;
         let after = self.me.mark();
-        Ok((on_page, Showing { newly, before, after }))
+        Ok((
+            on_page,
+            Showing {
+                newly,
+                before,
+                after,
+            },
+        ))
     }
 
     fn oldest(&self, world: &World) -> Option<Address> {
         let kept = self.kept();
         let mut names = self.pending.iter().filter(|name| !kept.contains(name));
-        names.find_map(|name| self.read(world, *name)).map(|item| item.address)
+        names
+            .find_map(|name| self.read(world, *name))
+            .map(|item| item.address)
     }
 
     fn address_of(&self, world: &World, id: UpdateId) -> Option<Address> {
@@ -579,7 +647,12 @@ impl Desk {
             return Some(held.address);
         }
         let kept = self.kept();
-        if let Some(name) = self.pending.iter().find(|name| name.update_id == id).copied() {
+        if let Some(name) = self
+            .pending
+            .iter()
+            .find(|name| name.update_id == id)
+            .copied()
+        {
             if kept.contains(&name) {
                 return None;
             }

@@ -206,12 +206,12 @@ impl Disk {
     pub(crate) fn finished(&self, session: usize, id: &DeliveryId) -> Option<Rc<Finished>> {
         [Folder::Sent, Folder::Failed]
             .into_iter()
-            .find_map(|folder| {
-                match self.get(session, folder, Name::Delivery(id.clone())) {
+            .find_map(
+                |folder| match self.get(session, folder, Name::Delivery(id.clone())) {
                     Some(File::Finished(finished)) => Some(Rc::clone(finished)),
                     _ => None,
-                }
-            })
+                },
+            )
     }
 
     pub(crate) fn waiting(&self, session: usize, id: &DeliveryId) -> Option<Rc<Delivery>> {

@@ -62,7 +62,9 @@ impl Gateway {
         for (session, last) in last_received.iter_mut().enumerate() {
             for folder in [Folder::Inbox, Folder::Done] {
                 for name in world.disk.entries(session, folder) {
-                    seen.entry(name.update_id).or_default().push((session, name));
+                    seen.entry(name.update_id)
+                        .or_default()
+                        .push((session, name));
                     *last = name.received.max(*last);
                 }
             }
@@ -150,7 +152,10 @@ impl Gateway {
             let to = path(session, Folder::Inbox, Name::Entry(name));
             world.disk.name(to, File::Entry(Rc::new(item)))?;
             self.last_received[session] = received;
-            self.seen.entry(name.update_id).or_default().push((session, name));
+            self.seen
+                .entry(name.update_id)
+                .or_default()
+                .push((session, name));
             touched.insert(session);
         }
         for session in touched {
@@ -191,7 +196,11 @@ impl Gateway {
             let mut requests = 0u8;
             let ended = self.carry(world, session, &id, |_| {
                 requests = requests.saturating_add(1);
-                if requests == at.saturating_add(1) { answer } else { Answer::Ok }
+                if requests == at.saturating_add(1) {
+                    answer
+                } else {
+                    Answer::Ok
+                }
             })?;
             self.ended(world, chat, &id, &ended);
             return Ok(true);
@@ -210,7 +219,11 @@ impl Gateway {
 
     fn next(&self, world: &World, chat: ChatId) -> Option<DeliveryId> {
         let queue = &self.lanes.get(&chat)?.queue;
-        let first = if world.has(Bug::NewestFirst) { queue.last() } else { queue.first() };
+        let first = if world.has(Bug::NewestFirst) {
+            queue.last()
+        } else {
+            queue.first()
+        };
         first.cloned()
     }
 
@@ -261,7 +274,8 @@ impl Gateway {
             }
             Ended::Later(wait) => lane.not_before = Some(world.mono + *wait),
             Ended::Failed => {
-                let pause = Duration::from_secs(1 << lane.failures.min(6)).min(Duration::from_secs(60));
+                let pause =
+                    Duration::from_secs(1 << lane.failures.min(6)).min(Duration::from_secs(60));
                 lane.failures = lane.failures.saturating_add(1);
                 lane.not_before = Some(world.mono + pause);
             }
@@ -283,7 +297,10 @@ impl Gateway {
         }
         world.settle(session, &delivery.answers)?;
         let text = delivery.content.text();
-        let read = match world.disk.get(session, Folder::Outbox, Name::Progress(id.clone())) {
+        let read = match world
+            .disk
+            .get(session, Folder::Outbox, Name::Progress(id.clone()))
+        {
             Some(File::Progress(progress)) => Some(Progress::clone(progress)),
             _ => None,
         };
@@ -319,7 +336,9 @@ impl Gateway {
                 }
                 Err(error) => error,
             };
-            if let Some(ended) = self.failed(world, session, &delivery, &mut progress, index, &error)? {
+            if let Some(ended) =
+                self.failed(world, session, &delivery, &mut progress, index, &error)?
+            {
                 return Ok(ended);
             }
         }
@@ -417,9 +436,18 @@ impl Gateway {
         self.gates.retain(|_, (_, opens)| *opens > world.mono);
         let gates: Vec<ClosedGate> = self.gates.values().map(|(gate, _)| *gate).collect();
         if !world.has(Bug::GateInMemoryOnly) {
-            world.disk.write(path(0, Folder::Bot, Name::Gates), File::Gates(Rc::new(gates)))?;
+            world.disk.write(
+                path(0, Folder::Bot, Name::Gates),
+                File::Gates(Rc::new(gates)),
+            )?;
         }
-        world.ledger.closed.insert(chat, Closed { durable: true, ..closed });
+        world.ledger.closed.insert(
+            chat,
+            Closed {
+                durable: true,
+                ..closed
+            },
+        );
         Ok(())
     }
 
@@ -435,8 +463,7 @@ impl Gateway {
         let chat = delivery.address.chat_id;
         let closed = world.ledger.closed.get(&chat).is_some_and(|closed| {
             closed.until > world.mono
-                && (closed.gateway == self.number
-                    || (closed.durable && world.skew <= closed.skew))
+                && (closed.gateway == self.number || (closed.durable && world.skew <= closed.skew))
         });
         world.ledger.requests.push(Sent {
             chat,
@@ -449,11 +476,14 @@ impl Gateway {
         match &delivery.content {
             Content::Reply { text, .. } => {
                 let text = progress.text_of(index, text);
-                world.telegram.send(chat, &Request::Text(&text), answer, now)
+                world
+                    .telegram
+                    .send(chat, &Request::Text(&text), answer, now)
             }
             Content::Progress { text } => {
                 let turn = delivery.turn.as_ref();
-                let earlier = turn.and_then(|turn| turn_message(world, session, turn, &delivery.id));
+                let earlier =
+                    turn.and_then(|turn| turn_message(world, session, turn, &delivery.id));
                 let request = match earlier {
                     Some(message) => Request::Edit(message, text),
                     None => Request::Text(text),
@@ -461,7 +491,9 @@ impl Gateway {
                 world.telegram.send(chat, &request, answer, now)
             }
             Content::Reaction { message_id, .. } => {
-                world.telegram.send(chat, &Request::React(*message_id), answer, now)
+                world
+                    .telegram
+                    .send(chat, &Request::React(*message_id), answer, now)
             }
         }
     }
@@ -476,7 +508,8 @@ impl Gateway {
                 .filter_map(|(path, file)| match file {
                     File::Settled(item, at) => {
                         let since = at.0.max(item.name.received);
-                        (now.0 - since > TOMBSTONE_MS).then(|| (path.clone(), item.name.update_id))
+                        (now.0 - since > TOMBSTONE_MS || world.has(Bug::ForgetTombstones))
+                            .then(|| (path.clone(), item.name.update_id))
                     }
                     _ => None,
                 })
@@ -488,7 +521,9 @@ impl Gateway {
             for folder in [Folder::Sent, Folder::Failed] {
                 for id in world.disk.deliveries(session, folder) {
                     if now.0 - id.accepted > KEEP_MS {
-                        world.disk.remove(&path(session, folder, Name::Delivery(id.clone())))?;
+                        world
+                            .disk
+                            .remove(&path(session, folder, Name::Delivery(id.clone())))?;
                         world.ledger.swept_deliveries.insert(id);
                     }
                 }
@@ -497,7 +532,9 @@ impl Gateway {
             let orphans: Vec<_> = world
                 .disk
                 .list(session, Folder::Outbox)
-                .filter(|(path, _)| matches!(&path.name, Name::Progress(id) if !waiting.contains(id)))
+                .filter(
+                    |(path, _)| matches!(&path.name, Name::Progress(id) if !waiting.contains(id)),
+                )
                 .map(|(path, _)| path.clone())
                 .collect();
             for orphan in orphans {
@@ -521,12 +558,24 @@ fn last_id(batch: &[String]) -> Option<i64> {
     offset_after(ids)
 }
 
-fn record(world: &mut World, session: usize, id: &DeliveryId, progress: &Progress) -> Result<(), Died> {
+fn record(
+    world: &mut World,
+    session: usize,
+    id: &DeliveryId,
+    progress: &Progress,
+) -> Result<(), Died> {
     let to = path(session, Folder::Outbox, Name::Progress(id.clone()));
-    world.disk.write(to, File::Progress(Rc::new(progress.clone())))
+    world
+        .disk
+        .write(to, File::Progress(Rc::new(progress.clone())))
 }
 
-fn finish(world: &mut World, session: usize, delivery: &Delivery, outcome: Outcome) -> Result<(), Died> {
+fn finish(
+    world: &mut World,
+    session: usize,
+    delivery: &Delivery,
+    outcome: Outcome,
+) -> Result<(), Died> {
     world.settle(session, &delivery.answers)?;
     let folder = match outcome {
         Outcome::Failed { .. } => Folder::Failed,
@@ -544,8 +593,12 @@ fn finish(world: &mut World, session: usize, delivery: &Delivery, outcome: Outco
 }
 
 fn leave(world: &mut World, session: usize, id: &DeliveryId) -> Result<(), Died> {
-    world.disk.remove(&path(session, Folder::Outbox, Name::Delivery(id.clone())))?;
-    world.disk.remove(&path(session, Folder::Outbox, Name::Progress(id.clone())))
+    world
+        .disk
+        .remove(&path(session, Folder::Outbox, Name::Delivery(id.clone())))?;
+    world
+        .disk
+        .remove(&path(session, Folder::Outbox, Name::Progress(id.clone())))
 }
 
 fn repeatable(content: &Content) -> bool {
@@ -553,7 +606,12 @@ fn repeatable(content: &Content) -> bool {
 }
 
 /// As `outbox::sender::turn_message`.
-fn turn_message(world: &World, session: usize, turn: &DeliveryId, before: &DeliveryId) -> Option<MessageId> {
+fn turn_message(
+    world: &World,
+    session: usize,
+    turn: &DeliveryId,
+    before: &DeliveryId,
+) -> Option<MessageId> {
     let all = world.disk.all_deliveries(session);
     let mut between = all.iter().rev().filter(|id| *id >= turn && *id < before);
     between.find_map(|id| {

@@ -179,6 +179,11 @@ fn a_log_gives_the_same_run_again() {
         .skip(1)
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    let summary = |actions: &[Action]| run(actions, None).map_err(|(_, fault)| fault).unwrap().summary();
+    let summary = |actions: &[Action]| {
+        run(actions, None)
+            .map_err(|(_, fault)| fault)
+            .unwrap()
+            .summary()
+    };
     assert_eq!(summary(&actions), summary(&read));
 }

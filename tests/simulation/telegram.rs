@@ -75,13 +75,15 @@ impl Telegram {
 
     /// `getUpdates`: confirms on arrival, then gives out a batch.
     pub(crate) fn updates(&mut self, offset: Option<i64>, now: Duration) -> Vec<String> {
-        self.queue.retain(|update| now.saturating_sub(update.at) < EXPIRY);
+        self.queue
+            .retain(|update| now.saturating_sub(update.at) < EXPIRY);
         // An offset far past the tail is a leftover from before the ids began anew.
         if let Some(offset) = offset.filter(|offset| *offset <= self.next_id + 10) {
             let (confirmed, rest): (Vec<_>, Vec<_>) =
                 self.queue.drain(..).partition(|update| update.id < offset);
             self.queue = rest;
-            self.confirmed.extend(confirmed.iter().map(|update| UpdateId(update.id)));
+            self.confirmed
+                .extend(confirmed.iter().map(|update| UpdateId(update.id)));
             if !confirmed.is_empty() {
                 self.last_confirmed = confirmed;
             }
@@ -97,7 +99,8 @@ impl Telegram {
 
     pub(crate) fn forget_confirmation(&mut self, now: Duration) {
         self.again = std::mem::take(&mut self.last_confirmed);
-        self.again.retain(|update| now.saturating_sub(update.at) < EXPIRY);
+        self.again
+            .retain(|update| now.saturating_sub(update.at) < EXPIRY);
     }
 
     /// Only after a week in which nothing waited.
