@@ -249,6 +249,10 @@ impl Gateway {
                 }
                 if let Some(finished) = world.disk.finished(session, &id) {
                     world.settle(session, &finished.delivery.answers)?;
+                    if !world.has(Bug::FinishedUnsynced) {
+                        world.disk.sync(session, Folder::Sent)?;
+                        world.disk.sync(session, Folder::Failed)?;
+                    }
                     leave(world, session, &id)?;
                     continue;
                 }

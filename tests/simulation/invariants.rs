@@ -28,6 +28,7 @@ pub(crate) const INVARIANTS: &[Invariant] = named![
     invariant_an_entry_has_at_most_one_living_holder,
     invariant_what_is_settled_was_read_by_who_settled_it,
     invariant_what_is_settled_is_answered_durably,
+    invariant_no_delivery_leaves_before_its_answers_are_settled,
     invariant_nothing_is_answered_twice,
     invariant_an_accepted_delivery_is_in_outbox_or_sent,
     invariant_a_chunk_stands_unmarked_at_most_once,
@@ -173,6 +174,23 @@ fn invariant_what_is_settled_is_answered_durably(world: &World) -> Checked {
         must(pending.contains(&id) || answered.contains(&id), || {
             format!("update {id} is settled, but a loss of power would take its answer")
         })?;
+    }
+    Ok(())
+}
+
+fn invariant_no_delivery_leaves_before_its_answers_are_settled(world: &World) -> Checked {
+    for made in world.ledger.made.values() {
+        let id = &made.delivery.id;
+        let finished = world.disk.finished(made.session, id).is_some();
+        if !finished || world.disk.waiting(made.session, id).is_some() {
+            continue;
+        }
+        for &entry in &made.delivery.answers {
+            let pending = path(made.session, Folder::Inbox, Name::Entry(entry));
+            must(!world.disk.durable.contains_key(&pending), || {
+                format!("{id} has left the outbox, and a loss of power would bring {entry} back")
+            })?;
+        }
     }
     Ok(())
 }

@@ -50,6 +50,8 @@ pub(crate) enum Bug {
     SettleUnsynced,
     /// As telepost was: another process's unsynced commit is acted upon.
     OutboxUnsynced,
+    /// As telepost was: another gateway's unsynced result is acted upon.
+    FinishedUnsynced,
     /// As telepost was: `ack` settles what a lost result would have shown.
     AckUnseen,
 }
