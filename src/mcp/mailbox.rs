@@ -350,10 +350,11 @@ impl Mailbox {
         let mut known = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = self.outbox.waiting()?;
         known.retain(|id| waiting.contains(id));
-        for id in waiting {
-            if known.contains(&id) {
-                continue;
-            }
+        let unknown: Vec<_> = waiting.difference(&known).cloned().collect();
+        if !unknown.is_empty() {
+            self.outbox.sync_names()?;
+        }
+        for id in unknown {
             match self.outbox.read(&id, now) {
                 Ok(Some(delivery)) => {
                     self.inbox.settle(&delivery.answers)?;

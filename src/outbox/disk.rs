@@ -54,6 +54,12 @@ impl Outbox {
         )
     }
 
+    /// Makes the names in `outbox/` durable, before anything is done because of one: whoever gave it
+    /// may have died before it synced.
+    pub fn sync_names(&self) -> Result<(), StoreError> {
+        atomic::sync_folder(&self.dir.outbox())
+    }
+
     /// The deliveries that are not finished, in the order of acceptance.
     pub fn waiting(&self) -> Result<BTreeSet<DeliveryId>, StoreError> {
         names(&self.dir.outbox())
@@ -91,8 +97,16 @@ impl Outbox {
         self.leave(id)
     }
 
+    /// Takes a delivery out of `outbox/` whose result another gateway has recorded: durably, unless
+    /// it died before it synced.
+    pub fn leave_recorded(&self, id: &DeliveryId) -> Result<(), StoreError> {
+        atomic::sync_folder(&self.dir.sent())?;
+        atomic::sync_folder(&self.dir.failed())?;
+        self.leave(id)
+    }
+
     /// Takes a finished delivery out of `outbox/`. Unsynced: `sent/` wins where both exist.
-    pub fn leave(&self, id: &DeliveryId) -> Result<(), StoreError> {
+    fn leave(&self, id: &DeliveryId) -> Result<(), StoreError> {
         atomic::remove(&self.path(id), Step::Leave)?;
         atomic::remove(&self.progress_path(id), Step::Leave)
     }

@@ -106,6 +106,7 @@ impl Carrier {
         let Some(delivery) = self.outbox.read(id, now)? else {
             return Ok(Ended::Finished);
         };
+        self.outbox.sync_names()?;
         // The commit stands: what it answers is settled before anything of it is sent.
         self.inbox.settle(&delivery.answers)?;
         let mut progress = match self.progress(&delivery, now)? {
