@@ -191,11 +191,12 @@ impl Mailbox {
         let (mut acked, mut not_acked, mut entries) = (Vec::new(), Vec::new(), Vec::new());
         for &id in ids {
             match desk.me.find(id) {
-                Some(held) => {
+                // The result that showed it may be lost, as for a reply.
+                Some(held) if held.seen => {
                     acked.push(id);
                     entries.extend(held.entries.iter().copied());
                 }
-                None => not_acked.push(id),
+                Some(_) | None => not_acked.push(id),
             }
         }
         self.inbox.settle(&entries)?;

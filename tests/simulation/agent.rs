@@ -612,6 +612,9 @@ impl Desk {
                 world
                     .disk
                     .remove(&path(self.session, Folder::Conversations, name))?;
+                if !world.has(Bug::LetGoUnsynced) {
+                    world.disk.sync(self.session, Folder::Conversations)?;
+                }
             } else {
                 self.put(world, &other.conversation, true)?;
             }

@@ -52,6 +52,8 @@ pub(crate) enum Bug {
     OutboxUnsynced,
     /// As telepost was: another gateway's unsynced result is acted upon.
     FinishedUnsynced,
+    /// As telepost was: a hold may survive a loss of power, and the letting go before it not.
+    LetGoUnsynced,
     /// As telepost was: `ack` settles what a lost result would have shown.
     AckUnseen,
 }
