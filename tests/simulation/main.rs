@@ -1,7 +1,7 @@
 //! The promise under chance: telepost's pure parts with a model of everything around them.
 //!
 //! [`world`] is one run: an in-memory [`disk`] that forgets what was not synced, an in-memory
-//! [`telegram`], and small re-statements of the drivers ([`gateway`], [`agent`]) that make the same
+//! [`telegram`], and small re-statements of the drivers ([`gateway`], [`agent`] with [`desk`]) that make the same
 //! writes in the same order and leave every decision to telepost's own functions. A change of the
 //! order of writes in `src/gateway/ingest.rs`, `src/outbox/lane.rs`, `src/outbox/sender.rs`,
 //! `src/mcp/desk.rs` or `src/mcp/commit.rs` is to be made here too. [`action`] chooses what happens;
@@ -30,6 +30,7 @@
 mod action;
 mod agent;
 mod broken;
+mod desk;
 mod disk;
 mod gateway;
 mod invariants;

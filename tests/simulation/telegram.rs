@@ -130,16 +130,16 @@ impl Telegram {
             return refused(429, "Too Many Requests", Some(until.saturating_sub(now)));
         }
         match answer {
-            Answer::Ok => self.apply(chat, request),
+            Answer::Ok => Ok(self.apply(chat, request)),
             Answer::Lost { applied } => {
                 if applied {
-                    drop(self.apply(chat, request));
+                    self.apply(chat, request);
                 }
                 Err(ApiError::Doubt("the answer was lost".to_owned()))
             }
             Answer::ServerError { applied } => {
                 if applied {
-                    drop(self.apply(chat, request));
+                    self.apply(chat, request);
                 }
                 refused(500, "Internal Server Error", None)
             }
@@ -154,21 +154,21 @@ impl Telegram {
         }
     }
 
-    fn apply(&mut self, chat: ChatId, request: &Request<'_>) -> Result<MessageId, ApiError> {
+    fn apply(&mut self, chat: ChatId, request: &Request<'_>) -> MessageId {
         let messages = self.chats.entry(chat).or_default();
         match *request {
-            Request::React(message) => Ok(message),
+            Request::React(message) => message,
             Request::Text(text) => {
                 let id = MessageId(self.next_message);
                 self.next_message += 1;
                 messages.insert(id, text.to_owned());
                 self.count(text);
-                Ok(id)
+                id
             }
             Request::Edit(id, text) => {
                 messages.insert(id, text.to_owned());
                 self.count(text);
-                Ok(id)
+                id
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The whole world of one run, and what each action does to it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -56,6 +57,11 @@ pub(crate) enum Bug {
     LetGoUnsynced,
     /// As telepost was: `ack` settles what a lost result would have shown.
     AckUnseen,
+}
+
+/// The chat that `home` means.
+pub(crate) fn home(session: usize) -> ChatId {
+    ChatId(OWNERS[session])
 }
 
 /// What everybody outside knows, for the invariants.
@@ -163,10 +169,6 @@ impl World {
         self.count
     }
 
-    pub(crate) fn home(&self, session: usize) -> ChatId {
-        ChatId(OWNERS[session])
-    }
-
     pub(crate) fn has(&self, bug: Bug) -> bool {
         self.bug == Some(bug)
     }
@@ -189,7 +191,6 @@ impl World {
             self.telegram.queue.len()
         );
         for session in 0..2 {
-            use std::fmt::Write as _;
             let _ = write!(
                 line,
                 " | {} inbox={} done={} outbox={} sent={} failed={}",
@@ -205,7 +206,7 @@ impl World {
             let held = self.conversation(agent.session, &agent.holder);
             let held = held.map_or(0, |conversation| conversation.held.len());
             let dead = if agent.alive { "" } else { " dead" };
-            line += &format!(" | {} holds {held}{dead}", agent.holder);
+            let _ = write!(line, " | {} holds {held}{dead}", agent.holder);
         }
         line
     }
@@ -440,7 +441,7 @@ impl World {
             });
             for index in 0..self.agents.len() {
                 let index = u8::try_from(index).unwrap();
-                self.at_agent(index, None, |agent, world| agent.answer_all(world));
+                self.at_agent(index, None, Agent::answer_all);
             }
             self.at_gateway(None, Gateway::send_all);
             after(self)?;
