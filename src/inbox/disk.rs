@@ -131,7 +131,8 @@ impl Inbox {
                 moved.push(name);
             }
         }
-        if !moved.is_empty() {
+        // Also what was moved before: by another process, it may have died before it synced.
+        if !names.is_empty() {
             // The new name first: a loss of power in between leaves two names, never none.
             atomic::sync_folder(&self.dir.done())?;
             atomic::sync_folder(&self.dir.inbox())?;

@@ -415,6 +415,7 @@ impl<'a> Desk<'a> {
             let path = conversations.join(format!("{}.json", other.conversation.holder));
             if other.conversation.is_idle() && !other.alive {
                 atomic::remove(&path, Step::Hold)?;
+                atomic::sync_folder(&conversations)?;
             } else {
                 format::write(&path, &other.conversation, Step::Hold, Durability::Synced)?;
             }

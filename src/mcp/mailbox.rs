@@ -200,11 +200,12 @@ impl Mailbox {
         let (mut acked, mut not_acked, mut entries) = (Vec::new(), Vec::new(), Vec::new());
         for &id in ids {
             match desk.me.find(id) {
-                Some(held) => {
+                // The result that showed it may be lost, as for a reply.
+                Some(held) if held.seen => {
                     acked.push(id);
                     entries.extend(held.entries.iter().copied());
                 }
-                None => not_acked.push(id),
+                Some(_) | None => not_acked.push(id),
             }
         }
         self.inbox.settle(&entries)?;
@@ -359,17 +360,13 @@ impl Mailbox {
         let mut known = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = self.outbox.waiting()?;
         known.retain(|id| waiting.contains(id));
-        let mut synced = false;
-        for id in waiting {
-            if known.contains(&id) {
-                continue;
-            }
+        let unknown: Vec<_> = waiting.difference(&known).cloned().collect();
+        if !unknown.is_empty() {
+            self.outbox.sync_names()?;
+        }
+        for id in unknown {
             match self.outbox.read(&id, now) {
                 Ok(Some(delivery)) => {
-                    if !synced {
-                        self.outbox.sync_names()?;
-                        synced = true;
-                    }
                     self.inbox.settle(&delivery.answers)?;
                     known.insert(id);
                 }

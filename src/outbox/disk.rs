@@ -97,8 +97,16 @@ impl Outbox {
         self.leave(id)
     }
 
+    /// Takes a delivery out of `outbox/` whose result another gateway has recorded: durably, unless
+    /// it died before it synced.
+    pub fn leave_recorded(&self, id: &DeliveryId) -> Result<(), StoreError> {
+        atomic::sync_folder(&self.dir.sent())?;
+        atomic::sync_folder(&self.dir.failed())?;
+        self.leave(id)
+    }
+
     /// Takes a finished delivery out of `outbox/`. Unsynced: `sent/` wins where both exist.
-    pub fn leave(&self, id: &DeliveryId) -> Result<(), StoreError> {
+    fn leave(&self, id: &DeliveryId) -> Result<(), StoreError> {
         atomic::remove(&self.path(id), Step::Leave)?;
         atomic::remove(&self.progress_path(id), Step::Leave)
     }

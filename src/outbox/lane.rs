@@ -106,7 +106,7 @@ impl Carrier {
         let Some(delivery) = self.outbox.read(id, now)? else {
             return Ok(Ended::Finished);
         };
-        // The commit stands: what it answers is settled before anything of it is sent.
+        // The commit stands, and durably: what it answers is settled before anything of it is sent.
         self.outbox.sync_names()?;
         self.inbox.settle(&delivery.answers)?;
         let mut progress = match self.progress(&delivery, now)? {

@@ -200,7 +200,7 @@ impl Sender {
             // A kill came between the record and the removal.
             Inbox::new(&self.state, self.state.session(session))
                 .settle(&finished.delivery.answers)?;
-            outbox.leave(id)?;
+            outbox.leave_recorded(id)?;
             return Ok(());
         }
         let Some(delivery) = outbox.read(id, now)? else {

@@ -336,3 +336,22 @@ fn agents_that_poll_at_the_same_time_are_never_shown_the_same_message() {
     shown.sort_unstable();
     assert_eq!(shown, sent);
 }
+
+#[test]
+fn a_message_whose_showing_was_lost_is_not_acknowledged_by_the_agent_that_never_saw_it() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let id = house.arrive("read me first");
+    let mut dying = Agent::start(
+        house
+            .agent_command("ONE")
+            .env("TELEPOST_CRASH_AT", "answer:before"),
+    )
+    .thread("same");
+    let call = dying.begin("telegram_poll", json!({}));
+    assert!(dying.try_answer(call).is_none());
+    let mut agent = house.agent_in("same");
+    let answered = agent.poll(json!({"ack": [id]}));
+    assert_eq!(answered["not_acked"], json!([id]));
+    assert_eq!(ids(&answered), [id]);
+}

@@ -1,0 +1,368 @@
+//! What must hold after every event, whatever happened.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use telepost::ids::UpdateId;
+use telepost::outbox::delivery::{Content, Outcome};
+
+use crate::disk::{self, File, Files, Folder, Name, path};
+use crate::world::{Made, World};
+
+/// An invariant does not hold.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    pub(crate) invariant: &'static str,
+    pub(crate) what: String,
+}
+
+type Checked = Result<(), String>;
+type Invariant = (&'static str, fn(&World) -> Checked);
+
+macro_rules! named {
+    ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name)),*] };
+}
+
+pub(crate) const INVARIANTS: &[Invariant] = named![
+    invariant_what_is_confirmed_is_durable,
+    invariant_no_admitted_message_is_lost,
+    invariant_an_entry_has_at_most_one_living_holder,
+    invariant_what_is_settled_was_read_by_who_settled_it,
+    invariant_what_is_settled_is_answered_durably,
+    invariant_no_delivery_leaves_before_its_answers_are_settled,
+    invariant_nothing_is_answered_twice,
+    invariant_an_accepted_delivery_is_in_outbox_or_sent,
+    invariant_a_chunk_stands_unmarked_at_most_once,
+    invariant_the_order_of_a_chat_is_the_order_of_acceptance,
+    invariant_nothing_is_sent_to_a_closed_chat,
+    invariant_strangers_have_no_entry,
+    invariant_the_budget_is_kept,
+];
+
+pub(crate) fn check(world: &World) -> Result<(), Fault> {
+    for (invariant, holds) in INVARIANTS {
+        holds(world).map_err(|what| Fault { invariant, what })?;
+    }
+    Ok(())
+}
+
+fn must(holds: bool, what: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+fn updates_in(files: &Files, folders: &[Folder]) -> BTreeSet<UpdateId> {
+    let mut all = BTreeSet::new();
+    for session in 0..2 {
+        for &folder in folders {
+            let names = disk::list(files, session, folder);
+            all.extend(
+                names
+                    .filter_map(|(path, _)| path.entry())
+                    .map(|name| name.update_id),
+            );
+        }
+    }
+    all
+}
+
+fn confirmed(world: &World) -> impl Iterator<Item = &UpdateId> {
+    let mut confirmed = world.telegram.confirmed.iter();
+    std::iter::from_fn(move || confirmed.next())
+        .filter(|id| world.ledger.admitted.contains_key(id))
+        .filter(|id| !world.ledger.swept.contains(id))
+}
+
+fn invariant_what_is_confirmed_is_durable(world: &World) -> Checked {
+    let there = updates_in(&world.disk.durable, &[Folder::Inbox, Folder::Done]);
+    for id in confirmed(world) {
+        must(there.contains(id), || {
+            format!("update {id} is confirmed, but not durable")
+        })?;
+    }
+    Ok(())
+}
+
+fn invariant_no_admitted_message_is_lost(world: &World) -> Checked {
+    let there = updates_in(&world.disk.now, &[Folder::Inbox, Folder::Done]);
+    for id in confirmed(world) {
+        must(there.contains(id), || {
+            format!("update {id} is neither in inbox nor in done")
+        })?;
+    }
+    Ok(())
+}
+
+fn invariant_an_entry_has_at_most_one_living_holder(world: &World) -> Checked {
+    for session in 0..2 {
+        let mut holders = BTreeMap::new();
+        for (_, file) in world.disk.list(session, Folder::Conversations) {
+            let File::Conversation(conversation) = file else {
+                continue;
+            };
+            if !world.is_alive(&conversation.holder) {
+                continue;
+            }
+            for entry in conversation.entries() {
+                let pending = world.disk.get(session, Folder::Inbox, Name::Entry(entry));
+                let other = holders.insert(entry, &conversation.holder);
+                must(other.is_none() || pending.is_none(), || {
+                    format!("{entry} is held by {} and {other:?}", conversation.holder)
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn exists(world: &World, files: &Files, made: &Made) -> bool {
+    let id = &made.delivery.id;
+    [Folder::Outbox, Folder::Sent, Folder::Failed]
+        .into_iter()
+        .any(|folder| files.contains_key(&path(made.session, folder, Name::Delivery(id.clone()))))
+        || world.ledger.swept_deliveries.contains(id)
+}
+
+/// Deliveries that are on disk, or were until they were old.
+fn standing(world: &World) -> impl Iterator<Item = &Made> {
+    world
+        .ledger
+        .made
+        .values()
+        .filter(|made| exists(world, &world.disk.now, made))
+}
+
+fn invariant_what_is_settled_was_read_by_who_settled_it(world: &World) -> Checked {
+    let read = |holder: &str, id: &UpdateId| {
+        world
+            .ledger
+            .read
+            .get(holder)
+            .is_some_and(|read| read.contains(id))
+    };
+    for made in standing(world) {
+        for entry in &made.delivery.answers {
+            must(read(&made.delivery.holder, &entry.update_id), || {
+                format!(
+                    "{} answers {entry}, which {} was not shown",
+                    made.delivery.id, made.delivery.holder
+                )
+            })?;
+        }
+    }
+    for (id, holders) in &world.ledger.acked {
+        for holder in holders {
+            must(read(holder, id), || {
+                format!("{holder} acknowledged {id}, which it was not shown")
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn invariant_what_is_settled_is_answered_durably(world: &World) -> Checked {
+    let files = &world.disk.durable;
+    let mut answered: BTreeSet<UpdateId> = world.ledger.acked.keys().copied().collect();
+    for made in world
+        .ledger
+        .made
+        .values()
+        .filter(|made| exists(world, files, made))
+    {
+        answered.extend(made.delivery.answers.iter().map(|entry| entry.update_id));
+    }
+    let pending = updates_in(files, &[Folder::Inbox]);
+    for id in updates_in(files, &[Folder::Done]) {
+        must(pending.contains(&id) || answered.contains(&id), || {
+            format!("update {id} is settled, but a loss of power would take its answer")
+        })?;
+    }
+    Ok(())
+}
+
+fn invariant_no_delivery_leaves_before_its_answers_are_settled(world: &World) -> Checked {
+    for made in world.ledger.made.values() {
+        let id = &made.delivery.id;
+        let finished = world.disk.finished(made.session, id).is_some();
+        if !finished || world.disk.waiting(made.session, id).is_some() {
+            continue;
+        }
+        for &entry in &made.delivery.answers {
+            let pending = path(made.session, Folder::Inbox, Name::Entry(entry));
+            must(!world.disk.durable.contains_key(&pending), || {
+                format!("{id} has left the outbox, and a loss of power would bring {entry} back")
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn invariant_nothing_is_answered_twice(world: &World) -> Checked {
+    let mut answers = BTreeMap::new();
+    for made in standing(world) {
+        for entry in &made.delivery.answers {
+            let other = answers.insert(entry.update_id, &made.delivery.id);
+            must(other.is_none(), || {
+                format!(
+                    "update {} is answered by {} and {other:?}",
+                    entry.update_id, made.delivery.id
+                )
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn invariant_an_accepted_delivery_is_in_outbox_or_sent(world: &World) -> Checked {
+    for made in world.ledger.made.values().filter(|made| made.promised) {
+        for files in [&world.disk.now, &world.disk.durable] {
+            must(exists(world, files, made), || {
+                format!(
+                    "{} was accepted and is gone, or would be after a loss of power",
+                    made.delivery.id
+                )
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn invariant_a_chunk_stands_unmarked_at_most_once(world: &World) -> Checked {
+    // The same words may be meant twice, when something new was shown in between.
+    let number = |text: &str| text.split('.').next().map(str::to_owned);
+    let mut meant: BTreeMap<_, u32> = BTreeMap::new();
+    for made in standing(world) {
+        *meant
+            .entry(number(made.delivery.content.text()))
+            .or_default() += 1;
+    }
+    for (line, count) in &world.telegram.unmarked {
+        let meant = meant.get(&number(line)).copied().unwrap_or(0);
+        must(*count <= meant, || {
+            format!("{line:?} was sent {count} times without the mark, and meant {meant} times")
+        })?;
+    }
+    Ok(())
+}
+
+fn invariant_the_order_of_a_chat_is_the_order_of_acceptance(world: &World) -> Checked {
+    let mut last = BTreeMap::new();
+    for sent in &world.ledger.requests {
+        let before = last.insert(sent.chat, sent.order).unwrap_or(0);
+        must(before <= sent.order, || {
+            format!(
+                "in chat {} delivery {} came after {before}",
+                sent.chat, sent.order
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn invariant_nothing_is_sent_to_a_closed_chat(world: &World) -> Checked {
+    for sent in &world.ledger.requests {
+        must(!sent.gate_closed, || {
+            format!(
+                "a request at {:?} to chat {}, whose gate is closed",
+                sent.at, sent.chat
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn invariant_strangers_have_no_entry(world: &World) -> Checked {
+    let there = updates_in(&world.disk.now, &[Folder::Inbox, Folder::Done]);
+    match there.intersection(&world.ledger.foreign).next() {
+        Some(id) => Err(format!("update {id} must not get in, and has an entry")),
+        None => Ok(()),
+    }
+}
+
+/// In each window that ends with the newest request; the windows before were checked before. A
+/// gateway that starts anew begins with a full budget: telegram's own limits have room for that.
+fn invariant_the_budget_is_kept(world: &World) -> Checked {
+    let Some(newest) = world.ledger.requests.last() else {
+        return Ok(());
+    };
+    let (mut chat, mut bot) = (0u32, 0u32);
+    for sent in world.ledger.requests.iter().rev() {
+        if sent.gateway != newest.gateway {
+            break;
+        }
+        let span = newest.at.saturating_sub(sent.at).as_secs_f64();
+        let rate = if newest.chat.0 < 0 { 0.3 } else { 1.0 };
+        bot += 1;
+        if sent.chat == newest.chat {
+            chat += 1;
+        }
+        // Both windows include their first request.
+        let kept = f64::from(chat) <= 4.01 + span * rate && f64::from(bot) <= 5.01 + span * 25.0;
+        must(kept, || {
+            format!(
+                "{chat} requests to chat {} and {bot} of the bot within {span} s",
+                newest.chat
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// What holds when there were no faults for a while and everybody has done their work.
+pub(crate) fn after_the_drain(world: &World) -> Result<(), Fault> {
+    let drained = || -> Checked {
+        must(world.telegram.queue.is_empty(), || {
+            "updates wait at Telegram".to_owned()
+        })?;
+        for session in 0..2 {
+            for folder in [Folder::Inbox, Folder::Outbox] {
+                let left = world.disk.list(session, folder).next();
+                must(left.is_none(), || {
+                    format!("left in {folder:?}: {:?}", left.map(|(path, _)| path))
+                })?;
+            }
+        }
+        let mut settled: BTreeSet<UpdateId> = world.ledger.acked.keys().copied().collect();
+        for made in standing(world) {
+            settled.extend(made.delivery.answers.iter().map(|entry| entry.update_id));
+        }
+        for id in world
+            .telegram
+            .confirmed
+            .iter()
+            .filter(|id| world.ledger.admitted.contains_key(id))
+        {
+            must(settled.contains(id), || {
+                format!("update {id} was neither answered nor acknowledged")
+            })?;
+        }
+        for made in world.ledger.made.values().filter(|made| made.promised) {
+            delivered(world, made)?;
+        }
+        Ok(())
+    };
+    drained().map_err(|what| Fault {
+        invariant: "after_the_drain",
+        what,
+    })
+}
+
+fn delivered(world: &World, made: &Made) -> Checked {
+    let id = &made.delivery.id;
+    let Some(finished) = world.disk.finished(made.session, id) else {
+        let swept = world.ledger.swept_deliveries.contains(id);
+        return must(swept, || format!("{id} was accepted and not finished"));
+    };
+    match (&finished.outcome, &made.delivery.content) {
+        (Outcome::Delivered { .. }, Content::Reply { text, .. }) => {
+            let missing = text
+                .lines()
+                .find(|line| !world.telegram.sent.contains_key(*line));
+            must(missing.is_none(), || {
+                format!("{id} is delivered without {missing:?}")
+            })
+        }
+        (Outcome::Unknown | Outcome::Superseded, Content::Reply { .. }) => {
+            Err(format!("the reply {id} ended as {:?}", finished.outcome))
+        }
+        (_, Content::Reply { .. } | Content::Progress { .. } | Content::Reaction { .. }) => Ok(()),
+    }
+}
