@@ -298,7 +298,7 @@ impl<'a> Worker<'a> {
                     let file = fs::read(folder.join(place).join(name)).unwrap_or_default();
                     let file: Value = serde_json::from_slice(&file).unwrap_or_default();
                     let answers = [&file["answers"], &file["delivery"]["answers"]];
-                    let mut answers = answers.into_iter().flat_map(|answers| answers.as_array());
+                    let mut answers = answers.into_iter().filter_map(|answers| answers.as_array());
                     answers.any(|list| list.iter().any(|name| ends(name.as_str().unwrap(), id)))
                 })
             });
