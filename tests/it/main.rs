@@ -25,6 +25,7 @@ mod damage;
 mod disk_full;
 mod failing_writes;
 mod flipped;
+mod foreign;
 mod gateway;
 mod healing;
 mod holders;
