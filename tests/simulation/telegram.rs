@@ -88,7 +88,8 @@ impl Telegram {
                 self.last_confirmed = confirmed;
             }
         }
-        let again = std::mem::take(&mut self.again);
+        let mut again = std::mem::take(&mut self.again);
+        again.retain(|update| now.saturating_sub(update.at) < EXPIRY);
         again
             .iter()
             .chain(&self.queue)
@@ -97,10 +98,8 @@ impl Telegram {
             .collect()
     }
 
-    pub(crate) fn forget_confirmation(&mut self, now: Duration) {
+    pub(crate) fn forget_confirmation(&mut self) {
         self.again = std::mem::take(&mut self.last_confirmed);
-        self.again
-            .retain(|update| now.saturating_sub(update.at) < EXPIRY);
     }
 
     /// Only after a week in which nothing waited.

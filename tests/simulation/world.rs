@@ -110,7 +110,6 @@ pub(crate) struct Closed {
     pub(crate) until: Duration,
     /// How wrong the wall clock was: a gate on disk opens early if that grows.
     pub(crate) skew: i64,
-    pub(crate) gateway: u32,
     pub(crate) durable: bool,
 }
 
@@ -176,6 +175,11 @@ impl World {
     pub(crate) fn start_gateway(&mut self) {
         if self.gateway.is_none() {
             self.gateways += 1;
+            // A new gateway knows what is on disk, and cannot tell that the wall clock jumped ahead
+            // while none ran: then a gate opens early.
+            let skew = self.skew;
+            let closed = &mut self.ledger.closed;
+            closed.retain(|_, closed| closed.durable && skew <= closed.skew);
             self.gateway = Some(Gateway::open(self));
         }
     }
@@ -243,7 +247,7 @@ impl World {
             Action::Poll { lost, twice, fuse } => {
                 self.at_gateway(*fuse, |gateway, world| gateway.poll(world, *lost, *twice));
             }
-            Action::ConfirmLost => self.telegram.forget_confirmation(self.mono),
+            Action::ConfirmLost => self.telegram.forget_confirmation(),
             Action::RestartIds { base } => {
                 let fresh = i64::from(*base) * 1000 + 500_000;
                 let mut used = self.ledger.admitted.keys().chain(&self.ledger.foreign);
