@@ -113,18 +113,31 @@ impl Outbox {
 
     /// Where a delivery stands. `sent/` and `failed/` win over `outbox/`.
     pub fn standing(&self, id: &DeliveryId, now: Timestamp) -> Result<Standing, ReadError> {
+        if let Some(finished) = self.finished(id, now)? {
+            return Ok(Standing::Finished(finished));
+        }
+        if self.path(id).exists() {
+            return Ok(Standing::Waiting);
+        }
+        // It may have been finished between the two looks.
+        Ok(self
+            .finished(id, now)?
+            .map_or(Standing::Gone, Standing::Finished))
+    }
+
+    fn finished(
+        &self,
+        id: &DeliveryId,
+        now: Timestamp,
+    ) -> Result<Option<Box<Finished>>, ReadError> {
         for folder in [self.dir.sent(), self.dir.failed()] {
             if let Some(finished) =
                 format::read(&self.state, &folder.join(format!("{id}.json")), now)?
             {
-                return Ok(Standing::Finished(Box::new(finished)));
+                return Ok(Some(Box::new(finished)));
             }
         }
-        Ok(if self.path(id).exists() {
-            Standing::Waiting
-        } else {
-            Standing::Gone
-        })
+        Ok(None)
     }
 
     /// The delivery that a call made, by the call's key.
