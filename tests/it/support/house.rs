@@ -195,7 +195,19 @@ impl House {
     /// Starts a gateway and waits until each of its bots polls.
     #[track_caller]
     pub(crate) fn gateway(&self) -> Gateway {
+        // A poll of a gateway that has just gone may still seem to wait.
+        let polls = |bot: i64| self.sim.call_count(bot, "getUpdates");
+        let before: Vec<(i64, usize)> = self.bots.iter().map(|&bot| (bot, polls(bot))).collect();
         let gateway = self.gateway_with(&[]);
+        for (bot, before) in before {
+            wait_for("a poll of the new gateway", || {
+                if polls(bot) > before {
+                    Ok(())
+                } else {
+                    Err(gateway.log())
+                }
+            });
+        }
         gateway.wait_until_polling(self);
         gateway
     }
