@@ -8,10 +8,14 @@
 //! All processes of a test have the variable, so that a folder that another one has synced meanwhile
 //! (a file `.synced` in it says when) is safe, as it would be.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::lock::FileLock;
 
 /// A change that would not survive, and when it was made.
 #[derive(Debug)]
@@ -117,6 +121,23 @@ impl Change {
     }
 }
 
+/// Keeps other processes' calls out of the sessions concerned: a real loss of power takes everybody at
+/// once, so no call may have read a name and not yet synced it when that name is taken back. A server
+/// that dies within its own call has the lock already; it does not wait for itself for long.
+fn hold_calls(changes: &[Unsafe]) -> Vec<FileLock> {
+    let sessions: BTreeSet<PathBuf> = changes
+        .iter()
+        .flat_map(|lost| lost.change.folders())
+        .filter_map(|folder| Some(folder.parent()?.join("session.lock")))
+        .filter(|lock| lock.exists())
+        .collect();
+    let patience = Duration::from_millis(300);
+    let held = sessions
+        .iter()
+        .map(|lock| FileLock::take_within(lock, "a loss of power", patience));
+    held.filter_map(Result::ok).collect()
+}
+
 /// Whether another process has synced the folder of a change since it was made.
 fn made_safe(unsafe_: &Unsafe) -> bool {
     let noted = |folder: &Path| fs::read_to_string(folder.join(".synced")).ok();
@@ -161,6 +182,7 @@ pub(super) fn lose() {
         }
     }
     let changes = std::mem::take(&mut *CHANGES.lock().unwrap_or_else(PoisonError::into_inner));
+    let _calls = hold_calls(&changes);
     for lost in changes.into_iter().rev() {
         if !made_safe(&lost) {
             // Another process may have gone on from there; then there is nothing to take back.
