@@ -5,7 +5,10 @@
 //! `TELEPOST_CRASH_AT=<step>:before|after|panic[:count]` aborts the process exactly there (or panics
 //! before the step), and
 //! `TELEPOST_FAIL_AT=<step>:enospc|eacces|eio[:count]` lets the first writes of a step fail (five of
-//! them, unless it says how many). In all other builds [`reached`] and [`Attempt`] are nothing.
+//! them, unless it says how many). With `TELEPOST_DIE_WHEN=<file>` the process stands still at its crash
+//! point until that file is there, so that others can act meanwhile. With `TELEPOST_TRAIL=<folder>` each
+//! process notes there which point it passed last, so that a killer can say where it struck. In all
+//! other builds [`reached`] and [`Attempt`] are nothing.
 
 use std::io;
 
@@ -123,6 +126,7 @@ pub fn reached(_step: Step, _side: Side) {}
 /// Marks that the process stands before or after a step; aborts when the test asked for it.
 #[cfg(feature = "test-hooks")]
 pub fn reached(step: Step, side: Side) {
+    trail::passed(step, side);
     crash::reached(step, side);
 }
 
@@ -223,8 +227,10 @@ mod faulty {
 
 #[cfg(feature = "test-hooks")]
 mod crash {
+    use std::path::{Path, PathBuf};
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
 
     use super::{Side, Step};
 
@@ -233,11 +239,15 @@ mod crash {
         side: Side,
         panics: bool,
         left: AtomicU32,
+        when: Option<PathBuf>,
     }
 
     static PLAN: LazyLock<Option<Plan>> = LazyLock::new(|| {
         #[expect(clippy::disallowed_methods, reason = "exists in test builds only")]
-        let text = std::env::var("TELEPOST_CRASH_AT").ok()?;
+        let (text, when) = (
+            std::env::var("TELEPOST_CRASH_AT").ok()?,
+            std::env::var_os("TELEPOST_DIE_WHEN").map(PathBuf::from),
+        );
         let mut words = text.split(':');
         let step = words.next()?.to_owned();
         let (side, panics) = match words.next()? {
@@ -254,6 +264,7 @@ mod crash {
             side,
             panics,
             left: AtomicU32::new(left),
+            when,
         })
     });
 
@@ -264,8 +275,42 @@ mod crash {
             && plan.left.fetch_sub(1, Ordering::SeqCst) == 1
         {
             assert!(!plan.panics, "a test asked for a panic at {}", step.name());
+            while plan.when.as_deref().is_some_and(|file| !Path::exists(file)) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             super::super::power::lose();
             std::process::abort();
+        }
+    }
+}
+
+#[cfg(feature = "test-hooks")]
+mod trail {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt as _;
+    use std::path::Path;
+    use std::sync::LazyLock;
+
+    use super::{Side, Step};
+
+    static NOTE: LazyLock<Option<File>> = LazyLock::new(|| {
+        #[expect(clippy::disallowed_methods, reason = "exists in test builds only")]
+        let folder = std::env::var_os("TELEPOST_TRAIL")?;
+        let who = std::env::args().nth(1).unwrap_or_default();
+        // A number may be given to another process later.
+        let name = format!("{who}-{}-{:016x}", std::process::id(), fastrand::u64(..));
+        File::create(Path::new(&folder).join(name)).ok()
+    });
+
+    /// The newest note replaces the one before: all have the same length.
+    pub(super) fn passed(step: Step, side: Side) {
+        if let Some(note) = NOTE.as_ref() {
+            let side = match side {
+                Side::Before => "before",
+                Side::After => "after",
+            };
+            let line = format!("{:<32}", format!("{}:{side}", step.name()));
+            drop(note.write_all_at(line.as_bytes(), 0));
         }
     }
 }

@@ -37,6 +37,7 @@ mod missing;
 mod outbound;
 mod paging;
 mod poll;
+mod power;
 mod progress;
 mod random;
 mod react;

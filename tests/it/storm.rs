@@ -4,6 +4,8 @@
 //! `TELEPOST_SEED` repeats a run as far as threads allow. Small counts by default, the promise's own
 //! with `TELEPOST_SOAK=1` (run with `--run-ignored all`).
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -74,6 +76,12 @@ impl Storm {
             })
             .collect();
         house.write_config();
+        let trail = house.path().join("trail");
+        std::fs::create_dir(&trail).unwrap();
+        house.env.push((
+            "TELEPOST_TRAIL".to_owned(),
+            trail.to_str().unwrap().to_owned(),
+        ));
         let house = house;
         let mut places = Vec::new();
         for (index, &bot) in bots.iter().enumerate() {
@@ -159,6 +167,7 @@ impl Storm {
             struck.load(Ordering::SeqCst),
             keeper.deaths.lock().unwrap(),
         );
+        where_it_struck(&trail);
     }
 
     /// Says everything, spread over the storm.
@@ -234,6 +243,23 @@ impl Storm {
                 }
             }
         }
+    }
+}
+
+/// Prints how many processes had passed each point last when they ended: by the killer, but for the
+/// few that were alive at the end or died with their agent.
+fn where_it_struck(trail: &Path) {
+    let mut struck = BTreeMap::<String, usize>::new();
+    for note in std::fs::read_dir(trail).unwrap() {
+        let note = note.unwrap();
+        let name = note.file_name().into_string().unwrap();
+        let who = name.split('-').next().unwrap();
+        let last = std::fs::read_to_string(note.path()).unwrap();
+        *struck.entry(format!("{who} {}", last.trim())).or_default() += 1;
+    }
+    println!("the last point that each process passed:");
+    for (point, times) in struck {
+        println!("  {times:>5}  {point}");
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct House {
     pub(crate) config: Value,
     pub(crate) bots: Vec<i64>,
     tokens: Vec<(String, String)>,
+    /// Environment of every process of this house.
+    pub(crate) env: Vec<(String, String)>,
 }
 
 /// Bot ids that no other test on this machine has: by process and count.
@@ -57,6 +59,7 @@ impl House {
             config,
             bots: Vec::new(),
             tokens: Vec::new(),
+            env: Vec::new(),
         }
     }
 
@@ -173,7 +176,8 @@ impl House {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.path())
-            .env("RUST_BACKTRACE", "1");
+            .env("RUST_BACKTRACE", "1")
+            .envs(self.env.iter().cloned());
         command
     }
 

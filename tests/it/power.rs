@@ -1,0 +1,83 @@
+//! A loss of power between a name and its sync, while somebody else has acted upon that name: what
+//! the other one has told stays true.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::support::{Agent, House, wait_for};
+
+/// A house whose processes forget at their crash point what nobody has synced.
+fn house() -> House {
+    let mut house = House::new();
+    let power = ("TELEPOST_POWER_LOSS".to_owned(), "1".to_owned());
+    house.env.push(power);
+    house
+}
+
+#[test]
+fn a_message_that_was_shown_before_its_folder_was_synced_is_not_asked_again() {
+    let house = house();
+    let now = house.path().join("now");
+    let gateway = house.gateway_with(&[
+        ("TELEPOST_CRASH_AT", "inbox-sync:before"),
+        ("TELEPOST_DIE_WHEN", now.to_str().unwrap()),
+    ]);
+    house.say("question");
+    house.wait_for_inbox(1);
+    let mut agent = house.agent();
+    assert_eq!(agent.reply(json!({}))["messages"][0]["text"], "question");
+    fs::write(&now, "").unwrap();
+    let (status, log) = gateway.end();
+    assert!(!status.success(), "{log}");
+    let _gateway = house.gateway();
+    wait_for("Telegram to be rid of it", || {
+        match house.sim.pending(house.bot()) {
+            0 => Ok(()),
+            left => Err(left),
+        }
+    });
+    assert_eq!(
+        agent.reply(json!({"text": "answer"}))["status"],
+        "delivered"
+    );
+    let after = agent.poll(json!({}));
+    assert!(after["messages"].is_null(), "asked again: {after}");
+}
+
+#[test]
+fn an_answer_that_was_sent_before_its_folder_was_synced_is_not_sent_again_unmarked() {
+    let house = house();
+    let now = house.path().join("now");
+    let gateway = house.gateway_with(&[
+        ("TELEPOST_CRASH_AT", "send:after"),
+        ("TELEPOST_DIE_WHEN", now.to_str().unwrap()),
+    ]);
+    house.say("question");
+    house.wait_for_inbox(1);
+    // The first write of the answer fails at its bytes, the second at its name, the third when the
+    // folder is synced; the server dies over its next one.
+    let mut agent = Agent::start(
+        house
+            .agent_command("ONE")
+            .env("TELEPOST_FAIL_AT", "accept:eio:3")
+            .env("TELEPOST_CRASH_AT", "accept:before:4"),
+    )
+    .thread("same");
+    agent.reply(json!({}));
+    let answer = json!({"text": "answer"});
+    for _ in 0..3 {
+        agent
+            .call_as("one call", "telegram_reply", answer.clone())
+            .refused();
+    }
+    house.wait_to_hear(&["answer"]);
+    let report = agent.begin("telegram_reply", json!({"text": "report", "to": "home"}));
+    assert!(agent.try_answer(report).is_none(), "it should have died");
+    fs::write(&now, "").unwrap();
+    gateway.end();
+    let _gateway = house.gateway();
+    let mut agent = house.agent().thread("same");
+    agent.call_as("one call", "telegram_reply", answer).ok();
+    house.wait_to_hear(&["answer", "↻ may repeat\nanswer"]);
+}
