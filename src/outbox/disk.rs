@@ -170,14 +170,23 @@ impl Outbox {
     /// Removes finished deliveries beyond their time or number, and progress that has lost its
     /// delivery to a kill between the two removals.
     pub fn sweep(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut past = Vec::new();
         for folder in [self.dir.sent(), self.dir.failed()] {
             let finished = names(&folder)?;
             let beyond = finished.len().saturating_sub(KEEP_MOST);
             for (index, id) in finished.iter().enumerate() {
-                if index < beyond || now.0.saturating_sub(id.accepted) > KEEP_MS {
-                    atomic::remove(&folder.join(format!("{id}.json")), Step::Sweep)?;
+                if index < beyond || self.is_past(id, now)? {
+                    past.push(folder.join(format!("{id}.json")));
                 }
             }
+        }
+        if !past.is_empty() {
+            // Once its result is gone, nothing else keeps a delivery from being sent again: its own
+            // file has left the outbox unsynced.
+            self.sync_names()?;
+        }
+        for path in past {
+            atomic::remove(&path, Step::Sweep)?;
         }
         let waiting = self.waiting()?;
         for name in atomic::list(&self.dir.outbox())? {
@@ -190,6 +199,19 @@ impl Outbox {
             }
         }
         Ok(())
+    }
+
+    /// Whether a delivery was finished too long ago to be kept. It may have waited for long before.
+    fn is_past(&self, id: &DeliveryId, now: Timestamp) -> Result<bool, StoreError> {
+        let past = |at: i64| now.0.saturating_sub(at) > KEEP_MS;
+        if !past(id.accepted) {
+            return Ok(false);
+        }
+        match self.finished(id, now) {
+            Ok(finished) => Ok(finished.is_some_and(|finished| past(finished.finished_at.0))),
+            Err(ReadError::Quarantined { .. } | ReadError::Newer { .. }) => Ok(false),
+            Err(ReadError::Store(error)) => Err(error),
+        }
     }
 
     fn path(&self, id: &DeliveryId) -> std::path::PathBuf {
@@ -251,6 +273,7 @@ mod tests {
         }
     }
 
+    /// Finished a second after it was accepted.
     fn delivered(delivery: Delivery) -> Finished {
         let outcome = Outcome::Delivered {
             message_ids: vec![MessageId(5)],
@@ -258,9 +281,9 @@ mod tests {
         };
         Finished {
             format: FORMAT,
+            finished_at: Timestamp(delivery.id.accepted + 1000),
             delivery,
             outcome,
-            finished_at: Timestamp(1),
         }
     }
 
@@ -297,10 +320,11 @@ mod tests {
     fn the_sweep_takes_old_results_and_progress_without_a_delivery_and_nothing_else() {
         let (_folder, outbox) = outbox();
         let now = Timestamp(1_700_000_000_000);
-        let old = delivery(now.0 - KEEP_MS - 1);
+        let old = delivery(now.0 - KEEP_MS - 1001);
+        let late = delivery(now.0 - KEEP_MS - 999);
         let fresh = delivery(now.0 - 5);
         let waiting = delivery(now.0 - 1);
-        for delivery in [&old, &fresh, &waiting] {
+        for delivery in [&old, &late, &fresh, &waiting] {
             outbox.accept(delivery).unwrap();
             outbox
                 .record(
@@ -311,6 +335,7 @@ mod tests {
                 .unwrap();
         }
         outbox.finish(&delivered(old.clone())).unwrap();
+        outbox.finish(&delivered(late.clone())).unwrap();
         outbox.finish(&delivered(fresh.clone())).unwrap();
         outbox
             .record(&old.id, &Progress::plan(&old.content), Step::InFlight)
@@ -318,7 +343,7 @@ mod tests {
         outbox.sweep(now).unwrap();
         assert_eq!(
             outbox.all().unwrap().into_iter().collect::<Vec<_>>(),
-            [fresh.id, waiting.id.clone()]
+            [late.id, fresh.id, waiting.id.clone()]
         );
         assert_eq!(outbox.progress(&old.id, now).unwrap(), None);
         assert!(outbox.progress(&waiting.id, now).unwrap().is_some());

@@ -519,15 +519,25 @@ impl Gateway {
                 world.disk.remove(&path)?;
                 world.ledger.swept.insert(id);
             }
+            let mut past = Vec::new();
             for folder in [Folder::Sent, Folder::Failed] {
                 for id in world.disk.deliveries(session, folder) {
-                    if now.0 - id.accepted > KEEP_MS {
-                        world
-                            .disk
-                            .remove(&path(session, folder, Name::Delivery(id.clone())))?;
-                        world.ledger.swept_deliveries.insert(id);
+                    let path = path(session, folder, Name::Delivery(id.clone()));
+                    let finished_at = match world.disk.now.get(&path) {
+                        Some(File::Finished(finished)) => finished.finished_at.0,
+                        _ => id.accepted,
+                    };
+                    if now.0 - id.accepted > KEEP_MS && now.0 - finished_at > KEEP_MS {
+                        past.push((path, id));
                     }
                 }
+            }
+            if !past.is_empty() && !world.has(Bug::SweepUnsynced) {
+                world.disk.sync(session, Folder::Outbox)?;
+            }
+            for (path, id) in past {
+                world.disk.remove(&path)?;
+                world.ledger.swept_deliveries.insert(id);
             }
             let waiting = world.disk.deliveries(session, Folder::Outbox);
             let orphans: Vec<_> = world

@@ -57,6 +57,8 @@ pub(crate) enum Bug {
     LetGoUnsynced,
     /// As telepost was: `ack` settles what a lost result would have shown.
     AckUnseen,
+    /// As telepost was: a result is swept whose delivery may come back with a loss of power.
+    SweepUnsynced,
 }
 
 /// The chat that `home` means.
