@@ -14,7 +14,6 @@ use crate::ids::{Address, MessageId, UpdateId};
 use crate::inbox::entry::EntryName;
 use crate::inbox::view::{self, Item};
 use crate::outbox::delivery::{Content, Delivery, DeliveryId};
-use crate::outbox::split::MESSAGE_LIMIT;
 use crate::store::format::{FORMAT, ReadError};
 use crate::store::steps::Step;
 use crate::telegram::{reactions, update};
@@ -25,9 +24,6 @@ impl Desk<'_> {
         let keep_open = params.keep_open == Some(true);
         if text.trim().is_empty() {
             return Err(Refusal("The text is blank: there is nothing to send. Nothing was acknowledged; call again with the answer, or with `ack` of telegram_poll if none is needed.".to_owned()).into());
-        }
-        if keep_open && text.chars().count() > MESSAGE_LIMIT {
-            return Err(Refusal(format!("Progress is one message of at most {MESSAGE_LIMIT} characters, and this has {}. Nothing was sent; shorten it, or send it without keep_open.", text.chars().count())).into());
         }
         let key = self.key(&[text, &format!("{:?}", params.to), &keep_open.to_string()]);
         if let Some(earlier) = self.earlier(&key)? {

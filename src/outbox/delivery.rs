@@ -8,6 +8,7 @@ use super::split::{self, MESSAGE_LIMIT};
 use crate::clock::Timestamp;
 use crate::ids::{Address, MessageId, SessionId, UpdateId};
 use crate::inbox::entry::EntryName;
+use crate::telegram::format::{self, Rich};
 
 /// The first line of a message that may already stand in the chat.
 pub const REPEAT_MARK: &str = "↻ may repeat\n";
@@ -122,7 +123,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// The text that is sent.
+    /// The text as the agent wrote it; empty for a reaction.
     pub fn text(&self) -> &str {
         match self {
             Self::Reply { text, .. } | Self::Progress { text } => text,
@@ -148,8 +149,8 @@ pub struct Progress {
 /// One message of a delivery.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Part {
-    /// Where its text ends, in bytes of the delivery's text.
-    pub end: usize,
+    /// What it says, without the mark; empty for a reaction.
+    pub message: Rich,
     /// How far it has come.
     pub state: PartState,
     /// An earlier request may have had its effect: it is marked when it is sent again.
@@ -172,26 +173,33 @@ pub enum PartState {
     },
 }
 
+impl Part {
+    fn unsent(message: Rich, repeat: bool) -> Self {
+        Self {
+            message,
+            state: PartState::Unsent,
+            repeat,
+        }
+    }
+}
+
 impl Progress {
     /// The plan of a delivery that was never tried. It is kept as it is from then on: a later
-    /// version that would cut differently still sends the rest of this one as begun.
+    /// version that would render or cut differently still sends the rest of this one as begun.
     pub fn plan(content: &Content) -> Self {
-        let text = content.text();
-        let ends = match content {
-            Content::Reply { .. } => split::ends(text, MESSAGE_LIMIT),
-            Content::Progress { .. } | Content::Reaction { .. } => vec![text.len()],
+        let messages = match content {
+            Content::Reply { text, .. } => split::split(&format::markdown(text), MESSAGE_LIMIT),
+            Content::Progress { text } => {
+                vec![split::fit(&format::markdown(text), MESSAGE_LIMIT)]
+            }
+            Content::Reaction { .. } => vec![Rich::default()],
         };
-        let parts = ends
-            .into_iter()
-            .map(|end| Part {
-                end,
-                state: PartState::Unsent,
-                repeat: false,
-            })
-            .collect();
         Self {
             format: crate::store::format::FORMAT,
-            parts,
+            parts: messages
+                .into_iter()
+                .map(|message| Part::unsent(message, false))
+                .collect(),
             attempts: 0,
             last_failure: None,
         }
@@ -250,10 +258,8 @@ impl Progress {
 
     /// The request may have had its effect: from now on the message is sent with the mark, cut in
     /// two where the mark makes it too long.
-    pub fn doubted(&mut self, index: usize, text: &str, failure: String) {
-        self.set(index, PartState::Unsent);
-        self.last_failure = Some(failure);
-        let start = self.start(index);
+    pub fn doubted(&mut self, index: usize, failure: String) {
+        self.failed(index, failure);
         let Some(part) = self.parts.get_mut(index) else {
             return;
         };
@@ -261,39 +267,49 @@ impl Progress {
             return;
         }
         part.repeat = true;
-        let piece = text.get(start..part.end).unwrap_or_default();
         let room = MESSAGE_LIMIT - REPEAT_MARK.chars().count();
-        if piece.trim().chars().count() > room {
-            let cut = split::ends(piece, room)
-                .into_iter()
-                .map(|end| Part {
-                    end: start + end,
-                    state: PartState::Unsent,
-                    repeat: true,
-                })
-                .collect::<Vec<_>>();
-            self.parts.splice(index..=index, cut);
+        if part.message.code_points() > room {
+            self.cut(index, room);
         }
     }
 
-    /// The text of one message as it goes out.
-    pub fn text_of(&self, index: usize, text: &str) -> String {
-        let ends: Vec<usize> = self.parts.iter().map(|part| part.end).collect();
-        let piece = split::pieces(text, &ends)
+    /// Telegram refused the message's entities: it goes without any.
+    pub fn without_entities(&mut self, index: usize) {
+        if let Some(part) = self.parts.get_mut(index) {
+            part.message.entities.clear();
+        }
+    }
+
+    /// Telegram found the message too long: it goes in two halves. Returns whether it could be cut.
+    pub fn halve(&mut self, index: usize) -> bool {
+        let length = self
+            .parts
             .get(index)
-            .copied()
-            .unwrap_or_default();
+            .map_or(0, |part| part.message.code_points());
+        length > 1 && self.cut(index, length.div_ceil(2)) > 1
+    }
+
+    /// One message as it goes out.
+    pub fn message(&self, index: usize) -> Rich {
         match self.parts.get(index) {
-            Some(part) if part.repeat => format!("{REPEAT_MARK}{piece}"),
-            _ => piece.to_owned(),
+            Some(part) if part.repeat => part.message.below(REPEAT_MARK),
+            Some(part) => part.message.clone(),
+            None => Rich::default(),
         }
     }
 
-    fn start(&self, index: usize) -> usize {
-        index
-            .checked_sub(1)
-            .and_then(|before| self.parts.get(before))
-            .map_or(0, |part| part.end)
+    /// Puts several messages in the place of one; returns how many.
+    fn cut(&mut self, index: usize, limit: usize) -> usize {
+        let Some(part) = self.parts.get(index) else {
+            return 0;
+        };
+        let cut: Vec<Part> = split::split(&part.message, limit)
+            .into_iter()
+            .map(|message| Part::unsent(message, part.repeat))
+            .collect();
+        let count = cut.len();
+        self.parts.splice(index..=index, cut);
+        count
     }
 
     fn set(&mut self, index: usize, state: PartState) {
@@ -380,11 +396,11 @@ mod tests {
         let mut progress = Progress::plan(&reply("hello"));
         progress.begin(0);
         progress.failed(0, "refused".to_owned());
-        assert_eq!(progress.text_of(0, "hello"), "hello");
+        assert_eq!(progress.message(0).text, "hello");
         progress.begin(0);
         assert_eq!(progress.in_flight(), Some(0));
-        progress.doubted(0, "hello", "killed".to_owned());
-        assert_eq!(progress.text_of(0, "hello"), "↻ may repeat\nhello");
+        progress.doubted(0, "killed".to_owned());
+        assert_eq!(progress.message(0).text, "↻ may repeat\nhello");
         progress.begin(0);
         progress.accepted(0, MessageId(6));
         assert_eq!((progress.next(), progress.repeats()), (None, 1));
@@ -395,9 +411,9 @@ mod tests {
         let text = "x".repeat(5000);
         let mut progress = Progress::plan(&reply(&text));
         progress.begin(0);
-        progress.doubted(0, &text, "lost".to_owned());
+        progress.doubted(0, "lost".to_owned());
         assert_eq!(progress.parts.len(), 3);
-        let sent: Vec<String> = (0..3).map(|index| progress.text_of(index, &text)).collect();
+        let sent: Vec<String> = (0..3).map(|index| progress.message(index).text).collect();
         assert!(
             sent.iter()
                 .all(|text| text.chars().count() <= MESSAGE_LIMIT)

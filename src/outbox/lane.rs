@@ -146,11 +146,7 @@ impl Carrier {
             Err(ReadError::Quarantined { .. }) => {
                 let mut progress = Progress::plan(&delivery.content);
                 for index in (0..progress.parts.len()).rev() {
-                    progress.doubted(
-                        index,
-                        delivery.content.text(),
-                        "its record was unreadable".to_owned(),
-                    );
+                    progress.doubted(index, "its record was unreadable".to_owned());
                 }
                 return Ok(if repeatable(&delivery.content) {
                     Ok(progress)
@@ -165,11 +161,7 @@ impl Carrier {
             if !repeatable(&delivery.content) {
                 return Ok(Err(Outcome::Unknown));
             }
-            progress.doubted(
-                index,
-                delivery.content.text(),
-                "the gateway ended while it was in flight".to_owned(),
-            );
+            progress.doubted(index, "the gateway ended while it was in flight".to_owned());
         }
         Ok(Ok(progress))
     }
@@ -257,7 +249,7 @@ impl Carrier {
             }
             Decision::RetryMarked if repeatable(&delivery.content) => {
                 tracing::warn!(delivery = %delivery.id, error = failure, "it is not known whether this was sent; it is sent again, marked");
-                progress.doubted(index, delivery.content.text(), failure);
+                progress.doubted(index, failure);
                 self.outbox.record(&delivery.id, progress, Step::Accepted)?;
                 Ok(Next::End(Ended::Failed))
             }
@@ -285,13 +277,13 @@ impl Carrier {
     ) -> Result<Result<MessageId, ApiError>, CarryError> {
         let (api, to) = (&self.bot.api, delivery.address);
         Ok(match &delivery.content {
-            Content::Reply { text, .. } => {
+            Content::Reply { .. } => {
                 // Of several messages only the first rings.
                 let silent = delivery.silent || index > 0;
-                api.send_text(to, &progress.text_of(index, text), silent)
-                    .await
+                api.send_text(to, &progress.message(index), silent).await
             }
-            Content::Progress { text } => {
+            Content::Progress { .. } => {
+                let text = &progress.message(index);
                 let earlier = match &delivery.turn {
                     Some(turn) => turn_message(&self.outbox, turn, &delivery.id, self.clock.now())?,
                     None => None,

@@ -11,10 +11,14 @@ use serde_json::value::RawValue;
 use teloxide_core::Bot;
 use teloxide_core::payloads::{EditMessageText, GetMe, SendMessage, SetMessageReaction};
 use teloxide_core::requests::Payload;
-use teloxide_core::types::{ChatId as WireChat, MessageId as WireMessage, ReactionType, ThreadId};
+use teloxide_core::types::{
+    ChatId as WireChat, LinkPreviewOptions, MessageEntity, MessageEntityKind,
+    MessageId as WireMessage, ReactionType, ThreadId,
+};
 use url::Url;
 
 use super::error::{ApiError, read_answer};
+use super::format::{Entity, Kind, Rich};
 use crate::chain::Chain;
 use crate::config::Token;
 use crate::ids::{Address, BotId, MessageId};
@@ -28,6 +32,15 @@ const POLL_SLACK: Duration = Duration::from_secs(10);
 /// A connection that has been idle this long is not used again: after a sleep of the machine it is
 /// dead, and the first send on it would look lost.
 const POOL_IDLE: Duration = Duration::from_secs(15);
+
+/// A link shows its address, not a picture of what is behind it.
+const NO_PREVIEW: LinkPreviewOptions = LinkPreviewOptions {
+    is_disabled: true,
+    url: None,
+    prefer_small_media: false,
+    prefer_large_media: false,
+    show_above_text: false,
+};
 
 /// One bot's access to the Bot API.
 #[derive(Clone)]
@@ -132,10 +145,12 @@ impl Api {
     pub async fn send_text(
         &self,
         to: Address,
-        text: &str,
+        message: &Rich,
         silent: bool,
     ) -> Result<MessageId, ApiError> {
-        let mut payload = SendMessage::new(WireChat(to.chat_id.0), text);
+        let mut payload = SendMessage::new(WireChat(to.chat_id.0), &message.text);
+        payload.entities = wire_entities(message);
+        payload.link_preview_options = Some(NO_PREVIEW);
         payload.disable_notification = silent.then_some(true);
         payload.message_thread_id = to
             .topic_id
@@ -149,10 +164,12 @@ impl Api {
     pub async fn edit_text(
         &self,
         to: Address,
-        message: MessageId,
-        text: &str,
+        id: MessageId,
+        message: &Rich,
     ) -> Result<(), ApiError> {
-        let payload = EditMessageText::new(WireChat(to.chat_id.0), wire(message)?, text);
+        let mut payload = EditMessageText::new(WireChat(to.chat_id.0), wire(id)?, &message.text);
+        payload.entities = wire_entities(message);
+        payload.link_preview_options = Some(NO_PREVIEW);
         self.call(&payload, SEND_TIMEOUT).await.map(drop)
     }
 
@@ -224,6 +241,31 @@ fn wire(message: MessageId) -> Result<WireMessage, ApiError> {
             retry_after: None,
             migrate_to: None,
         })
+}
+
+/// Formatting as the typed payloads want it; `None` for a text without.
+fn wire_entities(message: &Rich) -> Option<Vec<MessageEntity>> {
+    let entities: Vec<MessageEntity> = message.entities.iter().filter_map(wire_entity).collect();
+    (!entities.is_empty()).then_some(entities)
+}
+
+/// `None` for a link that leads nowhere: its text is sent without it.
+fn wire_entity(entity: &Entity) -> Option<MessageEntity> {
+    let kind = match entity.kind {
+        Kind::Bold => MessageEntityKind::Bold,
+        Kind::Italic => MessageEntityKind::Italic,
+        Kind::Strikethrough => MessageEntityKind::Strikethrough,
+        Kind::Spoiler => MessageEntityKind::Spoiler,
+        Kind::Blockquote => MessageEntityKind::Blockquote,
+        Kind::Code => MessageEntityKind::Code,
+        Kind::Pre => MessageEntityKind::Pre {
+            language: entity.language.clone(),
+        },
+        Kind::TextLink => MessageEntityKind::TextLink {
+            url: Url::parse(entity.url.as_deref()?).ok()?,
+        },
+    };
+    Some(MessageEntity::new(kind, entity.offset, entity.length))
 }
 
 /// A success whose result is not what we expect did have its effect.

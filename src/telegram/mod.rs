@@ -1,10 +1,11 @@
 //! The Bot API: the only module that knows Telegram's wire.
 //!
 //! Owns the transport ([`api`]), what an answer means ([`error`]), the lenient reading of updates
-//! ([`update`]), the 73 reactions ([`reactions`]) and the poll loop's timing ([`polling`]).
+//! ([`update`]), text with entities ([`format`]), the 73 reactions ([`reactions`]) and the poll loop's timing ([`polling`]).
 
 pub mod api;
 pub mod error;
+pub mod format;
 pub mod polling;
 pub mod reactions;
 pub mod update;

@@ -300,7 +300,6 @@ impl Gateway {
             world.disk.sync(session, Folder::Outbox)?;
         }
         world.settle(session, &delivery.answers)?;
-        let text = delivery.content.text();
         let read = match world
             .disk
             .get(session, Folder::Outbox, Name::Progress(id.clone()))
@@ -317,7 +316,7 @@ impl Gateway {
             if world.has(Bug::RepeatWithoutMark) {
                 progress.failed(index, String::new());
             } else {
-                progress.doubted(index, text, "in flight".to_owned());
+                progress.doubted(index, "in flight".to_owned());
             }
         }
         while let Some(index) = progress.next() {
@@ -391,7 +390,7 @@ impl Gateway {
                 if world.has(Bug::RepeatWithoutMark) {
                     progress.failed(index, failure);
                 } else {
-                    progress.doubted(index, delivery.content.text(), failure);
+                    progress.doubted(index, failure);
                 }
                 record(world, session, id, progress)?;
                 Ended::Failed
@@ -475,13 +474,14 @@ impl Gateway {
         });
         let now = world.mono;
         match &delivery.content {
-            Content::Reply { text, .. } => {
-                let text = progress.text_of(index, text);
+            Content::Reply { .. } => {
+                let text = progress.message(index).text;
                 world
                     .telegram
                     .send(chat, &Request::Text(&text), answer, now)
             }
-            Content::Progress { text } => {
+            Content::Progress { .. } => {
+                let text = &progress.message(index).text;
                 let turn = delivery.turn.as_ref();
                 let earlier =
                     turn.and_then(|turn| turn_message(world, session, turn, &delivery.id));

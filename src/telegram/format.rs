@@ -1,0 +1,238 @@
+//! From what agents write to what Telegram shows: a plain text and its entities. Pure.
+//!
+//! Never a `parse_mode`: a text with entities has no syntax that could be wrong (telegram.md 5).
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+/// A text with its formatting, as it is stored and sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rich {
+    /// What is read.
+    pub text: String,
+    /// How it is shown; sorted, outer before inner.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entities: Vec<Entity>,
+}
+
+/// One stretch of formatted text, with the field names of the Bot API's `MessageEntity`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entity {
+    /// How it is shown.
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    /// Where it begins, in UTF-16 units.
+    pub offset: usize,
+    /// How long it is, in UTF-16 units.
+    pub length: usize,
+    /// Where a link leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// In which language a block of code is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+}
+
+/// The kinds of formatting that we use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Bold.
+    Bold,
+    /// Italic.
+    Italic,
+    /// Struck through.
+    Strikethrough,
+    /// Hidden until it is touched.
+    Spoiler,
+    /// A quote.
+    Blockquote,
+    /// Code within a line.
+    Code,
+    /// A block of code, or a table.
+    Pre,
+    /// Text that is a link.
+    TextLink,
+}
+
+/// An entity whose place is still a range of bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Where it is.
+    pub range: Range<usize>,
+    /// What it is; its offset and length do not count.
+    pub entity: Entity,
+}
+
+impl Entity {
+    /// An entity without a link or a language.
+    pub fn new(kind: Kind, offset: usize, length: usize) -> Self {
+        Self {
+            kind,
+            offset,
+            length,
+            url: None,
+            language: None,
+        }
+    }
+}
+
+impl Rich {
+    /// A text whose entities are given by their bytes. Their ranges must lie between code points.
+    pub fn from_spans(text: String, mut spans: Vec<Span>) -> Self {
+        spans.retain(|span| !span.range.is_empty());
+        spans.sort_by_key(|span| (span.range.start, std::cmp::Reverse(span.range.end)));
+        let mut units = Units::new(&text);
+        let starts: Vec<usize> = spans
+            .iter()
+            .map(|span| units.before(span.range.start))
+            .collect();
+        let mut ends: Vec<(usize, usize)> = spans
+            .iter()
+            .enumerate()
+            .map(|(index, span)| (span.range.end, index))
+            .collect();
+        ends.sort_unstable();
+        let mut units = Units::new(&text);
+        let mut lengths = vec![0; spans.len()];
+        for (end, index) in ends {
+            let start = starts.get(index).copied().unwrap_or_default();
+            if let Some(length) = lengths.get_mut(index) {
+                *length = units.before(end) - start;
+            }
+        }
+        let entities = spans
+            .into_iter()
+            .zip(starts.into_iter().zip(lengths))
+            .map(|(span, (offset, length))| Entity {
+                offset,
+                length,
+                ..span.entity
+            })
+            .collect();
+        Self { text, entities }
+    }
+
+    /// The entities by their bytes. One that does not fit the text is left out.
+    pub fn spans(&self) -> Vec<Span> {
+        let mut wanted: Vec<usize> = self
+            .entities
+            .iter()
+            .flat_map(|entity| [entity.offset, entity.offset + entity.length])
+            .collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut found = Vec::with_capacity(wanted.len());
+        let mut wanted = wanted.into_iter().peekable();
+        let mut units = 0;
+        let ends = self
+            .text
+            .char_indices()
+            .map(|(byte, c)| (byte, c.len_utf16()));
+        for (byte, width) in ends.chain([(self.text.len(), 1)]) {
+            while wanted.next_if(|unit| *unit < units).is_some() {}
+            if wanted.next_if_eq(&units).is_some() {
+                found.push((units, byte));
+            }
+            units += width;
+        }
+        let byte = |unit: usize| {
+            let at = found.binary_search_by_key(&unit, |(unit, _)| *unit).ok()?;
+            found.get(at).map(|(_, byte)| *byte)
+        };
+        self.entities
+            .iter()
+            .filter_map(|entity| {
+                Some(Span {
+                    range: byte(entity.offset)?..byte(entity.offset + entity.length)?,
+                    entity: entity.clone(),
+                })
+            })
+            .collect()
+    }
+
+    /// The same text behind a plain line that is put before it.
+    #[must_use]
+    pub fn below(&self, line: &str) -> Self {
+        let shift = utf16_len(line);
+        Self {
+            text: format!("{line}{}", self.text),
+            entities: self
+                .entities
+                .iter()
+                .map(|entity| Entity {
+                    offset: entity.offset + shift,
+                    ..entity.clone()
+                })
+                .collect(),
+        }
+    }
+
+    /// The length that Telegram's limits count: code points (telegram.md 5).
+    pub fn code_points(&self) -> usize {
+        self.text.chars().count()
+    }
+}
+
+/// A Markdown text as Telegram shows it.
+pub fn markdown(text: &str) -> Rich {
+    plain(text)
+}
+
+/// A text as it is, without any formatting.
+pub fn plain(text: &str) -> Rich {
+    Rich {
+        text: clean(text),
+        entities: Vec::new(),
+    }
+}
+
+/// Without what Telegram removes or replaces itself: line ends become line feeds, other control
+/// characters and marks that turn the direction of everything behind them go.
+fn clean(text: &str) -> String {
+    let mut cleaned = String::with_capacity(text.len());
+    let mut symbols = text.chars().peekable();
+    while let Some(symbol) = symbols.next() {
+        match symbol {
+            '\r' if symbols.peek() == Some(&'\n') => {}
+            '\r' | '\u{2028}' | '\u{2029}' => cleaned.push('\n'),
+            '\n' | '\t' => cleaned.push(symbol),
+            '\u{feff}' | '\u{202a}'..='\u{202e}' => {}
+            symbol if symbol.is_control() => {}
+            symbol => cleaned.push(symbol),
+        }
+    }
+    cleaned
+}
+
+/// A length in UTF-16 units.
+fn utf16_len(text: &str) -> usize {
+    text.chars().map(char::len_utf16).sum()
+}
+
+/// Counts UTF-16 units up to growing byte positions.
+struct Units<'a> {
+    rest: &'a str,
+    bytes: usize,
+    count: usize,
+}
+
+impl<'a> Units<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            rest: text,
+            bytes: 0,
+            count: 0,
+        }
+    }
+
+    fn before(&mut self, byte: usize) -> usize {
+        if let Some((head, rest)) = self.rest.split_at_checked(byte.saturating_sub(self.bytes)) {
+            self.count += utf16_len(head);
+            self.bytes += head.len();
+            self.rest = rest;
+        }
+        self.count
+    }
+}
