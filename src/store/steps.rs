@@ -293,8 +293,8 @@ mod trail {
 
     use super::{Side, Step};
 
+    #[expect(clippy::disallowed_methods, reason = "exists in test builds only")]
     static NOTE: LazyLock<Option<File>> = LazyLock::new(|| {
-        #[expect(clippy::disallowed_methods, reason = "exists in test builds only")]
         let folder = std::env::var_os("TELEPOST_TRAIL")?;
         let who = std::env::args().nth(1).unwrap_or_default();
         // A number may be given to another process later.

@@ -5,7 +5,7 @@
 //! with `TELEPOST_SOAK=1` (run with `--run-ignored all`).
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -76,12 +76,7 @@ impl Storm {
             })
             .collect();
         house.write_config();
-        let trail = house.path().join("trail");
-        std::fs::create_dir(&trail).unwrap();
-        house.env.push((
-            "TELEPOST_TRAIL".to_owned(),
-            trail.to_str().unwrap().to_owned(),
-        ));
+        let trail = leaves_a_trail(&mut house);
         let house = house;
         let mut places = Vec::new();
         for (index, &bot) in bots.iter().enumerate() {
@@ -244,6 +239,15 @@ impl Storm {
             }
         }
     }
+}
+
+/// From now on each process of the house notes which point it has passed last.
+fn leaves_a_trail(house: &mut House) -> PathBuf {
+    let trail = house.path().join("trail");
+    std::fs::create_dir(&trail).unwrap();
+    let folder = trail.to_str().unwrap().to_owned();
+    house.env.push(("TELEPOST_TRAIL".to_owned(), folder));
+    trail
 }
 
 /// Prints how many processes had passed each point last when they ended: by the killer, but for the
