@@ -5,6 +5,7 @@
     reason = "clap shows these comments to people as they stand"
 )]
 mod arguments;
+mod install;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -15,6 +16,7 @@ use clap::{CommandFactory as _, Parser as _};
 use tokio_util::sync::CancellationToken;
 
 use self::arguments::{Cli, Command, GatewayAction};
+use self::install::InstallFailure;
 use crate::chain::Chain;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, Env, GatewayStart, TokenState, Tokens};
@@ -33,10 +35,12 @@ use crate::store::layout::StateDir;
 /// How the program ends, besides clap's 2 for a command line that it does not understand. The numbers
 /// are public.
 mod exit {
+    pub(super) const USAGE: u8 = 2;
     pub(super) const CONFIG: u8 = 3;
     pub(super) const ALREADY_RUNNING: u8 = 4;
     pub(super) const STORAGE: u8 = 5;
     pub(super) const TELEGRAM: u8 = 6;
+    pub(super) const CLIENT: u8 = 7;
     pub(super) const BUG: u8 = 70;
 }
 
@@ -57,6 +61,8 @@ enum Failure {
         #[source]
         source: io::Error,
     },
+    #[error(transparent)]
+    Install(#[from] InstallFailure),
     #[error("{words}")]
     NotStarted { words: String, code: u8 },
 }
@@ -75,6 +81,8 @@ impl Failure {
             Self::Gateway(GatewayError::Store(_) | GatewayError::Read(_))
             | Self::Read(_)
             | Self::Io { .. } => exit::STORAGE,
+            Self::Install(InstallFailure::Usage(_)) => exit::USAGE,
+            Self::Install(InstallFailure::Files(_) | InstallFailure::Declined) => exit::CLIENT,
             Self::Gateway(GatewayError::Client(_)) => exit::TELEGRAM,
             Self::NotStarted { code, .. } => *code,
             Self::Gateway(GatewayError::TaskEnded(_)) => exit::BUG,
@@ -124,6 +132,8 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
             no_gateway,
         } => mcp(cli, &env, level, session.as_deref(), *no_gateway),
         Command::Check => check(cli, &env),
+        Command::Install(options) => install::install(cli, &env, options),
+        Command::Uninstall(options) => install::uninstall(&env, options),
         Command::Status { json } => status(cli, &env, *json),
         Command::Gateway {
             action: Some(GatewayAction::Stop),

@@ -18,6 +18,8 @@ pub mod gateway;
 
 pub mod store;
 
+pub mod install;
+
 pub mod chain;
 pub mod cli;
 pub mod clock;

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::gateway::detach::Stage;
+use crate::install::places::Client;
 
 /// A durable Telegram mailbox for every coding-agent session.
 #[derive(Debug, Parser)]
@@ -20,7 +21,7 @@ pub(super) struct Cli {
     pub(super) command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes:\n  0  all is well\n  2  the command line was not understood\n  3  the configuration is refused\n  4  another gateway runs already\n  5  the state folder cannot be used\n  6  Telegram cannot be talked to\n  70 a bug in telepost";
+const EXIT_CODES: &str = "Exit codes:\n  0  all is well\n  2  the command line was not understood\n  3  the configuration is refused\n  4  another gateway runs already\n  5  the state folder cannot be used\n  6  Telegram cannot be talked to\n  7  a file of Claude Code or Codex cannot be changed, or you said no\n  70 a bug in telepost";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -48,6 +49,10 @@ pub(super) enum Command {
     },
     /// Check the configuration and the tokens, and change nothing
     Check,
+    /// Register telepost with a client: server, command, skill, permission; shows the difference and asks
+    Install(InstallOptions),
+    /// Take all of that back
+    Uninstall(UninstallOptions),
     /// Show how the gateway, the bots and the sessions are
     Status {
         /// For programs
@@ -59,6 +64,47 @@ pub(super) enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InstallOptions {
+    /// Which client
+    pub(super) client: Client,
+    /// Which session of the configuration [default: $TG_SESSION_ID, else by working directory, else the only one]
+    #[arg(long, value_name = "ID")]
+    pub(super) session: Option<String>,
+    /// Which windows of Claude Code get it [default: local]
+    #[arg(long)]
+    pub(super) scope: Option<Scope>,
+    /// Show the difference and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub(super) yes: bool,
+    /// Replace another server, command or skill of the same name; uninstall brings it back
+    #[arg(long)]
+    pub(super) replace: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UninstallOptions {
+    /// Which client
+    pub(super) client: Client,
+    /// Show the difference and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub(super) yes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Scope {
+    /// Those in the session's `cwd`, else in the working directory (all of its Git repository)
+    Local,
+    /// All; without --session each gets the session of its folder, else `default`
+    User,
 }
 
 #[derive(Debug, Subcommand)]

@@ -165,7 +165,7 @@ impl std::error::Error for ConfigError {
 }
 
 /// `text` without the secret half of anything that has the form of a bot token.
-pub(super) fn redact(text: &str) -> String {
+pub(crate) fn redact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {

@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 pub use self::env::Env;
+pub(crate) use self::error::redact;
 pub use self::error::{ConfigError, Problem};
 pub use self::paths::{config_path, state_dir};
 pub use self::serving::Binding;

@@ -6,8 +6,8 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
@@ -43,6 +43,42 @@ pub fn replace(
     publish(temporary, path, durability, attempt)?;
     reached(step, Side::After);
     Ok(())
+}
+
+/// Creates or replaces a file that is somebody else's work: through links, durably, with the mode and the
+/// owner that it had. A new one is private.
+pub fn replace_foreign(path: &Path, bytes: &[u8], step: Step) -> Result<(), StoreError> {
+    let path = &real(path);
+    reached(step, Side::Before);
+    let attempt = Attempt::new(step, 3);
+    let temporary = write_temporary(path, bytes, Durability::Synced, attempt)?;
+    if let Ok(old) = fs::metadata(path) {
+        let file = temporary.as_file();
+        let keep = || {
+            let new = file.metadata()?;
+            if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
+                std::os::unix::fs::fchown(file, Some(old.uid()), Some(old.gid()))?;
+            }
+            file.set_permissions(old.permissions())
+        };
+        keep().map_err(|source| StoreError::new("keep owner and mode of", path, source))?;
+    }
+    publish(temporary, path, Durability::Synced, attempt)?;
+    reached(step, Side::After);
+    Ok(())
+}
+
+/// Where a path leads: through links, also those to a file that is not there yet.
+pub fn real(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    // As many as Linux follows.
+    for _ in 0..40 {
+        match fs::read_link(&path) {
+            Ok(target) => path = parent(&path).join(target),
+            Err(_) => break,
+        }
+    }
+    path
 }
 
 /// Creates or replaces a file and returns it open and locked: it is locked before it has its name.
@@ -159,6 +195,11 @@ pub fn remove(path: &Path, step: Step) -> Result<(), StoreError> {
             Ok(())
         }
     }
+}
+
+/// Removes a folder that has nothing in it. `false`: it stays.
+pub fn remove_empty_folder(path: &Path) -> bool {
+    fs::remove_dir(path).is_ok()
 }
 
 /// Creates a folder and those above it, for this user only.

@@ -76,12 +76,16 @@ pub fn read<T: DeserializeOwned>(
     }
 }
 
-enum Unparsable {
+/// Why bytes are no file of ours.
+pub(crate) enum Unparsable {
+    /// Of a newer version.
     Newer(u32),
+    /// Not what they should be, and why.
     Damaged(String),
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unparsable> {
+/// The value that bytes stand for.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unparsable> {
     if bytes.is_empty() {
         return Err(Unparsable::Damaged("it is empty".to_owned()));
     }

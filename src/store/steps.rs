@@ -55,11 +55,17 @@ pub enum Step {
     Answer,
     /// A request that the person will see goes out to Telegram.
     Send,
+    /// What a client's file has in it before we change it is kept, or no longer needed.
+    InstallBackup,
+    /// The record of an installation is written, or removed.
+    InstallRecord,
+    /// A file of a client is replaced, or removed.
+    InstallFile,
 }
 
 impl Step {
     /// All steps, for the crash harness.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::InboxEntry,
         Self::InboxSync,
         Self::DeadLetter,
@@ -80,6 +86,9 @@ impl Step {
         Self::Confirm,
         Self::Answer,
         Self::Send,
+        Self::InstallBackup,
+        Self::InstallRecord,
+        Self::InstallFile,
     ];
 
     /// The name in `TELEPOST_CRASH_AT` and in ARCHITECTURE.md.
@@ -105,6 +114,9 @@ impl Step {
             Self::Confirm => "confirm",
             Self::Answer => "answer",
             Self::Send => "send",
+            Self::InstallBackup => "install-backup",
+            Self::InstallRecord => "install-record",
+            Self::InstallFile => "install-file",
         }
     }
 }

@@ -1,0 +1,237 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn rule() -> Value {
+    json!("mcp__telegram__*")
+}
+
+#[track_caller]
+fn becomes(text: &str, path: &[&str], value: &Value, expected: &str) {
+    assert_eq!(set(text, path, value).unwrap(), expected);
+    assert_eq!(restore(expected, path, Some(text)), text);
+}
+
+#[test]
+fn a_value_is_put_at_the_end_with_the_indentation_of_its_neighbours() {
+    becomes(
+        "{\n    \"a\" : 1.50e3\n}",
+        &["b"],
+        &json!({"c": [1]}),
+        "{\n    \"a\" : 1.50e3,\n    \"b\": {\n        \"c\": [\n            1\n        ]\n    }\n}",
+    );
+    becomes(
+        "{\r\n\t\"a\": {\r\n\t\t\"x\": 1\r\n\t}\r\n}\r\n",
+        &["a", "y"],
+        &json!(2),
+        "{\r\n\t\"a\": {\r\n\t\t\"x\": 1,\r\n\t\t\"y\": 2\r\n\t}\r\n}\r\n",
+    );
+}
+
+#[test]
+fn a_file_on_one_line_stays_on_one_line() {
+    becomes(
+        "{\"a\":1}",
+        &["b"],
+        &json!({"c": [1, 2]}),
+        "{\"a\":1,\"b\":{\"c\":[1,2]}}",
+    );
+    becomes(
+        "{\"a\": {}}",
+        &["a", "b"],
+        &json!([1, 2]),
+        "{\"a\": {\"b\": [1, 2]}}",
+    );
+}
+
+#[test]
+fn an_empty_object_is_opened_and_gets_its_blanks_back() {
+    becomes("{ }\n", &["a"], &json!(1), "{\n  \"a\": 1\n}\n");
+    becomes(
+        "{\n  \"a\": {  }\n}",
+        &["a", "b", "c"],
+        &json!(1),
+        "{\n  \"a\": {\n    \"b\": {\n      \"c\": 1\n    }\n  }\n}",
+    );
+}
+
+#[test]
+fn a_value_that_is_there_is_replaced_in_its_place_and_comes_back_as_it_was_written() {
+    becomes(
+        "{\"a\": { \"x\":1 } , \"b\": 2}",
+        &["a"],
+        &json!([true]),
+        "{\"a\": [true] , \"b\": 2}",
+    );
+}
+
+#[test]
+fn of_a_key_that_stands_twice_the_last_counts() {
+    let text = "{\"a\": {\"x\": 1}, \"a\": {\"x\": 2}}";
+    assert_eq!(get(text, &["a", "x"]), Some(json!(2)));
+    becomes(
+        text,
+        &["a", "x"],
+        &json!(3),
+        "{\"a\": {\"x\": 1}, \"a\": {\"x\": 3}}",
+    );
+}
+
+#[test]
+fn what_stands_behind_a_value_when_it_is_taken_away_stays() {
+    let before = "{\n  \"a\": 1\n}";
+    let now = "{\n  \"ours\": {\"x\": 1},\n  \"a\": 1,\n  \"new\": 2\n}";
+    assert_eq!(
+        restore(now, &["ours"], Some(before)),
+        "{\n  \"a\": 1,\n  \"new\": 2\n}"
+    );
+}
+
+#[test]
+fn what_was_made_for_a_value_goes_with_it_unless_somebody_uses_it() {
+    let path = ["projects", "/x", "mcpServers", "telegram"];
+    let with = set("{}", &path, &json!(1)).unwrap();
+    assert_eq!(restore(&with, &path, Some("{}")), "{}");
+    let used = set(&with, &["projects", "/x", "history"], &json!([])).unwrap();
+    let rest = restore(&used, &path, Some("{}"));
+    assert_eq!(
+        serde_json::from_str::<Value>(&rest).unwrap(),
+        json!({"projects": {"/x": {"history": []}}})
+    );
+}
+
+#[test]
+fn an_element_is_put_at_the_end_of_a_list_in_the_manner_of_the_others() {
+    for (before, after) in [
+        ("{\"p\":[]}", "{\"p\":[\"mcp__telegram__*\"]}"),
+        ("{\"p\":[1,2]}", "{\"p\":[1,2,\"mcp__telegram__*\"]}"),
+        (
+            "{\"p\": [1,  2]}",
+            "{\"p\": [1,  2,  \"mcp__telegram__*\"]}",
+        ),
+        (
+            "{\n \"p\": [\n  1\n ]\n}",
+            "{\n \"p\": [\n  1,\n  \"mcp__telegram__*\"\n ]\n}",
+        ),
+    ] {
+        assert_eq!(push(before, &["p"], &rule()).unwrap(), after);
+        assert_eq!(withdraw(after, &["p"], &rule(), Some(before)), before);
+    }
+}
+
+#[test]
+fn an_element_that_was_there_before_is_not_withdrawn() {
+    let text = "{\"p\": [\"mcp__telegram__*\"]}";
+    assert_eq!(withdraw(text, &["p"], &rule(), Some(text)), text);
+}
+
+#[test]
+fn what_is_no_object_or_list_is_named() {
+    let shape = |place: &str, expected| Mistake::Shape {
+        place: place.to_owned(),
+        expected,
+    };
+    assert_eq!(
+        set("{\"a\": {\"b\": 3}}", &["a", "b", "c"], &json!(1)),
+        Err(shape("a.b", "an object"))
+    );
+    assert_eq!(
+        set("[]", &["a"], &json!(1)),
+        Err(shape("the file", "an object"))
+    );
+    assert_eq!(
+        push("{\"a\": null}", &["a"], &json!(1)),
+        Err(shape("a", "a list"))
+    );
+}
+
+#[test]
+fn a_text_that_is_no_json_is_refused_with_line_and_column() {
+    assert_eq!(
+        check("{\n  \"a\": 1,\n}"),
+        Err(Mistake::Syntax {
+            line: 3,
+            column: 1,
+            what: "key must be a string".to_owned()
+        })
+    );
+    assert_eq!(check("{\"a\": \"\\ud800\", \"n\": 1e999}"), Ok(()));
+}
+
+fn blank() -> impl Strategy<Value = &'static str> {
+    prop_oneof![
+        5 => Just(""),
+        3 => Just(" "),
+        1 => Just("\n  "),
+        1 => Just("\r\n\t"),
+        1 => Just("\n\n"),
+    ]
+}
+
+fn key() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("\"mcpServers\"".to_owned()),
+        Just("\"projects\"".to_owned()),
+        Just("\"/x\"".to_owned()),
+        Just("\"permissions\"".to_owned()),
+        Just("\"allow\"".to_owned()),
+        Just("\"p\\u0061ths\"".to_owned()),
+        "\"[a-z{}\\[\\],: äß]{0,4}\"",
+    ]
+}
+
+fn written() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        Just("1.0E+2".to_owned()),
+        Just("123456789012345678901234567890".to_owned()),
+        Just("\"\\ud83d\\ude00 \\/ {\"".to_owned()),
+        Just("{}".to_owned()),
+        Just("[ ]".to_owned()),
+        Just("\"mcp__telegram__*\"".to_owned()),
+    ];
+    leaf.prop_recursive(5, 40, 4, |inner| {
+        let member = (blank(), key(), blank(), blank(), inner.clone(), blank());
+        let member = member.prop_map(|(a, key, b, c, value, d)| format!("{a}{key}{b}:{c}{value}{d}"));
+        let element = (blank(), inner, blank()).prop_map(|(a, value, b)| format!("{a}{value}{b}"));
+        prop_oneof![
+            3 => prop::collection::vec(member, 1..5).prop_map(|members| format!("{{{}}}", members.join(","))),
+            1 => prop::collection::vec(element, 1..4).prop_map(|elements| format!("[{}]", elements.join(","))),
+        ]
+    })
+}
+
+/// A document in somebody's own manner, also one that no program would write.
+pub(in crate::install) fn document() -> impl Strategy<Value = String> {
+    (blank(), written(), blank()).prop_map(|(a, text, b)| format!("{a}{text}{b}"))
+}
+
+proptest! {
+    #[test]
+    fn what_is_put_in_and_taken_out_again_leaves_the_same_bytes(
+        text in document(),
+        path in prop::sample::select(vec![
+            vec!["mcpServers", "telegram"],
+            vec!["projects", "/x", "mcpServers", "telegram"],
+            vec!["mcpServers"],
+        ]),
+    ) {
+        let value = json!({"type": "stdio", "args": ["a", {"b": {}}]});
+        if let Ok(with) = set(&text, &path, &value) {
+            prop_assert_eq!(check(&with), Ok(()));
+            prop_assert_eq!(get(&with, &path), Some(value));
+            prop_assert_eq!(restore(&with, &path, Some(&text)), text);
+        }
+    }
+
+    #[test]
+    fn an_element_that_is_added_and_withdrawn_leaves_the_same_bytes(text in document()) {
+        let path = ["permissions", "allow"];
+        let value = json!("Bash(x)");
+        if let Ok(with) = push(&text, &path, &value) {
+            prop_assert_eq!(check(&with), Ok(()));
+            prop_assert_eq!(withdraw(&with, &path, &value, Some(&text)), text);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What an installation remembers, in one file beside those that it has changed: which were there before
+//! and where their content from then is kept. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::store::format::FORMAT;
+
+/// The record of an installation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The version of this file.
+    pub format: u32,
+    /// The files that telepost has changed, by path.
+    pub files: BTreeMap<PathBuf, Kept>,
+    /// The folders that telepost has made.
+    pub folders: BTreeSet<PathBuf>,
+}
+
+/// What is known of one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Where its content from before is. `None`: there was no such file.
+    pub backup: Option<PathBuf>,
+    /// The sum of what telepost wrote.
+    pub written: String,
+    /// What telepost wrote is made of the content from before and of nothing else.
+    pub exact: bool,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            format: FORMAT,
+            files: BTreeMap::new(),
+            folders: BTreeSet::new(),
+        }
+    }
+}
+
+/// The SHA-256 of a content, in hexadecimal.
+pub fn sum(content: &str) -> String {
+    Sha256::digest(content.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

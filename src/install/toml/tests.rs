@@ -1,0 +1,153 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn server() -> Server {
+    Server {
+        command: "/opt/te\"le/telepost".to_owned(),
+        args: vec![
+            "mcp".to_owned(),
+            "--config".to_owned(),
+            "/c d.json".to_owned(),
+        ],
+    }
+}
+
+const BLOCK: &str = "[mcp_servers.telegram]\ncommand = '/opt/te\"le/telepost'\nargs = [\"mcp\", \"--config\", \"/c d.json\"]\ndefault_tools_approval_mode = \"approve\"\n";
+
+#[track_caller]
+fn becomes(text: &str, expected: &str) {
+    assert_eq!(put(text, &server(), false).unwrap(), expected);
+    assert_eq!(get(expected), Some(server()));
+    assert_eq!(put(expected, &server(), false).unwrap(), expected);
+    assert_eq!(restore(expected, Some(text)).unwrap(), text);
+}
+
+#[test]
+fn a_server_is_a_table_at_the_end() {
+    becomes("", BLOCK);
+    becomes(
+        "# mine\na = 1 # one\n",
+        &format!("# mine\na = 1 # one\n\n{BLOCK}"),
+    );
+    becomes("a = 1\n\n\n", &format!("a = 1\n\n\n\n{BLOCK}"));
+    becomes(
+        "[mcp_servers.b]\ncommand = 'x'",
+        &format!("[mcp_servers.b]\ncommand = 'x'\n\n{BLOCK}"),
+    );
+    becomes(
+        "mcp_servers.b.command = 'x'\n",
+        &format!("mcp_servers.b.command = 'x'\n\n{BLOCK}"),
+    );
+}
+
+#[test]
+fn line_ends_of_windows_stay() {
+    let block = BLOCK.replace('\n', "\r\n");
+    becomes("a = 1\r\n", &format!("a = 1\r\n\r\n{block}"));
+}
+
+#[test]
+fn servers_in_an_inline_table_get_one_more() {
+    let text = "mcp_servers = { b = { command = 'x' } } # mine";
+    let with = put(text, &server(), false).unwrap();
+    assert_eq!(get(&with), Some(server()));
+    assert!(
+        with.contains("b = { command = 'x' }") && with.ends_with("# mine"),
+        "{with}"
+    );
+    let without = restore(&with, Some(text)).unwrap();
+    assert!(
+        !contains(&without) && without.contains("b = { command = 'x' }"),
+        "{without}"
+    );
+}
+
+#[test]
+fn an_own_server_is_updated_and_keeps_what_somebody_added() {
+    let text = "[mcp_servers.telegram] # bot\ncommand = \"/old/telepost\" # here\nargs = [\"mcp\"]\ntool_timeout_sec = 70\n\n[z]\n";
+    assert_eq!(
+        put(text, &server(), false).unwrap(),
+        "[mcp_servers.telegram] # bot\ncommand = '/opt/te\"le/telepost' # here\nargs = [\"mcp\", \"--config\", \"/c d.json\"]\ntool_timeout_sec = 70\ndefault_tools_approval_mode = \"approve\"\n\n[z]\n"
+    );
+}
+
+#[test]
+fn a_server_that_somebody_has_changed_goes_whole_and_nothing_else_does() {
+    let text = format!(
+        "# mine\na = 1\n\n{BLOCK}tool_timeout_sec = 70\n\n[mcp_servers.telegram.tools.telegram_poll]\napproval_mode = \"prompt\"\n\n# other\n[z]\nb = 2 # two\n"
+    );
+    assert_eq!(
+        restore(&text, Some("# mine\na = 1\n")).unwrap(),
+        "# mine\na = 1\n\n# other\n[z]\nb = 2 # two\n"
+    );
+}
+
+#[test]
+fn what_somebody_wrote_behind_the_server_stays() {
+    let text = format!("a = 1\n\n{BLOCK}\n[projects.\"/x\"]\ntrust_level = \"trusted\"\n");
+    assert_eq!(
+        restore(&text, Some("a = 1\n")).unwrap(),
+        "a = 1\n\n[projects.\"/x\"]\ntrust_level = \"trusted\"\n"
+    );
+}
+
+#[test]
+fn a_server_that_was_replaced_comes_back() {
+    let text = "[mcp_servers.telegram]\ncommand = \"other\" # theirs\n\n[z]\nb = 2\n";
+    let with = put(text, &server(), true).unwrap();
+    assert_eq!(get(&with), Some(server()));
+    let back = restore(&with, Some(text)).unwrap();
+    assert!(
+        back.contains("command = \"other\" # theirs") && back.contains("[z]\nb = 2"),
+        "{back}"
+    );
+    assert!(!back.contains("approve"), "{back}");
+}
+
+#[test]
+fn a_text_that_is_no_toml_is_refused_with_line_and_column() {
+    let Err(Mistake::Syntax { line, column, .. }) = check("a = 1\nb = = 2\n") else {
+        panic!("accepted")
+    };
+    assert_eq!((line, column), (2, 5));
+}
+
+#[test]
+fn servers_that_are_no_table_are_named() {
+    let shape = Err(shape(SERVERS));
+    assert_eq!(put("mcp_servers = 3\n", &server(), false), shape);
+    assert_eq!(put("[[mcp_servers]]\n", &server(), false), shape);
+}
+
+fn piece() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(String::new()),
+        Just("   ".to_owned()),
+        Just("# a comment, [mcp_servers.telegram] \u{e4}".to_owned()),
+        "[a-z]{1,3}_[0-9]{1,5} *= *[0-9]{1,3}( # x)?",
+        "\\[t[0-9]{1,5}\\]( #[a-z]*)?",
+        "\\[mcp_servers\\.s[0-9]{1,5}\\]\ncommand *= '[a-z]*'",
+        "\\[\\[l[0-9]{1,5}\\]\\]",
+        "m[0-9]{1,5} = \"\"\"\n[a-z\n]*\"\"\"",
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_put_in_and_taken_out_again_leaves_the_same_bytes(
+        lines in prop::collection::vec(piece(), 0..8),
+        end in any::<bool>(),
+        windows in any::<bool>(),
+    ) {
+        let mut text = lines.join("\n") + if end { "\n" } else { "" };
+        if windows {
+            text = text.replace('\n', "\r\n");
+        }
+        prop_assume!(check(&text).is_ok());
+        let with = put(&text, &server(), false).unwrap();
+        prop_assert_eq!(get(&with), Some(server()));
+        prop_assert_eq!(put(&with, &server(), false).unwrap(), with.clone());
+        prop_assert_eq!(restore(&with, Some(&text)).unwrap(), text);
+    }
+}
