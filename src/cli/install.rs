@@ -50,25 +50,25 @@ pub(super) fn install(cli: &Cli, env: &Env, options: &InstallOptions) -> Result<
             program.display()
         ));
     }
-    let mut text = String::new();
+    let missing: Vec<String> = missing
+        .iter()
+        .map(|missing| format!("- {}\n", missing.replace('\n', "\n  ")))
+        .collect();
     if !missing.is_empty() {
-        text.push_str("\nStill missing:\n");
-        for missing in missing {
-            text.push_str(&format!("- {}\n", missing.replace('\n', "\n  ")));
-        }
+        print(&format!("\nStill missing:\n{}", missing.concat()))?;
     }
-    if done {
-        let place = match &chosen.folder {
-            Some(folder) => format!(" in {}", folder.display()),
-            None => String::new(),
-        };
-        text.push_str(&format!(
-            "\nNext: restart {}{place}, write to your bot, and type {}.\n",
-            client.name(),
-            client.command()
-        ));
+    if !done {
+        return Ok(());
     }
-    print(&text)
+    let place = match &chosen.folder {
+        Some(folder) => format!(" in {}", folder.display()),
+        None => String::new(),
+    };
+    print(&format!(
+        "\nNext: restart {}{place}, write to your bot, and type {}.\n",
+        client.name(),
+        client.command()
+    ))
 }
 
 pub(super) fn uninstall(env: &Env, options: &UninstallOptions) -> Result<(), Failure> {
@@ -292,22 +292,28 @@ fn several(config: &Config, client: Client) -> String {
         Client::Claude => "claude",
         Client::Codex => "codex",
     };
-    let mut words = format!("{} has several sessions; say which:", config.path.display());
-    for session in config.sessions.values() {
-        words.push_str(&format!(
-            "\n  telepost install {command} --session {}",
+    let sessions = config.sessions.values().map(|session| {
+        let name = if session.name == session.id.as_str() {
+            String::new()
+        } else {
+            format!("    ({})", session.name)
+        };
+        format!(
+            "\n  telepost install {command} --session {}{name}",
             session.id
-        ));
-        if session.name != session.id.as_str() {
-            words.push_str(&format!("    ({})", session.name));
+        )
+    });
+    let everywhere = match client {
+        Client::Claude => {
+            "\nor, for all folders, each with the session whose `cwd` it is:\n  telepost install claude --scope user"
         }
-    }
-    if client == Client::Claude {
-        words.push_str(
-            "\nor, for all folders, each with the session whose `cwd` it is:\n  telepost install claude --scope user",
-        );
-    }
-    words
+        Client::Codex => "",
+    };
+    format!(
+        "{} has several sessions; say which:{}{everywhere}",
+        config.path.display(),
+        sessions.collect::<String>()
+    )
 }
 
 fn text(path: &Path) -> Result<String, Failure> {

@@ -193,14 +193,12 @@ pub fn propose_uninstall(places: &Places) -> Result<Proposal, InstallError> {
         let changes_something = change.before != change.after;
         let is_text = matches!(target.kind, Kind::Text(_));
         match kept {
-            None if known.is_some() => {
-                if changes_something {
-                    notes.push(format!(
-                        "{path} had {} before `telepost install`; that stays",
-                        target.purpose
-                    ));
-                }
-            }
+            None if known.is_some() => notes.extend(changes_something.then(|| {
+                format!(
+                    "{path} had {} before `telepost install`; that stays",
+                    target.purpose
+                )
+            })),
             _ if changes_something => changes.push(change),
             Some(_) if is_text => {
                 stay.push(target.path.clone());
@@ -460,18 +458,17 @@ impl Change {
     fn apply(&self) -> Result<(), InstallError> {
         self.is_still(self.before.as_ref())?;
         let path = &self.target.path;
-        match &self.after {
-            Some(after) => {
-                if let Some(folder) = path.parent() {
-                    atomic::create_folder(folder)?;
-                }
-                atomic::replace_foreign(path, after.as_bytes(), Step::InstallFile)?;
+        if let Some(after) = &self.after {
+            if let Some(folder) = path.parent() {
+                atomic::create_folder(folder)?;
             }
-            None => {
-                atomic::remove(path, Step::InstallFile)?;
-                if let Some(folder) = path.parent() {
-                    atomic::sync_folder(folder)?;
-                }
+            atomic::replace_foreign(path, after.as_bytes(), Step::InstallFile)?;
+        } else {
+            // Of a link to nothing, what it leads to was made, and only that goes again.
+            let path = atomic::real(path);
+            atomic::remove(&path, Step::InstallFile)?;
+            if let Some(folder) = path.parent() {
+                atomic::sync_folder(folder)?;
             }
         }
         Ok(())

@@ -43,8 +43,5 @@ impl Default for Record {
 
 /// The SHA-256 of a content, in hexadecimal.
 pub fn sum(content: &str) -> String {
-    Sha256::digest(content.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    format!("{:x}", Sha256::digest(content.as_bytes()))
 }

@@ -29,7 +29,7 @@ fn parse(text: &str) -> Result<DocumentMut, Mistake> {
     })
 }
 
-fn item<'d>(document: &'d DocumentMut) -> Option<&'d Item> {
+fn item(document: &DocumentMut) -> Option<&Item> {
     document.get(SERVERS)?.as_table_like()?.get(SERVER)
 }
 
@@ -58,7 +58,7 @@ pub(super) fn contains(text: &str) -> bool {
 fn settings(server: &Server) -> [(&'static str, Value); 3] {
     [
         ("command", Value::from(server.command.as_str())),
-        ("args", Value::from_iter(server.args.iter())),
+        ("args", server.args.iter().collect()),
         (APPROVAL, Value::from("approve")),
     ]
 }
@@ -121,11 +121,8 @@ fn newline(text: &str) -> &'static str {
 }
 
 fn block(server: &Server, newline: &str) -> String {
-    let mut block = format!("[{SERVERS}.{SERVER}]{newline}");
-    for (key, value) in settings(server) {
-        block.push_str(&format!("{key} = {value}{newline}"));
-    }
-    block
+    let settings = settings(server).map(|(key, value)| format!("{key} = {value}{newline}"));
+    format!("[{SERVERS}.{SERVER}]{newline}{}", settings.concat())
 }
 
 fn append(text: &str, server: &Server) -> String {

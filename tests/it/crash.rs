@@ -205,3 +205,23 @@ mod agent_dies_at {
         quarantine "quarantine"
     }
 }
+
+/// Who installs dies; there is no day to live through.
+mod installer_dies_at {
+    use crate::uninstall::dies_at;
+
+    #[test]
+    fn install_backup() {
+        dies_at("install-backup");
+    }
+
+    #[test]
+    fn install_record() {
+        dies_at("install-record");
+    }
+
+    #[test]
+    fn install_file() {
+        dies_at("install-file");
+    }
+}

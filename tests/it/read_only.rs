@@ -14,15 +14,19 @@ use telegram_sim::Fault;
 
 use crate::support::{House, PATIENCE, texts, wait_for};
 
-/// A state folder that cannot be written to, until this is dropped.
-struct ReadOnly {
+/// A folder that cannot be written to, until this is dropped.
+pub(crate) struct ReadOnly {
     path: PathBuf,
     mounted: bool,
 }
 
 impl ReadOnly {
     fn make(house: &House) -> Self {
-        let path = house.state();
+        Self::folder(&house.state())
+    }
+
+    pub(crate) fn folder(path: &Path) -> Self {
+        let path = path.to_owned();
         let mounted = rustix::process::getuid().is_root();
         let read_only = Self { path, mounted };
         if mounted {

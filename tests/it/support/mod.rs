@@ -8,6 +8,7 @@ mod agent;
 mod contract;
 pub(crate) mod day;
 mod detached;
+pub(crate) mod home;
 mod house;
 pub(crate) mod oracle;
 pub(crate) mod worker;
