@@ -126,15 +126,14 @@ pub(super) fn withdraw(text: &str, path: &[&str], value: &Value, before: Option<
     }
 }
 
-/// Takes away what is empty now and was not there before, from the inside out.
+/// Takes away what is empty now, unless it was there before: from the inside out.
 fn prune(text: &str, path: &[&str], before: Option<&str>) -> String {
     let is_empty = match get(text, path) {
         Some(Value::Object(object)) => object.is_empty(),
         Some(Value::Array(list)) => list.is_empty(),
         _ => false,
     };
-    let was_there = before.is_some_and(|before| find(before, path).is_some());
-    if path.is_empty() || !is_empty || was_there {
+    if path.is_empty() || !is_empty {
         text.to_owned()
     } else {
         restore(text, path, before)

@@ -4,10 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules that decide without touching the world.
-const PURE: [&str; 15] = [
+const PURE: [&str; 19] = [
     "src/gate.rs",
     "src/inbox/entry.rs",
     "src/inbox/view.rs",
+    "src/install/json.rs",
+    "src/install/plan.rs",
+    "src/install/record.rs",
+    "src/install/toml.rs",
     "src/mcp/conversation.rs",
     "src/mcp/page.rs",
     "src/mcp/tools.rs",

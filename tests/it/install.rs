@@ -169,7 +169,7 @@ fn on_a_terminal_it_asks_and_only_a_yes_changes_anything() {
     let home = Home::new();
     let before = home.everything();
     for no in ["\n", "n\n", "what?\n"] {
-        let output = answered(&home, &["install", "claude"], no);
+        let output = answered(&home, &["install", "claude"], || {}, no);
         assert_eq!(fails(&output, 7), "telepost: nothing was changed\n");
         assert!(
             out(&output).ends_with("Change 4 files? [y/N] "),
@@ -178,10 +178,32 @@ fn on_a_terminal_it_asks_and_only_a_yes_changes_anything() {
         );
         assert_eq!(home.everything(), before);
     }
-    succeeds(&answered(&home, &["install", "claude"], "y\n"));
+    succeeds(&answered(&home, &["install", "claude"], || {}, "y\n"));
     assert!(home.exists(COMMAND));
-    succeeds(&answered(&home, &["uninstall", "claude"], "YES\n"));
+    succeeds(&answered(&home, &["uninstall", "claude"], || {}, "YES\n"));
     assert_eq!(home.everything(), before);
+}
+
+#[test]
+fn a_file_that_the_client_writes_while_it_asks_is_not_overwritten_and_the_next_run_finishes() {
+    let home = Home::new();
+    let newer = SERVERS.replace("\"numStartups\": 7", "\"numStartups\": 8");
+    let write = || home.put(".claude.json", &newer);
+    let output = answered(&home, &["install", "claude"], write, "y\n");
+    let said = fails(&output, 7);
+    let words = format!(
+        "telepost: {} was changed by another program at the same moment",
+        home.path().join(".claude.json").display()
+    );
+    assert!(
+        said.starts_with(&words) && said.contains("run the command again"),
+        "{said}"
+    );
+    assert_eq!(home.get(".claude.json"), newer);
+    succeeds(&home.run(&["install", "claude", "--yes"]));
+    assert_eq!(home.json(".claude.json")["numStartups"], 8);
+    succeeds(&home.run(&["uninstall", "claude", "--yes"]));
+    assert_eq!(home.get(".claude.json"), newer);
 }
 
 #[test]
@@ -349,6 +371,20 @@ fn a_folder_gets_another_session_when_it_is_installed_again() {
         succeeds(&home.run(&["uninstall", client, "--yes"]));
         assert_eq!(home.everything(), before);
     }
+}
+
+#[test]
+fn a_file_on_one_long_line_is_shown_only_where_it_changes() {
+    let home = Home::new();
+    let servers = json!({"history": "x".repeat(5000), "projects": {}, "more": "y".repeat(5000)});
+    home.put(".claude.json", &servers.to_string());
+    let said = succeeds(&home.run(&["install", "claude", "--dry-run"]));
+    assert!(
+        said.contains("\"telegram\":{\"type\":\"stdio\"") && said.contains("@@ from character "),
+        "{said}"
+    );
+    assert!(said.len() < 3000, "{said}");
+    assert!(!said.contains(&"x".repeat(50)), "{said}");
 }
 
 #[test]

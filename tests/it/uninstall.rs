@@ -71,6 +71,26 @@ fn files_keep_their_mode_and_links_stay_links() {
 }
 
 #[test]
+fn a_link_to_a_file_that_is_not_there_yet_is_kept_both_ways() {
+    let home = Home::new();
+    home.put("dotfiles/readme", "");
+    fs::remove_file(home.path().join(".claude/settings.json")).unwrap();
+    symlink(
+        "../dotfiles/settings.json",
+        home.path().join(".claude/settings.json"),
+    )
+    .unwrap();
+    let before = home.everything();
+    succeeds(&home.run(&["install", "claude", "--yes"]));
+    assert!(
+        home.get("dotfiles/settings.json")
+            .contains("mcp__telegram__*")
+    );
+    succeeds(&home.run(&["uninstall", "claude", "--yes"]));
+    assert_eq!(home.everything(), before);
+}
+
+#[test]
 fn what_the_client_and_the_user_wrote_meanwhile_stays() {
     let home = Home::new();
     succeeds(&home.run(&["install", "claude", "--yes"]));

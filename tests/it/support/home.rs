@@ -168,8 +168,13 @@ pub(crate) fn fails(output: &Output, code: i32) -> String {
     err(output)
 }
 
-/// Runs the command on a terminal and gives this answer.
-pub(crate) fn answered(home: &Home, arguments: &[&str], answer: &str) -> Output {
+/// Runs the command on a terminal and gives this answer, when it has asked and something has happened.
+pub(crate) fn answered(
+    home: &Home,
+    arguments: &[&str],
+    meanwhile: impl FnOnce(),
+    answer: &str,
+) -> Output {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&ours).unwrap();
@@ -181,7 +186,6 @@ pub(crate) fn answered(home: &Home, arguments: &[&str], answer: &str) -> Output 
         .open(name.to_str().unwrap())
         .unwrap();
     let mut ours = fs::File::from(ours);
-    ours.write_all(answer.as_bytes()).unwrap();
     let mut child = home
         .command(arguments)
         .stdin(theirs)
@@ -189,15 +193,18 @@ pub(crate) fn answered(home: &Home, arguments: &[&str], answer: &str) -> Output 
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut text = String::new();
-    child
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut text)
-        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut said = Vec::new();
+    while !said.ends_with(b"[y/N] ") {
+        let mut byte = [0];
+        stdout.read_exact(&mut byte).expect("it asks");
+        said.extend(byte);
+    }
+    meanwhile();
+    ours.write_all(answer.as_bytes()).unwrap();
+    stdout.read_to_end(&mut said).unwrap();
     let mut output = child.wait_with_output().unwrap();
-    output.stdout = text.into_bytes();
+    output.stdout = said;
     output
 }
 
