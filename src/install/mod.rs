@@ -24,7 +24,7 @@ use similar::TextDiff;
 
 use self::places::{Places, Target};
 use self::plan::{Kind, Leave, Refusal, Registration};
-use self::record::{Kept, Record, sum};
+use self::record::{Backup, Kept, Record, sum};
 use crate::config::redact;
 use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
@@ -162,28 +162,29 @@ pub fn propose_uninstall(places: &Places) -> Result<Proposal, InstallError> {
     let known = read_record(&places.record)?;
     let (mut changes, mut notes, mut stay) = (Vec::new(), Vec::new(), Vec::new());
     for target in &places.targets {
-        let Some(text) = read(&target.path)? else {
-            continue;
-        };
         let path = target.path.display();
-        let blank = target.kind.blank().map(str::to_owned);
         let kept = known
             .as_ref()
             .and_then(|record| record.files.get(&target.path));
-        let before = match kept.map(|kept| &kept.backup) {
-            Some(Some(backup)) => read(backup)?.or_else(|| blank.clone()),
-            Some(None) => None,
-            None => blank.clone(),
+        let Some(text) = read(&target.path)? else {
+            if let Some(backup) = kept.and_then(|kept| kept.backup.as_ref()) {
+                stay.push(target.path.clone());
+                notes.push(format!(
+                    "{path} was removed by somebody and stays so; what it had in it before is in {}",
+                    backup.path.display()
+                ));
+            }
+            continue;
         };
+        let before = before(kept)?;
         let leave = Leave {
             ours: is_as_written(kept, Some(&text)),
             replace: false,
         };
-        let after = if leave.ours && kept.is_some_and(|kept| kept.exact) {
-            before
-        } else {
-            plan::take(target.kind, &text, before.as_deref(), leave)
-                .map_err(|refusal| refused(target, refusal))?
+        let after = match before {
+            Before::Known(before) if leave.ours && kept.is_some_and(|kept| kept.exact) => before,
+            Before::Known(before) => take(target, &text, before.as_deref(), leave)?,
+            Before::Unknown => take(target, &text, target.kind.blank(), leave)?,
         };
         let change = Change {
             target: target.clone(),
@@ -216,6 +217,36 @@ pub fn propose_uninstall(places: &Places) -> Result<Proposal, InstallError> {
         known,
         goal: Goal::Uninstall(stay),
     })
+}
+
+/// What was in a file before telepost came.
+enum Before {
+    /// This, or there was no file.
+    Known(Option<String>),
+    /// Nobody remembers, or the copy is lost.
+    Unknown,
+}
+
+fn before(kept: Option<&Kept>) -> Result<Before, InstallError> {
+    let Some(kept) = kept else {
+        return Ok(Before::Unknown);
+    };
+    let Some(backup) = &kept.backup else {
+        return Ok(Before::Known(None));
+    };
+    Ok(match read(&backup.path)? {
+        Some(text) if sum(&text) == backup.sum => Before::Known(Some(text)),
+        Some(_) | None => Before::Unknown,
+    })
+}
+
+fn take(
+    target: &Target,
+    text: &str,
+    before: Option<&str>,
+    leave: Leave,
+) -> Result<Option<String>, InstallError> {
+    plan::take(target.kind, text, before, leave).map_err(|refusal| refused(target, refusal))
 }
 
 fn refused(target: &Target, refusal: Refusal) -> InstallError {
@@ -356,9 +387,10 @@ impl Proposal {
             } = change;
             let written = after.as_deref().map(sum).unwrap_or_default();
             if let Some(kept) = record.files.get_mut(path) {
-                let untouched = match &kept.backup {
-                    Some(backup) => fs::read_to_string(backup).ok() == *before,
-                    None => before.is_none(),
+                let untouched = match (&kept.backup, before) {
+                    (Some(backup), Some(before)) => backup.sum == sum(before),
+                    (None, None) => true,
+                    (Some(_), None) | (None, Some(_)) => false,
                 };
                 let as_written = is_as_written(Some(kept), before.as_deref());
                 kept.exact = untouched || (kept.exact && as_written);
@@ -367,13 +399,14 @@ impl Proposal {
             }
             let backup = match before {
                 Some(before) => {
-                    let (backup, is_there) = backup_path(path, before);
+                    let (path, is_there) = backup_path(path, before);
                     if !is_there {
-                        made.push(backup.clone());
+                        made.push(path.clone());
                         let (step, synced) = (Step::InstallBackup, Durability::Synced);
-                        atomic::replace(&backup, before.as_bytes(), step, synced)?;
+                        atomic::replace(&path, before.as_bytes(), step, synced)?;
                     }
-                    Some(backup)
+                    let sum = sum(before);
+                    Some(Backup { path, sum })
                 }
                 None => None,
             };
@@ -408,9 +441,9 @@ impl Proposal {
             if let Some(backup) = &kept.backup
                 && !stay.contains(path)
             {
-                atomic::remove(backup, Step::InstallBackup)?;
+                atomic::remove(&backup.path, Step::InstallBackup)?;
                 // Before the record forgets it.
-                if let Some(folder) = backup.parent() {
+                if let Some(folder) = backup.path.parent() {
                     atomic::sync_folder(folder)?;
                 }
             }

@@ -23,12 +23,21 @@ pub struct Record {
 /// What is known of one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
-    /// Where its content from before is. `None`: there was no such file.
-    pub backup: Option<PathBuf>,
+    /// Its content from before. `None`: there was no such file.
+    pub backup: Option<Backup>,
     /// The sum of what telepost wrote.
     pub written: String,
     /// What telepost wrote is made of the content from before and of nothing else.
     pub exact: bool,
+}
+
+/// A copy of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backup {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its sum. A copy that somebody has changed is no copy.
+    pub sum: String,
 }
 
 impl Default for Record {

@@ -194,7 +194,39 @@ fn a_damaged_record_stops_uninstall_and_says_where_everything_is() {
 }
 
 #[test]
-fn a_lost_backup_leaves_what_can_be_taken_out_without_it() {
+fn a_lost_or_changed_backup_is_not_believed_and_what_is_ours_is_taken_out_without_it() {
+    for change in [None, Some("{}")] {
+        let home = Home::new();
+        succeeds(&home.run(&["install", "claude", "--yes"]));
+        let backup = ".claude.json.telepost-backup";
+        match change {
+            None => fs::remove_file(home.path().join(backup)).unwrap(),
+            Some(text) => home.put(backup, text),
+        }
+        succeeds(&home.run(&["uninstall", "claude", "--yes"]));
+        let mut expected: Value = serde_json::from_str(SERVERS).unwrap();
+        expected.as_object_mut().unwrap().remove("projects");
+        assert_eq!(home.json(".claude.json"), expected);
+    }
+}
+
+#[test]
+fn a_file_that_somebody_removed_stays_so_and_its_backup_is_named() {
+    let home = Home::new();
+    succeeds(&home.run(&["install", "claude", "--yes"]));
+    fs::remove_file(home.path().join(".claude/settings.json")).unwrap();
+    let said = succeeds(&home.run(&["uninstall", "claude", "--yes"]));
+    let backup = ".claude/settings.json.telepost-backup";
+    assert!(
+        said.contains(&home.path().join(backup).display().to_string()),
+        "{said}"
+    );
+    assert!(!home.exists(".claude/settings.json"));
+    assert_eq!(home.get(backup), SETTINGS);
+}
+
+#[test]
+fn a_lost_backup_of_a_file_that_was_changed_too_leaves_the_rest() {
     let home = Home::new();
     succeeds(&home.run(&["install", "claude", "--yes"]));
     fs::remove_file(home.path().join(".claude.json.telepost-backup")).unwrap();
