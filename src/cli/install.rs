@@ -97,10 +97,7 @@ fn places_of(client: Client, env: &Env) -> Result<Places, Failure> {
         let words = format!(
             "it is not clear where {} keeps its files: HOME is not set; set it, or name an absolute folder in {}",
             client.name(),
-            match client {
-                Client::Claude => "CLAUDE_CONFIG_DIR",
-                Client::Codex => "CODEX_HOME",
-            }
+            client.variable()
         );
         InstallFailure::Usage(words).into()
     })

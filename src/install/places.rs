@@ -29,6 +29,14 @@ impl Client {
         }
     }
 
+    /// The variable that says where its files are.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::Claude => "CLAUDE_CONFIG_DIR",
+            Self::Codex => "CODEX_HOME",
+        }
+    }
+
     /// What a person types there to read the mailbox.
     pub fn command(self) -> &'static str {
         match self {
@@ -56,19 +64,17 @@ pub struct Places {
     pub targets: Vec<Target>,
     /// The record of the installation.
     pub record: PathBuf,
-    /// The variable that says where all this is.
-    pub variable: &'static str,
 }
 
 impl Places {
     /// The files of a client (clients.md 1, 2, 5). `None`: neither its variable nor `HOME` says where.
     pub fn of(client: Client, env: &Env) -> Option<Self> {
         let home = absolute(env, "HOME");
-        let (variable, folder) = match client {
-            Client::Claude => ("CLAUDE_CONFIG_DIR", ".claude"),
-            Client::Codex => ("CODEX_HOME", ".codex"),
+        let folder = match client {
+            Client::Claude => ".claude",
+            Client::Codex => ".codex",
         };
-        let set = absolute(env, variable);
+        let set = absolute(env, client.variable());
         let root = set.clone().or_else(|| Some(home.clone()?.join(folder)))?;
         let target = |path: PathBuf, kind, purpose| Target {
             path,
@@ -111,7 +117,6 @@ impl Places {
         Some(Self {
             targets,
             record: root.join(RECORD),
-            variable,
         })
     }
 }
