@@ -1,7 +1,7 @@
 //! The Bot API: the only module that knows Telegram's wire.
 //!
 //! Owns the transport ([`api`]), what an answer means ([`error`]), the lenient reading of updates
-//! ([`update`]), text with entities ([`format`]), the 73 reactions ([`reactions`]) and the poll loop's timing ([`polling`]).
+//! ([`update`]), text with entities ([`mod@format`]), the 73 reactions ([`reactions`]) and the poll loop's timing ([`polling`]).
 
 pub mod api;
 pub mod error;
