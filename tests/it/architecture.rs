@@ -60,7 +60,7 @@ fn no_file_is_longer_than_seven_hundred_lines() {
 
 #[test]
 fn every_module_says_what_it_is_for() {
-    let silent: Vec<_> = sources(&["src", "sim/src", "tests/it"])
+    let silent: Vec<_> = sources(&["src", "sim/src", "tests/it", "tests/clients"])
         .into_iter()
         .filter(|(path, text)| !text.starts_with("//!") && !path.ends_with("tests.rs"))
         .map(|(path, _)| path)
@@ -83,14 +83,33 @@ fn pure_modules_touch_neither_files_nor_clocks_nor_tasks() {
 
 #[test]
 fn every_test_file_is_run() {
-    let main = fs::read_to_string(top().join("tests/it/main.rs")).unwrap();
-    for entry in fs::read_dir(top().join("tests/it")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        if let Some(module) = name.strip_suffix(".rs").filter(|module| *module != "main") {
-            assert!(
-                main.contains(&format!("\nmod {module};")),
-                "tests/it/{name} is not run"
-            );
+    for folder in ["tests/it", "tests/clients"] {
+        let main = fs::read_to_string(top().join(folder).join("main.rs")).unwrap();
+        for entry in fs::read_dir(top().join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if let Some(module) = name.strip_suffix(".rs").filter(|module| *module != "main") {
+                assert!(
+                    main.contains(&format!("\nmod {module};")),
+                    "{folder}/{name} is not run"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_pinned_clients_are_held_by_check_sums_and_to_no_registry() {
+    for folder in fs::read_dir(top().join("tests/clients/npm")).unwrap() {
+        let folder = folder.unwrap().path();
+        let lock = fs::read_to_string(folder.join("package-lock.json")).unwrap();
+        assert!(
+            !lock.contains("\"resolved\"") && !lock.contains("://"),
+            "{lock}"
+        );
+        let lock: serde_json::Value = serde_json::from_str(&lock).unwrap();
+        for (name, package) in lock["packages"].as_object().unwrap() {
+            let is_ours = name.is_empty();
+            assert!(is_ours || package["integrity"].is_string(), "{name}");
         }
     }
 }

@@ -40,21 +40,30 @@ fn the_protocol_version_is_capped() {
 }
 
 #[test]
-fn server_discover_is_answered_with_an_error_and_initialize_still_works() {
+fn claude_code_that_asks_with_server_discover_gets_an_error_and_goes_on_with_initialize() {
     let house = House::new();
     let mut agent = Agent::start_without_handshake(&mut house.agent_command("ONE"));
-    let discovered = agent.request(
-        "server/discover",
-        json!({"_meta": {
-            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-            "io.modelcontextprotocol/clientInfo": {"name": "test-client", "version": "1"},
-            "io.modelcontextprotocol/clientCapabilities": {},
-        }}),
-    );
-    assert!(discovered["error"]["code"].is_number(), "{discovered}");
-    assert_eq!(discovered["result"], Value::Null);
-    let hello = initialize(&mut agent, "2025-11-25");
-    assert_eq!(hello["result"]["serverInfo"]["name"], "telepost", "{hello}");
+    // Recorded; tests/clients holds it to what the real client says.
+    let recorded = include_str!("../data/claude-code-2.1.329-handshake.jsonl");
+    let mut said = recorded
+        .lines()
+        .map(|line| (line, serde_json::from_str::<Value>(line).unwrap()));
+    let mut say = |agent: &mut Agent, method: &str| {
+        let (line, message) = said.next().unwrap();
+        assert_eq!(message["method"], method);
+        agent.send_line(line);
+        message["id"].clone()
+    };
+    let probe = say(&mut agent, "server/discover");
+    let refused = agent.response_to(&probe);
+    assert_eq!(refused["error"]["code"], -32022, "{refused}");
+    let hello = say(&mut agent, "initialize");
+    let hello = agent.response_to(&hello);
+    assert_eq!(hello["result"]["protocolVersion"], "2025-11-25", "{hello}");
+    say(&mut agent, "notifications/initialized");
+    let tools = say(&mut agent, "tools/list");
+    let tools = agent.response_to(&tools);
+    assert_eq!(tools["result"]["tools"].as_array().map(Vec::len), Some(3));
 }
 
 #[test]

@@ -216,13 +216,24 @@ impl Agent {
 
     #[track_caller]
     fn response(&mut self, id: i64) -> Value {
-        self.try_response(id)
-            .expect("the MCP server ended before it answered")
+        self.response_to(&json!(id))
     }
 
     #[track_caller]
     fn try_response(&mut self, id: i64) -> Option<Value> {
-        let mine = |value: &Value| value["id"] == json!(id);
+        self.try_response_to(&json!(id))
+    }
+
+    /// Waits for the answer to a request whose id may also be a text.
+    #[track_caller]
+    pub(crate) fn response_to(&mut self, id: &Value) -> Value {
+        self.try_response_to(id)
+            .expect("the MCP server ended before it answered")
+    }
+
+    #[track_caller]
+    fn try_response_to(&mut self, id: &Value) -> Option<Value> {
+        let mine = |value: &Value| value["id"] == *id;
         if let Some(index) = self.waiting.iter().position(mine) {
             return Some(self.waiting.remove(index));
         }

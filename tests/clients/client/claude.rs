@@ -1,0 +1,65 @@
+//! Claude Code: driven by JSON lines over its pipes (clients.md 4.6).
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::Client;
+
+const KEY: &str = "a-key-that-no-server-knows";
+
+/// What the first start would ask at the terminal.
+pub(super) fn seed(client: &Client) {
+    let (_, end) = KEY.split_at(KEY.len().saturating_sub(20));
+    let project = client.project.to_str().unwrap();
+    let state = json!({
+        "hasCompletedOnboarding": true,
+        "customApiKeyResponses": {"approved": [end], "rejected": []},
+        "projects": {project: {"hasTrustDialogAccepted": true}},
+    });
+    fs::write(client.home.join(".claude.json"), state.to_string()).unwrap();
+}
+
+pub(super) fn allow(client: &Client, rules: &[&str]) {
+    let folder = client.home.join(".claude");
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("settings.json");
+    let text = fs::read_to_string(&file).unwrap_or_else(|_| "{}".to_owned());
+    let mut settings: Value = serde_json::from_str(&text).unwrap();
+    settings["permissions"]["allow"] = json!(rules);
+    fs::write(file, settings.to_string()).unwrap();
+}
+
+pub(super) fn environment(client: &Client, command: &mut Command) {
+    command
+        .env("ANTHROPIC_BASE_URL", client.model.url())
+        .env("ANTHROPIC_API_KEY", KEY)
+        .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+        .env("DISABLE_AUTOUPDATER", "1");
+}
+
+pub(super) fn session(client: &Client, resumed: Option<&str>) -> Command {
+    let mut command = client.command(&[
+        "-p",
+        "--input-format",
+        "stream-json",
+        "--output-format",
+        "stream-json",
+        "--verbose",
+        "--permission-mode",
+        "default",
+    ]);
+    if let Some(id) = resumed {
+        command.args(["--resume", id]);
+    }
+    command
+}
+
+pub(super) fn user(text: &str) -> Value {
+    json!({"type": "user", "message": {"role": "user", "content": text}})
+}
+
+pub(super) fn interrupt() -> Value {
+    json!({"type": "control_request", "request_id": "stop", "request": {"subtype": "interrupt"}})
+}

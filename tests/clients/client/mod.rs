@@ -1,0 +1,375 @@
+//! A real client with a HOME, a project folder and a model of its own, without login, on loopback.
+
+mod claude;
+mod codex;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+
+use serde_json::Value;
+
+use crate::model::{Dialect, Model};
+use crate::npm;
+use crate::support::{House, PATIENCE, wait_for};
+
+/// Which client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The newest Claude Code that we know.
+    Claude,
+    /// An older one that is still in use.
+    OlderClaude,
+    Codex,
+}
+
+impl Kind {
+    /// Its folder in `tests/clients/npm`.
+    pub(crate) fn package(self) -> &'static str {
+        match self {
+            Self::Claude => "claude-code-2.1.329",
+            Self::OlderClaude => "claude-code-2.1.197",
+            Self::Codex => "codex-0.169.0",
+        }
+    }
+
+    fn dialect(self) -> Dialect {
+        match self {
+            Self::Claude | Self::OlderClaude => Dialect::Messages,
+            Self::Codex => Dialect::Responses,
+        }
+    }
+}
+
+/// An installed client. What it leaves running is ended with it.
+pub(crate) struct Client {
+    pub(crate) kind: Kind,
+    pub(crate) model: Model,
+    home: PathBuf,
+    project: PathBuf,
+    path: String,
+}
+
+impl Client {
+    /// A client that has never run, in folders of the house. It knows no MCP server yet.
+    pub(crate) fn new(kind: Kind, house: &House) -> Self {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let client = Self {
+            kind,
+            model: Model::start(kind.dialect()),
+            home: house.path().join("home"),
+            project: house.path().join("project"),
+            path,
+        };
+        fs::create_dir_all(&client.home).unwrap();
+        fs::create_dir_all(&client.project).unwrap();
+        match kind {
+            Kind::Claude | Kind::OlderClaude => claude::seed(&client),
+            Kind::Codex => codex::seed(&client),
+        }
+        client
+    }
+
+    /// A client that has our server as README tells people to register it.
+    pub(crate) fn registered(kind: Kind, house: &House) -> Self {
+        let client = Self::new(kind, house);
+        let added = client.register(house);
+        assert!(added.status.success(), "{added:?}");
+        client.allow(&["mcp__telegram__*"]);
+        client
+    }
+
+    /// `claude mcp add telegram -- …` or `codex mcp add telegram -- …`.
+    pub(crate) fn register(&self, house: &House) -> Output {
+        let config = house.config_path();
+        self.run(&[
+            "mcp",
+            "add",
+            "telegram",
+            "--",
+            env!("CARGO_BIN_EXE_telepost"),
+            "mcp",
+            "--config",
+            config.to_str().unwrap(),
+            "--session",
+            "ONE",
+        ])
+    }
+
+    /// Lets the client call these tools without a question.
+    pub(crate) fn allow(&self, rules: &[&str]) {
+        match self.kind {
+            Kind::Claude | Kind::OlderClaude => claude::allow(self, rules),
+            Kind::Codex => codex::allow(self),
+        }
+    }
+
+    /// Finds programs in this folder first.
+    pub(crate) fn with_on_path(&mut self, folder: &Path) {
+        self.path = format!("{}:{}", folder.display(), self.path);
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// The program with nothing in its environment but what it needs here.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(npm::program(self.kind.package()));
+        command
+            .args(arguments)
+            .current_dir(&self.project)
+            .env_clear()
+            .env("HOME", &self.home)
+            .env("PATH", &self.path)
+            .env("TERM", "dumb")
+            .env("LANG", "C.UTF-8");
+        match self.kind {
+            Kind::Claude | Kind::OlderClaude => claude::environment(self, &mut command),
+            Kind::Codex => codex::environment(&mut command),
+        }
+        command
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// Runs a command that must succeed; its output.
+    #[track_caller]
+    pub(crate) fn out(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {text}\n{errors}");
+        text
+    }
+
+    /// A session in which the person has said this.
+    pub(crate) fn start(&self, prompt: &str) -> Session {
+        let command = match self.kind {
+            Kind::Claude | Kind::OlderClaude => claude::session(self, None),
+            Kind::Codex => codex::session(self, None, prompt),
+        };
+        self.begin(command, prompt)
+    }
+
+    /// The same session again, after its client has gone.
+    pub(crate) fn resume(&self, session: &str, prompt: &str) -> Session {
+        let command = match self.kind {
+            Kind::Claude | Kind::OlderClaude => claude::session(self, Some(session)),
+            Kind::Codex => codex::session(self, Some(session), prompt),
+        };
+        self.begin(command, prompt)
+    }
+
+    /// The next turn of a session whose last one is over.
+    pub(crate) fn go_on(&self, mut session: Session, id: &str, prompt: &str) -> Session {
+        if self.kind == Kind::Codex {
+            drop(session);
+            return self.resume(id, prompt);
+        }
+        session.send(&claude::user(prompt));
+        session
+    }
+
+    fn begin(&self, command: Command, prompt: &str) -> Session {
+        let mut session = Session::spawn(self.kind, command, &self.home);
+        if self.kind != Kind::Codex {
+            session.send(&claude::user(prompt));
+        }
+        session
+    }
+
+    /// The `telepost mcp` processes of this client that live, by pid.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn servers(&self) -> Vec<u32> {
+        let mut processes = self.processes();
+        processes.retain(|(_, arguments)| {
+            let program = arguments.first().map(Path::new).and_then(Path::file_name);
+            program == Some("telepost".as_ref()) && arguments.iter().any(|word| word == "mcp")
+        });
+        processes.into_iter().map(|(pid, _)| pid).collect()
+    }
+
+    /// Every living process whose HOME is that of this client: its pid and arguments.
+    #[cfg(target_os = "linux")]
+    fn processes(&self) -> Vec<(u32, Vec<String>)> {
+        let home = format!("HOME={}", self.home.display());
+        // What is gone by now, or somebody else's, has no words.
+        let words = |file: PathBuf| -> Vec<String> {
+            let bytes = fs::read(file).unwrap_or_default();
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            text.split('\0').map(str::to_owned).collect()
+        };
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let Ok(pid) = entry.file_name().to_string_lossy().parse() else {
+                continue;
+            };
+            if words(entry.path().join("environ")).contains(&home) {
+                found.push((pid, words(entry.path().join("cmdline"))));
+            }
+        }
+        found
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        #[cfg(target_os = "linux")]
+        for (pid, _) in self.processes() {
+            drop(Command::new("kill").args(["-9", &pid.to_string()]).status());
+        }
+    }
+}
+
+/// A running client: what it prints, line by line, and what can be done to it.
+pub(crate) struct Session {
+    kind: Kind,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<Value>,
+    seen: Vec<Value>,
+    log: PathBuf,
+}
+
+impl Session {
+    fn spawn(kind: Kind, mut command: Command, folder: &Path) -> Self {
+        let log = folder.join(format!("client-{:08x}.log", fastrand::u32(..)));
+        let mut child = command
+            .stdin(if kind == Kind::Codex {
+                Stdio::null()
+            } else {
+                Stdio::piped()
+            })
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let value = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                if sender.send(value).is_err() {
+                    break;
+                }
+            }
+        });
+        Self {
+            kind,
+            stdin: child.stdin.take(),
+            child,
+            lines,
+            seen: Vec::new(),
+            log,
+        }
+    }
+
+    fn send(&mut self, line: &Value) {
+        writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// Waits for a line that the client prints about itself.
+    #[track_caller]
+    fn line(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        if let Some(found) = self.seen.iter().find(|line| wanted(line)) {
+            return found.clone();
+        }
+        let deadline = std::time::Instant::now() + PATIENCE * 3;
+        loop {
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    self.seen.push(line.clone());
+                    if wanted(&line) {
+                        return line;
+                    }
+                }
+                Err(error) => {
+                    let ended = error == RecvTimeoutError::Disconnected;
+                    let log = fs::read_to_string(&self.log).unwrap_or_default();
+                    panic!("no {what} (ended: {ended}): {:#?}\n{log}", self.seen)
+                }
+            }
+        }
+    }
+
+    /// The id by which the session is resumed.
+    #[track_caller]
+    pub(crate) fn id(&mut self) -> String {
+        let key = match self.kind {
+            Kind::Claude | Kind::OlderClaude => "session_id",
+            Kind::Codex => "thread_id",
+        };
+        let line = self.line("session id", |line| line[key].is_string());
+        line[key].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until the turn is over.
+    #[track_caller]
+    pub(crate) fn turn_ends(&mut self) -> Value {
+        let kind = self.kind;
+        let line = self.line("end of the turn", |line| match kind {
+            Kind::Claude | Kind::OlderClaude => line["type"] == "result",
+            Kind::Codex => line["type"] == "turn.completed",
+        });
+        self.seen.clear();
+        line
+    }
+
+    /// The person stops the turn: Esc or Ctrl-C at the terminal, the same request over the pipe.
+    pub(crate) fn interrupt(&mut self) {
+        match self.kind {
+            Kind::Claude | Kind::OlderClaude => self.send(&claude::interrupt()),
+            Kind::Codex => self.signal("-INT"),
+        }
+    }
+
+    /// Waits until a turn that was interrupted is over.
+    #[track_caller]
+    pub(crate) fn stopped(&mut self) {
+        if self.kind == Kind::Codex {
+            wait_for("the client to end", || {
+                self.child.try_wait().unwrap().ok_or("runs")
+            });
+        } else {
+            self.turn_ends();
+        }
+    }
+
+    /// `kill -9` of the client, and of nothing else.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// The client ends as it does when the person leaves it.
+    #[track_caller]
+    pub(crate) fn close(mut self) {
+        drop(self.stdin.take());
+        wait_for("the client to end", || {
+            self.child.try_wait().unwrap().ok_or("runs")
+        });
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
