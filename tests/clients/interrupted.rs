@@ -17,18 +17,17 @@ fn a_message_after_a_stopped_call_is_new_to_the_model(kind: Kind) {
     let house = House::new();
     let _gateway = house.gateway();
     let client = Client::registered(kind, &house);
-    let mut session = client.start("Wait for Telegram.");
-    let id = session.id();
+    let mut session = client.converse("Wait for Telegram.");
     let asked = client.model.asked();
     asked.call("telegram_poll", json!({"wait_seconds": 50}));
     wait_for_a_call(&house);
     session.interrupt();
-    session.stopped();
+    session.turn_ends();
     house.say("are you there?");
     house.wait_for_inbox(1);
     assert_eq!(held(&house), 0, "a stopped call has shown something");
 
-    let mut session = client.go_on(session, &id, "Look again.");
+    session.say("Look again.");
     let asked = client.model.asked();
     asked.call("telegram_poll", json!({}));
     let asked = client.model.asked();
@@ -53,7 +52,7 @@ fn a_client_killed_with_a_message_is_shown_it_again_and_answers_once(kind: Kind)
     let working = client.model.asked();
     let first = working.result();
     assert_eq!(texts(&first), ["do it"]);
-    kill(&client, session);
+    kill(&client, session, "telegram_poll");
     drop(working);
 
     let mut session = client.resume(&id, "Go on.");
@@ -78,7 +77,7 @@ fn a_client_killed_in_a_waiting_call_loses_nothing(kind: Kind) {
     let asked = client.model.asked();
     asked.call("telegram_poll", json!({"wait_seconds": 50}));
     wait_for_a_call(&house);
-    kill(&client, session);
+    kill(&client, session, "telegram_poll");
     house.say("still there?");
     house.wait_for_inbox(1);
     assert_eq!(held(&house), 0);
@@ -117,7 +116,7 @@ fn a_reply_whose_client_is_killed_is_sent_once(kind: Kind) {
             Err("not yet")
         }
     });
-    kill(&client, session);
+    kill(&client, session, "telegram_reply");
     house.sim.clear_fault(slow);
     house.wait_to_hear(&["an answer"]);
 
@@ -152,8 +151,10 @@ fn held(house: &House) -> Value {
     house.status()["sessions"][0]["held"].clone()
 }
 
-/// Kills the client, and nothing else. The end of its input ends the server: none is left behind.
-fn kill(client: &Client, session: Session) {
+/// Kills the client, and nothing else, once it has written down its call of this tool. The end of its input
+/// ends the server: none is left behind.
+fn kill(client: &Client, mut session: Session, tool: &str) {
+    client.wait_until_stored(&session.id(), tool);
     #[cfg(target_os = "linux")]
     assert_eq!(client.servers().len(), 1, "one server for one client");
     session.kill();
@@ -166,6 +167,4 @@ fn kill(client: &Client, session: Session) {
             Err(servers)
         }
     });
-    #[cfg(not(target_os = "linux"))]
-    let _: &Client = client;
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::Client;
+use super::{Client, Session, Talk, wait_for_client};
 
 const KEY: &str = "a-key-that-no-server-knows";
 
@@ -39,7 +39,7 @@ pub(super) fn environment(client: &Client, command: &mut Command) {
         .env("DISABLE_AUTOUPDATER", "1");
 }
 
-pub(super) fn session(client: &Client, resumed: Option<&str>) -> Command {
+pub(super) fn start(client: &Client, resumed: Option<&str>, prompt: &str) -> Session {
     let mut command = client.command(&[
         "-p",
         "--input-format",
@@ -53,7 +53,35 @@ pub(super) fn session(client: &Client, resumed: Option<&str>) -> Command {
     if let Some(id) = resumed {
         command.args(["--resume", id]);
     }
-    command
+    let mut session = Session::spawn(Talk::Claude, command, &client.home);
+    wait_until_connected(&mut session);
+    session.send(&user(prompt));
+    session
+}
+
+/// An older one does not wait for a server that a busy machine starts slowly: its first turn would have no
+/// tools (clients.md 1).
+fn wait_until_connected(session: &mut Session) {
+    wait_for_client("the client to connect to its servers", || {
+        let id = format!("status {:08x}", fastrand::u32(..));
+        let ask = json!({"subtype": "mcp_status"});
+        session.send(&json!({"type": "control_request", "request_id": id, "request": ask}));
+        let answer = session.line("MCP status", |line| {
+            line["response"]["request_id"] == json!(id)
+        });
+        let servers = answer["response"]["response"]["mcpServers"].clone();
+        let states: Vec<Value> = servers
+            .as_array()
+            .unwrap_or_else(|| panic!("{answer}"))
+            .iter()
+            .map(|server| server["status"].clone())
+            .collect();
+        if states == [json!("connected")] {
+            Ok(())
+        } else {
+            Err(servers)
+        }
+    });
 }
 
 pub(super) fn user(text: &str) -> Value {

@@ -1,9 +1,11 @@
-//! Codex: one `codex exec` per turn.
+//! Codex: `codex exec` for one turn, `codex app-server` for a session that stays (clients.md 5.3).
 
 use std::fs;
 use std::process::Command;
 
-use super::Client;
+use serde_json::{Value, json};
+
+use super::{Client, Session, Talk};
 
 pub(super) fn seed(client: &Client) {
     let folder = client.home.join(".codex");
@@ -25,13 +27,16 @@ stream_max_retries = 0
     fs::write(folder.join("config.toml"), config).unwrap();
 }
 
-/// What README tells people to add to the table that `codex mcp add` has made.
+/// What README tells people to add to the table that `codex mcp add` has made; and that the first turn waits
+/// for our server, however slowly a busy machine starts it.
 pub(super) fn allow(client: &Client) {
     let file = client.home.join(".codex/config.toml");
     let config = fs::read_to_string(&file).unwrap();
     let table = "[mcp_servers.telegram]\n";
     assert!(config.contains(table), "{config}");
-    let allowed = format!("{table}default_tools_approval_mode = \"approve\"\n");
+    let allowed = format!(
+        "{table}default_tools_approval_mode = \"approve\"\nrequired = true\nstartup_timeout_sec = 60\n"
+    );
     fs::write(file, config.replace(table, &allowed)).unwrap();
 }
 
@@ -39,11 +44,49 @@ pub(super) fn environment(command: &mut Command) {
     command.env("SCRIPTED_KEY", "a-key-that-no-server-knows");
 }
 
-pub(super) fn session(client: &Client, resumed: Option<&str>, prompt: &str) -> Command {
+pub(super) fn start(client: &Client, resumed: Option<&str>, prompt: &str) -> Session {
     let mut command = client.command(&["exec", "--json", "--skip-git-repo-check"]);
     if let Some(id) = resumed {
         command.args(["resume", id]);
     }
     command.arg(prompt);
-    command
+    Session::spawn(Talk::Exec, command, &client.home)
+}
+
+pub(super) fn converse(client: &Client, prompt: &str) -> Session {
+    let command = client.command(&["app-server"]);
+    let nothing = Talk::AppServer {
+        thread: String::new(),
+        turn: String::new(),
+    };
+    let mut session = Session::spawn(nothing, command, &client.home);
+    let about = json!({"name": "telepost-test", "title": "a test", "version": "1"});
+    ask(&mut session, "initialize", &json!({"clientInfo": about}));
+    session.send(&json!({"method": "initialized"}));
+    let thread = ask(&mut session, "thread/start", &json!({}));
+    let thread = thread["thread"]["id"].as_str().unwrap().to_owned();
+    turn(&mut session, thread, prompt);
+    session
+}
+
+/// Begins a turn of a thread.
+pub(super) fn turn(session: &mut Session, thread: String, prompt: &str) {
+    let input = json!([{"type": "text", "text": prompt}]);
+    let turn = json!({"threadId": thread, "input": input});
+    let turn = ask(session, "turn/start", &turn);
+    let turn = turn["turn"]["id"].as_str().unwrap().to_owned();
+    session.talk = Talk::AppServer { thread, turn };
+}
+
+pub(super) fn interrupt(thread: &str, turn: &str) -> Value {
+    json!({"id": "interrupt", "method": "turn/interrupt", "params": {"threadId": thread, "turnId": turn}})
+}
+
+/// A request and its result.
+fn ask(session: &mut Session, method: &str, params: &Value) -> Value {
+    let id = format!("{method} {:08x}", fastrand::u32(..));
+    session.send(&json!({"id": id, "method": method, "params": params}));
+    let answer = session.line(method, |line| line["id"] == json!(id));
+    assert!(answer["result"].is_object(), "{method}: {answer}");
+    answer["result"].clone()
 }

@@ -8,12 +8,16 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::model::{Dialect, Model};
 use crate::npm;
-use crate::support::{House, PATIENCE, wait_for};
+use crate::support::House;
+
+/// How long a client may take, also on a machine that does much else.
+pub(crate) const CLIENT_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Which client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,40 +155,46 @@ impl Client {
         text
     }
 
-    /// A session in which the person has said this.
+    /// A session in which the person has said this. Codex works one turn and ends (`codex exec`).
     pub(crate) fn start(&self, prompt: &str) -> Session {
-        let command = match self.kind {
-            Kind::Claude | Kind::OlderClaude => claude::session(self, None),
-            Kind::Codex => codex::session(self, None, prompt),
-        };
-        self.begin(command, prompt)
+        match self.kind {
+            Kind::Claude | Kind::OlderClaude => claude::start(self, None, prompt),
+            Kind::Codex => codex::start(self, None, prompt),
+        }
     }
 
     /// The same session again, after its client has gone.
     pub(crate) fn resume(&self, session: &str, prompt: &str) -> Session {
-        let command = match self.kind {
-            Kind::Claude | Kind::OlderClaude => claude::session(self, Some(session)),
-            Kind::Codex => codex::session(self, Some(session), prompt),
+        match self.kind {
+            Kind::Claude | Kind::OlderClaude => claude::start(self, Some(session), prompt),
+            Kind::Codex => codex::start(self, Some(session), prompt),
+        }
+    }
+
+    /// A session that stays for many turns, as at the terminal.
+    pub(crate) fn converse(&self, prompt: &str) -> Session {
+        match self.kind {
+            Kind::Claude | Kind::OlderClaude => claude::start(self, None, prompt),
+            Kind::Codex => codex::converse(self, prompt),
+        }
+    }
+
+    /// Waits until the client has written down what is said here of the session. Both do so a moment later,
+    /// and what is not there yet when they are killed cannot be resumed.
+    #[track_caller]
+    pub(crate) fn wait_until_stored(&self, session: &str, what: &str) {
+        let folder = match self.kind {
+            Kind::Claude | Kind::OlderClaude => ".claude/projects",
+            Kind::Codex => ".codex/sessions",
         };
-        self.begin(command, prompt)
-    }
-
-    /// The next turn of a session whose last one is over.
-    pub(crate) fn go_on(&self, mut session: Session, id: &str, prompt: &str) -> Session {
-        if self.kind == Kind::Codex {
-            drop(session);
-            return self.resume(id, prompt);
-        }
-        session.send(&claude::user(prompt));
-        session
-    }
-
-    fn begin(&self, command: Command, prompt: &str) -> Session {
-        let mut session = Session::spawn(self.kind, command, &self.home);
-        if self.kind != Kind::Codex {
-            session.send(&claude::user(prompt));
-        }
-        session
+        wait_for_client("the client to store its session", || {
+            let files = files(&self.home.join(folder));
+            let is_stored = files.iter().any(|file| {
+                let is_of_it = file.to_string_lossy().contains(session);
+                is_of_it && fs::read_to_string(file).is_ok_and(|text| text.contains(what))
+            });
+            if is_stored { Ok(()) } else { Err(files) }
+        });
     }
 
     /// The `telepost mcp` processes of this client that live, by pid.
@@ -230,9 +240,51 @@ impl Drop for Client {
     }
 }
 
+/// As [`support::wait_for`](crate::support::wait_for), for what a client of some hundred megabytes does.
+#[track_caller]
+fn wait_for_client<T, S: std::fmt::Debug>(what: &str, mut look: impl FnMut() -> Result<T, S>) -> T {
+    let deadline = Instant::now() + CLIENT_PATIENCE;
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(status) if Instant::now() >= deadline => {
+                panic!("waited in vain for {what}; last seen: {status:?}")
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// All files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        if entry.path().is_dir() {
+            found.extend(files(&entry.path()));
+        } else {
+            found.push(entry.path());
+        }
+    }
+    found
+}
+
+/// How a running client is spoken to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Talk {
+    /// Claude Code: lines of its own.
+    Claude,
+    /// `codex exec`: not at all.
+    Exec,
+    /// `codex app-server`, which the terminal interface of Codex uses too: JSON-RPC, about a thread.
+    AppServer { thread: String, turn: String },
+}
+
 /// A running client: what it prints, line by line, and what can be done to it.
 pub(crate) struct Session {
-    kind: Kind,
+    talk: Talk,
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<Value>,
@@ -241,14 +293,15 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    fn spawn(kind: Kind, mut command: Command, folder: &Path) -> Self {
+    fn spawn(talk: Talk, mut command: Command, folder: &Path) -> Self {
         let log = folder.join(format!("client-{:08x}.log", fastrand::u32(..)));
+        let stdin = if talk == Talk::Exec {
+            Stdio::null()
+        } else {
+            Stdio::piped()
+        };
         let mut child = command
-            .stdin(if kind == Kind::Codex {
-                Stdio::null()
-            } else {
-                Stdio::piped()
-            })
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(fs::File::create(&log).unwrap())
             .spawn()
@@ -264,7 +317,7 @@ impl Session {
             }
         });
         Self {
-            kind,
+            talk,
             stdin: child.stdin.take(),
             child,
             lines,
@@ -277,15 +330,15 @@ impl Session {
         writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
-    /// Waits for a line that the client prints about itself.
+    /// Waits for a line that the client prints.
     #[track_caller]
     fn line(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         if let Some(found) = self.seen.iter().find(|line| wanted(line)) {
             return found.clone();
         }
-        let deadline = std::time::Instant::now() + PATIENCE * 3;
+        let deadline = Instant::now() + CLIENT_PATIENCE;
         loop {
-            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) => {
                     self.seen.push(line.clone());
@@ -295,8 +348,7 @@ impl Session {
                 }
                 Err(error) => {
                     let ended = error == RecvTimeoutError::Disconnected;
-                    let log = fs::read_to_string(&self.log).unwrap_or_default();
-                    panic!("no {what} (ended: {ended}): {:#?}\n{log}", self.seen)
+                    panic!("no {what} (ended: {ended})")
                 }
             }
         }
@@ -305,44 +357,44 @@ impl Session {
     /// The id by which the session is resumed.
     #[track_caller]
     pub(crate) fn id(&mut self) -> String {
-        let key = match self.kind {
-            Kind::Claude | Kind::OlderClaude => "session_id",
-            Kind::Codex => "thread_id",
+        let key = match &self.talk {
+            Talk::Claude => "session_id",
+            Talk::Exec => "thread_id",
+            Talk::AppServer { thread, .. } => return thread.clone(),
         };
         let line = self.line("session id", |line| line[key].is_string());
         line[key].as_str().unwrap().to_owned()
     }
 
-    /// Waits until the turn is over.
+    /// Waits until the turn is over, however it ended.
     #[track_caller]
-    pub(crate) fn turn_ends(&mut self) -> Value {
-        let kind = self.kind;
-        let line = self.line("end of the turn", |line| match kind {
-            Kind::Claude | Kind::OlderClaude => line["type"] == "result",
-            Kind::Codex => line["type"] == "turn.completed",
-        });
+    pub(crate) fn turn_ends(&mut self) {
+        let (key, end) = match self.talk {
+            Talk::Claude => ("type", "result"),
+            Talk::Exec => ("type", "turn.completed"),
+            Talk::AppServer { .. } => ("method", "turn/completed"),
+        };
+        self.line("end of the turn", |line| line[key] == end);
         self.seen.clear();
-        line
     }
 
-    /// The person stops the turn: Esc or Ctrl-C at the terminal, the same request over the pipe.
+    /// The person says something more; only after [`converse`](Client::converse).
+    pub(crate) fn say(&mut self, prompt: &str) {
+        match self.talk.clone() {
+            Talk::Claude => self.send(&claude::user(prompt)),
+            Talk::Exec => panic!("nobody speaks to `codex exec`"),
+            Talk::AppServer { thread, .. } => codex::turn(self, thread, prompt),
+        }
+    }
+
+    /// The person stops the turn, as Esc does at the terminal; the session stays.
     pub(crate) fn interrupt(&mut self) {
-        match self.kind {
-            Kind::Claude | Kind::OlderClaude => self.send(&claude::interrupt()),
-            Kind::Codex => self.signal("-INT"),
-        }
-    }
-
-    /// Waits until a turn that was interrupted is over.
-    #[track_caller]
-    pub(crate) fn stopped(&mut self) {
-        if self.kind == Kind::Codex {
-            wait_for("the client to end", || {
-                self.child.try_wait().unwrap().ok_or("runs")
-            });
-        } else {
-            self.turn_ends();
-        }
+        let request = match &self.talk {
+            Talk::Claude => claude::interrupt(),
+            Talk::Exec => panic!("nobody speaks to `codex exec`"),
+            Talk::AppServer { thread, turn } => codex::interrupt(thread, turn),
+        };
+        self.send(&request);
     }
 
     /// `kill -9` of the client, and of nothing else.
@@ -355,20 +407,19 @@ impl Session {
     #[track_caller]
     pub(crate) fn close(mut self) {
         drop(self.stdin.take());
-        wait_for("the client to end", || {
+        wait_for_client("the client to end", || {
             self.child.try_wait().unwrap().ok_or("runs")
         });
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
-        assert!(sent.success());
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.seen.extend(self.lines.try_iter());
+            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            println!("the client said: {:#?}\n{log}", self.seen);
+        }
         drop(self.child.kill());
         drop(self.child.wait());
     }

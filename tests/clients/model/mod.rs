@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use crate::support::PATIENCE;
+use crate::client::CLIENT_PATIENCE;
 
 /// Which API the server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl Model {
     #[track_caller]
     pub(crate) fn asked(&self) -> Asked {
         self.asked
-            .recv_timeout(PATIENCE * 3)
+            .recv_timeout(CLIENT_PATIENCE)
             .expect("the client asked its model nothing more")
     }
 }
