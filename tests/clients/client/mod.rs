@@ -119,6 +119,10 @@ impl Client {
         &self.home
     }
 
+    pub(crate) fn project(&self) -> &Path {
+        &self.project
+    }
+
     /// The program with nothing in its environment but what it needs here.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(npm::program(self.kind.package()));
