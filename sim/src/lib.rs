@@ -31,7 +31,8 @@
 //! - Webhooks are set, reported and conflict with polling; nothing is delivered to them.
 //! - `parse_mode` Markdown and `MarkdownV2` are stored as sent: marks are neither checked nor removed. HTML is parsed.
 //! - Control characters in texts are kept; the server finds no links, mentions or hashtags, only bot commands of people.
-//! - Entities that cross are refused, where the real server splits some; a quote in a reply is not compared with its
+//! - Entities that cross, or that lie in one another where they may not, are refused, where the real server splits
+//!   or drops some; a quote in a reply is not compared with its
 //!   message.
 //! - Message ids count per chat, also in private chats and basic groups, where the real server counts per account.
 //! - In a group bots have no privacy mode: each hears everything. Bots do not see each other.
@@ -77,3 +78,13 @@ pub use person::Sent;
 pub use sim::{Sim, TimedOut, Until};
 pub use state::{GroupKind, Standing};
 pub use view::{Line, View};
+
+/// Judges a text and its entities (an array, as in `sendMessage`) as a message of at most `limit` code points, without
+/// a server: what would be stored, or the refusal.
+pub fn check_text(
+    text: &str,
+    entities: &serde_json::Value,
+    limit: usize,
+) -> Result<(String, Vec<serde_json::Value>), String> {
+    methods::text::judged(text, entities, limit).map_err(|refusal| refusal.description)
+}

@@ -16,13 +16,13 @@ use crate::inbox::view::{self, Item};
 use crate::outbox::delivery::{Content, Delivery, DeliveryId};
 use crate::store::format::{FORMAT, ReadError};
 use crate::store::steps::Step;
-use crate::telegram::{reactions, update};
+use crate::telegram::{format, reactions, update};
 
 impl Desk<'_> {
     pub(super) fn reply(mut self, params: &ReplyParams) -> Result<Accepted, MailboxError> {
         let text = params.text.as_deref().unwrap_or_default();
         let keep_open = params.keep_open == Some(true);
-        if text.trim().is_empty() {
+        if format::is_blank(text) {
             return Err(Refusal("The text is blank: there is nothing to send. Nothing was acknowledged; call again with the answer, or with `ack` of telegram_poll if none is needed.".to_owned()).into());
         }
         let key = self.key(&[text, &format!("{:?}", params.to), &keep_open.to_string()]);

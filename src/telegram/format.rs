@@ -2,9 +2,16 @@
 //!
 //! Never a `parse_mode`: a text with entities has no syntax that could be wrong (telegram.md 5).
 
+use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+use unicode_width::UnicodeWidthChar;
+
+mod link;
+mod markdown;
+mod table;
 
 /// A text with its formatting, as it is stored and sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,7 +89,10 @@ impl Rich {
     /// A text whose entities are given by their bytes. Their ranges must lie between code points.
     pub fn from_spans(text: String, mut spans: Vec<Span>) -> Self {
         spans.retain(|span| !span.range.is_empty());
-        spans.sort_by_key(|span| (span.range.start, std::cmp::Reverse(span.range.end)));
+        spans.sort_by_key(|span| {
+            let quote = span.entity.kind == Kind::Blockquote;
+            (span.range.start, Reverse(span.range.end), !quote)
+        });
         let mut units = Units::new(&text);
         let starts: Vec<usize> = spans
             .iter()
@@ -175,35 +185,64 @@ impl Rich {
     }
 }
 
-/// A Markdown text as Telegram shows it.
+/// GitHub Markdown as Telegram shows it. A text in which Markdown would show nothing (`***`, `#`)
+/// stays as it is.
 pub fn markdown(text: &str) -> Rich {
-    plain(text)
+    let text = clean(text);
+    let rich = markdown::render(&text);
+    if is_blank(&rich.text) {
+        return plain(&text);
+    }
+    rich
+}
+
+/// Whether nothing of a text is seen: Telegram refuses such a message.
+pub fn is_blank(text: &str) -> bool {
+    text.chars().all(|symbol| {
+        symbol.is_whitespace()
+            || symbol.width().unwrap_or(0) == 0
+            || matches!(
+                symbol,
+                '\u{ad}'
+                    | '\u{115f}'
+                    | '\u{1160}'
+                    | '\u{2800}'
+                    | '\u{3164}'
+                    | '\u{ffa0}'
+                    | '\u{fffc}'
+            )
+    })
 }
 
 /// A text as it is, without any formatting.
 pub fn plain(text: &str) -> Rich {
     Rich {
-        text: clean(text),
+        text: clean(text).into_owned(),
         entities: Vec::new(),
     }
 }
 
 /// Without what Telegram removes or replaces itself: line ends become line feeds, other control
 /// characters and marks that turn the direction of everything behind them go.
-fn clean(text: &str) -> String {
+fn clean(text: &str) -> Cow<'_, str> {
+    let unwanted = |symbol: char| {
+        symbol.is_control() && !matches!(symbol, '\n' | '\t')
+            || matches!(symbol, '\u{2028}'..='\u{202e}' | '\u{feff}')
+    };
+    if !text.contains(unwanted) {
+        return Cow::Borrowed(text);
+    }
     let mut cleaned = String::with_capacity(text.len());
     let mut symbols = text.chars().peekable();
     while let Some(symbol) = symbols.next() {
         match symbol {
             '\r' if symbols.peek() == Some(&'\n') => {}
             '\r' | '\u{2028}' | '\u{2029}' => cleaned.push('\n'),
-            '\n' | '\t' => cleaned.push(symbol),
-            '\u{feff}' | '\u{202a}'..='\u{202e}' => {}
-            symbol if symbol.is_control() => {}
+            symbol if unwanted(symbol) => {}
             symbol => cleaned.push(symbol),
         }
     }
-    cleaned
+    Cow::Owned(cleaned)
 }
 
 /// A length in UTF-16 units.
@@ -236,3 +275,6 @@ impl<'a> Units<'a> {
         self.count
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,7 @@ mod inbound;
 mod install;
 mod keep_open;
 mod leaks;
+mod markdown;
 mod message;
 mod missing;
 mod outbound;

@@ -9,7 +9,7 @@ mod html;
 mod markup;
 mod messages;
 mod reactions;
-mod text;
+pub(crate) mod text;
 mod topics;
 mod webhook;
 

@@ -167,8 +167,12 @@ fn check_fields(kind: &str, object: &Map<String, Value>) -> Result<(), Refusal> 
         } else {
             format!("http://{url}")
         };
-        let sound = url::Url::parse(&absolute)
-            .is_ok_and(|url| matches!(url.scheme(), "http" | "https" | "tg" | "ton"));
+        let sound = url::Url::parse(&absolute).is_ok_and(|url| match url.scheme() {
+            "http" | "https" => url
+                .host_str()
+                .is_some_and(|host| host.contains('.') || host.starts_with('[')),
+            scheme => matches!(scheme, "tg" | "ton"),
+        });
         if url.is_empty() || !sound {
             return Err(Refusal::bad(format!("entity URL '{url}' is invalid")));
         }
@@ -180,6 +184,41 @@ fn check_fields(kind: &str, object: &Map<String, Value>) -> Result<(), Refusal> 
 fn span(entity: &Value) -> (i64, i64) {
     let number = |name: &str| entity.get(name).and_then(as_int).unwrap_or(0);
     (number("offset"), number("length"))
+}
+
+/// What [`crate::check_text`] answers.
+pub(crate) fn judged(
+    text: &str,
+    entities: &Value,
+    limit: usize,
+) -> Result<(String, Vec<Value>), Refusal> {
+    let kept = formatted(text, "", Some(entities))?;
+    if kept.text.is_empty() {
+        return Err(Refusal::bad("message text is empty"));
+    }
+    if kept.code_points() > limit {
+        return Err(Refusal::bad("message is too long"));
+    }
+    Ok((kept.text, kept.entities))
+}
+
+/// Whether an entity may lie in another (Bot API, `MessageEntity`): code in none but a quote and with none in it,
+/// no quote in a quote, of the rest only styles in each other and around one that is no style.
+fn may_lie_in(inner: &str, outer: &str) -> bool {
+    let quote = |kind| matches!(kind, "blockquote" | "expandable_blockquote");
+    let code = |kind| matches!(kind, "code" | "pre");
+    let style = |kind| {
+        matches!(
+            kind,
+            "bold" | "italic" | "underline" | "strikethrough" | "spoiler"
+        )
+    };
+    match (inner, outer) {
+        (inner, outer) if quote(outer) => !quote(inner),
+        (_, outer) if code(outer) => false,
+        (inner, outer) if code(inner) => quote(outer),
+        (inner, outer) => style(inner) || style(outer),
+    }
 }
 
 /// Offsets must lie in the text and between code points; entities may nest, not cross.
@@ -197,9 +236,13 @@ fn check_bounds(whole: &Formatted) -> Result<(), Refusal> {
             .next()
             .map_or(whole.text.len(), |(_, byte)| *byte)
     };
-    let mut open: Vec<i64> = Vec::new();
+    let mut open: Vec<(i64, &str)> = Vec::new();
     for entity in &whole.entities {
         let (offset, length) = span(entity);
+        let kind = entity
+            .get("type")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let end = offset + length;
         if offset > units {
             return Err(Refusal::bad(format!(
@@ -223,13 +266,18 @@ fn check_bounds(whole: &Formatted) -> Result<(), Refusal> {
                 "entity beginning at UTF-16 offset {offset} ends in a middle of a UTF-16 symbol at byte offset {byte}"
             )));
         }
-        open.retain(|outer_end| *outer_end > offset);
-        if open.last().is_some_and(|outer_end| end > *outer_end) {
+        open.retain(|(outer_end, _)| *outer_end > offset);
+        if open.last().is_some_and(|(outer_end, _)| end > *outer_end) {
             return Err(Refusal::bad(format!(
                 "entity beginning at UTF-16 offset {offset} crosses another entity"
             )));
         }
-        open.push(end);
+        if let Some((_, outer)) = open.iter().find(|(_, outer)| !may_lie_in(kind, outer)) {
+            return Err(Refusal::bad(format!(
+                "entity {kind} beginning at UTF-16 offset {offset} may not lie in entity {outer}"
+            )));
+        }
+        open.push((end, kind));
     }
     Ok(())
 }

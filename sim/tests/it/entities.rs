@@ -109,6 +109,45 @@ fn entities_may_nest_but_not_cross() {
 }
 
 #[test]
+fn code_stands_alone_and_quotes_do_not_nest() {
+    let of = |kind: &str, offset: i64, length: i64| json!({ "type": kind, "offset": offset, "length": length });
+    let link = json!({ "type": "text_link", "offset": 0, "length": 3, "url": "https://e.org" });
+    for allowed in [
+        json!([of("blockquote", 0, 9), of("pre", 0, 3), of("bold", 4, 2)]),
+        json!([of("bold", 0, 9), link, of("italic", 1, 1)]),
+    ] {
+        send("0123456789", &allowed).result();
+    }
+    for refused in [
+        json!([of("bold", 0, 9), of("code", 2, 3)]),
+        json!([of("code", 0, 9), of("bold", 2, 3)]),
+        json!([of("blockquote", 0, 9), of("blockquote", 2, 3)]),
+        json!([link, of("code", 0, 2)]),
+        json!([of("bold", 0, 9), of("blockquote", 0, 9), of("pre", 1, 3)]),
+    ] {
+        let words = send("0123456789", &refused).refusal();
+        assert!(words.contains("may not lie in entity"), "{words}");
+    }
+}
+
+#[test]
+fn a_text_can_be_judged_without_a_server() {
+    let judge = |text: &str, entities: Value| telegram_sim::check_text(text, &entities, 5);
+    assert_eq!(
+        judge(" bold ", json!([bold(1, 5)])),
+        Ok(("bold".to_owned(), vec![bold(0, 4)]))
+    );
+    assert_eq!(
+        judge("bolder", json!([])),
+        Err("Bad Request: message is too long".to_owned())
+    );
+    assert_eq!(
+        judge(" ", json!([])),
+        Err("Bad Request: message text is empty".to_owned())
+    );
+}
+
+#[test]
 fn entities_that_the_server_finds_itself_are_ignored() {
     let message = send(
         "/start",

@@ -10,6 +10,7 @@ pub(crate) mod day;
 mod detached;
 pub(crate) mod home;
 mod house;
+pub(crate) mod markdown;
 pub(crate) mod oracle;
 pub(crate) mod worker;
 mod world;

@@ -1,0 +1,370 @@
+//! What stands within a block: styles, links, code, spoilers.
+
+use std::ops::Range;
+
+use super::super::clean;
+use super::super::link::{Target, target};
+use super::{Delimiter, Entity, Inline, Kind, Means, Open, Renderer, Span, is_blank};
+
+/// Most white space that is kept at the beginning of a line, in spaces.
+const MAX_INDENTATION: usize = 16;
+
+impl Renderer<'_> {
+    pub(super) fn begin_inline(&mut self, at: usize) {
+        if self.inline.is_some() {
+            return;
+        }
+        match self.marker.take() {
+            Some(marker) => {
+                self.text.push_str(&marker);
+                self.text.push(' ');
+            }
+            None => self.break_before(self.heading.unwrap_or(at)),
+        }
+        self.inline = Some(Inline {
+            start: self.text.len(),
+            cell: false,
+            spoilers: Vec::new(),
+        });
+        if self.heading.is_some() {
+            self.push_open(Means::Style(Entity::new(Kind::Bold, 0, 0)));
+        }
+    }
+
+    pub(super) fn end_inline(&mut self) {
+        if self.inline.as_ref().is_some_and(|inline| inline.cell) {
+            return;
+        }
+        while !self.open.is_empty() {
+            self.close();
+        }
+        self.heading = None;
+        if let Some(inline) = self.inline.take() {
+            let solid = self.text.trim_end().len().max(inline.start);
+            self.text.truncate(solid);
+            self.spoilers(&inline);
+        }
+    }
+
+    pub(super) fn line_break(&mut self) {
+        match &self.inline {
+            Some(inline) if inline.cell => self.text.push(' '),
+            Some(_) => {
+                self.text.push('\n');
+                self.indent();
+            }
+            None => {}
+        }
+    }
+
+    /// Keeps the white space that a line of a paragraph begins with: Markdown drops it, but people
+    /// align things with it. Within a list it belongs to the list.
+    pub(super) fn keep_indentation(&mut self, line_end: usize) {
+        if self.containers.is_empty()
+            && let Some((_, line)) = self
+                .source
+                .get(line_end..)
+                .and_then(|rest| rest.split_once('\n'))
+        {
+            let indentation = line.bytes().take_while(|byte| *byte == b' ').count();
+            self.text
+                .extend(std::iter::repeat_n(' ', indentation.min(MAX_INDENTATION)));
+        }
+    }
+
+    /// Text in which `||` may mark a spoiler.
+    pub(super) fn words(&mut self, text: &str) {
+        let start = self.text.len();
+        if let Some(inline) = self.inline.as_mut().filter(|inline| !inline.cell) {
+            let mut from = 0;
+            while let Some(index) = text.get(from..).and_then(|rest| rest.find("||")) {
+                let at = from + index;
+                let pipes = text
+                    .get(at..)
+                    .map_or(0, |rest| rest.bytes().take_while(|b| *b == b'|').count());
+                if pipes == 2 {
+                    inline.spoilers.push(Delimiter {
+                        at: start + at,
+                        within: self.open.iter().map(|open| open.id).collect(),
+                    });
+                }
+                from = at + pipes;
+            }
+        }
+        self.put(text);
+    }
+
+    /// Text as it is.
+    pub(super) fn put(&mut self, text: &str) {
+        // `&#x202e;` becomes a letter only now.
+        for (index, line) in clean(text).split('\n').enumerate() {
+            if index > 0 {
+                self.line_break();
+            }
+            self.text.push_str(line);
+        }
+        self.visible = self.visible || !is_blank(text);
+    }
+
+    pub(super) fn html(&mut self, text: &str) {
+        let name = text.trim().trim_start_matches('<').trim_end_matches('>');
+        let is_break = name.trim_end_matches('/').trim().eq_ignore_ascii_case("br");
+        match &self.inline {
+            Some(inline) if is_break && inline.cell => self.text.push_str(" / "),
+            Some(_) if is_break => {
+                self.text.truncate(self.text.trim_end_matches(' ').len());
+                self.line_break();
+            }
+            _ => self.put(text),
+        }
+    }
+
+    pub(super) fn code(&mut self, text: &str) {
+        // Code and links do not nest; a link is worth more.
+        let in_link = self.open.iter().any(
+            |open| matches!(&open.means, Means::Style(entity) if entity.kind == Kind::TextLink),
+        );
+        if in_link {
+            self.put(text);
+            return;
+        }
+        self.pause_styles();
+        let start = self.text.len();
+        self.put(text);
+        self.format(Entity::new(Kind::Code, 0, 0), start..self.text.len());
+        self.resume_styles();
+    }
+
+    fn pause_styles(&mut self) {
+        let here = self.text.len();
+        let paused: Vec<(Entity, Range<usize>)> = self
+            .open
+            .iter()
+            .filter_map(|open| match &open.means {
+                Means::Style(entity) => Some((entity.clone(), open.start..here)),
+                Means::Nothing | Means::Literal(_) | Means::Local(_) | Means::Mail(_) => None,
+            })
+            .collect();
+        for (entity, range) in paused {
+            self.format(entity, range);
+        }
+    }
+
+    fn resume_styles(&mut self) {
+        let here = self.text.len();
+        for open in &mut self.open {
+            if matches!(open.means, Means::Style(_)) {
+                open.start = here;
+            }
+        }
+    }
+
+    pub(super) fn open_style(&mut self, kind: Kind, mark: &'static str, range: &Range<usize>) {
+        self.begin_inline(range.start);
+        let written = self.source.get(range.clone()).unwrap_or_default();
+        let before = self.source.get(..range.start).unwrap_or_default();
+        let after = self.source.get(range.end..).unwrap_or_default();
+        let between_words = before.ends_with(|c: char| c.is_ascii_alphanumeric())
+            && after.starts_with(|c: char| c.is_ascii_alphanumeric());
+        let nested = self
+            .open
+            .iter()
+            .any(|open| matches!(&open.means, Means::Style(entity) if entity.kind == kind));
+        // "5~6 and 7~8" strikes nothing through, and "2*3*4" is no emphasis.
+        let literal = match mark {
+            "~~" if !written.starts_with("~~") => Some("~"),
+            "*" | "**" if between_words && written.starts_with(mark) => Some(mark),
+            _ => None,
+        };
+        if let Some(mark) = literal {
+            self.text.push_str(mark);
+        }
+        self.push_open(match literal {
+            Some(mark) => Means::Literal(mark),
+            None if nested => Means::Nothing,
+            None => Means::Style(Entity::new(kind, 0, 0)),
+        });
+    }
+
+    pub(super) fn open_link(&mut self, address: &str, at: usize) {
+        self.begin_inline(at);
+        self.push_open(match target(address) {
+            Target::Web(url) => Means::Style(Entity {
+                url: Some(url),
+                ..Entity::new(Kind::TextLink, 0, 0)
+            }),
+            Target::Local(path) => Means::Local(path),
+            Target::Mail(address) => Means::Mail(address),
+            Target::Nowhere => Means::Nothing,
+        });
+    }
+
+    /// A picture is a link to it, under its description.
+    pub(super) fn open_image(&mut self, address: &str, range: &Range<usize>) {
+        self.begin_inline(range.start);
+        let in_link = self.open.iter().any(|open| match &open.means {
+            Means::Style(entity) => entity.kind == Kind::TextLink,
+            Means::Local(_) | Means::Mail(_) => true,
+            Means::Nothing | Means::Literal(_) => false,
+        });
+        if in_link {
+            self.push_open(Means::Nothing);
+        } else {
+            self.open_link(address, range.start);
+        }
+        let written = self.source.get(range.clone()).unwrap_or_default();
+        if written.starts_with("![]") {
+            self.put("image");
+        }
+    }
+
+    fn push_open(&mut self, means: Means) {
+        self.next_open += 1;
+        self.open.push(Open {
+            id: self.next_open,
+            start: self.text.len(),
+            means,
+        });
+    }
+
+    pub(super) fn close(&mut self) {
+        let Some(open) = self.open.pop() else {
+            return;
+        };
+        let words = self.text.get(open.start..).unwrap_or_default();
+        match open.means {
+            Means::Style(entity) => {
+                if let Some(url) = entity.url.as_deref().filter(|_| is_blank(words)) {
+                    self.text.push_str(url);
+                    self.visible = true;
+                }
+                self.format(entity, open.start..self.text.len());
+            }
+            Means::Literal(mark) => self.text.push_str(mark),
+            Means::Local(path) => self.close_local(open.start, &path),
+            Means::Mail(address) if !words.contains(&address) => {
+                self.put(&format!(" ({address})"));
+            }
+            Means::Mail(_) | Means::Nothing => {}
+        }
+    }
+
+    /// A path that says what its link says takes its place, else it follows.
+    fn close_local(&mut self, start: usize, path: &str) {
+        let words = self.text.get(start..).unwrap_or_default();
+        if is_blank(words) || says(path, words) {
+            self.text.truncate(start);
+            for span in &mut self.spans {
+                span.range.end = span.range.end.min(start);
+            }
+            self.spans.retain(|span| !span.range.is_empty());
+            for open in &mut self.open {
+                open.start = open.start.min(start);
+            }
+            if let Some(inline) = &mut self.inline {
+                inline.spoilers.retain(|delimiter| delimiter.at < start);
+            }
+            self.code(path);
+        } else {
+            self.text.push_str(" (");
+            self.code(path);
+            self.text.push(')');
+        }
+    }
+
+    /// Notes formatting, without white space at its ends.
+    pub(super) fn format(&mut self, entity: Entity, range: Range<usize>) {
+        let text = self.text.get(range.clone()).unwrap_or_default();
+        if is_blank(text) {
+            return;
+        }
+        let start = range.start + (text.len() - text.trim_start().len());
+        let end = range.start + text.trim_end().len();
+        self.spans.push(Span {
+            range: start..end,
+            entity,
+        });
+    }
+
+    /// Makes spoilers of pairs of `||`, which are no Markdown: only where they cannot mean "or".
+    fn spoilers(&mut self, inline: &Inline) {
+        let mut pairs: Vec<(usize, usize)> = Vec::new();
+        let mut begun: Option<&Delimiter> = None;
+        for delimiter in &inline.spoilers {
+            let before = self.text.get(inline.start..delimiter.at);
+            let before = before.and_then(|text| text.chars().next_back());
+            let after = self.text.get(delimiter.at + 2..);
+            let after = after.and_then(|text| text.chars().next());
+            let ends = before.is_some_and(|c| !c.is_whitespace())
+                && !after.is_some_and(char::is_alphanumeric);
+            let begins = after.is_some_and(|c| !c.is_whitespace())
+                && !before.is_some_and(char::is_alphanumeric);
+            match begun {
+                Some(first)
+                    if ends && first.within == delimiter.within && delimiter.at > first.at + 2 =>
+                {
+                    pairs.push((first.at, delimiter.at));
+                    begun = None;
+                }
+                _ if begins => begun = Some(delimiter),
+                _ => {}
+            }
+        }
+        if pairs.is_empty() {
+            return;
+        }
+        let removed: Vec<usize> = pairs.iter().flat_map(|(a, b)| [*a, *b]).collect();
+        let moved = |at: usize| at - 2 * removed.partition_point(|mark| *mark < at);
+        let mut text = String::with_capacity(self.text.len());
+        let mut from = 0;
+        for mark in &removed {
+            text.push_str(self.text.get(from..*mark).unwrap_or_default());
+            from = mark + 2;
+        }
+        text.push_str(self.text.get(from..).unwrap_or_default());
+        self.text = text;
+        for span in &mut self.spans {
+            if span.range.end > inline.start {
+                span.range = moved(span.range.start)..moved(span.range.end);
+            }
+        }
+        let mut codes: Vec<Range<usize>> = self
+            .spans
+            .iter()
+            .filter(|span| span.entity.kind == Kind::Code && span.range.end > inline.start)
+            .map(|span| span.range.clone())
+            .collect();
+        codes.sort_by_key(|range| range.start);
+        for (first, last) in pairs {
+            for piece in without(moved(first)..moved(last), &codes) {
+                self.format(Entity::new(Kind::Spoiler, 0, 0), piece);
+            }
+        }
+    }
+}
+
+/// Whether a path ends with the words of its link, but for the place in the file.
+fn says(path: &str, words: &str) -> bool {
+    path.rfind(words).is_some_and(|at| {
+        let (before, rest) = path.split_at(at);
+        let after = rest.strip_prefix(words).unwrap_or_default();
+        (before.is_empty() || before.ends_with('/'))
+            && (after.is_empty() || after.starts_with([':', '#', '?']))
+    })
+}
+
+/// What is left of a range without others that are sorted.
+pub(super) fn without(range: Range<usize>, holes: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut pieces = Vec::new();
+    let mut from = range.start;
+    let first = holes.partition_point(|hole| hole.end <= range.start);
+    for hole in holes.iter().skip(first) {
+        if hole.start >= range.end {
+            break;
+        }
+        pieces.push(from..hole.start.max(from));
+        from = hole.end;
+    }
+    pieces.push(from..range.end.max(from));
+    pieces
+}
