@@ -275,6 +275,3 @@ impl<'a> Units<'a> {
         self.count
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -36,11 +36,11 @@ pub(super) fn render(source: &str) -> Rich {
     let definitions = parser.reference_definitions();
     let used: Vec<usize> = events
         .iter()
-        .filter_map(|(event, _)| match event {
-            Event::Start(Tag::Link { id, .. } | Tag::Image { id, .. }) if !id.is_empty() => {
-                definitions.get(id).map(|definition| definition.span.start)
-            }
-            _ => None,
+        .filter_map(|(event, _)| {
+            let Event::Start(Tag::Link { id, .. } | Tag::Image { id, .. }) = event else {
+                return None;
+            };
+            Some(definitions.get(id)?.span.start)
         })
         .collect();
     // What nothing refers to would vanish: an agent's list of sources, for example.
@@ -140,13 +140,14 @@ impl Renderer<'_> {
         match event {
             Event::Start(tag) => self.start(tag, range),
             Event::End(tag) => self.end(tag),
-            Event::Text(text) => match &mut self.code_block {
-                Some(block) => block.text.push_str(&text),
-                None => {
+            Event::Text(text) => {
+                if let Some(block) = &mut self.code_block {
+                    block.text.push_str(&text);
+                } else {
                     self.begin_inline(range.start);
                     self.words(&text);
                 }
-            },
+            }
             Event::Code(text) => {
                 self.begin_inline(range.start);
                 self.code(&text);
@@ -475,6 +476,7 @@ impl Renderer<'_> {
             return;
         };
         self.break_before(table.at);
+        let mut named = vec![false; head.len()];
         let mut first = true;
         let mut fresh = true;
         for row in rows {
@@ -499,18 +501,21 @@ impl Renderer<'_> {
                     self.indent();
                 }
                 fresh = false;
-                let name = if first {
-                    name.text.clone()
-                } else {
+                let short = named
+                    .get_mut(index)
+                    .is_some_and(|named| std::mem::replace(named, true));
+                let name = if short {
                     name.label()
+                } else {
+                    name.text.clone()
                 };
                 self.field(name.trim().trim_end_matches(':'), cell, index == 0);
             }
             first = false;
         }
         if fresh {
-            let names: Vec<&str> = head.iter().map(|cell| cell.text.trim()).collect();
-            self.text.push_str(&names.join(", "));
+            let cells: Vec<&str> = head.iter().map(|cell| cell.text.trim()).collect();
+            self.text.push_str(&cells.join(", "));
             self.visible = true;
         }
         self.text.truncate(self.text.trim_end().len());

@@ -128,7 +128,17 @@ fn says(source: &str, said: &str) -> Result<(), String> {
             Event::Html(words) | Event::InlineHtml(words) if !words.contains("br") => {
                 (if in_table { &mut cells } else { &mut text }).push_str(&words);
             }
-            _ => {}
+            Event::Start(_)
+            | Event::End(_)
+            | Event::InlineMath(_)
+            | Event::DisplayMath(_)
+            | Event::Html(_)
+            | Event::InlineHtml(_)
+            | Event::FootnoteReference(_)
+            | Event::SoftBreak
+            | Event::HardBreak
+            | Event::Rule
+            | Event::TaskListMarker(_) => {}
         }
     }
     let said = solid(said);
@@ -416,7 +426,7 @@ impl Maker {
     fn code(&mut self, text: &mut String, indent: &str) {
         let fence = self.pick(&["```", "~~~", "````"]);
         let language = self.pick(&["", "rust", "diff", "c++ x", "\"", "ä", "{.python}"]);
-        text.push_str(&format!("{indent}{fence}{language}\n"));
+        text.extend([indent, fence, language, "\n"]);
         for _ in 0..self.random.usize(0..6) {
             text.push_str(indent);
             text.push_str(self.pick(&["", "    ", "\t", "+ ", "``` "]));
@@ -427,7 +437,7 @@ impl Maker {
             text.push('\n');
         }
         if self.random.u8(..8) > 0 {
-            text.push_str(&format!("{indent}{fence}\n"));
+            text.extend([indent, fence, "\n"]);
         }
     }
 

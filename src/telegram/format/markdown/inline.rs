@@ -124,7 +124,7 @@ impl Renderer<'_> {
         let in_link = self.open.iter().any(
             |open| matches!(&open.means, Means::Style(entity) if entity.kind == Kind::TextLink),
         );
-        if in_link {
+        if in_link || is_blank(text) {
             self.put(text);
             return;
         }
@@ -188,7 +188,14 @@ impl Renderer<'_> {
 
     pub(super) fn open_link(&mut self, address: &str, at: usize) {
         self.begin_inline(at);
+        // A picture may lie in a link, and a link in the description of a picture.
+        let in_link = self.open.iter().any(|open| match &open.means {
+            Means::Style(entity) => entity.kind == Kind::TextLink,
+            Means::Local(_) | Means::Mail(_) => true,
+            Means::Nothing | Means::Literal(_) => false,
+        });
         self.push_open(match target(address) {
+            _ if in_link => Means::Nothing,
             Target::Web(url) => Means::Style(Entity {
                 url: Some(url),
                 ..Entity::new(Kind::TextLink, 0, 0)
@@ -201,17 +208,7 @@ impl Renderer<'_> {
 
     /// A picture is a link to it, under its description.
     pub(super) fn open_image(&mut self, address: &str, range: &Range<usize>) {
-        self.begin_inline(range.start);
-        let in_link = self.open.iter().any(|open| match &open.means {
-            Means::Style(entity) => entity.kind == Kind::TextLink,
-            Means::Local(_) | Means::Mail(_) => true,
-            Means::Nothing | Means::Literal(_) => false,
-        });
-        if in_link {
-            self.push_open(Means::Nothing);
-        } else {
-            self.open_link(address, range.start);
-        }
+        self.open_link(address, range.start);
         let written = self.source.get(range.clone()).unwrap_or_default();
         if written.starts_with("![]") {
             self.put("image");
