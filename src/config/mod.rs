@@ -78,6 +78,8 @@ pub struct Session {
     pub cwd: Option<PathBuf>,
     /// Folders from which files may be sent, absolute.
     pub send_roots: Vec<PathBuf>,
+    /// Whether an answer is shown as a Telegram reply to the newest message that it answers.
+    pub reply_to_message: bool,
 }
 
 /// Who starts the gateway.

@@ -6,7 +6,7 @@
 //! sent again, marked. [`super::lane`] carries one delivery; this file decides which one is next.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -18,6 +18,7 @@ use super::delivery::{Content, DeliveryId, Outcome};
 use super::disk::{Outbox, Standing};
 use super::gates::Gates;
 use super::lane::{Carrier, Ended};
+use super::migrations::Migrations;
 use super::schedule::Schedule;
 use crate::chain::Chain;
 use crate::clock::Clock;
@@ -69,10 +70,47 @@ pub struct BotState {
     pub api: Api,
     /// Its flood gates.
     pub gates: Mutex<Gates>,
+    /// Where its groups have gone.
+    pub migrations: Mutex<Migrations>,
     /// Its pace.
     pub schedule: Mutex<Schedule>,
     /// When the schedule began.
     pub began: Instant,
+}
+
+impl BotState {
+    /// The flood gates.
+    pub fn gates(&self) -> MutexGuard<'_, Gates> {
+        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where groups have gone.
+    pub fn migrations(&self) -> MutexGuard<'_, Migrations> {
+        self.migrations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The id that a chat has now.
+    pub fn chat_now(&self, chat: ChatId) -> ChatId {
+        self.migrations().current(chat)
+    }
+}
+
+/// Chats that something was heard from since the sender has looked: whoever is parked is tried again.
+#[derive(Debug, Default)]
+pub struct Heard(Mutex<BTreeSet<LaneKey>>);
+
+impl Heard {
+    /// Something came from there.
+    pub fn note(&self, bot: BotId, chat: ChatId) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.insert(LaneKey { bot, chat });
+    }
+
+    fn take(&self) -> BTreeSet<LaneKey> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// Sends what waits in the outboxes.
@@ -86,6 +124,7 @@ pub struct Sender {
     known: BTreeSet<(SessionId, DeliveryId)>,
     /// Told after every completed poll.
     polled: Arc<Notify>,
+    heard: Arc<Heard>,
     pace: Pace,
 }
 
@@ -98,12 +137,15 @@ impl Sender {
         clock: Clock,
         pace: Pace,
         polled: Arc<Notify>,
+        heard: Arc<Heard>,
     ) -> Result<Self, ReadError> {
         let mut bots = BTreeMap::new();
         for api in apis {
             let gates = Mutex::new(Gates::load(state, api.id(), &clock)?);
+            let migrations = Mutex::new(Migrations::load(state, api.id(), &clock)?);
             let bot = BotState {
                 gates,
+                migrations,
                 schedule: Mutex::new(Schedule::new(pace)),
                 began: clock.instant(),
                 api,
@@ -118,6 +160,7 @@ impl Sender {
             lanes: BTreeMap::new(),
             known: BTreeSet::new(),
             polled,
+            heard,
             pace,
         })
     }
@@ -127,12 +170,15 @@ impl Sender {
         let folders: Vec<_> = self
             .sessions
             .iter()
-            .map(|id| self.state.session(id).outbox())
+            .map(|id| self.state.session(id))
+            .flat_map(|dir| [dir.outbox(), dir.drops()])
             .collect();
         let watch = FolderWatch::new(&folders, &self.clock);
         let mut at_work: JoinSet<(LaneKey, Queued, Ended)> = JoinSet::new();
         loop {
+            self.open_heard();
             let unread = self.scan();
+            self.put_away_dropped();
             self.start_lanes(&mut at_work, &stop);
             let again = unread.then(|| self.clock.instant() + RETRY_READ);
             let wake = self.next_due().into_iter().chain(again).min();
@@ -155,6 +201,90 @@ impl Sender {
             }
         }
         while at_work.join_next().await.is_some() {}
+    }
+
+    /// Tries parked chats again that something was heard from.
+    fn open_heard(&mut self) {
+        for key in self.heard.take() {
+            let Some(bot) = self.bots.get(&key.bot) else {
+                continue;
+            };
+            let chat = bot.chat_now(key.chat);
+            match bot.gates().heard_from(chat) {
+                Ok(false) => continue,
+                Ok(true) => {}
+                // Open in memory; on disk it opens within the hour.
+                Err(error) => {
+                    tracing::warn!(chat_id = chat.0, error = %Chain(&error), "cannot record that a chat is tried again");
+                }
+            }
+            if let Some(lane) = self.lanes.get_mut(&LaneKey { chat, ..key }) {
+                lane.not_before = None;
+            }
+        }
+    }
+
+    /// Puts away what a person does not want sent. What is being carried at this moment notices by
+    /// itself.
+    fn put_away_dropped(&mut self) {
+        for session in self.sessions.clone() {
+            let outbox = self.outbox(&session);
+            let drops = match outbox.drops() {
+                Ok(drops) => drops,
+                Err(error) => {
+                    tracing::error!(%session, error = %Chain(&error), "cannot read what is to be dropped");
+                    continue;
+                }
+            };
+            for id in drops {
+                self.put_away(&session, &outbox, &id);
+            }
+        }
+    }
+
+    fn put_away(&mut self, session: &SessionId, outbox: &Outbox, id: &DeliveryId) {
+        let waits = self.lanes.iter().find_map(|(key, lane)| {
+            let queued = lane
+                .queue
+                .iter()
+                .find(|queued| queued.id == *id && queued.session == *session)?;
+            let carried = lane.busy && lane.queue.first() == Some(queued);
+            Some((*key, queued.clone(), carried))
+        });
+        match waits {
+            Some((key, queued, false)) => {
+                let Some(bot) = self.bots.get(&key.bot) else {
+                    return;
+                };
+                let carrier =
+                    Carrier::new(&self.state, session, Arc::clone(bot), self.clock.clone());
+                if carrier.put_away_dropped(id) == Ended::Finished {
+                    self.forget(key, &queued);
+                }
+            }
+            Some((_, _, true)) => {}
+            // It came too late, or a kill came before the wish was forgotten.
+            None => {
+                let standing = outbox.standing(id, self.clock.now());
+                if !matches!(standing, Ok(Standing::Waiting) | Err(_))
+                    && let Err(error) = outbox.forget_drop(id)
+                {
+                    tracing::warn!(%session, delivery = %id, error = %Chain(&error), "cannot clear away");
+                }
+            }
+        }
+    }
+
+    /// A delivery that is not being carried has left the outbox.
+    fn forget(&mut self, key: LaneKey, queued: &Queued) {
+        self.known
+            .remove(&(queued.session.clone(), queued.id.clone()));
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.queue.remove(queued);
+            if lane.queue.is_empty() && !lane.busy {
+                self.lanes.remove(&key);
+            }
+        }
     }
 
     /// Takes up deliveries that are new on disk. `true` if something could not be read now.
@@ -215,11 +345,13 @@ impl Sender {
         let turn = delivery
             .turn
             .or_else(|| (kind == Kind::Progress).then(|| id.clone()));
+        let bot = self.bots.get(&delivery.address.bot_id);
+        let chat = delivery.address.chat_id;
         let key = LaneKey {
             bot: delivery.address.bot_id,
-            chat: delivery.address.chat_id,
+            chat: bot.map_or(chat, |bot| bot.chat_now(chat)),
         };
-        if !self.bots.contains_key(&key.bot) {
+        if bot.is_none() {
             tracing::warn!(%session, delivery = %id, bot_id = key.bot.0, "a delivery waits for a bot that does not run");
         }
         let queued = Queued {
@@ -319,8 +451,19 @@ impl Sender {
                 lane.failures = lane.failures.saturating_add(1);
                 lane.not_before = Some(self.clock.instant() + pause);
             }
+            Ended::Moved => self.move_lane(key),
             Ended::Stopped => {}
         }
+    }
+
+    /// A chat has another id now: what waits for it joins what waits there already.
+    fn move_lane(&mut self, key: LaneKey) {
+        let (Some(bot), Some(lane)) = (self.bots.get(&key.bot), self.lanes.remove(&key)) else {
+            return;
+        };
+        let chat = bot.chat_now(key.chat);
+        let joined = self.lanes.entry(LaneKey { chat, ..key }).or_default();
+        joined.queue.extend(lane.queue);
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -377,7 +520,10 @@ pub fn turn_message(
             let progress = matches!(finished.delivery.content, Content::Progress { .. });
             let message = match &finished.outcome {
                 Outcome::Delivered { .. } => finished.outcome.last_message(),
-                Outcome::Unknown | Outcome::Superseded | Outcome::Failed { .. } => None,
+                Outcome::Unknown
+                | Outcome::Superseded
+                | Outcome::Dropped { .. }
+                | Outcome::Failed { .. } => None,
             };
             if same_turn && progress && message.is_some() {
                 return Ok(message);

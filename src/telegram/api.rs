@@ -13,7 +13,7 @@ use teloxide_core::payloads::{EditMessageText, GetMe, SendMessage, SetMessageRea
 use teloxide_core::requests::Payload;
 use teloxide_core::types::{
     ChatId as WireChat, LinkPreviewOptions, MessageEntity, MessageEntityKind,
-    MessageId as WireMessage, ReactionType, ThreadId,
+    MessageId as WireMessage, ReactionType, ReplyParameters, ThreadId,
 };
 use url::Url;
 
@@ -141,17 +141,24 @@ impl Api {
         parse(&result)
     }
 
-    /// Sends a text and returns the new message's id.
+    /// Sends a text, as a reply if it names a message, and returns the new message's id. Without the
+    /// message that it replies to it is sent all the same.
     pub async fn send_text(
         &self,
         to: Address,
         message: &Rich,
+        reply_to: Option<MessageId>,
         silent: bool,
     ) -> Result<MessageId, ApiError> {
         let mut payload = SendMessage::new(WireChat(to.chat_id.0), &message.text);
         payload.entities = wire_entities(message);
         payload.link_preview_options = Some(NO_PREVIEW);
         payload.disable_notification = silent.then_some(true);
+        // An id of 0 (ephemeral messages) or beyond 32 bits is no message that can be replied to.
+        payload.reply_parameters = reply_to
+            .filter(|id| id.0 > 0)
+            .and_then(|id| wire(id).ok())
+            .map(|id| ReplyParameters::new(id).allow_sending_without_reply());
         payload.message_thread_id = to
             .topic_id
             .and_then(|topic| i32::try_from(topic.0).ok())

@@ -202,6 +202,7 @@ mod agent_dies_at {
         settle "settle"
         release "release"
         answer "answer"
+        told "told"
         quarantine "quarantine"
     }
 }

@@ -181,6 +181,7 @@ mod of_the_agent_at {
         agent "agent" 5
         hold "hold" 5
         seen "seen" 5
+        told "told" 3
         accept "accept" 5
         settle "settle" 5
         release "release" 5

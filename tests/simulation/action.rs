@@ -112,10 +112,20 @@ pub(crate) enum Action {
 #[serde(tag = "is", rename_all = "snake_case")]
 pub(crate) enum Answer {
     Ok,
-    Lost { applied: bool },
-    ServerError { applied: bool },
-    Flood { seconds: u16 },
+    Lost {
+        applied: bool,
+    },
+    ServerError {
+        applied: bool,
+    },
+    Flood {
+        seconds: u16,
+    },
     Refused,
+    /// Nothing can be sent to that chat until something is heard from it.
+    Blocked,
+    /// Refused as it is: the message that it replies to is gone.
+    ReplyGone,
     Unreachable,
     Unauthorized,
 }
@@ -267,6 +277,8 @@ fn answer(rng: &mut Rng) -> Answer {
         5 => Answer::Refused,
         6 => Answer::Unreachable,
         7 => Answer::Unauthorized,
+        8 => Answer::Blocked,
+        9 => Answer::ReplyGone,
         _ => Answer::Ok,
     }
 }

@@ -13,16 +13,17 @@ use telepost::ids::{ChatId, MessageId, UpdateId};
 use telepost::inbox::disk::TOMBSTONE_MS;
 use telepost::inbox::entry::EntryName;
 use telepost::inbox::view::Item;
-use telepost::outbox::delivery::{Content, Delivery, DeliveryId, Finished, Outcome, Progress};
-use telepost::outbox::gates::ClosedGate;
+use telepost::outbox::delivery::{Content, Delivery, DeliveryId, Outcome, Progress};
+use telepost::outbox::gates::{ClosedGate, PARKED, Pause};
+use telepost::outbox::repair::{self, Repaired};
 use telepost::outbox::schedule::Schedule;
-use telepost::store::format::FORMAT;
 use telepost::telegram::error::{ApiError, Decision};
 use telepost::telegram::polling::offset_after;
-use telepost::telegram::update::{self, Unreadable};
+use telepost::telegram::update::{self, Unreadable, Update};
 
 use crate::action::Answer;
 use crate::disk::{Died, File, Folder, Name, path};
+use crate::outbox::{fail, finish, leave, record, repeatable, turn_message};
 use crate::telegram::Request;
 use crate::world::{BOT, Bug, Closed, Sent, World};
 
@@ -75,8 +76,8 @@ impl Gateway {
             _ => Vec::new(),
         };
         let gates = gates.into_iter().filter_map(|gate| {
-            let wait = gate.opens_at(now)?.since(now);
-            Some((gate.chat_id, (gate, world.mono + wait)))
+            let wait = gate.pause.opens_at(now)?.since(now);
+            Some((gate.chat_id, (gate.clone(), world.mono + wait)))
         });
         Self {
             number: world.gateways,
@@ -115,6 +116,7 @@ impl Gateway {
             let Ok(update) = update::read(raw) else {
                 continue;
             };
+            self.heard(world, &update)?;
             let (session, address) = match world.routes.decide(BOT, &update) {
                 Verdict::Admit { session, address } => {
                     let at = world.sessions.iter().position(|other| *other == session);
@@ -162,6 +164,24 @@ impl Gateway {
             world.disk.sync(session, Folder::Inbox)?;
         }
         Ok(())
+    }
+
+    /// What is heard from a parked chat lets it be tried again.
+    fn heard(&mut self, world: &mut World, update: &Update) -> Result<(), Died> {
+        let Verdict::Admit { address, .. } = world.routes.decide(BOT, update) else {
+            return Ok(());
+        };
+        let chat = address.chat_id;
+        let parked = |(gate, _): &(ClosedGate, Duration)| gate.reason.is_some();
+        if !self.gates.get(&chat).is_some_and(parked) {
+            return Ok(());
+        }
+        self.gates.remove(&chat);
+        world.ledger.closed.remove(&chat);
+        if let Some(lane) = self.lanes.get_mut(&chat) {
+            lane.not_before = None;
+        }
+        self.record_gates(world)
     }
 
     /// Carries the first delivery of one of the lanes that are due. `false` if there is none.
@@ -371,10 +391,35 @@ impl Gateway {
                 return Ok(None);
             }
             Decision::CloseGate(wait) => {
-                self.close(world, delivery.address.chat_id, wait)?;
+                self.close(world, delivery.address.chat_id, wait, None)?;
                 progress.failed(index, failure);
                 record(world, session, id, progress)?;
                 Ended::Later(wait)
+            }
+            Decision::Park if repeatable(&delivery.content) => {
+                let chat = delivery.address.chat_id;
+                self.close(world, chat, PARKED, Some(failure.clone()))?;
+                progress.failed(index, failure);
+                record(world, session, id, progress)?;
+                Ended::Later(PARKED)
+            }
+            Decision::Repair(repair) => {
+                progress.failed(index, failure.clone());
+                let chat = delivery.address.chat_id;
+                match repair::apply(progress, index, &delivery.content, chat, repair) {
+                    Repaired::InVain => {
+                        fail(world, session, delivery, progress, failure)?;
+                        return Ok(Some(Ended::Finished));
+                    }
+                    Repaired::Now => {
+                        record(world, session, id, progress)?;
+                        return Ok(None);
+                    }
+                    Repaired::Later => {
+                        record(world, session, id, progress)?;
+                        Ended::Failed
+                    }
+                }
             }
             Decision::Retry => {
                 progress.failed(index, failure);
@@ -399,12 +444,9 @@ impl Gateway {
                 finish(world, session, delivery, Outcome::Unknown)?;
                 Ended::Finished
             }
-            Decision::Fail => {
-                let outcome = Outcome::Failed {
-                    reason: failure,
-                    message_ids: progress.message_ids(),
-                };
-                finish(world, session, delivery, outcome)?;
+            // No group of the model becomes a supergroup.
+            Decision::Park | Decision::Migrate(_) | Decision::Fail => {
+                fail(world, session, delivery, progress, failure)?;
                 Ended::Finished
             }
         }))
@@ -422,11 +464,20 @@ impl Gateway {
         wait.filter(|_| !world.has(Bug::NoPace))
     }
 
-    fn close(&mut self, world: &mut World, chat: ChatId, wait: Duration) -> Result<(), Died> {
+    fn close(
+        &mut self,
+        world: &mut World,
+        chat: ChatId,
+        wait: Duration,
+        reason: Option<String>,
+    ) -> Result<(), Died> {
         let gate = ClosedGate {
             chat_id: chat,
-            closed_at: world.now(),
-            retry_after_ms: u64::try_from(wait.as_millis()).unwrap(),
+            pause: Pause {
+                closed_at: world.now(),
+                retry_after_ms: u64::try_from(wait.as_millis()).unwrap(),
+            },
+            reason,
         };
         self.gates.insert(chat, (gate, world.mono + wait));
         let closed = Closed {
@@ -435,14 +486,7 @@ impl Gateway {
             durable: false,
         };
         world.ledger.closed.insert(chat, closed);
-        self.gates.retain(|_, (_, opens)| *opens > world.mono);
-        let gates: Vec<ClosedGate> = self.gates.values().map(|(gate, _)| *gate).collect();
-        if !world.has(Bug::GateInMemoryOnly) {
-            world.disk.write(
-                path(0, Folder::Bot, Name::Gates),
-                File::Gates(Rc::new(gates)),
-            )?;
-        }
+        self.record_gates(world)?;
         world.ledger.closed.insert(
             chat,
             Closed {
@@ -451,6 +495,16 @@ impl Gateway {
             },
         );
         Ok(())
+    }
+
+    fn record_gates(&mut self, world: &mut World) -> Result<(), Died> {
+        self.gates.retain(|_, (_, opens)| *opens > world.mono);
+        let gates: Vec<ClosedGate> = self.gates.values().map(|(gate, _)| gate.clone()).collect();
+        if world.has(Bug::GateInMemoryOnly) {
+            return Ok(());
+        }
+        let to = path(0, Folder::Bot, Name::Gates);
+        world.disk.write(to, File::Gates(Rc::new(gates)))
     }
 
     fn request(
@@ -567,70 +621,6 @@ fn last_id(batch: &[String]) -> Option<i64> {
         Err(Unreadable::NoId) => None,
     });
     offset_after(ids)
-}
-
-fn record(
-    world: &mut World,
-    session: usize,
-    id: &DeliveryId,
-    progress: &Progress,
-) -> Result<(), Died> {
-    let to = path(session, Folder::Outbox, Name::Progress(id.clone()));
-    world
-        .disk
-        .write(to, File::Progress(Rc::new(progress.clone())))
-}
-
-fn finish(
-    world: &mut World,
-    session: usize,
-    delivery: &Delivery,
-    outcome: Outcome,
-) -> Result<(), Died> {
-    world.settle(session, &delivery.answers)?;
-    let folder = match outcome {
-        Outcome::Failed { .. } => Folder::Failed,
-        Outcome::Delivered { .. } | Outcome::Unknown | Outcome::Superseded => Folder::Sent,
-    };
-    let finished = Finished {
-        format: FORMAT,
-        delivery: delivery.clone(),
-        outcome,
-        finished_at: world.now(),
-    };
-    let to = path(session, folder, Name::Delivery(delivery.id.clone()));
-    world.disk.write(to, File::Finished(Rc::new(finished)))?;
-    leave(world, session, &delivery.id)
-}
-
-fn leave(world: &mut World, session: usize, id: &DeliveryId) -> Result<(), Died> {
-    world
-        .disk
-        .remove(&path(session, Folder::Outbox, Name::Delivery(id.clone())))?;
-    world
-        .disk
-        .remove(&path(session, Folder::Outbox, Name::Progress(id.clone())))
-}
-
-fn repeatable(content: &Content) -> bool {
-    matches!(content, Content::Reply { .. })
-}
-
-/// As `outbox::sender::turn_message`.
-fn turn_message(
-    world: &World,
-    session: usize,
-    turn: &DeliveryId,
-    before: &DeliveryId,
-) -> Option<MessageId> {
-    let all = world.disk.all_deliveries(session);
-    let mut between = all.iter().rev().filter(|id| *id >= turn && *id < before);
-    between.find_map(|id| {
-        let finished = world.disk.finished(session, id)?;
-        let same = finished.delivery.id == *turn || finished.delivery.turn.as_ref() == Some(turn);
-        let progress = matches!(finished.delivery.content, Content::Progress { .. });
-        finished.outcome.last_message().filter(|_| same && progress)
-    })
 }
 
 impl World {

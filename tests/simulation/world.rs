@@ -438,7 +438,7 @@ impl World {
         for agent in &mut self.agents {
             agent.start(true);
         }
-        for _ in 0..60 {
+        for _ in 0..130 {
             self.pass(Duration::from_secs(31));
             self.apply(&Action::Poll {
                 lost: false,

@@ -129,6 +129,7 @@ fn the_file_of_the_issue_is_accepted_as_it_stands() {
         tmux_wake_command: Some("/telegram-reply".to_owned()),
         cwd: None,
         send_roots: Vec::new(),
+        reply_to_message: true,
     };
     assert_eq!(config.sessions["SESSION_X02"], expected);
     assert_eq!(config.warnings(), Vec::<String>::new());
@@ -215,6 +216,7 @@ fn what_is_harmless_is_put_right_in_silence() {
         only("cwd", r#""~""#).cwd.as_deref(),
         Some(Path::new("/home/ada"))
     );
+    assert!(!only("reply_to_message", "false").reply_to_message);
     assert_eq!(
         only("send_roots", r#"["~/out", "/t", "/t/"]"#).send_roots,
         ["/home/ada/out", "/t"].map(PathBuf::from)
