@@ -166,6 +166,7 @@ impl Gateway {
             apis,
             clock.clone(),
             config.pace,
+            config.receipts,
             after_poll,
         )?;
 

@@ -23,7 +23,9 @@ use crate::telegram::error::{ApiError, Decision};
 pub enum Ended {
     /// It has left the outbox.
     Finished,
-    /// Not before that time: a closed gate, or our own pace.
+    /// One message of it is out; for the next it needs another turn.
+    More,
+    /// Not before that time: a closed gate.
     Later(Duration),
     /// A temporary failure: after a growing pause.
     Failed,
@@ -69,7 +71,7 @@ impl Carrier {
         }
     }
 
-    /// Sends what Telegram does not have yet.
+    /// Sends the next message that Telegram does not have yet: one turn.
     pub async fn carry(&self, id: &DeliveryId, stop: &CancellationToken) -> Ended {
         self.ended(self.carry_on(id, stop).await)
     }
@@ -113,9 +115,14 @@ impl Carrier {
             Ok(progress) => progress,
             Err(outcome) => return self.finish(delivery, outcome).map(|()| Ended::Finished),
         };
+        let mut had_turn = false;
         while let Some(index) = progress.next() {
             if stop.is_cancelled() {
                 return Ok(Ended::Stopped);
+            }
+            // Who sends next is for the schedule to say.
+            if std::mem::replace(&mut had_turn, true) {
+                return Ok(Ended::More);
             }
             if let Some(wait) = self.must_wait(delivery.address.chat_id) {
                 return Ok(Ended::Later(wait));
@@ -167,22 +174,11 @@ impl Carrier {
     }
 
     fn must_wait(&self, chat: ChatId) -> Option<Duration> {
-        let closed = self
-            .bot
+        self.bot
             .gates
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .wait(chat);
-        if closed.is_some() {
-            return closed;
-        }
-        let since = self.clock.instant().duration_since(self.bot.began);
-        self.bot
-            .schedule
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take(chat, since)
-            .err()
+            .wait(chat)
     }
 
     /// One request, between its two records.

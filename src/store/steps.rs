@@ -39,6 +39,8 @@ pub enum Step {
     Accepted,
     /// A flood gate is recorded.
     FloodGate,
+    /// The messages that wear a receipt are recorded.
+    Receipt,
     /// A finished delivery becomes a file in `sent/` or `failed/`.
     Finish,
     /// A finished delivery leaves `outbox/`.
@@ -59,7 +61,7 @@ pub enum Step {
 
 impl Step {
     /// All steps, for the crash harness.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::InboxEntry,
         Self::InboxSync,
         Self::DeadLetter,
@@ -72,6 +74,7 @@ impl Step {
         Self::InFlight,
         Self::Accepted,
         Self::FloodGate,
+        Self::Receipt,
         Self::Finish,
         Self::Leave,
         Self::Presence,
@@ -97,6 +100,7 @@ impl Step {
             Self::InFlight => "in-flight",
             Self::Accepted => "accepted",
             Self::FloodGate => "flood-gate",
+            Self::Receipt => "receipt",
             Self::Finish => "finish",
             Self::Leave => "leave",
             Self::Presence => "presence",
