@@ -11,6 +11,7 @@ const PURE: [&str; 15] = [
     "src/mcp/conversation.rs",
     "src/mcp/page.rs",
     "src/mcp/tools.rs",
+    "src/outbox/attention.rs",
     "src/outbox/delivery.rs",
     "src/outbox/schedule.rs",
     "src/outbox/split.rs",
