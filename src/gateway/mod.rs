@@ -171,6 +171,7 @@ impl Gateway {
             apis,
             clock.clone(),
             config.pace,
+            config.receipts,
             after_poll,
             heard,
         )?;

@@ -66,6 +66,20 @@ impl Outbox {
         names(&self.dir.outbox())
     }
 
+    /// Calls `found` for each delivery that is not finished, in no order and without keeping any.
+    pub fn each_waiting(&self, mut found: impl FnMut(DeliveryId)) -> Result<(), StoreError> {
+        atomic::visit(&self.dir.outbox(), |name| {
+            if let Some(id) = name.strip_suffix(".json").and_then(DeliveryId::parse) {
+                found(id);
+            }
+        })
+    }
+
+    /// Whether a delivery may still have its file.
+    pub fn may_wait(&self, id: &DeliveryId) -> bool {
+        self.path(id).try_exists().unwrap_or(true)
+    }
+
     /// Reads a delivery.
     pub fn read(&self, id: &DeliveryId, now: Timestamp) -> Result<Option<Delivery>, ReadError> {
         format::read(&self.state, &self.path(id), now)
@@ -153,8 +167,14 @@ impl Outbox {
     /// All deliveries that are on disk, finished or not, in the order of acceptance.
     pub fn all(&self) -> Result<BTreeSet<DeliveryId>, StoreError> {
         let mut all = self.waiting()?;
-        all.extend(names(&self.dir.sent())?);
-        all.extend(names(&self.dir.failed())?);
+        all.append(&mut self.all_finished()?);
+        Ok(all)
+    }
+
+    /// All deliveries that are finished and still on disk, in the order of acceptance.
+    pub fn all_finished(&self) -> Result<BTreeSet<DeliveryId>, StoreError> {
+        let mut all = names(&self.dir.sent())?;
+        all.append(&mut names(&self.dir.failed())?);
         Ok(all)
     }
 

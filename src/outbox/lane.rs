@@ -1,6 +1,6 @@
 //! Carrying one delivery: the requests of one lane, one after the other.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,9 @@ use crate::telegram::error::{ApiError, Decision, Repair};
 pub enum Ended {
     /// It has left the outbox.
     Finished,
-    /// Not before that time: a closed gate, or our own pace.
+    /// One message of it is out; for the next it needs another turn.
+    More,
+    /// Not before that time: a closed gate.
     Later(Duration),
     /// A temporary failure: after a growing pause.
     Failed,
@@ -82,7 +84,7 @@ impl Carrier {
         }
     }
 
-    /// Sends what Telegram does not have yet.
+    /// Sends the next message that Telegram does not have yet: one turn.
     pub async fn carry(&self, id: &DeliveryId, stop: &CancellationToken) -> Ended {
         self.ended(self.carry_on(id, stop).await)
     }
@@ -146,6 +148,7 @@ impl Carrier {
                     .map(|()| Ended::Finished);
             }
         };
+        let mut had_turn = false;
         while let Some(index) = progress.next() {
             if stop.is_cancelled() {
                 return Ok(Ended::Stopped);
@@ -153,6 +156,10 @@ impl Carrier {
             if self.outbox.drop_asked(&delivery.id) {
                 self.dropped(delivery, Some(&progress))?;
                 return Ok(Ended::Finished);
+            }
+            // Who sends next is for the schedule to say.
+            if std::mem::replace(&mut had_turn, true) {
+                return Ok(Ended::More);
             }
             if let Some(wait) = self.must_wait(self.bot.chat_now(delivery.address.chat_id)) {
                 return Ok(Ended::Later(wait));
@@ -215,17 +222,7 @@ impl Carrier {
     }
 
     fn must_wait(&self, chat: ChatId) -> Option<Duration> {
-        let closed = self.bot.gates().wait(chat);
-        if closed.is_some() {
-            return closed;
-        }
-        let since = self.clock.instant().duration_since(self.bot.began);
-        self.bot
-            .schedule
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take(chat, since)
-            .err()
+        self.bot.gates().wait(chat)
     }
 
     /// One request, between its two records.

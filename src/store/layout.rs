@@ -82,6 +82,11 @@ impl StateDir {
             .collect())
     }
 
+    /// The messages that wear a receipt of a bot.
+    pub fn receipts(&self, bot: BotId) -> PathBuf {
+        self.bot(bot).join("receipts.json")
+    }
+
     /// Updates of a bot that belong to no session.
     pub fn bot_dead(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("dead")

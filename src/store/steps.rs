@@ -45,6 +45,8 @@ pub enum Step {
     Drop,
     /// It is noted which failures an agent was told of.
     Told,
+    /// The messages that wear a receipt are recorded.
+    Receipt,
     /// A finished delivery becomes a file in `sent/` or `failed/`.
     Finish,
     /// A finished delivery leaves `outbox/`.
@@ -71,7 +73,7 @@ pub enum Step {
 
 impl Step {
     /// All steps, for the crash harness.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::InboxEntry,
         Self::InboxSync,
         Self::DeadLetter,
@@ -87,6 +89,7 @@ impl Step {
         Self::Migration,
         Self::Drop,
         Self::Told,
+        Self::Receipt,
         Self::Finish,
         Self::Leave,
         Self::Presence,
@@ -118,6 +121,7 @@ impl Step {
             Self::Migration => "migration",
             Self::Drop => "drop",
             Self::Told => "told",
+            Self::Receipt => "receipt",
             Self::Finish => "finish",
             Self::Leave => "leave",
             Self::Presence => "presence",

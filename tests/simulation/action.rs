@@ -44,10 +44,8 @@ pub(crate) enum Action {
     },
     CrashGateway,
     StartGateway,
-    /// The first delivery of a lane; `at` is the request that gets `answer`, the others succeed.
+    /// One request, of the delivery whose turn it is.
     Send {
-        lane: u8,
-        at: u8,
         answer: Answer,
         fuse: Fuse,
     },
@@ -176,8 +174,6 @@ pub(crate) fn choose(rng: &mut Rng, into: &mut Vec<Action>) {
         37..39 => Action::CrashGateway,
         39..43 => Action::StartGateway,
         43..56 => Action::Send {
-            lane: rng.u8(..4),
-            at: rng.u8(..3),
             answer: answer(rng),
             fuse: fuse(rng),
         },

@@ -113,8 +113,8 @@ fn the_file_of_the_issue_is_accepted_as_it_stands() {
     assert_eq!(config.path, Path::new("/c/sessions.json"));
     assert_eq!(config.api_url.as_str(), "https://api.telegram.org/");
     assert_eq!(
-        (config.gateway, config.pace),
-        (GatewayStart::Auto, Pace::Normal)
+        (config.gateway, config.pace, config.receipts),
+        (GatewayStart::Auto, Pace::Normal, Receipts::On)
     );
     assert_eq!(config.state_dir, None);
     assert_eq!(config.sessions.len(), 2);
@@ -237,6 +237,10 @@ fn the_switches_are_read() {
     assert_eq!(
         parse(&with_top("pace", r#""off""#)).unwrap().pace,
         Pace::Off
+    );
+    assert_eq!(
+        parse(&with_top("receipts", r#""off""#)).unwrap().receipts,
+        Receipts::Off
     );
 }
 

@@ -95,6 +95,16 @@ impl Drop for OnDrop<'_> {
     }
 }
 
+impl House {
+    /// Switches on what only some steps need.
+    pub(crate) fn prepare(&mut self, step: &str) {
+        if step == "receipt" {
+            self.config["receipts"] = "on".into();
+            self.write_config();
+        }
+    }
+}
+
 /// What it takes to reach the rarer steps.
 pub(crate) fn prepare(
     house: &House,
