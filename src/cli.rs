@@ -15,18 +15,20 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 use tokio_util::sync::CancellationToken;
 
-use self::arguments::{Cli, Command, GatewayAction};
+use self::arguments::{Cli, Command, GatewayAction, OutboxAction};
 use self::install::InstallFailure;
 use crate::chain::Chain;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, Env, GatewayStart, TokenState, Tokens};
 use crate::gateway::detach::{self, Launch, Stage, Started};
+use crate::gateway::presence;
 use crate::gateway::singleton::{self, SingletonError};
 use crate::gateway::{Gateway, GatewayError};
 use crate::logging;
 use crate::mcp::holder::Registration;
 use crate::mcp::mailbox::Mailbox;
 use crate::mcp::server::{Served, Server};
+use crate::outbox::manage::{ManageError, Outboxes};
 use crate::report::{self, Report};
 use crate::session::process::ProcessId;
 use crate::store::format::ReadError;
@@ -41,6 +43,7 @@ mod exit {
     pub(super) const STORAGE: u8 = 5;
     pub(super) const TELEGRAM: u8 = 6;
     pub(super) const CLIENT: u8 = 7;
+    pub(super) const NO_DELIVERY: u8 = 8;
     pub(super) const BUG: u8 = 70;
 }
 
@@ -55,6 +58,8 @@ enum Failure {
     Singleton(#[from] SingletonError),
     #[error(transparent)]
     Read(#[from] ReadError),
+    #[error(transparent)]
+    Manage(#[from] ManageError),
     #[error("cannot {operation}")]
     Io {
         operation: &'static str,
@@ -80,10 +85,12 @@ impl Failure {
             },
             Self::Gateway(GatewayError::Store(_) | GatewayError::Read(_))
             | Self::Read(_)
+            | Self::Manage(ManageError::Store(_) | ManageError::Read(_) | ManageError::Lock(_))
             | Self::Io { .. } => exit::STORAGE,
             Self::Install(InstallFailure::Usage(_)) => exit::USAGE,
             Self::Install(InstallFailure::Files(_) | InstallFailure::Declined) => exit::CLIENT,
             Self::Gateway(GatewayError::Client(_)) => exit::TELEGRAM,
+            Self::Manage(ManageError::NotFound(_) | ManageError::Refused(_)) => exit::NO_DELIVERY,
             Self::NotStarted { code, .. } => *code,
             Self::Gateway(GatewayError::TaskEnded(_)) => exit::BUG,
         }
@@ -135,6 +142,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Install(options) => install::install(cli, &env, options),
         Command::Uninstall(options) => install::uninstall(&env, options),
         Command::Status { json } => status(cli, &env, *json),
+        Command::Outbox { action } => outbox(cli, &env, action),
         Command::Gateway {
             action: Some(GatewayAction::Stop),
             ..
@@ -435,8 +443,8 @@ fn list<T: std::fmt::Display>(ids: &[T]) -> String {
 
 fn status(cli: &Cli, env: &Env, json: bool) -> Result<(), Failure> {
     let (config, state) = load(cli, env)?;
-    let ids: Vec<_> = config.sessions.keys().cloned().collect();
-    let report = Report::gather(&state, &ids, clock(env).now())?;
+    let now = clock(env).now();
+    let report = Report::gather(&state, &config, now)?;
     if json {
         let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::Io {
             operation: "write the report",
@@ -444,7 +452,34 @@ fn status(cli: &Cli, env: &Env, json: bool) -> Result<(), Failure> {
         })?;
         return print(&format!("{text}\n"));
     }
-    print(&report.to_text())
+    print(&report.to_text(now))
+}
+
+fn outbox(cli: &Cli, env: &Env, action: &OutboxAction) -> Result<(), Failure> {
+    let (config, state) = load(cli, env)?;
+    let mut sessions: Vec<_> = config.sessions.keys().cloned().collect();
+    for id in state.all_sessions().map_err(ReadError::from)? {
+        if !sessions.contains(&id) {
+            sessions.push(id);
+        }
+    }
+    let outboxes = Outboxes::new(&state, sessions, clock(env));
+    match action {
+        OutboxAction::List { json: true } => {
+            let rows = outboxes.list()?;
+            let text = serde_json::to_string_pretty(&rows).map_err(|error| Failure::Io {
+                operation: "write the list",
+                source: error.into(),
+            })?;
+            print(&format!("{text}\n"))
+        }
+        OutboxAction::List { json: false } => print(&report::deliveries(&outboxes.list()?)),
+        OutboxAction::Retry { id } => print(&outboxes.retry(id)?),
+        OutboxAction::Drop { id } => {
+            let runs = presence::is_running(&state).map_err(ReadError::from)?;
+            print(&block_on(outboxes.drop(id, runs))??)
+        }
+    }
 }
 
 fn print(text: &str) -> Result<(), Failure> {

@@ -40,9 +40,17 @@ impl Timestamp {
         self.utc().to_rfc3339_opts(SecondsFormat::Secs, true)
     }
 
-    /// Hour and minute in the zone of this machine, as a person reads it in `status`.
-    pub fn local_hour_minute(self) -> String {
-        self.utc().with_timezone(&Local).format("%H:%M").to_string()
+    /// Hour and minute in the zone of this machine, as a person reads it in `status`; with the date
+    /// unless it is that of `now`.
+    pub fn local_moment(self, now: Self) -> String {
+        let local = |at: Self| at.utc().with_timezone(&Local);
+        let (at, now) = (local(self), local(now));
+        let form = if at.date_naive() == now.date_naive() {
+            "%H:%M"
+        } else {
+            "%Y-%m-%d %H:%M"
+        };
+        at.format(form).to_string()
     }
 
     fn utc(self) -> DateTime<Utc> {

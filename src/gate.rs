@@ -48,7 +48,7 @@ impl Routes {
             Body::Reaction(reaction) => {
                 self.check(bot, reaction.chat.id, None, reaction.user.as_ref())
             }
-            Body::Membership => Verdict::Ignore("membership"),
+            Body::Membership(_) => Verdict::Ignore("membership"),
             Body::Other(_) => Verdict::Ignore("a kind that is not routed"),
         }
     }

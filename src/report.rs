@@ -1,17 +1,26 @@
 //! How everything is: one report for `status`, later for the doctor, the health file and the chat.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Serialize;
 
 use crate::clock::Timestamp;
+use crate::config::Config;
 use crate::gateway::presence::{self, PresenceFile};
-use crate::ids::{BotId, SessionId};
+use crate::ids::{BotId, ChatId, SessionId};
 use crate::inbox::disk::Inbox;
 use crate::mcp::conversation::Conversation;
+use crate::outbox::delivery::DeliveryId;
 use crate::outbox::disk::Outbox;
-use crate::outbox::gates;
+use crate::outbox::gates::{self, HeldUntil};
+use crate::outbox::manage::{Row, printable};
+use crate::outbox::migrations;
 use crate::store::atomic;
 use crate::store::format::{self, ReadError};
 use crate::store::layout::StateDir;
+
+/// How many waiting deliveries are read in search of one that is held up.
+const LOOKED_AT: usize = 1000;
 
 /// The report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,6 +31,9 @@ pub struct Report {
     pub bots: Vec<BotReport>,
     /// The sessions.
     pub sessions: Vec<SessionReport>,
+    /// Groups that became supergroups, and whose new id is not in the configuration yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub moved: Vec<MovedChat>,
 }
 
 /// The running gateway.
@@ -70,24 +82,45 @@ pub struct SessionReport {
     pub failed: usize,
     /// Seconds that the oldest waiting message has waited.
     pub oldest_age_s: Option<u64>,
-    /// When the flood gate of one of its deliveries opens.
+    /// When the gate of the first of its deliveries opens that is held up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_until: Option<String>,
+    /// Why, if it is not a flood: the chat cannot be written to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How many messages were sent once more, marked, because nobody knew whether they had arrived.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub repeats: usize,
+    /// The same as `held_until`, for people.
+    #[serde(skip)]
+    opens: Option<Timestamp>,
+}
+
+/// A group that has another id than the configuration says.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MovedChat {
+    /// The bot.
+    pub bot_id: BotId,
+    /// The id in `chat_ids`.
+    pub from: ChatId,
+    /// The id that it has now.
+    pub to: ChatId,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Report {
     /// Looks at the disk. Changes nothing, but damaged files are kept in quarantine as everywhere.
-    pub fn gather(
-        state: &StateDir,
-        configured: &[SessionId],
-        now: Timestamp,
-    ) -> Result<Self, ReadError> {
+    pub fn gather(state: &StateDir, config: &Config, now: Timestamp) -> Result<Self, ReadError> {
         let presence = if presence::is_running(state)? {
             presence::read(state, now)?
         } else {
             None
         };
-        let mut ids = configured.to_vec();
+        let mut ids: Vec<SessionId> = config.sessions.keys().cloned().collect();
         for id in state.all_sessions()? {
             if !ids.contains(&id) {
                 ids.push(id);
@@ -105,13 +138,14 @@ impl Report {
             }),
             bots: presence.map(|file| bots(&file, now)).unwrap_or_default(),
             sessions,
+            moved: moved(state, config, now)?,
         })
     }
 }
 
 impl Report {
     /// For people.
-    pub fn to_text(&self) -> String {
+    pub fn to_text(&self, now: Timestamp) -> String {
         let mut text = match &self.gateway {
             Some(gateway) => format!("Gateway: runs, pid {}, version {}, for {}\n", gateway.pid, gateway.version, span(gateway.uptime_s)),
             None => "Gateway: does not run. Start it with `telepost gateway --detach`; messages wait at Telegram for 24 hours.\n".to_owned(),
@@ -146,13 +180,18 @@ impl Report {
             .concat();
         }
         let rows = self.sessions.iter().map(|session| {
+            let held = match (session.opens, &session.reason) {
+                (Some(opens), None) => opens.local_moment(now),
+                (Some(opens), Some(_)) => format!("{} (parked)", opens.local_moment(now)),
+                (None, _) => String::new(),
+            };
             vec![
                 session.id.to_string(),
                 session.pending.to_string(),
                 session.held.to_string(),
                 session.oldest_age_s.map_or_else(String::new, span),
                 session.outbox.to_string(),
-                session.held_until.clone().unwrap_or_default(),
+                held,
                 session.failed.to_string(),
                 session.dead.to_string(),
             ]
@@ -167,8 +206,63 @@ impl Report {
             "failed",
             "unreadable",
         ];
-        [&text, "\n", &table(&head, rows), "\n"].concat()
+        [&text, "\n", &table(&head, rows), "\n", &self.remarks()].concat()
     }
+
+    /// What a person should know or do, a line each.
+    fn remarks(&self) -> String {
+        let mut remarks = Vec::new();
+        for session in &self.sessions {
+            let id = &session.id;
+            if let Some(reason) = &session.reason {
+                remarks.push(format!("{id}: a chat cannot be written to ({reason}). What waits for it is kept, and tried again when somebody writes there and every hour."));
+            }
+            if session.failed > 0 {
+                remarks.push(format!(
+                    "{id}: {} could not be delivered; `telepost outbox list` shows why.",
+                    session.failed
+                ));
+            }
+            if session.repeats > 0 {
+                remarks.push(format!("{id}: {} message(s) may stand twice, because nobody knew whether they had arrived; the second is marked.", session.repeats));
+            }
+        }
+        for moved in &self.moved {
+            remarks.push(format!("The group {} became a supergroup: put {} in its place in chat_ids in sessions.json.", moved.from, moved.to));
+        }
+        if remarks.is_empty() {
+            return String::new();
+        }
+        format!("\n{}\n", remarks.join("\n"))
+    }
+}
+
+/// What waits and what failed, for people.
+pub fn deliveries(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return "Nothing waits to be sent, and nothing has failed.\n".to_owned();
+    }
+    let lines = rows.iter().map(|row| {
+        let sent = match row.messages {
+            Some(messages) if messages > 1 => format!(" ({} of {messages} sent)", row.sent),
+            Some(_) | None => String::new(),
+        };
+        vec![
+            // Unique in practice, and short enough to be typed.
+            row.id.to_string().chars().take(18).collect(),
+            row.session.to_string(),
+            span(row.age_s),
+            row.to.clone(),
+            row.kind.to_owned(),
+            format!("{}{sent}", row.state),
+            printable(row.reason.as_deref().unwrap_or_default()),
+            row.text.clone(),
+        ]
+    });
+    let head = [
+        "id", "session", "age", "to", "kind", "state", "reason", "text",
+    ];
+    format!("{}\n", table(&head, lines))
 }
 
 /// A plain table.
@@ -216,7 +310,7 @@ fn session(state: &StateDir, id: &SessionId, now: Timestamp) -> Result<SessionRe
     let inbox = Inbox::new(state, dir.clone());
     let outbox = Outbox::new(state, dir.clone());
     let pending = inbox.pending()?;
-    let mut held = std::collections::BTreeSet::new();
+    let mut held = BTreeSet::new();
     for name in atomic::list(&dir.conversations())? {
         match format::read::<Conversation>(state, &dir.conversations().join(name), now) {
             Ok(Some(conversation)) => held.extend(conversation.entries()),
@@ -225,35 +319,79 @@ fn session(state: &StateDir, id: &SessionId, now: Timestamp) -> Result<SessionRe
         }
     }
     let waiting = outbox.waiting()?;
-    let mut opens = None;
-    if let Some(first) = waiting.first() {
-        match outbox.read(first, now) {
-            Ok(Some(delivery)) => {
-                let gates = match gates::read_closed(state, delivery.address.bot_id, now) {
-                    Err(ReadError::Quarantined { .. }) => Vec::new(),
-                    gates => gates?,
-                };
-                let gate = gates
-                    .iter()
-                    .find(|gate| gate.chat_id == delivery.address.chat_id);
-                opens = gate
-                    .and_then(|gate| gate.opens_at(now))
-                    .map(Timestamp::rfc3339);
-            }
-            Ok(None) | Err(ReadError::Quarantined { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let held_up = first_held_up(state, &outbox, &waiting, now)?;
     Ok(SessionReport {
         id: id.clone(),
         pending: pending.len(),
         held: pending.intersection(&held).count(),
         dead: inbox.dead_count()?,
         outbox: waiting.len(),
-        failed: outbox.failed_count()?,
+        failed: outbox.failed()?.len(),
         oldest_age_s: pending
             .first()
             .map(|name| now.since(name.received_at()).as_secs()),
-        held_until: opens,
+        held_until: held_up.as_ref().map(|held| held.opens.rfc3339()),
+        opens: held_up.as_ref().map(|held| held.opens),
+        reason: held_up.and_then(|held| held.reason),
+        repeats: outbox.repeats(now)?,
     })
+}
+
+/// Until when the first delivery waits that a gate holds up.
+fn first_held_up(
+    state: &StateDir,
+    outbox: &Outbox,
+    waiting: &BTreeSet<DeliveryId>,
+    now: Timestamp,
+) -> Result<Option<HeldUntil>, ReadError> {
+    if waiting.is_empty() {
+        return Ok(None);
+    }
+    let mut bots = BTreeMap::new();
+    for bot in state.all_bots()? {
+        let gates = match gates::read_closed(state, bot, now) {
+            Err(ReadError::Quarantined { .. }) => continue,
+            gates => gates?,
+        };
+        if !gates.is_empty() {
+            bots.insert(bot, (gates, migrations::read(state, bot, now)?));
+        }
+    }
+    if bots.is_empty() {
+        return Ok(None);
+    }
+    for id in waiting.iter().take(LOOKED_AT) {
+        let delivery = match outbox.read(id, now) {
+            Ok(Some(delivery)) => delivery,
+            Ok(None) | Err(ReadError::Quarantined { .. }) => continue,
+            Err(error) => return Err(error),
+        };
+        let held = bots
+            .get(&delivery.address.bot_id)
+            .and_then(|(gates, moves)| gates.held(moves.current(delivery.address.chat_id), now));
+        if held.is_some() {
+            return Ok(held);
+        }
+    }
+    Ok(None)
+}
+
+/// The configured chats that have another id now.
+fn moved(state: &StateDir, config: &Config, now: Timestamp) -> Result<Vec<MovedChat>, ReadError> {
+    let chats: BTreeSet<ChatId> = config
+        .sessions
+        .values()
+        .flat_map(|session| session.chat_ids.iter().copied())
+        .collect();
+    let mut found = Vec::new();
+    for bot_id in state.all_bots()? {
+        let moves = migrations::read(state, bot_id, now)?;
+        for from in moves.all().map(|migration| migration.from) {
+            let to = moves.current(from);
+            if chats.contains(&from) && !chats.contains(&to) {
+                found.push(MovedChat { bot_id, from, to });
+            }
+        }
+    }
+    Ok(found)
 }

@@ -21,7 +21,7 @@ pub(super) struct Cli {
     pub(super) command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes:\n  0  all is well\n  2  the command line was not understood\n  3  the configuration is refused\n  4  another gateway runs already\n  5  the state folder cannot be used\n  6  Telegram cannot be talked to\n  7  a file of Claude Code or Codex cannot be changed, or you said no\n  70 a bug in telepost";
+const EXIT_CODES: &str = "Exit codes:\n  0  all is well\n  2  the command line was not understood\n  3  the configuration is refused\n  4  another gateway runs already\n  5  the state folder cannot be used\n  6  Telegram cannot be talked to\n  7  a file of Claude Code or Codex cannot be changed, or you said no\n  8  there is no such delivery, or that cannot be done with it\n  70 a bug in telepost";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -58,6 +58,11 @@ pub(super) enum Command {
         /// For programs
         #[arg(long)]
         json: bool,
+    },
+    /// Show what waits to be sent or has failed, try a failed one again, drop one
+    Outbox {
+        #[command(subcommand)]
+        action: OutboxAction,
     },
     /// Print completions for a shell
     Completions {
@@ -105,6 +110,26 @@ pub(super) enum Scope {
     Local,
     /// All; without --session each gets the session of its folder, else `default`
     User,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum OutboxAction {
+    /// Show what waits to be sent and what could not be delivered
+    List {
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Send a failed delivery again: what Telegram does not have of it
+    Retry {
+        /// Its id, or the beginning of it
+        id: String,
+    },
+    /// Do not send a delivery, or not the rest of it
+    Drop {
+        /// Its id, or the beginning of it
+        id: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

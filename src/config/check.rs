@@ -10,7 +10,7 @@ use super::error::{Problem, list, nearest, quote};
 use super::json::{self, Field, Object, Place, child, describe};
 use super::paths::{canonical, expand, variable};
 use super::session::{self, BOT_TOKEN_ENV, CHAT_IDS, CWD, Draft, NAME};
-use super::{Config, GatewayStart, Pace, Session, api_url};
+use super::{Config, GatewayStart, Pace, Receipts, Session, api_url};
 use crate::ids::SessionId;
 
 const SCHEMA: Field = Field {
@@ -56,9 +56,17 @@ const PACE: Field = Field {
     required: false,
 };
 
+const RECEIPTS: Field = Field {
+    key: "receipts",
+    kind: "a text",
+    example: "\"on\"",
+    required: false,
+};
+
 /// Every key of the top level.
-pub(super) const FIELDS: [Field; 7] =
-    [SESSIONS, DEFAULT, STATE_DIR, API_URL, GATEWAY, PACE, SCHEMA];
+pub(super) const FIELDS: [Field; 8] = [
+    SESSIONS, DEFAULT, STATE_DIR, API_URL, GATEWAY, PACE, RECEIPTS, SCHEMA,
+];
 
 const SESSIONS_MAX: usize = 200;
 const API_VARIABLE: &str = "TELEGRAM_API_URL";
@@ -100,6 +108,7 @@ pub(super) fn read(text: &str, path: &Path, env: &Env) -> Result<Config, Vec<Pro
         |field, choices, problems: &mut Vec<Problem>| one_of(&top, field, choices, problems);
     let gateway = choose(&GATEWAY, ["auto", "manual"], &mut problems);
     let pace = choose(&PACE, ["normal", "off"], &mut problems);
+    let receipts = choose(&RECEIPTS, ["on", "off"], &mut problems);
 
     match (default, api_url) {
         (Some(default), Some(api_url)) if problems.is_empty() => Ok(Config {
@@ -121,6 +130,11 @@ pub(super) fn read(text: &str, path: &Path, env: &Env) -> Result<Config, Vec<Pro
                 Pace::Off
             } else {
                 Pace::Normal
+            },
+            receipts: if receipts == Some("off") {
+                Receipts::Off
+            } else {
+                Receipts::On
             },
         }),
         _ => Err(problems),

@@ -53,6 +53,8 @@ pub struct Config {
     pub gateway: GatewayStart,
     /// How fast may be sent.
     pub pace: Pace,
+    /// Whether people see that an agent has seen their message and works on it.
+    pub receipts: Receipts,
 }
 
 /// One agent session.
@@ -78,6 +80,8 @@ pub struct Session {
     pub cwd: Option<PathBuf>,
     /// Folders from which files may be sent, absolute.
     pub send_roots: Vec<PathBuf>,
+    /// Whether an answer is shown as a Telegram reply to the newest message that it answers.
+    pub reply_to_message: bool,
 }
 
 /// Who starts the gateway.
@@ -97,6 +101,16 @@ pub enum Pace {
     #[default]
     Normal,
     /// As fast as it goes, for tests against the simulator.
+    Off,
+}
+
+/// Whether people see that an agent has been shown their message (👀) and works on it ("typing…").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Receipts {
+    /// They do.
+    #[default]
+    On,
+    /// They see the agent's own messages and reactions only.
     Off,
 }
 

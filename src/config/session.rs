@@ -69,9 +69,15 @@ const SEND_ROOTS: Field = Field {
     example: "[\"~/work/shop/out\"]",
     required: false,
 };
+const REPLY_TO_MESSAGE: Field = Field {
+    key: "reply_to_message",
+    kind: "true or false",
+    example: "true",
+    required: false,
+};
 
 /// Every key of a session.
-pub(super) const FIELDS: [Field; 9] = [
+pub(super) const FIELDS: [Field; 10] = [
     NAME,
     BOT_TOKEN_ENV,
     BOT_USERNAME,
@@ -81,6 +87,7 @@ pub(super) const FIELDS: [Field; 9] = [
     TMUX_WAKE_COMMAND,
     CWD,
     SEND_ROOTS,
+    REPLY_TO_MESSAGE,
 ];
 
 const NAME_MAX: usize = 64;
@@ -102,6 +109,7 @@ pub(super) struct Draft {
     tmux_wake_command: Option<String>,
     pub(super) cwd: Option<PathBuf>,
     send_roots: Vec<PathBuf>,
+    reply_to_message: bool,
 }
 
 impl Draft {
@@ -155,6 +163,7 @@ impl Draft {
                 .text(&CWD, problems)
                 .and_then(|found| absolute_path(&found, env, problems)),
             send_roots: send_roots(&object, env, problems),
+            reply_to_message: reply_to_message(&object, problems),
         })
     }
 
@@ -171,6 +180,7 @@ impl Draft {
             tmux_wake_command: self.tmux_wake_command,
             cwd: self.cwd,
             send_roots: self.send_roots,
+            reply_to_message: self.reply_to_message,
         })
     }
 }
@@ -330,6 +340,16 @@ fn absolute_path(
         }
     }
     None
+}
+
+fn reply_to_message(object: &Object<'_>, problems: &mut Vec<Problem>) -> bool {
+    let Some(place) = object.get(&REPLY_TO_MESSAGE, problems) else {
+        return true;
+    };
+    place.value.as_bool().unwrap_or_else(|| {
+        problems.push(place.wrong_kind(&REPLY_TO_MESSAGE));
+        true
+    })
 }
 
 fn send_roots(object: &Object<'_>, env: &Env, problems: &mut Vec<Problem>) -> Vec<PathBuf> {

@@ -6,6 +6,7 @@
 //! comparing ids: they start again at a random number after a quiet week.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -16,12 +17,13 @@ use crate::ids::{Address, BotId, SessionId, UpdateId};
 use crate::inbox::disk::{self, Inbox, TOMBSTONE_MS};
 use crate::inbox::entry::EntryName;
 use crate::mcp::holder::short_hash;
+use crate::outbox::sender::Heard;
 use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
 use crate::store::format::{self, FORMAT};
 use crate::store::layout::StateDir;
 use crate::store::steps::Step;
-use crate::telegram::update::{self, Unreadable, Update};
+use crate::telegram::update::{self, Body, Unreadable, Update};
 
 /// How many unreadable updates of a bot are kept.
 const DEAD_MOST: usize = 1000;
@@ -35,6 +37,7 @@ pub struct Ingest {
     bot: BotId,
     routes: Routes,
     clock: Clock,
+    heard: Arc<Heard>,
     sessions: BTreeMap<SessionId, SessionInbox>,
     /// Where an update of that id was stored before, by whichever bot.
     seen: BTreeMap<UpdateId, Vec<(SessionId, EntryName)>>,
@@ -79,12 +82,14 @@ impl Ingest {
         state: &StateDir,
         bot: BotId,
         routes: Routes,
+        heard: Arc<Heard>,
         clock: Clock,
     ) -> Result<Self, StoreError> {
         let mut ingest = Self {
             state: state.clone(),
             bot,
             routes,
+            heard,
             clock,
             sessions: BTreeMap::new(),
             seen: BTreeMap::new(),
@@ -159,8 +164,13 @@ impl Ingest {
         taken: &mut Taken,
         touched: &mut BTreeSet<SessionId>,
     ) -> Result<(), StoreError> {
+        if let Body::Membership(Some(chat)) = &update.body {
+            // Perhaps somebody has let us in again.
+            self.heard.note(self.bot, *chat);
+        }
         match self.routes.decide(self.bot, update) {
             Verdict::Admit { session, address } => {
+                self.heard.note(self.bot, address.chat_id);
                 if let Some(holder) = self.known(update.id)? {
                     // It may have been stored by a batch that failed before its folder was synced.
                     touched.insert(holder);
@@ -304,7 +314,7 @@ mod tests {
     }
 
     fn open(state: &StateDir) -> Ingest {
-        Ingest::open(state, BOT, routes(), Clock::system()).unwrap()
+        Ingest::open(state, BOT, routes(), Arc::default(), Clock::system()).unwrap()
     }
 
     fn raw(text: &str) -> Box<RawValue> {

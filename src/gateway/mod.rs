@@ -22,7 +22,8 @@ use crate::gate::Routes;
 use crate::ids::BotId;
 use crate::inbox::disk::Inbox;
 use crate::outbox::disk::Outbox;
-use crate::outbox::sender::Sender;
+use crate::outbox::migrations;
+use crate::outbox::sender::{Heard, Sender};
 use crate::store::layout::StateDir;
 use crate::store::{StoreError, atomic};
 use crate::telegram::api::{self, Api, ClientError};
@@ -144,10 +145,14 @@ impl Gateway {
         } = locks;
         let client = api::client()?;
         let after_poll = Arc::new(Notify::new());
+        let heard = Arc::new(Heard::default());
         let (mut pollers, mut apis) = (Vec::new(), Vec::new());
         for (bot_lock, (id, bot)) in bot_locks.into_iter().zip(&bots) {
             let api = Api::new(&bot.token, &config.api_url, client.clone());
-            let ingest = ingest::Ingest::open(&state, *id, routes(&config, bot), clock.clone())?;
+            let moves = migrations::read(&state, *id, clock.now())?;
+            let routes = routes(&config, bot, &moves);
+            let ingest =
+                ingest::Ingest::open(&state, *id, routes, Arc::clone(&heard), clock.clone())?;
             pollers.push(poller::Poller::new(
                 api.clone(),
                 ingest,
@@ -166,7 +171,9 @@ impl Gateway {
             apis,
             clock.clone(),
             config.pace,
+            config.receipts,
             after_poll,
+            heard,
         )?;
 
         // Everything that could refuse to start has been asked; from here on the house lives.
@@ -196,10 +203,21 @@ impl Gateway {
     }
 }
 
-/// Which chats of a bot belong to which session.
-fn routes(config: &Config, bot: &Bot) -> Routes {
+/// Which chats of a bot belong to which session. A group that became a supergroup belongs to the
+/// session that has its old id, unless the configuration gives the new one to somebody.
+fn routes(config: &Config, bot: &Bot, moves: &migrations::Moves) -> Routes {
     let mut routes = Routes::default();
-    for session in bot.sessions.iter().filter_map(|id| config.sessions.get(id)) {
+    let sessions = || bot.sessions.iter().filter_map(|id| config.sessions.get(id));
+    for session in sessions() {
+        let new_ids: Vec<_> = session
+            .chat_ids
+            .iter()
+            .map(|chat| moves.current(*chat))
+            .filter(|chat| !session.chat_ids.contains(chat))
+            .collect();
+        routes.add(&session.id, &new_ids, &session.allowed_users);
+    }
+    for session in sessions() {
         routes.add(&session.id, &session.chat_ids, &session.allowed_users);
     }
     routes
@@ -290,6 +308,7 @@ fn sweep(state: &StateDir, clock: &Clock) {
                 dir.outbox(),
                 dir.sent(),
                 dir.failed(),
+                dir.drops(),
             ] {
                 atomic::remove_leftovers(&folder, file_time);
             }

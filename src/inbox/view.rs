@@ -276,7 +276,7 @@ fn belongs(group: &[&Item], item: &Item) -> bool {
 fn message_of(item: &Item) -> Option<(&Message, bool)> {
     match &item.update.as_ref()?.body {
         Body::Message { message, edited } => Some((message, *edited)),
-        Body::Press(_) | Body::Reaction(_) | Body::Membership | Body::Other(_) => None,
+        Body::Press(_) | Body::Reaction(_) | Body::Membership(_) | Body::Other(_) => None,
     }
 }
 
@@ -363,7 +363,7 @@ fn render(first: &Item, group: &[&Item]) -> MessageView {
                 )
             };
         }
-        Some(Body::Membership | Body::Other(_)) | None => {}
+        Some(Body::Membership(_) | Body::Other(_)) | None => {}
     }
     view
 }

@@ -65,6 +65,7 @@ impl Desk<'_> {
                 .iter()
                 .max_by_key(|held| held.entries.first().copied())
                 .map(|held| held.message_id),
+            as_reply: !keep_open && self.mailbox.reply_to_message,
             answers: entries.clone(),
             acked: answered.iter().map(|held| held.update_id).collect(),
             silent: keep_open || params.silent == Some(true),
@@ -297,6 +298,8 @@ impl Desk<'_> {
             answers: Vec::new(),
             acked: Vec::new(),
             reply_to: None,
+            as_reply: false,
+            resume: None,
             silent: false,
             turn: None,
         })

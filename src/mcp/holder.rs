@@ -150,6 +150,18 @@ pub fn living(
     Ok(living)
 }
 
+/// Whether a holder lives, as far as can be seen without the session lock: for what may be wrong for
+/// a moment. Removes nothing.
+pub fn seems_to_live(dir: &SessionDir, holder: &str) -> bool {
+    let names = atomic::list(&dir.agents()).unwrap_or_default();
+    names.iter().any(|name| {
+        let path = dir.agents().join(name);
+        let file: Option<AgentFile> = format::peek(&path);
+        file.is_some_and(|file| file.holders.iter().any(|one| one.as_str() == holder))
+            && lock::is_held(&path).unwrap_or(false)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,9 +195,15 @@ mod tests {
         assert_eq!(alive(&dir).unwrap(), BTreeSet::new());
         registration.announce(&one).unwrap();
         registration.announce(&two).unwrap();
-        assert_eq!(alive(&dir).unwrap(), BTreeSet::from([one, two]));
+        assert_eq!(
+            alive(&dir).unwrap(),
+            BTreeSet::from([one.clone(), two.clone()])
+        );
+        assert!(seems_to_live(&dir, one.as_str()) && seems_to_live(&dir, two.as_str()));
+        assert!(!seems_to_live(&dir, "thread-three"));
         drop(registration);
         assert_eq!(alive(&dir).unwrap(), BTreeSet::new());
+        assert!(!seems_to_live(&dir, one.as_str()));
     }
 
     #[test]

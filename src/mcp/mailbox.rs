@@ -23,7 +23,8 @@ use crate::inbox::disk::Inbox;
 use crate::inbox::entry::EntryName;
 use crate::outbox::delivery::{DeliveryId, Outcome};
 use crate::outbox::disk::{Outbox, Standing};
-use crate::outbox::gates;
+use crate::outbox::gates::{self, HeldUntil};
+use crate::outbox::migrations;
 use crate::store::StoreError;
 use crate::store::format::ReadError;
 use crate::store::layout::{SessionDir, StateDir};
@@ -39,6 +40,7 @@ pub struct Mailbox {
     pub(super) dir: SessionDir,
     pub(super) session: SessionId,
     pub(super) home: ChatId,
+    pub(super) reply_to_message: bool,
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
     pub(super) clock: Clock,
@@ -154,6 +156,7 @@ impl Mailbox {
             outbox: Outbox::new(&state, dir.clone()),
             session: session.id.clone(),
             home: session.chat_ids.first().copied().unwrap_or(ChatId(0)),
+            reply_to_message: session.reply_to_message,
             registration: Mutex::new(registration),
             settled: Mutex::default(),
             state,
@@ -304,45 +307,55 @@ impl Mailbox {
         let standing = self.outbox.standing(&accepted.id, now)?;
         let ended = standing != Standing::Waiting;
         match standing {
-            Standing::Finished(finished) => match finished.outcome {
-                Outcome::Delivered { message_ids, .. } => {
-                    result.status = Some(Status::Delivered);
-                    result.message_ids = message_ids;
+            Standing::Finished(finished) => {
+                result.notices.extend(finished.notes);
+                match finished.outcome {
+                    Outcome::Delivered { message_ids, .. } => {
+                        result.status = Some(Status::Delivered);
+                        result.message_ids = message_ids;
+                    }
+                    Outcome::Unknown => {
+                        result.notices.push("Telegram's answer was lost: it may stand in the chat or not; it is not sent again.".to_owned());
+                    }
+                    Outcome::Superseded => {
+                        result
+                            .notices
+                            .push("A newer message took its place before it was sent.".to_owned());
+                    }
+                    Outcome::Failed {
+                        reason,
+                        message_ids,
+                    } => {
+                        result.status = Some(Status::Failed);
+                        result.reason = Some(reason);
+                        result.message_ids = message_ids;
+                    }
+                    Outcome::Dropped { message_ids } => {
+                        result.status = Some(Status::Failed);
+                        result.reason = Some("the person dropped it before it was sent".to_owned());
+                        result.message_ids = message_ids;
+                    }
                 }
-                Outcome::Unknown => {
-                    result.notices.push("Telegram's answer was lost: it may stand in the chat or not; it is not sent again.".to_owned());
-                }
-                Outcome::Superseded => {
-                    result
-                        .notices
-                        .push("A newer message took its place before it was sent.".to_owned());
-                }
-                Outcome::Failed {
-                    reason,
-                    message_ids,
-                } => {
-                    result.status = Some(Status::Failed);
-                    result.reason = Some(reason);
-                    result.message_ids = message_ids;
-                }
-            },
+            }
             // Gone after it was accepted means finished so long ago that its record was swept.
             Standing::Waiting | Standing::Gone => {
-                result.held_until = self
-                    .gate_opens(accepted.address, now)?
-                    .map(Timestamp::rfc3339);
+                if let Some(held) = self.held(accepted.address, now)? {
+                    result.held_until = Some(held.opens.rfc3339());
+                    if held.reason.is_some() {
+                        result.reason = held.reason;
+                        result.notices.push("Nothing can be sent to that chat now. What you send is kept, and tried again when somebody writes there and every hour.".to_owned());
+                    }
+                }
             }
         }
         Ok((result, ended))
     }
 
-    /// When the flood gate of a chat opens; `None` if it is open.
-    fn gate_opens(&self, address: Address, now: Timestamp) -> Result<Option<Timestamp>, ReadError> {
+    /// Until when nothing goes to a chat; `None` if it is open.
+    fn held(&self, address: Address, now: Timestamp) -> Result<Option<HeldUntil>, ReadError> {
+        let moves = migrations::read(&self.state, address.bot_id, now)?;
         match gates::read_closed(&self.state, address.bot_id, now) {
-            Ok(gates) => Ok(gates
-                .iter()
-                .find(|gate| gate.chat_id == address.chat_id)
-                .and_then(|gate| gate.opens_at(now))),
+            Ok(gates) => Ok(gates.held(moves.current(address.chat_id), now)),
             // The gateway will report it and write new ones.
             Err(ReadError::Quarantined { .. }) => Ok(None),
             Err(error) => Err(error),

@@ -15,4 +15,5 @@ pub mod holder;
 pub mod mailbox;
 pub mod page;
 pub mod server;
+pub mod told;
 pub mod tools;

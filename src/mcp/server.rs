@@ -4,10 +4,11 @@
 //! at the first tool call, or after [`LIVE`] of a living connection. stdout carries MCP and nothing
 //! else. EOF on stdin, or a stop signal, ends it at once; every state is on disk.
 
+mod out;
 mod wire;
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,17 +16,20 @@ use std::time::Duration;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, CancelledNotificationParam,
     ContentBlock, Implementation, JsonObject, ListToolsResult, PaginatedRequestParams,
-    ProtocolVersion, RequestId, ServerCapabilities, ServerConfig,
+    ProtocolVersion, ServerCapabilities, ServerConfig,
 };
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt as _};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use self::wire::{AnswerWriter, EofReader, Note, wire_tool};
+use self::out::{Show, What};
+use self::wire::{AnswerWriter, EofReader, wire_tool};
 use super::holder::HolderId;
-use super::mailbox::{Accepted, Caller, Mailbox, Showing, ShownPage, poll_limits};
-use super::tools::{INSTRUCTIONS, PollParams, ReactParams, Refusal, ReplyParams, Tool, ToolResult};
+use super::mailbox::{Accepted, Caller, Mailbox, ShownPage, poll_limits};
+use super::tools::{
+    INSTRUCTIONS, PollParams, ReactParams, Refusal, ReplyParams, Status, Tool, ToolResult,
+};
 use crate::clock::Clock;
 use crate::config::GatewayStart;
 use crate::gateway::detach::{Launch, Started};
@@ -80,26 +84,6 @@ struct Shared {
 struct Starts {
     last: Option<tokio::time::Instant>,
     notice: Option<String>,
-}
-
-struct Show {
-    call: RequestId,
-    caller: Caller,
-    showing: Showing,
-    stage: Stage,
-}
-
-/// How far a result has come that showed something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// On its way to the client.
-    Leaving,
-    /// In the client's pipe but for its newline.
-    Out,
-    /// And that is noted.
-    Noted,
-    /// Given up by the client.
-    Cancelled,
 }
 
 impl Server {
@@ -231,6 +215,22 @@ impl Shared {
         }
         let caller = self.caller(context);
         self.note_out().await;
+        let result = self.carry_out(tool, caller, arguments, context).await;
+        if result.is_err() {
+            // An error has no notices.
+            let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
+            shows.retain(|show| show.call != context.id || !matches!(show.what, What::Failures(_)));
+        }
+        result
+    }
+
+    async fn carry_out(
+        self: &Arc<Self>,
+        tool: Tool,
+        caller: Caller,
+        arguments: JsonObject,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<ToolResult, Refusal> {
         match tool {
             Tool::Poll => {
                 self.poll(caller, parameters(tool, arguments)?, context)
@@ -242,13 +242,16 @@ impl Shared {
             }
             Tool::React => {
                 let params: ReactParams = parameters(tool, arguments)?;
+                let notices = self.failure_notices(&caller, context).await;
                 not_cancelled(context)?;
-                let accepted = self
-                    .step(caller, move |mailbox, caller| {
+                let mut accepted = self
+                    .step(caller.clone(), move |mailbox, caller| {
                         mailbox.react(caller, &params)
                     })
                     .await?;
-                self.delivered(accepted, DELIVERY_WAIT).await
+                accepted.notices.splice(0..0, notices);
+                self.delivered(accepted, DELIVERY_WAIT, &caller, context)
+                    .await
             }
         }
     }
@@ -291,7 +294,8 @@ impl Shared {
     ) -> Result<ToolResult, Refusal> {
         let (limit, wait, part) = poll_limits(&params)?;
         let deadline = self.clock.instant() + wait;
-        let notices = self.gateway_notices().await;
+        let mut notices = self.gateway_notices().await;
+        notices.extend(self.failure_notices(&caller, context).await);
         let ids = params.ack.unwrap_or_default();
         let (acked, not_acked) = self
             .step(caller.clone(), move |mailbox, caller| {
@@ -357,7 +361,8 @@ impl Shared {
                 )));
             }
         }
-        let notices = self.gateway_notices().await;
+        let mut notices = self.gateway_notices().await;
+        notices.extend(self.failure_notices(&caller, context).await);
         if params.text.is_none() {
             let base = ToolResult {
                 notices,
@@ -379,12 +384,12 @@ impl Shared {
         };
         not_cancelled(context)?;
         let mut accepted = self
-            .step(caller, move |mailbox, caller| {
+            .step(caller.clone(), move |mailbox, caller| {
                 mailbox.reply(caller, &params)
             })
             .await?;
         accepted.notices.splice(0..0, notices);
-        self.delivered(accepted, wait).await
+        self.delivered(accepted, wait, &caller, context).await
     }
 
     /// Waits a while for Telegram, but not where that is known to be in vain.
@@ -392,6 +397,8 @@ impl Shared {
         self: &Arc<Self>,
         accepted: Accepted,
         wait: Duration,
+        caller: &Caller,
+        context: &RequestContext<RoleServer>,
     ) -> Result<ToolResult, Refusal> {
         let deadline = self.clock.instant() + wait;
         let watch = self.watch()?;
@@ -401,6 +408,11 @@ impl Shared {
             let (result, ended) = self
                 .blocking(move |served| served.mailbox.standing(&at))
                 .await?;
+            if ended && result.status == Some(Status::Failed) {
+                // This result says so already.
+                let failed = BTreeSet::from([accepted.id.clone()]);
+                self.goes_out(caller, context, What::Failures(failed));
+            }
             let waiting = !ended && result.held_until.is_none();
             let left = deadline.saturating_duration_since(self.clock.instant());
             if !waiting || left.is_zero() || self.closing.is_cancelled() || !self.gateway_runs() {
@@ -434,16 +446,7 @@ impl Shared {
             .blocking(move |served| show(&served.mailbox, &at))
             .await?;
         if !page.showing.is_empty() {
-            let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
-            shows.push_back(Show {
-                call: context.id.clone(),
-                caller,
-                showing: page.showing.clone(),
-                stage: Stage::Leaving,
-            });
-            if shows.len() > REMEMBERED {
-                shows.pop_front();
-            }
+            self.goes_out(&caller, context, What::Showing(page.showing.clone()));
         }
         drop(turn);
         if context.ct.is_cancelled() {
@@ -452,58 +455,6 @@ impl Shared {
             return Err(cancelled());
         }
         Ok(page)
-    }
-
-    /// A result is in the client's pipe but for its newline: what it showed is noted as seen before
-    /// that follows.
-    fn going_out(self: &Arc<Self>, call: &RequestId) -> Option<Note> {
-        let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
-        let show = shows
-            .iter_mut()
-            .find(|show| show.call == *call && show.stage == Stage::Leaving)?;
-        show.stage = Stage::Out;
-        let shared = Arc::clone(self);
-        Some(Box::pin(async move { shared.note_out().await }))
-    }
-
-    /// Notes which results have gone out, and takes back what cancelled calls showed. Before every
-    /// call, so that what the client has read, or given up, is known when it answers.
-    async fn note_out(self: &Arc<Self>) {
-        let _turn = self.turn.lock().await;
-        let due: Vec<(Caller, Showing, Stage)> = {
-            let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
-            let due = shows.iter().filter(|show| show.stage != Stage::Leaving);
-            let due = due
-                .map(|show| (show.caller.clone(), show.showing.clone(), show.stage))
-                .collect();
-            for show in shows.iter_mut().filter(|show| show.stage == Stage::Out) {
-                // Kept: a late cancellation takes back what was noted, too.
-                show.stage = Stage::Noted;
-            }
-            shows.retain(|show| show.stage != Stage::Cancelled);
-            due
-        };
-        for (caller, showing, stage) in due {
-            let note = move |mailbox: &Mailbox, caller: &Caller| match stage {
-                Stage::Out => mailbox.confirm(caller, &showing.newly),
-                Stage::Cancelled => mailbox.unshow(caller, &showing),
-                Stage::Leaving | Stage::Noted => Ok(()),
-            };
-            if let Err(error) = self
-                .blocking(move |served| note(&served.mailbox, &caller))
-                .await
-            {
-                tracing::warn!(%error, ?stage, "cannot note what an agent has seen; it is shown again");
-            }
-        }
-    }
-
-    /// The client gave a call up, and will never see what it showed.
-    fn cancelled(&self, call: &RequestId) {
-        let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(show) = shows.iter_mut().find(|show| show.call == *call) {
-            show.stage = Stage::Cancelled;
-        }
     }
 
     async fn step<T, F>(self: &Arc<Self>, caller: Caller, step: F) -> Result<T, Refusal>

@@ -8,6 +8,7 @@ use super::split::{self, MESSAGE_LIMIT};
 use crate::clock::Timestamp;
 use crate::ids::{Address, MessageId, SessionId, UpdateId};
 use crate::inbox::entry::EntryName;
+use crate::telegram::error::Repair;
 use crate::telegram::format::{self, Rich};
 
 /// The first line of a message that may already stand in the chat.
@@ -85,6 +86,13 @@ pub struct Delivery {
     /// The newest message that it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
+    /// Whether its first message is a Telegram reply to that one.
+    #[serde(default)]
+    pub as_reply: bool,
+    /// How far an earlier try has come that a person lets go on: what Telegram has of it is not sent
+    /// again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Progress>,
     /// Without a sound on the phone.
     #[serde(default)]
     pub silent: bool,
@@ -156,6 +164,9 @@ pub struct Part {
     /// An earlier request may have had its effect: it is marked when it is sent again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub repeat: bool,
+    /// What was changed about it because Telegram refused it as it was; each at most once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repairs: Vec<Repair>,
 }
 
 /// How far one message has come.
@@ -179,6 +190,7 @@ impl Part {
             message,
             state: PartState::Unsent,
             repeat,
+            repairs: Vec::new(),
         }
     }
 }
@@ -305,7 +317,10 @@ impl Progress {
         };
         let cut: Vec<Part> = split::split(&part.message, limit)
             .into_iter()
-            .map(|message| Part::unsent(message, part.repeat))
+            .map(|message| Part {
+                repairs: part.repairs.clone(),
+                ..Part::unsent(message, part.repeat)
+            })
             .collect();
         let count = cut.len();
         self.parts.splice(index..=index, cut);
@@ -330,6 +345,12 @@ pub struct Finished {
     pub outcome: Outcome,
     /// When.
     pub finished_at: Timestamp,
+    /// How far it had come, where it can be tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// What the agent should know of how it was delivered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// How a delivery ended.
@@ -347,6 +368,11 @@ pub enum Outcome {
     Unknown,
     /// A newer progress or the final reply took its place before it was sent.
     Superseded,
+    /// A person did not want it sent, or not the rest of it.
+    Dropped {
+        /// What Telegram had before.
+        message_ids: Vec<MessageId>,
+    },
     /// It can never be delivered.
     Failed {
         /// Why, in the server's words or ours.
@@ -361,7 +387,7 @@ impl Outcome {
     pub fn last_message(&self) -> Option<MessageId> {
         match self {
             Self::Delivered { message_ids, .. } => message_ids.last().copied(),
-            Self::Unknown | Self::Superseded | Self::Failed { .. } => None,
+            Self::Unknown | Self::Superseded | Self::Dropped { .. } | Self::Failed { .. } => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::delivery::{Delivery, DeliveryId, Finished, Outcome, Progress};
+use super::manage::retry_key;
 use crate::clock::Timestamp;
 use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
@@ -65,6 +66,20 @@ impl Outbox {
         names(&self.dir.outbox())
     }
 
+    /// Calls `found` for each delivery that is not finished, in no order and without keeping any.
+    pub fn each_waiting(&self, mut found: impl FnMut(DeliveryId)) -> Result<(), StoreError> {
+        atomic::visit(&self.dir.outbox(), |name| {
+            if let Some(id) = name.strip_suffix(".json").and_then(DeliveryId::parse) {
+                found(id);
+            }
+        })
+    }
+
+    /// Whether a delivery may still have its file.
+    pub fn may_wait(&self, id: &DeliveryId) -> bool {
+        self.path(id).try_exists().unwrap_or(true)
+    }
+
     /// Reads a delivery.
     pub fn read(&self, id: &DeliveryId, now: Timestamp) -> Result<Option<Delivery>, ReadError> {
         format::read(&self.state, &self.path(id), now)
@@ -90,7 +105,10 @@ impl Outbox {
         let id = &finished.delivery.id;
         let folder = match finished.outcome {
             Outcome::Failed { .. } => self.dir.failed(),
-            Outcome::Delivered { .. } | Outcome::Unknown | Outcome::Superseded => self.dir.sent(),
+            Outcome::Delivered { .. }
+            | Outcome::Unknown
+            | Outcome::Superseded
+            | Outcome::Dropped { .. } => self.dir.sent(),
         };
         let path = folder.join(format!("{id}.json"));
         format::write(&path, finished, Step::Finish, Durability::Synced)?;
@@ -125,7 +143,8 @@ impl Outbox {
             .map_or(Standing::Gone, Standing::Finished))
     }
 
-    fn finished(
+    /// The record of a delivery's end, if it has ended.
+    pub fn finished(
         &self,
         id: &DeliveryId,
         now: Timestamp,
@@ -148,8 +167,14 @@ impl Outbox {
     /// All deliveries that are on disk, finished or not, in the order of acceptance.
     pub fn all(&self) -> Result<BTreeSet<DeliveryId>, StoreError> {
         let mut all = self.waiting()?;
-        all.extend(names(&self.dir.sent())?);
-        all.extend(names(&self.dir.failed())?);
+        all.append(&mut self.all_finished()?);
+        Ok(all)
+    }
+
+    /// All deliveries that are finished and still on disk, in the order of acceptance.
+    pub fn all_finished(&self) -> Result<BTreeSet<DeliveryId>, StoreError> {
+        let mut all = names(&self.dir.sent())?;
+        all.append(&mut names(&self.dir.failed())?);
         Ok(all)
     }
 
@@ -162,9 +187,60 @@ impl Outbox {
         }
     }
 
-    /// How many deliveries nobody can deliver.
-    pub fn failed_count(&self) -> Result<usize, StoreError> {
-        Ok(names(&self.dir.failed())?.len())
+    /// The deliveries that nobody can deliver and that nobody has tried again, in the order of
+    /// acceptance.
+    pub fn failed(&self) -> Result<Vec<DeliveryId>, StoreError> {
+        let failed = names(&self.dir.failed())?;
+        if failed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sent = names(&self.dir.sent())?;
+        let waiting = self.waiting()?;
+        let all = failed.iter().chain(&sent).chain(&waiting);
+        let keys: BTreeSet<&str> = all.map(|id| id.key.as_str()).collect();
+        let open = |id: &&DeliveryId| !sent.contains(id) && !keys.contains(retry_key(id).as_str());
+        Ok(failed.iter().filter(open).cloned().collect())
+    }
+
+    /// Records that a failed delivery was dropped, and takes it out of `failed/`.
+    pub fn forget_failed(&self, dropped: &Finished) -> Result<(), StoreError> {
+        // What a killed gateway has left in outbox/ must go first: without a record it would count.
+        let id = &dropped.delivery.id;
+        let name = format!("{id}.json");
+        self.leave_recorded(id)?;
+        format::write(
+            &self.dir.sent().join(&name),
+            dropped,
+            Step::Finish,
+            Durability::Synced,
+        )?;
+        atomic::remove(&self.dir.failed().join(&name), Step::Sweep)
+    }
+
+    /// How often messages were sent once more because their fate was unknown, over all deliveries
+    /// that are kept.
+    pub fn repeats(&self, now: Timestamp) -> Result<usize, ReadError> {
+        let mut repeats = 0;
+        for id in names(&self.dir.sent())? {
+            match format::read::<Finished>(
+                &self.state,
+                &self.dir.sent().join(format!("{id}.json")),
+                now,
+            ) {
+                Ok(Some(finished)) => {
+                    if let Outcome::Delivered { repeats: some, .. } = finished.outcome {
+                        repeats += some;
+                    }
+                }
+                Ok(None) | Err(ReadError::Quarantined { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(repeats)
+    }
+
+    pub(super) fn dir(&self) -> &SessionDir {
+        &self.dir
     }
 
     /// Removes finished deliveries beyond their time or number, and progress that has lost its
@@ -268,6 +344,8 @@ mod tests {
             answers: Vec::new(),
             acked: Vec::new(),
             reply_to: None,
+            as_reply: false,
+            resume: None,
             silent: false,
             turn: None,
         }
@@ -284,6 +362,8 @@ mod tests {
             finished_at: Timestamp(delivery.id.accepted + 1000),
             delivery,
             outcome,
+            progress: None,
+            notes: Vec::new(),
         }
     }
 

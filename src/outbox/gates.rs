@@ -3,6 +3,10 @@
 //! On disk as `bots/<bot_id>/gates.json` with wall-clock `closed_at` and `retry_after`; while the
 //! gateway runs, time is counted on the monotonic clock. A `closed_at` in the future (the clock was
 //! set back) counts as now: the wait is never skipped and never longer than the server asked.
+//!
+//! A chat that cannot be written to (blocked, kicked) is parked: its gate is closed with a reason, for
+//! [`PARKED`] at a time, and opens earlier when something is heard from that chat. When several chats
+//! are flooded at once, the bot as a whole is asked to pause (telegram.md 4).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,26 +22,46 @@ use crate::store::format::{self, FORMAT, ReadError};
 use crate::store::layout::StateDir;
 use crate::store::steps::Step;
 
+/// How long a chat that cannot be written to is left alone before it is tried again.
+pub const PARKED: Duration = Duration::from_secs(3600);
+/// So many chats that are flooded within [`AT_ONCE`] mean that the bot is.
+const SEVERAL: usize = 3;
+const AT_ONCE: Duration = Duration::from_secs(5);
+
 /// The file.
 #[derive(Debug, Serialize, Deserialize)]
 struct GatesFile {
     format: u32,
     gates: Vec<ClosedGate>,
+    /// The gate of the whole bot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bot: Option<Pause>,
 }
 
 /// A chat that nothing may go to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClosedGate {
     /// The chat.
     pub chat_id: ChatId,
+    /// When and for how long.
+    #[serde(flatten)]
+    pub pause: Pause,
+    /// Why, if it is not a flood: the server's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A time during which nothing may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
     /// When the server said so.
     pub closed_at: Timestamp,
     /// The wait that it asked for, in milliseconds.
     pub retry_after_ms: u64,
 }
 
-impl ClosedGate {
-    /// When it opens, as far as can be told at `now`; `None` if it is open.
+impl Pause {
+    /// When it is over, as far as can be told at `now`; `None` if it is.
     pub fn opens_at(&self, now: Timestamp) -> Option<Timestamp> {
         let closed_at = self.closed_at.min(now);
         let opens = closed_at.plus(Duration::from_millis(self.retry_after_ms));
@@ -45,18 +69,61 @@ impl ClosedGate {
     }
 }
 
-/// Reads the gates of a bot that are closed at `now`.
-pub fn read_closed(
-    state: &StateDir,
-    bot: BotId,
-    now: Timestamp,
-) -> Result<Vec<ClosedGate>, ReadError> {
+/// What is closed at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClosedGates {
+    gates: Vec<ClosedGate>,
+    bot: Option<Pause>,
+}
+
+/// Until when a chat is closed, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldUntil {
+    /// When it opens.
+    pub opens: Timestamp,
+    /// Why, if it is not a flood.
+    pub reason: Option<String>,
+}
+
+impl ClosedGates {
+    /// Whether everything is open.
+    pub fn is_empty(&self) -> bool {
+        self.gates.is_empty() && self.bot.is_none()
+    }
+
+    /// Until when nothing goes to a chat; `None` if it is open.
+    pub fn held(&self, chat: ChatId, now: Timestamp) -> Option<HeldUntil> {
+        let own = self.gates.iter().find(|gate| gate.chat_id == chat);
+        let own = own.and_then(|gate| {
+            let opens = gate.pause.opens_at(now)?;
+            Some(HeldUntil {
+                opens,
+                reason: gate.reason.clone(),
+            })
+        });
+        let bot = self.bot.and_then(|pause| {
+            let opens = pause.opens_at(now)?;
+            Some(HeldUntil {
+                opens,
+                reason: None,
+            })
+        });
+        own.into_iter().chain(bot).max_by_key(|held| held.opens)
+    }
+}
+
+/// Reads what of a bot is closed at `now`.
+pub fn read_closed(state: &StateDir, bot: BotId, now: Timestamp) -> Result<ClosedGates, ReadError> {
     let file: Option<GatesFile> = format::read(state, &state.gates(bot), now)?;
-    let gates = file.map(|file| file.gates).unwrap_or_default();
-    Ok(gates
-        .into_iter()
-        .filter(|gate| gate.opens_at(now).is_some())
-        .collect())
+    let Some(file) = file else {
+        return Ok(ClosedGates::default());
+    };
+    let mut gates = file.gates;
+    gates.retain(|gate| gate.pause.opens_at(now).is_some());
+    Ok(ClosedGates {
+        gates,
+        bot: file.bot.filter(|pause| pause.opens_at(now).is_some()),
+    })
 }
 
 /// The gates of one bot while the gateway runs.
@@ -66,6 +133,9 @@ pub struct Gates {
     bot: BotId,
     clock: Clock,
     closed: BTreeMap<ChatId, (ClosedGate, Instant)>,
+    whole_bot: Option<(Pause, Instant)>,
+    /// When each chat was flooded last.
+    floods: BTreeMap<ChatId, Instant>,
 }
 
 impl Gates {
@@ -73,48 +143,100 @@ impl Gates {
     /// will say so again.
     pub fn load(state: &StateDir, bot: BotId, clock: &Clock) -> Result<Self, ReadError> {
         let now = clock.now();
-        let gates = match read_closed(state, bot, now) {
+        let on_disk = match read_closed(state, bot, now) {
             Ok(gates) => gates,
-            Err(ReadError::Quarantined { .. }) => Vec::new(),
+            Err(ReadError::Quarantined { .. }) => ClosedGates::default(),
             Err(error) => return Err(error),
         };
-        let closed = gates
-            .into_iter()
-            .filter_map(|gate| {
-                let wait = gate.opens_at(now)?.since(now);
-                Some((gate.chat_id, (gate, clock.instant() + wait)))
-            })
-            .collect();
+        let until = |pause: &Pause| Some(clock.instant() + pause.opens_at(now)?.since(now));
+        let closed = on_disk.gates.into_iter().filter_map(|gate| {
+            let opens = until(&gate.pause)?;
+            Some((gate.chat_id, (gate, opens)))
+        });
         Ok(Self {
+            closed: closed.collect(),
+            whole_bot: on_disk.bot.and_then(|pause| Some((pause, until(&pause)?))),
+            floods: BTreeMap::new(),
             state: state.clone(),
             bot,
             clock: clock.clone(),
-            closed,
         })
     }
 
     /// How long the chat's gate stays closed; `None` if it is open.
     pub fn wait(&self, chat: ChatId) -> Option<Duration> {
-        let (_, opens) = self.closed.get(&chat)?;
+        let own = self.closed.get(&chat).map(|(_, opens)| *opens);
+        let bot = self.whole_bot.map(|(_, opens)| opens);
+        let opens = own.into_iter().chain(bot).max()?;
         let wait = opens.saturating_duration_since(self.clock.instant());
         (!wait.is_zero()).then_some(wait)
     }
 
-    /// Closes a chat's gate, durably. It is closed in memory even if the disk is full.
+    /// Closes a chat's gate after a 429, durably. It is closed in memory even if the disk is full.
     pub fn close(&mut self, chat: ChatId, retry_after: Duration) -> Result<(), StoreError> {
-        let opens = self.clock.instant() + retry_after;
-        let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+        let now = self.clock.instant();
+        self.shut(chat, retry_after, None);
+        self.floods.insert(chat, now);
+        self.floods
+            .retain(|_, at| now.saturating_duration_since(*at) < AT_ONCE);
+        if self.floods.len() >= SEVERAL {
+            let waits = self.floods.keys().filter_map(|chat| self.closed.get(chat));
+            if let Some((gate, opens)) = waits.min_by_key(|(_, opens)| *opens) {
+                tracing::warn!(
+                    bot_id = self.bot.0,
+                    chats = self.floods.len(),
+                    "Telegram asks several chats at once for a pause: the whole bot pauses"
+                );
+                self.whole_bot = Some((gate.pause, *opens));
+            }
+        }
+        self.record()
+    }
+
+    /// Leaves a chat alone that cannot be written to, durably.
+    pub fn park(&mut self, chat: ChatId, reason: String) -> Result<(), StoreError> {
+        self.shut(chat, PARKED, Some(reason));
+        self.record()
+    }
+
+    /// Whether a chat is parked, and not only flooded.
+    pub fn is_parked(&self, chat: ChatId) -> bool {
+        self.closed
+            .get(&chat)
+            .is_some_and(|(gate, _)| gate.reason.is_some())
+    }
+
+    /// Something was heard from a chat: if it was parked, it is tried again. A flood is waited out.
+    pub fn heard_from(&mut self, chat: ChatId) -> Result<bool, StoreError> {
+        if !self.is_parked(chat) {
+            return Ok(false);
+        }
+        self.closed.remove(&chat);
+        self.record().map(|()| true)
+    }
+
+    fn shut(&mut self, chat: ChatId, wait: Duration, reason: Option<String>) {
+        let pause = Pause {
+            closed_at: self.clock.now(),
+            retry_after_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        };
         let gate = ClosedGate {
             chat_id: chat,
-            closed_at: self.clock.now(),
-            retry_after_ms,
+            pause,
+            reason,
         };
-        self.closed.insert(chat, (gate, opens));
+        self.closed
+            .insert(chat, (gate, self.clock.instant() + wait));
+    }
+
+    fn record(&mut self) -> Result<(), StoreError> {
         let now = self.clock.instant();
         self.closed.retain(|_, (_, opens)| *opens > now);
+        self.whole_bot = self.whole_bot.filter(|(_, opens)| *opens > now);
         let file = GatesFile {
             format: FORMAT,
-            gates: self.closed.values().map(|(gate, _)| *gate).collect(),
+            gates: self.closed.values().map(|(gate, _)| gate.clone()).collect(),
+            bot: self.whole_bot.map(|(pause, _)| pause),
         };
         let path = self.state.gates(self.bot);
         if let Some(folder) = path.parent() {
@@ -162,11 +284,72 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_back_neither_opens_a_gate_nor_closes_it_longer() {
-        let gate = ClosedGate {
-            chat_id: CHAT,
+        let gate = Pause {
             closed_at: Timestamp(1_000_000),
             retry_after_ms: 5000,
         };
         assert_eq!(gate.opens_at(Timestamp(400_000)), Some(Timestamp(405_000)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_parked_chat_says_why_over_a_restart_and_opens_when_it_is_heard_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        let clock = Clock::system();
+        let mut gates = Gates::load(&state, BOT, &clock).unwrap();
+        gates.park(CHAT, "blocked".to_owned()).unwrap();
+        let mut again = Gates::load(&state, BOT, &clock).unwrap();
+        assert!(again.wait(CHAT).is_some());
+        let held = read_closed(&state, BOT, clock.now())
+            .unwrap()
+            .held(CHAT, clock.now());
+        assert_eq!(held.unwrap().reason.as_deref(), Some("blocked"));
+        assert!(!again.heard_from(ChatId(12)).unwrap());
+        assert!(again.heard_from(CHAT).unwrap());
+        assert_eq!(again.wait(CHAT), None);
+        assert!(read_closed(&state, BOT, clock.now()).unwrap().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_waited_out_whatever_is_heard_from_the_chat() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        let mut gates = Gates::load(&state, BOT, &Clock::system()).unwrap();
+        gates.close(CHAT, Duration::from_secs(300)).unwrap();
+        assert!(!gates.heard_from(CHAT).unwrap());
+        assert!(gates.wait(CHAT).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn three_chats_that_are_flooded_at_once_pause_the_bot_for_the_shortest_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        let mut gates = Gates::load(&state, BOT, &Clock::system()).unwrap();
+        for (chat, wait) in [(1, 90), (2, 20), (3, 60)] {
+            assert_eq!(gates.wait(ChatId(9)), None);
+            gates
+                .close(ChatId(chat), Duration::from_secs(wait))
+                .unwrap();
+        }
+        let mut again = Gates::load(&state, BOT, &Clock::system()).unwrap();
+        for gates in [&mut gates, &mut again] {
+            let others = gates.wait(ChatId(9)).unwrap();
+            assert!((19..=20).contains(&others.as_secs()), "{others:?}");
+        }
+        tokio::time::advance(Duration::from_secs(20)).await;
+        assert_eq!(gates.wait(ChatId(9)), None);
+        assert!(gates.wait(ChatId(1)).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn floods_one_after_the_other_leave_the_other_chats_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        let mut gates = Gates::load(&state, BOT, &Clock::system()).unwrap();
+        for chat in 1..=5 {
+            gates.close(ChatId(chat), Duration::from_secs(90)).unwrap();
+            tokio::time::advance(Duration::from_secs(3)).await;
+        }
+        assert_eq!(gates.wait(ChatId(9)), None);
     }
 }

@@ -6,12 +6,18 @@
 //! accepted, message by message. `sent/` and `failed/` have delivery and result in one file; where
 //! that file is, the outbox files no longer count.
 //!
-//! [`delivery`], [`split`] and [`schedule`] are pure, [`disk`] is the store, [`sender`] the driver.
+//! [`delivery`], [`split`], [`schedule`] and [`attention`] are pure, [`disk`] is the store, [`sender`] the
+//! driver.
 
+pub mod attention;
 pub mod delivery;
 pub mod disk;
 pub mod gates;
 pub mod lane;
+pub mod manage;
+pub mod migrations;
+pub mod receipts;
+pub mod repair;
 pub mod schedule;
 pub mod sender;
 pub mod split;

@@ -1,52 +1,173 @@
-//! When a chat may be sent to: our own pace below Telegram's budgets. Pure.
+//! Whose turn it is: our own pace below Telegram's budgets, and a fair share of it. Pure.
 //!
 //! The exact limits are unknown and adaptive (telegram.md 4): about one message a second per chat
 //! with short bursts, 20 a minute per group with edits counted, 30 a second per bot. A 429 is
-//! obeyed by the flood gate; this keeps it from happening.
+//! obeyed by the flood gate; this keeps it from happening. A request counts from the moment at which
+//! it is allowed until the limit's span after its end, because nobody knows when in between the
+//! server has counted it.
+//!
+//! Per chat, replies keep the order of acceptance and come before progress, progress before
+//! reactions. Of a turn only the newest progress counts, and its final reply takes its place; of
+//! several reactions on one message the newest. Between chats the same ranks hold, and among equals
+//! the session goes first that was served longest ago, then the chat.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::config::Pace;
-use crate::ids::ChatId;
+use crate::ids::{ChatId, MessageId};
 
-/// Tokens that come back at a steady rate.
-#[derive(Clone, Debug)]
-struct Bucket {
-    capacity: f64,
-    per_second: f64,
-    tokens: f64,
-    /// When `tokens` was counted, since the schedule began.
-    at: Duration,
+/// At most so many requests in any such span.
+type Limit = (usize, Duration);
+
+const BOT: [Limit; 1] = [(29, Duration::from_secs(1))];
+const PRIVATE: [Limit; 1] = [(3, Duration::from_secs(3))];
+const GROUP: [Limit; 2] = [(3, Duration::from_secs(3)), (18, Duration::from_secs(60))];
+/// How long the progress of a chat is kept apart.
+const PROGRESS_PRIVATE: Duration = Duration::from_secs(3);
+const PROGRESS_GROUP: Duration = Duration::from_secs(6);
+
+/// A delivery's place: no two that wait have the same. Its order is the order of acceptance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seat {
+    /// When it was accepted, in milliseconds; strictly increasing within a session.
+    pub accepted: i64,
+    /// Whose it is: a number that the caller gives to the session.
+    pub session: u16,
 }
 
-impl Bucket {
-    fn new(capacity: f64, per_second: f64, at: Duration) -> Self {
-        Self {
-            capacity,
-            per_second,
-            tokens: capacity,
-            at,
+/// What decides the turn of a delivery. A turn is named by when its first progress was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An answer, or a message of the agent's own.
+    Reply {
+        /// The turn that it ends.
+        turn: Option<i64>,
+    },
+    /// How the work goes.
+    Progress {
+        /// Its turn.
+        turn: i64,
+    },
+    /// A reaction.
+    Reaction {
+        /// The message that it is put on.
+        message: MessageId,
+    },
+}
+
+/// The right to make one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// The chat.
+    pub chat: ChatId,
+    /// The delivery.
+    pub seat: Seat,
+}
+
+/// How a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum End {
+    /// The delivery has left the outbox.
+    Finished,
+    /// One message of it is out; more follow.
+    More,
+    /// Nothing may go to the chat for so long.
+    Later(Duration),
+    /// A temporary failure: after a growing pause, with this much jitter (0.0 to 1.0).
+    Failed(f64),
+}
+
+/// Requests in the order of importance; the numbers are what each leaves free for those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Reply,
+    Progress,
+    Reaction,
+    Gesture,
+}
+
+impl Rank {
+    fn leaves_to_bot(self) -> usize {
+        match self {
+            Self::Reply => 0,
+            Self::Progress => 4,
+            Self::Reaction => 8,
+            Self::Gesture => 14,
         }
     }
 
-    fn refill(&mut self, now: Duration) {
-        let passed = now.saturating_sub(self.at).as_secs_f64();
-        self.tokens = (self.tokens + passed * self.per_second).min(self.capacity);
-        self.at = self.at.max(now);
-    }
-
-    fn wait(&self) -> Duration {
-        Duration::from_secs_f64(((1.0 - self.tokens) / self.per_second).max(0.0))
+    /// Of each limit of a chat, whose largest numbers are 3 and 18.
+    fn leaves_to_chat(self, most: usize) -> usize {
+        match self {
+            Self::Reply => 0,
+            Self::Progress | Self::Reaction | Self::Gesture => most / 3,
+        }
     }
 }
 
-/// The pace of one bot.
+/// The requests that may still count at the server.
+#[derive(Clone, Debug, Default)]
+struct Window {
+    under_way: usize,
+    /// When those ended that are over, oldest first.
+    ended: VecDeque<Duration>,
+}
+
+impl Window {
+    /// When one more request leaves `left` of a limit free; `None` if first another one has to end.
+    fn free_at(&self, (most, span): Limit, left: usize) -> Option<Duration> {
+        // So many of those that have ended may still count.
+        let room = most.checked_sub(left + 1 + self.under_way)?;
+        let must_go = self.ended.len().checked_sub(room + 1);
+        let last = must_go.and_then(|index| self.ended.get(index));
+        Some(last.map_or(Duration::ZERO, |ended| *ended + span))
+    }
+
+    fn end(&mut self, now: Duration, limits: &[Limit]) {
+        self.under_way = self.under_way.saturating_sub(1);
+        self.ended.push_back(now);
+        let most = limits.iter().map(|(most, _)| *most).max().unwrap_or(0);
+        while self.ended.len() > most {
+            self.ended.pop_front();
+        }
+    }
+}
+
+/// A turn of an agent: session and first progress.
+type TurnId = (u16, i64);
+
+#[derive(Clone, Debug, Default)]
+struct Lane {
+    replies: BTreeMap<Seat, Option<i64>>,
+    /// The newest reply that waits, of each turn that has one.
+    finals: BTreeMap<TurnId, Seat>,
+    /// The newest of each turn.
+    progress: BTreeMap<TurnId, Seat>,
+    /// The newest on each message.
+    reactions: BTreeMap<MessageId, Seat>,
+    at_work: Option<(Seat, Kind)>,
+    /// The reply of which something may be out: nothing comes in between.
+    begun: Option<Seat>,
+    /// Receipts and the like that are under way.
+    gestures: usize,
+    not_before: Duration,
+    failures: u32,
+    progress_ended: Option<Duration>,
+    window: Window,
+    served: u64,
+}
+
+/// The queue of one bot.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     pace: Pace,
-    bot: Bucket,
-    chats: BTreeMap<ChatId, Bucket>,
+    lanes: BTreeMap<ChatId, Lane>,
+    window: Window,
+    /// When each session was served last, as a count of turns.
+    sessions: BTreeMap<u16, u64>,
+    turns: u64,
+    overtaken: VecDeque<(ChatId, Seat)>,
 }
 
 impl Schedule {
@@ -54,86 +175,324 @@ impl Schedule {
     pub fn new(pace: Pace) -> Self {
         Self {
             pace,
-            bot: Bucket::new(5.0, 25.0, Duration::ZERO),
-            chats: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            window: Window::default(),
+            sessions: BTreeMap::new(),
+            turns: 0,
+            overtaken: VecDeque::new(),
         }
     }
 
-    /// Takes the right to send one message to a chat now, or says how long to wait for it. `now` is
-    /// the time since the schedule began, on a monotonic clock.
-    pub fn take(&mut self, chat: ChatId, now: Duration) -> Result<(), Duration> {
-        match self.pace {
-            Pace::Off => return Ok(()),
-            Pace::Normal => {}
+    /// A delivery waits. One that waits already is not to be added again.
+    pub fn add(&mut self, chat: ChatId, seat: Seat, kind: Kind) {
+        let lane = self.lanes.entry(chat).or_default();
+        let overtaken = lane.add(seat, kind);
+        self.overtaken
+            .extend(overtaken.into_iter().map(|seat| (chat, seat)));
+    }
+
+    /// Takes out a delivery whose place something newer has taken: it is not to be sent.
+    pub fn overtaken(&mut self) -> Option<(ChatId, Seat)> {
+        self.overtaken.pop_front()
+    }
+
+    /// Gives out the next turn, if somebody may send now. `now` is the time since the schedule
+    /// began, on a monotonic clock. Whoever gets a turn must say how it [ended](Self::ended).
+    pub fn next(&mut self, now: Duration) -> Option<Turn> {
+        let (&chat, (_, seat, kind)) = self
+            .lanes
+            .iter()
+            .flat_map(|(chat, lane)| lane.choices().map(move |choice| (chat, choice)))
+            .filter(|(chat, (rank, ..))| self.free_at(**chat, *rank).is_some_and(|at| at <= now))
+            .min_by_key(|(chat, (rank, seat, _))| {
+                let session = self.sessions.get(&seat.session).copied().unwrap_or(0);
+                let lane = self.lanes.get(chat).map_or(0, |lane| lane.served);
+                (*rank, session, lane, *seat)
+            })?;
+        self.turns += 1;
+        self.sessions.insert(seat.session, self.turns);
+        self.window.under_way += 1;
+        let lane = self.lanes.get_mut(&chat)?;
+        lane.served = self.turns;
+        lane.window.under_way += 1;
+        lane.take(seat, kind);
+        Some(Turn { chat, seat })
+    }
+
+    /// When [`Self::next`] may give something that it does not give now; `None` if first something
+    /// has to be added or to end.
+    pub fn due(&self) -> Option<Duration> {
+        let choices = self
+            .lanes
+            .iter()
+            .flat_map(|(chat, lane)| lane.choices().map(move |choice| (*chat, choice)));
+        choices
+            .filter_map(|(chat, (rank, ..))| self.free_at(chat, rank))
+            .min()
+    }
+
+    /// The turn of a chat is over.
+    pub fn ended(&mut self, chat: ChatId, end: End, now: Duration) {
+        self.window.end(now, &BOT);
+        let pace = self.pace;
+        let Some(lane) = self.lanes.get_mut(&chat) else {
+            return;
+        };
+        lane.window.end(now, limits(chat));
+        let Some((seat, kind)) = lane.at_work.take() else {
+            return;
+        };
+        if matches!(kind, Kind::Progress { .. }) {
+            lane.progress_ended = Some(now);
         }
-        let bucket = self.chats.entry(chat).or_insert_with(|| {
-            // Groups have negative ids.
-            let (capacity, per_second) = if chat.0 < 0 { (4.0, 0.3) } else { (4.0, 1.0) };
-            Bucket::new(capacity, per_second, now)
+        match end {
+            End::Finished => {
+                lane.begun = None;
+                lane.failures = 0;
+                return;
+            }
+            End::More => lane.failures = 0,
+            End::Later(wait) => lane.not_before = now + wait,
+            End::Failed(jitter) => {
+                lane.not_before = now + shortened(backoff(lane.failures, jitter), pace);
+                lane.failures = lane.failures.saturating_add(1);
+            }
+        }
+        let overtaken = lane.add(seat, kind);
+        self.overtaken
+            .extend(overtaken.into_iter().map(|seat| (chat, seat)));
+    }
+
+    /// A chat that was to be left alone for a while may be tried again.
+    pub fn open(&mut self, chat: ChatId) {
+        if let Some(lane) = self.lanes.get_mut(&chat) {
+            lane.not_before = Duration::ZERO;
+        }
+    }
+
+    /// A chat has another id now: what waits for it joins what waits there already.
+    pub fn moved(&mut self, from: ChatId, to: ChatId) {
+        if from == to {
+            return;
+        }
+        let Some(mut lane) = self.lanes.remove(&from) else {
+            return;
+        };
+        let joined = self.lanes.entry(to).or_default();
+        joined.begun = joined.begun.or(lane.begun);
+        let mut overtaken = Vec::new();
+        while let Some((seat, kind)) = lane.first() {
+            lane.withdraw(seat);
+            overtaken.extend(joined.add(seat, kind));
+        }
+        self.overtaken
+            .extend(overtaken.into_iter().map(|seat| (to, seat)));
+    }
+
+    /// Takes out a delivery that is not to be sent, with its chat; `None` if it does not wait here, or
+    /// has its turn at this moment.
+    pub fn withdraw(&mut self, seat: Seat) -> Option<(ChatId, Kind)> {
+        self.lanes
+            .iter_mut()
+            .find_map(|(chat, lane)| Some((*chat, lane.withdraw(seat)?)))
+    }
+
+    /// Whether something cosmetic may go to a chat now: there is plenty of room, and nothing for
+    /// that chat is under way or waits that matters more.
+    pub fn has_room_for_gesture(&self, chat: ChatId, now: Duration) -> bool {
+        let quiet = self.lanes.get(&chat).is_none_or(|lane| {
+            lane.at_work.is_none() && lane.replies.is_empty() && lane.not_before <= now
         });
-        bucket.refill(now);
-        self.bot.refill(now);
-        let wait = bucket.wait().max(self.bot.wait());
-        if wait > Duration::ZERO {
-            return Err(wait);
+        quiet && self.bot_free_at(Rank::Gesture).is_some_and(|at| at <= now)
+    }
+
+    /// Something cosmetic is under way. It counts for the bot. Until it has ended no reaction of the
+    /// agent goes to that chat, so that the agent's is the later one.
+    pub fn gesture_begun(&mut self, chat: ChatId) {
+        self.window.under_way += 1;
+        self.lanes.entry(chat).or_default().gestures += 1;
+    }
+
+    /// It has ended.
+    pub fn gesture_ended(&mut self, chat: ChatId, now: Duration) {
+        self.window.end(now, &BOT);
+        if let Some(lane) = self.lanes.get_mut(&chat) {
+            lane.gestures = lane.gestures.saturating_sub(1);
         }
-        bucket.tokens -= 1.0;
-        self.bot.tokens -= 1.0;
-        Ok(())
+    }
+
+    fn free_at(&self, chat: ChatId, rank: Rank) -> Option<Duration> {
+        let lane = self.lanes.get(&chat)?;
+        let mut free = lane.not_before.max(self.bot_free_at(rank)?);
+        if rank == Rank::Progress {
+            let apart = shortened(apart(chat), self.pace);
+            free = free.max(lane.progress_ended.map_or(Duration::ZERO, |at| at + apart));
+        }
+        match self.pace {
+            Pace::Off => Some(free),
+            Pace::Normal => limits(chat).iter().try_fold(free, |free, &limit| {
+                let at = lane.window.free_at(limit, rank.leaves_to_chat(limit.0))?;
+                Some(free.max(at))
+            }),
+        }
+    }
+
+    fn bot_free_at(&self, rank: Rank) -> Option<Duration> {
+        match self.pace {
+            Pace::Off => Some(Duration::ZERO),
+            Pace::Normal => BOT.iter().try_fold(Duration::ZERO, |free, &limit| {
+                let at = self.window.free_at(limit, rank.leaves_to_bot())?;
+                Some(free.max(at))
+            }),
+        }
+    }
+}
+
+impl Lane {
+    /// Puts a delivery in its place, and returns what it overtakes: another one, or itself.
+    fn add(&mut self, seat: Seat, kind: Kind) -> Vec<Seat> {
+        match kind {
+            Kind::Reply { turn } => {
+                self.replies.insert(seat, turn);
+                let Some(turn) = turn.map(|turn| (seat.session, turn)) else {
+                    return Vec::new();
+                };
+                let last = self.finals.entry(turn).or_insert(seat);
+                *last = seat.max(*last);
+                let earlier = self.progress.get(&turn).filter(|at| **at < seat).copied();
+                earlier
+                    .and_then(|_| self.progress.remove(&turn))
+                    .into_iter()
+                    .collect()
+            }
+            Kind::Progress { turn } => {
+                let turn = (seat.session, turn);
+                if self.finals.get(&turn).is_some_and(|last| *last > seat) {
+                    return vec![seat];
+                }
+                newest(&mut self.progress, turn, seat)
+            }
+            Kind::Reaction { message } => newest(&mut self.reactions, message, seat),
+        }
+    }
+
+    fn take(&mut self, seat: Seat, kind: Kind) {
+        self.at_work = Some((seat, kind));
+        match kind {
+            Kind::Reply { turn } => {
+                self.begun = Some(seat);
+                self.replies.remove(&seat);
+                let turn = turn.map(|turn| (seat.session, turn));
+                if let Some(turn) = turn.filter(|turn| self.finals.get(turn) == Some(&seat)) {
+                    self.finals.remove(&turn);
+                }
+            }
+            Kind::Progress { turn } => {
+                self.progress.remove(&(seat.session, turn));
+            }
+            Kind::Reaction { message } => {
+                self.reactions.remove(&message);
+            }
+        }
+    }
+
+    /// Something that waits.
+    fn first(&self) -> Option<(Seat, Kind)> {
+        let reply = self.replies.first_key_value();
+        let reply = reply.map(|(&seat, &turn)| (seat, Kind::Reply { turn }));
+        let progress = self.progress.first_key_value();
+        let progress = progress.map(|(&(_, turn), &seat)| (seat, Kind::Progress { turn }));
+        let reaction = self.reactions.first_key_value();
+        let reaction = reaction.map(|(&message, &seat)| (seat, Kind::Reaction { message }));
+        reply.or(progress).or(reaction)
+    }
+
+    fn withdraw(&mut self, seat: Seat) -> Option<Kind> {
+        if let Some(turn) = self.replies.remove(&seat) {
+            if self.begun == Some(seat) {
+                self.begun = None;
+            }
+            let named = turn.map(|turn| (seat.session, turn));
+            self.finals
+                .retain(|turn, last| Some(*turn) != named || *last != seat);
+            return Some(Kind::Reply { turn });
+        }
+        let progress = self.progress.iter().find(|(_, at)| **at == seat);
+        if let Some(turn) = progress.map(|(turn, _)| *turn) {
+            self.progress.remove(&turn);
+            return Some(Kind::Progress { turn: turn.1 });
+        }
+        let reaction = self.reactions.iter().find(|(_, at)| **at == seat);
+        let message = reaction.map(|(message, _)| *message)?;
+        self.reactions.remove(&message);
+        Some(Kind::Reaction { message })
+    }
+
+    /// What may come next, the more important first.
+    fn choices(&self) -> impl Iterator<Item = (Rank, Seat, Kind)> {
+        let free = self.at_work.is_none();
+        let first = self.replies.first_key_value().map(|(seat, _)| *seat);
+        let reply = self.begun.or(first).and_then(|seat| {
+            let turn = *self.replies.get(&seat)?;
+            Some((Rank::Reply, seat, Kind::Reply { turn }))
+        });
+        let waits = reply.is_some();
+        let progress = self.progress.iter().min_by_key(|(_, seat)| **seat);
+        let progress =
+            progress.map(|(&(_, turn), &seat)| (Rank::Progress, seat, Kind::Progress { turn }));
+        let reaction = self.reactions.iter().min_by_key(|(_, seat)| **seat);
+        let reaction = reaction
+            .filter(|_| self.gestures == 0)
+            .map(|(&message, &seat)| (Rank::Reaction, seat, Kind::Reaction { message }));
+        [
+            reply,
+            progress.filter(|_| !waits),
+            reaction.filter(|_| !waits),
+        ]
+        .into_iter()
+        .flatten()
+        .filter(move |_| free)
+    }
+}
+
+/// Keeps the newer of two under one key, and returns the other.
+fn newest<K: Ord>(all: &mut BTreeMap<K, Seat>, key: K, seat: Seat) -> Vec<Seat> {
+    match all.get_mut(&key) {
+        None => {
+            all.insert(key, seat);
+            Vec::new()
+        }
+        Some(other) if *other < seat => vec![std::mem::replace(other, seat)],
+        Some(_) => vec![seat],
+    }
+}
+
+/// Groups have negative ids.
+fn limits(chat: ChatId) -> &'static [Limit] {
+    if chat.0 < 0 { &GROUP } else { &PRIVATE }
+}
+
+fn apart(chat: ChatId) -> Duration {
+    if chat.0 < 0 {
+        PROGRESS_GROUP
+    } else {
+        PROGRESS_PRIVATE
+    }
+}
+
+/// 1, 2, 4 … 60 seconds, with up to a quarter of jitter.
+fn backoff(failures: u32, jitter: f64) -> Duration {
+    let seconds = f64::from(1u32 << failures.min(6)).min(60.0);
+    Duration::from_secs_f64(seconds * (1.0 + jitter / 4.0))
+}
+
+/// A pause of our own: a tenth of it without a pace, in tests.
+pub(super) fn shortened(pause: Duration, pace: Pace) -> Duration {
+    match pace {
+        Pace::Normal => pause,
+        Pace::Off => pause / 10,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Sends as fast as allowed and returns how many went out within `span` seconds.
-    fn sent_within(chat: i64, span: u64) -> usize {
-        let mut schedule = Schedule::new(Pace::Normal);
-        let mut now = Duration::ZERO;
-        let mut sent = 0;
-        while now < Duration::from_secs(span) {
-            match schedule.take(ChatId(chat), now) {
-                Ok(()) => sent += 1,
-                Err(wait) => now += wait + Duration::from_micros(1),
-            }
-        }
-        sent
-    }
-
-    #[test]
-    fn a_private_chat_gets_a_short_burst_and_then_one_a_second() {
-        assert_eq!(sent_within(11, 60), 63);
-    }
-
-    #[test]
-    fn a_group_gets_about_twenty_a_minute() {
-        assert!((18..=22).contains(&sent_within(-11, 60)));
-    }
-
-    #[test]
-    fn off_means_no_pace_of_our_own() {
-        let mut schedule = Schedule::new(Pace::Off);
-        assert!((0..1000).all(|_| schedule.take(ChatId(11), Duration::ZERO).is_ok()));
-    }
-
-    proptest! {
-        #[test]
-        fn no_second_sees_more_than_thirty_of_one_bot(chats in proptest::collection::vec(1i64..200, 200)) {
-            let mut schedule = Schedule::new(Pace::Normal);
-            let mut now = Duration::ZERO;
-            let mut times = Vec::new();
-            for chat in chats {
-                while let Err(wait) = schedule.take(ChatId(chat), now) {
-                    now += wait + Duration::from_micros(1);
-                }
-                times.push(now);
-            }
-            for window in times.windows(31) {
-                prop_assert!(window[30].saturating_sub(window[0]) >= Duration::from_secs(1));
-            }
-        }
-    }
-}
+mod tests;

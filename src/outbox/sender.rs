@@ -1,12 +1,13 @@
 //! The sender: takes deliveries from disk to Telegram, per (bot, chat) in the order of acceptance
 //! over all sessions.
 //!
-//! Owns the order of writes around a request: what is in flight is synced before it, what Telegram
-//! accepted after it. A kill in between leaves a message in flight, whose fate is unknown: it is
-//! sent again, marked. [`super::lane`] carries one delivery; this file decides which one is next.
+//! Deliveries stay on disk. In memory is what decides their turn ([`super::schedule`]), some dozens
+//! of bytes each; [`super::lane`] carries one message of one. The sender is woken by new names in
+//! the outboxes, and looks through them as a whole only at its start and after polls.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -14,53 +15,37 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::attention::{Answer, EYES, Gesture, Spot};
 use super::delivery::{Content, DeliveryId, Outcome};
 use super::disk::{Outbox, Standing};
 use super::gates::Gates;
 use super::lane::{Carrier, Ended};
-use super::schedule::Schedule;
+use super::migrations::Migrations;
+use super::receipts::Watcher;
+use super::schedule::{End, Kind, Schedule, Seat, Turn};
 use crate::chain::Chain;
 use crate::clock::Clock;
-use crate::config::Pace;
-use crate::ids::{BotId, ChatId, SessionId};
+use crate::config::{Pace, Receipts};
+use crate::ids::{Address, BotId, ChatId, SessionId};
 use crate::inbox::disk::Inbox;
 use crate::store::format::ReadError;
 use crate::store::layout::StateDir;
-use crate::store::watch::FolderWatch;
+use crate::store::watch::{Interest, NameWatch, News};
 use crate::telegram::api::Api;
+use crate::telegram::error::{ApiError, Decision};
 
-/// One chat of one bot: deliveries to it go one after the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LaneKey {
-    /// The bot.
-    pub bot: BotId,
-    /// The chat, with all its topics: they share Telegram's budget.
-    pub chat: ChatId,
-}
-
-/// A delivery in its lane. Only what decides its turn is kept in memory.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Queued {
-    id: DeliveryId,
-    session: SessionId,
-    kind: Kind,
-    turn: Option<DeliveryId>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Reply,
-    Progress,
-    Reaction,
-}
-
-#[derive(Debug, Default)]
-struct Lane {
-    queue: BTreeSet<Queued>,
-    busy: bool,
-    not_before: Option<Instant>,
-    failures: u32,
-}
+/// How many deliveries are taken up before the others get their turn.
+const BATCH: usize = 64;
+/// When something that could not be read or put away is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+/// Looking through the outboxes takes at most the 20th part of the time.
+const LOOK_SHARE: u32 = 20;
+/// Longest time that something cosmetic may take.
+const GESTURE_TIMEOUT: Duration = Duration::from_secs(10);
+/// When a chat that is busy is looked at again for something cosmetic.
+const BUSY: Duration = Duration::from_millis(250);
+/// The start of the gateway on our own time, so that what was before it has a time as well.
+const START: Duration = Duration::from_secs(3600);
 
 /// What all lanes of one bot share.
 #[derive(Debug)]
@@ -69,132 +54,288 @@ pub struct BotState {
     pub api: Api,
     /// Its flood gates.
     pub gates: Mutex<Gates>,
-    /// Its pace.
-    pub schedule: Mutex<Schedule>,
-    /// When the schedule began.
-    pub began: Instant,
+    /// Where its groups have gone.
+    pub migrations: Mutex<Migrations>,
 }
+
+impl BotState {
+    /// The flood gates.
+    pub fn gates(&self) -> MutexGuard<'_, Gates> {
+        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where groups have gone.
+    pub fn migrations(&self) -> MutexGuard<'_, Migrations> {
+        self.migrations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The id that a chat has now.
+    pub fn chat_now(&self, chat: ChatId) -> ChatId {
+        self.migrations().current(chat)
+    }
+
+    fn closed_for(&self, chat: ChatId) -> Option<Duration> {
+        let chat = self.chat_now(chat);
+        self.gates().wait(chat)
+    }
+}
+
+/// Chats that something was heard from since the sender has looked: whoever is parked is tried again.
+#[derive(Debug, Default)]
+pub struct Heard(Mutex<BTreeSet<(BotId, ChatId)>>);
+
+impl Heard {
+    /// Something came from there.
+    pub fn note(&self, bot: BotId, chat: ChatId) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.insert((bot, chat));
+    }
+
+    fn take(&self) -> BTreeSet<(BotId, ChatId)> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A delivery by place and key, as small as it gets: thousands may wait.
+type Found = (Seat, u128);
+
+/// A turn that is over.
+type Over = (BotId, Turn, Ended);
 
 /// Sends what waits in the outboxes.
 #[derive(Debug)]
 pub struct Sender {
     state: StateDir,
+    /// A session's number is its place here.
     sessions: Vec<SessionId>,
     bots: BTreeMap<BotId, Arc<BotState>>,
+    schedules: BTreeMap<BotId, Schedule>,
     clock: Clock,
-    lanes: BTreeMap<LaneKey, Lane>,
-    known: BTreeSet<(SessionId, DeliveryId)>,
+    pace: Pace,
+    began: Instant,
+    /// The keys of those that the schedules have.
+    known: BTreeMap<Seat, u128>,
+    /// Names that were found and not taken up yet.
+    found: VecDeque<Found>,
+    /// What a person does not want sent any more.
+    dropped: BTreeSet<(u16, DeliveryId)>,
+    /// What is not to be sent any more.
+    overtaken: VecDeque<(BotId, Seat)>,
+    overtaken_after: Option<Instant>,
+    /// When to look through all outboxes, and when at the earliest.
+    look_at: Option<Instant>,
+    look_after: Instant,
+    watcher: Watcher,
     /// Told after every completed poll.
     polled: Arc<Notify>,
-    pace: Pace,
+    heard: Arc<Heard>,
 }
 
 impl Sender {
-    /// A sender for the sessions of the configuration. Reads the flood gates.
+    /// A sender for the sessions of the configuration. Reads the flood gates and the receipts.
     pub fn new(
         state: &StateDir,
         sessions: Vec<SessionId>,
         apis: Vec<Api>,
         clock: Clock,
         pace: Pace,
+        receipts: Receipts,
         polled: Arc<Notify>,
+        heard: Arc<Heard>,
     ) -> Result<Self, ReadError> {
         let mut bots = BTreeMap::new();
         for api in apis {
             let gates = Mutex::new(Gates::load(state, api.id(), &clock)?);
+            let migrations = Mutex::new(Migrations::load(state, api.id(), &clock)?);
             let bot = BotState {
-                gates,
-                schedule: Mutex::new(Schedule::new(pace)),
-                began: clock.instant(),
                 api,
+                gates,
+                migrations,
             };
             bots.insert(bot.api.id(), Arc::new(bot));
         }
+        let ids = bots.keys().copied();
+        let watcher = Watcher::load(state, &sessions, ids, &clock, (receipts, pace))?;
+        let began = clock.instant();
         Ok(Self {
             state: state.clone(),
             sessions,
             bots,
+            schedules: BTreeMap::new(),
             clock,
-            lanes: BTreeMap::new(),
-            known: BTreeSet::new(),
-            polled,
             pace,
+            began,
+            known: BTreeMap::new(),
+            found: VecDeque::new(),
+            dropped: BTreeSet::new(),
+            overtaken: VecDeque::new(),
+            overtaken_after: None,
+            look_at: Some(began),
+            look_after: began,
+            watcher,
+            polled,
+            heard,
         })
     }
 
     /// Sends until it is told to stop; a request in flight is waited for.
     pub async fn run(mut self, stop: CancellationToken) {
-        let folders: Vec<_> = self
+        let mut folders: Vec<PathBuf> = self
             .sessions
             .iter()
-            .map(|id| self.state.session(id).outbox())
+            .map(|id| self.state.session(id))
+            .flat_map(|dir| [dir.outbox(), dir.drops()])
             .collect();
-        let watch = FolderWatch::new(&folders, &self.clock);
-        let mut at_work: JoinSet<(LaneKey, Queued, Ended)> = JoinSet::new();
+        folders.extend(self.watcher.folders());
+        let watch = NameWatch::new(&folders, &self.clock, interest);
+        let mut at_work: JoinSet<Over> = JoinSet::new();
+        let mut gestures: JoinSet<(Gesture, Result<(), ApiError>)> = JoinSet::new();
         loop {
-            let unread = self.scan();
-            self.start_lanes(&mut at_work, &stop);
-            let again = unread.then(|| self.clock.instant() + RETRY_READ);
-            let wake = self.next_due().into_iter().chain(again).min();
+            self.take_news(&watch.news());
+            if self.look_at.is_some_and(|at| at <= self.clock.instant()) {
+                self.look();
+            }
+            self.take_up();
+            self.open_heard();
+            self.put_away_dropped();
+            self.put_away();
+            self.start_turns(&mut at_work, &stop);
+            self.start_gestures(&mut gestures);
+            let more = !self.found.is_empty() || self.overtaken_due();
+            let wake = self.next_due();
             tokio::select! {
-                // All arms are cancel-safe: a change is looked for by scanning, a JoinSet keeps
-                // what has ended, time passes by itself.
+                // All arms are cancel-safe: what is new is noted by the watch, a JoinSet keeps what
+                // has ended, time passes by itself.
                 () = stop.cancelled() => break,
                 () = watch.changed() => {}
                 // What a watch has missed is found after the next poll: no timer in an idle house.
-                () = self.polled.notified() => {}
-                Some(ended) = at_work.join_next() => match ended {
-                    Ok((lane, queued, ended)) => self.ended(lane, &queued, ended),
+                () = self.polled.notified() => self.ask_to_look(Duration::ZERO),
+                Some(over) = at_work.join_next() => match over {
+                    Ok(over) => self.ended(over),
                     Err(error) => {
                         // The gateway ends with it and begins anew from what is on disk.
                         tracing::error!(%error, "the sender met a bug");
                         return;
                     }
                 },
+                Some(over) = gestures.join_next() => {
+                    if let Ok((gesture, answer)) = over {
+                        self.gesture_ended(gesture, answer);
+                    }
+                }
+                () = tokio::task::yield_now(), if more => {}
                 () = sleep_until(&self.clock, wake) => {}
             }
         }
+        // Nobody waits for what is cosmetic.
+        gestures.abort_all();
         while at_work.join_next().await.is_some() {}
     }
 
-    /// Takes up deliveries that are new on disk. `true` if something could not be read now.
-    fn scan(&mut self) -> bool {
-        let mut unread = false;
-        for session in self.sessions.clone() {
-            let outbox = self.outbox(&session);
-            let waiting = match outbox.waiting() {
-                Ok(waiting) => waiting,
-                Err(error) => {
-                    tracing::error!(%session, error = %Chain(&error), "cannot read the outbox");
-                    unread = true;
-                    continue;
-                }
+    fn now(&self) -> Duration {
+        START + self.clock.instant().duration_since(self.began)
+    }
+
+    fn take_news(&mut self, news: &News) {
+        if news.all {
+            self.ask_to_look(Duration::ZERO);
+        }
+        let now = self.now();
+        for path in &news.names {
+            let Some((session, folder)) = self.place(path) else {
+                continue;
             };
-            for id in waiting {
-                if self.known.contains(&(session.clone(), id.clone())) {
-                    continue;
-                }
-                match self.take_up(&session, &outbox, &id) {
-                    Ok(()) => {
-                        self.known.insert((session.clone(), id));
-                    }
-                    Err(ReadError::Quarantined { .. }) => {}
-                    Err(error) => {
-                        tracing::error!(%session, delivery = %id, error = %Chain(&error), "cannot take up a delivery now");
-                        unread = true;
-                    }
+            let name = path.file_name().and_then(|name| name.to_str());
+            match (folder, name.and_then(delivery_name)) {
+                ("conversations", _) => self.watcher.news(session, path, now),
+                ("outbox", Some(id)) => self.found.extend(found(session, &id)),
+                ("drops", Some(id)) => drop(self.dropped.insert((session, id))),
+                _ => {}
+            }
+        }
+    }
+
+    /// The session and the folder of a path such as `…/sessions/ONE/outbox/<name>`.
+    fn place<'p>(&self, path: &'p Path) -> Option<(u16, &'p str)> {
+        let folder = path.parent()?;
+        let session = folder.parent()?.file_name()?.to_str()?;
+        let index = self.sessions.iter().position(|id| id.as_str() == session)?;
+        Some((u16::try_from(index).ok()?, folder.file_name()?.to_str()?))
+    }
+
+    fn ask_to_look(&mut self, pause: Duration) {
+        let at = (self.clock.instant() + pause).max(self.look_after);
+        self.look_at = Some(self.look_at.map_or(at, |other| other.min(at)));
+    }
+
+    /// Looks through all outboxes and conversations.
+    fn look(&mut self) {
+        let began = self.clock.instant();
+        self.look_at = None;
+        let mut all = Vec::new();
+        let mut unread = false;
+        for (number, session) in (0u16..).zip(&self.sessions) {
+            let known = &self.known;
+            let looked = self.outbox(session).each_waiting(|id| {
+                all.extend(found(number, &id).filter(|(seat, _)| !known.contains_key(seat)));
+            });
+            if let Err(error) = looked {
+                tracing::error!(%session, error = %Chain(&error), "cannot read the outbox");
+                unread = true;
+            }
+            match self.outbox(session).drops() {
+                Ok(drops) => self
+                    .dropped
+                    .extend(drops.into_iter().map(|id| (number, id))),
+                Err(error) => {
+                    tracing::error!(%session, error = %Chain(&error), "cannot read what is to be dropped");
+                    unread = true;
                 }
             }
         }
-        unread
+        all.sort_unstable();
+        self.found = all.into();
+        self.watcher.look(self.now());
+        let took = self.clock.instant().duration_since(began);
+        self.look_after = self.clock.instant() + took * LOOK_SHARE;
+        if unread {
+            self.ask_to_look(RETRY);
+        }
     }
 
-    fn take_up(
+    /// Takes up some of the deliveries that were found.
+    fn take_up(&mut self) {
+        for _ in 0..BATCH {
+            let Some((seat, key)) = self.found.pop_front() else {
+                return;
+            };
+            let Some(session) = self.sessions.get(usize::from(seat.session)).cloned() else {
+                continue;
+            };
+            let id = delivery_id(seat, key);
+            match self.take_up_one(&session, seat, &id) {
+                Ok(()) | Err(ReadError::Quarantined { .. }) => {}
+                Err(error) => {
+                    tracing::error!(%session, delivery = %id, error = %Chain(&error), "cannot take up a delivery now");
+                    self.ask_to_look(RETRY);
+                }
+            }
+        }
+    }
+
+    fn take_up_one(
         &mut self,
         session: &SessionId,
-        outbox: &Outbox,
+        seat: Seat,
         id: &DeliveryId,
     ) -> Result<(), ReadError> {
+        let outbox = self.outbox(session);
+        // Told twice, or finished meanwhile.
+        if self.known.contains_key(&seat) || !outbox.may_wait(id) {
+            return Ok(());
+        }
         let now = self.clock.now();
         if let Standing::Finished(finished) = outbox.standing(id, now)? {
             // A kill came between the record and the removal.
@@ -206,129 +347,286 @@ impl Sender {
         let Some(delivery) = outbox.read(id, now)? else {
             return Ok(());
         };
+        let (bot, chat) = (delivery.address.bot_id, delivery.address.chat_id);
+        let turn = delivery.turn.map(|turn| turn.accepted);
         let kind = match delivery.content {
-            Content::Reply { .. } => Kind::Reply,
-            Content::Progress { .. } => Kind::Progress,
-            Content::Reaction { .. } => Kind::Reaction,
+            Content::Reply { .. } => Kind::Reply { turn },
+            // The first progress of a turn names it.
+            Content::Progress { .. } => Kind::Progress {
+                turn: turn.unwrap_or(seat.accepted),
+            },
+            Content::Reaction { message_id, .. } => {
+                self.watcher.reacted(Spot {
+                    bot,
+                    chat,
+                    message: message_id,
+                })?;
+                Kind::Reaction {
+                    message: message_id,
+                }
+            }
         };
-        // The first progress of a turn names it.
-        let turn = delivery
-            .turn
-            .or_else(|| (kind == Kind::Progress).then(|| id.clone()));
-        let key = LaneKey {
-            bot: delivery.address.bot_id,
-            chat: delivery.address.chat_id,
-        };
-        if !self.bots.contains_key(&key.bot) {
-            tracing::warn!(%session, delivery = %id, bot_id = key.bot.0, "a delivery waits for a bot that does not run");
+        // Where a group has become a supergroup, its turn is that of the supergroup.
+        let chat = self.bots.get(&bot).map_or(chat, |bot| bot.chat_now(chat));
+        if !self.bots.contains_key(&bot) {
+            tracing::warn!(%session, delivery = %id, bot_id = bot.0, "a delivery waits for a bot that does not run");
         }
-        let queued = Queued {
-            id: id.clone(),
-            session: session.clone(),
-            kind,
-            turn,
-        };
-        self.lanes.entry(key).or_default().queue.insert(queued);
+        let agent = (seat.session, delivery.holder);
+        let time = self.now();
+        self.watcher.attention.said(&agent, time);
+        let pace = self.pace;
+        let schedule = self
+            .schedules
+            .entry(bot)
+            .or_insert_with(|| Schedule::new(pace));
+        schedule.add(chat, seat, kind);
+        if let Ok(key) = u128::from_str_radix(&id.key, 16) {
+            self.known.insert(seat, key);
+        }
         Ok(())
     }
 
-    /// Starts the first delivery of every lane that is free and due.
-    fn start_lanes(
-        &mut self,
-        at_work: &mut JoinSet<(LaneKey, Queued, Ended)>,
-        stop: &CancellationToken,
-    ) {
-        let now = self.clock.instant();
-        let mut superseded = Vec::new();
-        for (&key, lane) in &mut self.lanes {
-            if lane.busy || lane.not_before.is_some_and(|due| due > now) {
-                continue;
-            }
-            let Some(bot) = self.bots.get(&key.bot) else {
+    /// Tries parked chats again that something was heard from.
+    fn open_heard(&mut self) {
+        for (id, chat) in self.heard.take() {
+            let Some(bot) = self.bots.get(&id) else {
                 continue;
             };
-            let Some(queued) = lane.queue.first().cloned() else {
-                continue;
-            };
-            // A newer progress of the same turn, or its final reply, takes this one's place.
-            let overtaken = queued.kind == Kind::Progress
-                && lane
-                    .queue
-                    .iter()
-                    .skip(1)
-                    .any(|later| later.turn == queued.turn && later.kind != Kind::Reaction);
-            if overtaken && superseded.len() < BATCH {
-                superseded.push((key, queued));
-                continue;
+            let chat = bot.chat_now(chat);
+            let opened = bot.gates().heard_from(chat);
+            match opened {
+                Ok(false) => continue,
+                Ok(true) => {}
+                // Open in memory; on disk it opens within the hour.
+                Err(error) => {
+                    tracing::warn!(chat_id = chat.0, error = %Chain(&error), "cannot record that a chat is tried again");
+                }
             }
-            lane.busy = true;
-            let carrier = Carrier::new(
-                &self.state,
-                &queued.session,
-                Arc::clone(bot),
-                self.clock.clone(),
-            );
-            let stop = stop.clone();
-            at_work.spawn(async move {
-                let ended = carrier.carry(&queued.id, &stop).await;
-                (key, queued, ended)
-            });
-        }
-        let again = !superseded.is_empty();
-        for (key, queued) in superseded {
-            let carrier_end = self
-                .bots
-                .get(&key.bot)
-                .map(|bot| {
-                    Carrier::new(
-                        &self.state,
-                        &queued.session,
-                        Arc::clone(bot),
-                        self.clock.clone(),
-                    )
-                })
-                .map_or(Ended::Finished, |carrier| carrier.supersede(&queued.id));
-            self.ended(key, &queued, carrier_end);
-        }
-        if again {
-            self.start_lanes(at_work, stop);
+            if let Some(schedule) = self.schedules.get_mut(&id) {
+                schedule.open(chat);
+            }
         }
     }
 
-    fn ended(&mut self, key: LaneKey, queued: &Queued, ended: Ended) {
-        let Some(lane) = self.lanes.get_mut(&key) else {
+    /// Puts away what a person does not want sent. What is being carried at this moment notices by
+    /// itself, and what was not taken up yet when its turn comes.
+    fn put_away_dropped(&mut self) {
+        for (session, id) in std::mem::take(&mut self.dropped) {
+            let Some(name) = self.sessions.get(usize::from(session)).cloned() else {
+                continue;
+            };
+            let Some((seat, _)) = found(session, &id) else {
+                continue;
+            };
+            let withdrawn = self
+                .schedules
+                .iter_mut()
+                .filter(|(bot, _)| self.bots.contains_key(bot))
+                .find_map(|(bot, schedule)| Some((*bot, schedule.withdraw(seat)?)));
+            if let Some((bot, (chat, kind))) = withdrawn {
+                let ended = self
+                    .carrier(bot, seat)
+                    .map_or(Ended::Finished, |(carrier, id)| {
+                        carrier.put_away_dropped(&id)
+                    });
+                if ended == Ended::Finished {
+                    self.known.remove(&seat);
+                } else if let Some(schedule) = self.schedules.get_mut(&bot) {
+                    schedule.add(chat, seat, kind);
+                    self.ask_to_look(RETRY);
+                }
+                continue;
+            }
+            // It came too late, or a kill came before the wish was forgotten.
+            let outbox = self.outbox(&name);
+            let standing = outbox.standing(&id, self.clock.now());
+            if !matches!(standing, Ok(Standing::Waiting) | Err(_))
+                && let Err(error) = outbox.forget_drop(&id)
+            {
+                tracing::warn!(session = %name, delivery = %id, error = %Chain(&error), "cannot clear away");
+            }
+        }
+    }
+
+    fn overtaken_due(&self) -> bool {
+        let now = self.clock.instant();
+        !self.overtaken.is_empty() && self.overtaken_after.is_none_or(|after| after <= now)
+    }
+
+    /// Puts some of those away that something newer has overtaken.
+    fn put_away(&mut self) {
+        for (bot, schedule) in &mut self.schedules {
+            if self.bots.contains_key(bot) {
+                let overtaken = std::iter::from_fn(|| schedule.overtaken());
+                self.overtaken
+                    .extend(overtaken.map(|(_, seat)| (*bot, seat)));
+            }
+        }
+        for _ in 0..BATCH {
+            if !self.overtaken_due() {
+                return;
+            }
+            let Some((bot, seat)) = self.overtaken.pop_front() else {
+                return;
+            };
+            let Some((carrier, id)) = self.carrier(bot, seat) else {
+                continue;
+            };
+            if carrier.supersede(&id) == Ended::Finished {
+                self.known.remove(&seat);
+                self.overtaken_after = None;
+            } else {
+                self.overtaken.push_back((bot, seat));
+                self.overtaken_after = Some(self.clock.instant() + RETRY);
+            }
+        }
+    }
+
+    fn carrier(&self, bot: BotId, seat: Seat) -> Option<(Carrier, DeliveryId)> {
+        let session = self.sessions.get(usize::from(seat.session))?;
+        let id = delivery_id(seat, *self.known.get(&seat)?);
+        let bot = Arc::clone(self.bots.get(&bot)?);
+        let carrier = Carrier::new(&self.state, session, bot, self.clock.clone());
+        Some((carrier, id))
+    }
+
+    /// Lets everybody work whose turn it is.
+    fn start_turns(&mut self, at_work: &mut JoinSet<Over>, stop: &CancellationToken) {
+        // First it is durable what must not follow a reply.
+        if self.overtaken_due() {
             return;
-        };
-        lane.busy = false;
-        match ended {
+        }
+        let now = self.now();
+        for bot in self.bots.keys().copied().collect::<Vec<_>>() {
+            while let Some(turn) = self.schedules.get_mut(&bot).and_then(|all| all.next(now)) {
+                let Some((carrier, id)) = self.carrier(bot, turn.seat) else {
+                    // What nobody knows is not there.
+                    self.ended((bot, turn, Ended::Finished));
+                    continue;
+                };
+                let stop = stop.clone();
+                at_work.spawn(async move {
+                    let ended = carrier.carry(&id, &stop).await;
+                    (bot, turn, ended)
+                });
+            }
+        }
+    }
+
+    fn ended(&mut self, (bot, turn, ended): Over) {
+        let end = match ended {
             Ended::Finished => {
-                lane.queue.remove(queued);
-                lane.failures = 0;
-                lane.not_before = None;
-                self.known
-                    .remove(&(queued.session.clone(), queued.id.clone()));
-                if lane.queue.is_empty() {
-                    self.lanes.remove(&key);
+                self.known.remove(&turn.seat);
+                End::Finished
+            }
+            Ended::More | Ended::Moved => End::More,
+            Ended::Later(wait) => End::Later(wait),
+            Ended::Failed => End::Failed(fastrand::f64()),
+            Ended::Stopped => End::Later(Duration::ZERO),
+        };
+        let now = self.now();
+        if let Some(schedule) = self.schedules.get_mut(&bot) {
+            schedule.ended(turn.chat, end, now);
+            if let (Ended::Moved, Some(state)) = (ended, self.bots.get(&bot)) {
+                schedule.moved(turn.chat, state.chat_now(turn.chat));
+            }
+        }
+    }
+
+    fn start_gestures(&mut self, gestures: &mut JoinSet<(Gesture, Result<(), ApiError>)>) {
+        let now = self.now();
+        loop {
+            let (bots, schedules) = (&self.bots, &self.schedules);
+            let wait = |bot: BotId, chat: ChatId| match bots.get(&bot) {
+                None => Some(GESTURE_TIMEOUT),
+                Some(state) => state.closed_for(chat).or_else(|| {
+                    let room = schedules
+                        .get(&bot)
+                        .is_none_or(|schedule| schedule.has_room_for_gesture(chat, now));
+                    (!room).then_some(BUSY)
+                }),
+            };
+            let Some(gesture) = self.watcher.next(now, wait) else {
+                return;
+            };
+            let (bot, chat) = gesture.place();
+            if matches!(gesture, Gesture::Put(_))
+                && let Err(error) = self.watcher.save(bot)
+            {
+                tracing::warn!(error = %Chain(&error), "a receipt is left out, because it cannot be noted");
+                self.watcher.attention.dropped(gesture);
+                continue;
+            }
+            let Some(api) = self.bots.get(&bot).map(|bot| bot.api.clone()) else {
+                continue;
+            };
+            let pace = self.pace;
+            let schedule = self
+                .schedules
+                .entry(bot)
+                .or_insert_with(|| Schedule::new(pace));
+            schedule.gesture_begun(chat);
+            gestures.spawn(async move {
+                let answer = tokio::time::timeout(GESTURE_TIMEOUT, gesticulate(&api, gesture));
+                let answer = answer
+                    .await
+                    .unwrap_or_else(|_| Err(ApiError::Doubt("it took too long".to_owned())));
+                (gesture, answer)
+            });
+        }
+    }
+
+    fn gesture_ended(&mut self, gesture: Gesture, answer: Result<(), ApiError>) {
+        let (bot, chat) = gesture.place();
+        let now = self.now();
+        if let Some(schedule) = self.schedules.get_mut(&bot) {
+            schedule.gesture_ended(chat, now);
+        }
+        let answer = match answer {
+            Ok(()) => Answer::Done,
+            Err(error) => {
+                tracing::debug!(bot_id = bot.0, chat_id = chat.0, %error, ?gesture, "left out");
+                match error.decision() {
+                    Decision::CloseGate(wait) => {
+                        self.close_gate(bot, chat, wait);
+                        // A 👀 that was to be taken away still stands.
+                        match gesture {
+                            Gesture::Take(_) => Answer::Unknown,
+                            Gesture::Put(_) | Gesture::Type(_) => Answer::Refused,
+                        }
+                    }
+                    _ if matches!(error, ApiError::Refused { .. }) => Answer::Refused,
+                    _ => Answer::Unknown,
                 }
             }
-            Ended::Later(wait) => {
-                lane.not_before = Some(self.clock.instant() + wait);
-            }
-            Ended::Failed => {
-                let pause = backoff(lane.failures, self.pace);
-                lane.failures = lane.failures.saturating_add(1);
-                lane.not_before = Some(self.clock.instant() + pause);
-            }
-            Ended::Stopped => {}
+        };
+        if self.watcher.attention.ended(gesture, answer, now)
+            && let Err(error) = self.watcher.save(bot)
+        {
+            tracing::warn!(error = %Chain(&error), "cannot note that a receipt is gone");
+        }
+    }
+
+    /// Whatever was asked for: a 429 closes the chat for everything.
+    fn close_gate(&self, bot: BotId, chat: ChatId, wait: Duration) {
+        let Some(state) = self.bots.get(&bot) else {
+            return;
+        };
+        let chat = state.chat_now(chat);
+        let mut gates = state.gates();
+        if let Err(error) = gates.close(chat, wait + Duration::from_millis(fastrand::u64(..500))) {
+            tracing::error!(chat_id = chat.0, error = %Chain(&error), "a closed gate is known in memory only");
         }
     }
 
     fn next_due(&self) -> Option<Instant> {
-        self.lanes
-            .values()
-            .filter(|lane| !lane.busy)
-            .filter_map(|lane| lane.not_before)
-            .min()
+        let schedules = self.schedules.iter();
+        let turns = schedules.filter(|(bot, _)| self.bots.contains_key(bot));
+        let due = turns.filter_map(|(_, schedule)| schedule.due());
+        let due = due.chain(self.watcher.attention.due(self.now()));
+        let due = due.map(|at| self.began + at.saturating_sub(START));
+        let retry = self.overtaken_after.filter(|_| !self.overtaken.is_empty());
+        due.chain(retry).chain(self.look_at).min()
     }
 
     fn outbox(&self, session: &SessionId) -> Outbox {
@@ -336,19 +634,61 @@ impl Sender {
     }
 }
 
-/// How many overtaken progress deliveries are put away before others get their turn.
-const BATCH: usize = 64;
-/// When something that could not be read is tried again.
-const RETRY_READ: Duration = Duration::from_secs(2);
-
-/// 1, 2, 4 … 60 seconds, with up to a quarter of jitter; a tenth of it without a pace, in tests.
-fn backoff(failures: u32, pace: Pace) -> Duration {
-    let seconds = f64::from(1u32 << failures.min(6)).min(60.0);
-    let divisor = match pace {
-        Pace::Normal => 1.0,
-        Pace::Off => 10.0,
+async fn gesticulate(api: &Api, gesture: Gesture) -> Result<(), ApiError> {
+    let react = async |spot: Spot, emoji| {
+        let to = Address {
+            bot_id: spot.bot,
+            chat_id: spot.chat,
+            topic_id: None,
+        };
+        api.react(to, spot.message, emoji).await
     };
-    Duration::from_secs_f64(seconds * (1.0 + fastrand::f64() / 4.0) / divisor)
+    match gesture {
+        Gesture::Put(spot) => react(spot, EYES).await,
+        Gesture::Take(spot) => react(spot, "").await,
+        Gesture::Type(address) => api.typing(address).await,
+    }
+}
+
+/// What of a watched folder concerns the sender. Its own records do not.
+fn interest(path: &Path, gone: bool) -> Interest {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.unwrap_or_default();
+    let folder = path.parent().and_then(Path::file_name);
+    if name.starts_with('.') {
+        Interest::None
+    } else if folder.is_some_and(|folder| folder == "conversations") {
+        Interest::Name
+    } else if gone
+        || Path::new(name)
+            .file_stem()
+            .is_some_and(|stem| stem.to_string_lossy().ends_with(".progress"))
+    {
+        Interest::None
+    } else if delivery_name(name).is_some() {
+        Interest::Name
+    } else {
+        Interest::All
+    }
+}
+
+fn delivery_name(name: &str) -> Option<DeliveryId> {
+    name.strip_suffix(".json").and_then(DeliveryId::parse)
+}
+
+fn found(session: u16, id: &DeliveryId) -> Option<Found> {
+    let seat = Seat {
+        accepted: id.accepted,
+        session,
+    };
+    Some((seat, u128::from_str_radix(&id.key, 16).ok()?))
+}
+
+fn delivery_id(seat: Seat, key: u128) -> DeliveryId {
+    DeliveryId {
+        accepted: seat.accepted,
+        key: format!("{key:032x}"),
+    }
 }
 
 /// Waits until then; for ever if there is nothing to wait for.
@@ -369,7 +709,7 @@ pub fn turn_message(
     before: &DeliveryId,
     now: crate::clock::Timestamp,
 ) -> Result<Option<crate::ids::MessageId>, ReadError> {
-    let all = outbox.all()?;
+    let all = outbox.all_finished()?;
     for id in all.range(turn..before).rev() {
         if let Standing::Finished(finished) = outbox.standing(id, now)? {
             let same_turn =
@@ -377,7 +717,10 @@ pub fn turn_message(
             let progress = matches!(finished.delivery.content, Content::Progress { .. });
             let message = match &finished.outcome {
                 Outcome::Delivered { .. } => finished.outcome.last_message(),
-                Outcome::Unknown | Outcome::Superseded | Outcome::Failed { .. } => None,
+                Outcome::Unknown
+                | Outcome::Superseded
+                | Outcome::Dropped { .. }
+                | Outcome::Failed { .. } => None,
             };
             if same_turn && progress && message.is_some() {
                 return Ok(message);

@@ -224,23 +224,29 @@ pub fn make_private(path: &Path) -> Result<(), StoreError> {
 
 /// The names in a folder, sorted, without temporary files. No folder is an empty one.
 pub fn list(folder: &Path) -> Result<Vec<String>, StoreError> {
+    let mut names = Vec::new();
+    visit(folder, |name| names.push(name))?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Hands out the same names one by one, in no order, so that a large folder takes no memory.
+pub fn visit(folder: &Path, mut visitor: impl FnMut(String)) -> Result<(), StoreError> {
     let failed = |source| StoreError::new("list the folder", folder, source);
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
     };
-    let mut names = Vec::new();
     for entry in entries {
         // A name that is not UTF-8 is none of ours.
         if let Ok(name) = entry.map_err(failed)?.file_name().into_string()
             && !name.starts_with('.')
         {
-            names.push(name);
+            visitor(name);
         }
     }
-    names.sort_unstable();
-    Ok(names)
+    Ok(())
 }
 
 /// Removes temporary files that a killed process left behind. Only the gateway calls this, at its

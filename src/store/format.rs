@@ -76,6 +76,12 @@ pub fn read<T: DeserializeOwned>(
     }
 }
 
+/// Reads a file that somebody else looks after: `None` where there is none that can be read. Nothing
+/// is moved or reported, so only for what costs nothing when it is missing.
+pub fn peek<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    parse(&fs::read(path).ok()?).ok()
+}
+
 /// Why bytes are no file of ours.
 pub(crate) enum Unparsable {
     /// Of a newer version.

@@ -68,6 +68,25 @@ impl StateDir {
         self.bot(bot).join("gates.json")
     }
 
+    /// Groups of a bot that have become supergroups.
+    pub fn migrations(&self, bot: BotId) -> PathBuf {
+        self.bot(bot).join("migrations.json")
+    }
+
+    /// Every bot that has a folder.
+    pub fn all_bots(&self) -> Result<Vec<BotId>, StoreError> {
+        let names = atomic::list(&self.root.join("bots"))?;
+        Ok(names
+            .iter()
+            .filter_map(|name| name.parse().ok().map(BotId))
+            .collect())
+    }
+
+    /// The messages that wear a receipt of a bot.
+    pub fn receipts(&self, bot: BotId) -> PathBuf {
+        self.bot(bot).join("receipts.json")
+    }
+
     /// Updates of a bot that belong to no session.
     pub fn bot_dead(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("dead")
@@ -117,6 +136,7 @@ impl SessionDir {
             self.outbox(),
             self.sent(),
             self.failed(),
+            self.drops(),
         ] {
             atomic::create_folder(&folder)?;
         }
@@ -171,5 +191,15 @@ impl SessionDir {
     /// Deliveries that nobody can deliver.
     pub fn failed(&self) -> PathBuf {
         self.root.join("failed")
+    }
+
+    /// Deliveries that a person does not want sent any more.
+    pub fn drops(&self) -> PathBuf {
+        self.root.join("drops")
+    }
+
+    /// Which failures the agents were told of.
+    pub fn told(&self) -> PathBuf {
+        self.root.join("told.json")
     }
 }

@@ -39,6 +39,14 @@ pub enum Step {
     Accepted,
     /// A flood gate is recorded.
     FloodGate,
+    /// The new id of a group that became a supergroup is recorded.
+    Migration,
+    /// A person's wish that a delivery is not sent becomes a file in `drops/`.
+    Drop,
+    /// It is noted which failures an agent was told of.
+    Told,
+    /// The messages that wear a receipt are recorded.
+    Receipt,
     /// A finished delivery becomes a file in `sent/` or `failed/`.
     Finish,
     /// A finished delivery leaves `outbox/`.
@@ -65,7 +73,7 @@ pub enum Step {
 
 impl Step {
     /// All steps, for the crash harness.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 27] = [
         Self::InboxEntry,
         Self::InboxSync,
         Self::DeadLetter,
@@ -78,6 +86,10 @@ impl Step {
         Self::InFlight,
         Self::Accepted,
         Self::FloodGate,
+        Self::Migration,
+        Self::Drop,
+        Self::Told,
+        Self::Receipt,
         Self::Finish,
         Self::Leave,
         Self::Presence,
@@ -106,6 +118,10 @@ impl Step {
             Self::InFlight => "in-flight",
             Self::Accepted => "accepted",
             Self::FloodGate => "flood-gate",
+            Self::Migration => "migration",
+            Self::Drop => "drop",
+            Self::Told => "told",
+            Self::Receipt => "receipt",
             Self::Finish => "finish",
             Self::Leave => "leave",
             Self::Presence => "presence",

@@ -9,11 +9,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use teloxide_core::Bot;
-use teloxide_core::payloads::{EditMessageText, GetMe, SendMessage, SetMessageReaction};
+use teloxide_core::payloads::{
+    EditMessageText, GetMe, SendChatAction, SendMessage, SetMessageReaction,
+};
 use teloxide_core::requests::Payload;
 use teloxide_core::types::{
-    ChatId as WireChat, LinkPreviewOptions, MessageEntity, MessageEntityKind,
-    MessageId as WireMessage, ReactionType, ThreadId,
+    ChatAction, ChatId as WireChat, LinkPreviewOptions, MessageEntity, MessageEntityKind,
+    MessageId as WireMessage, ReactionType, ReplyParameters, ThreadId,
 };
 use url::Url;
 
@@ -141,21 +143,25 @@ impl Api {
         parse(&result)
     }
 
-    /// Sends a text and returns the new message's id.
+    /// Sends a text, as a reply if it names a message, and returns the new message's id. Without the
+    /// message that it replies to it is sent all the same.
     pub async fn send_text(
         &self,
         to: Address,
         message: &Rich,
+        reply_to: Option<MessageId>,
         silent: bool,
     ) -> Result<MessageId, ApiError> {
         let mut payload = SendMessage::new(WireChat(to.chat_id.0), &message.text);
         payload.entities = wire_entities(message);
         payload.link_preview_options = Some(NO_PREVIEW);
         payload.disable_notification = silent.then_some(true);
-        payload.message_thread_id = to
-            .topic_id
-            .and_then(|topic| i32::try_from(topic.0).ok())
-            .map(|id| ThreadId(WireMessage(id)));
+        // An id of 0 (ephemeral messages) or beyond 32 bits is no message that can be replied to.
+        payload.reply_parameters = reply_to
+            .filter(|id| id.0 > 0)
+            .and_then(|id| wire(id).ok())
+            .map(|id| ReplyParameters::new(id).allow_sending_without_reply());
+        payload.message_thread_id = thread(to);
         let result = self.call(&payload, SEND_TIMEOUT).await?;
         Ok(parse::<SentMessage>(&result)?.message_id)
     }
@@ -188,6 +194,13 @@ impl Api {
                 emoji: emoji.to_owned(),
             }]
         });
+        self.call(&payload, SEND_TIMEOUT).await.map(drop)
+    }
+
+    /// Shows "typing…" for five seconds at most, or until a message comes (telegram.md 8).
+    pub async fn typing(&self, to: Address) -> Result<(), ApiError> {
+        let mut payload = SendChatAction::new(WireChat(to.chat_id.0), ChatAction::Typing);
+        payload.message_thread_id = thread(to);
         self.call(&payload, SEND_TIMEOUT).await.map(drop)
     }
 
@@ -229,6 +242,12 @@ impl Api {
         }
         url
     }
+}
+
+fn thread(to: Address) -> Option<ThreadId> {
+    to.topic_id
+        .and_then(|topic| i32::try_from(topic.0).ok())
+        .map(|id| ThreadId(WireMessage(id)))
 }
 
 /// A message id as the typed payloads want it. An id beyond 32 bits exists in no chat.

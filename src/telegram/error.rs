@@ -5,9 +5,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ids::ChatId;
+
+/// A gate that is closed for no time at all would be knocked on without end.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
 /// A call did not succeed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -32,7 +36,7 @@ pub enum ApiError {
     Doubt(String),
 }
 
-/// What to do about a failed call that sends something.
+/// What to do about a failed call that sends something: the table of telegram.md 9.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
     /// Nothing may go to that chat for so long.
@@ -45,8 +49,32 @@ pub enum Decision {
     StopBot,
     /// What was wanted is already so.
     TreatAsDone,
+    /// Telegram refuses it as it is, and takes it with this change; tried once per message.
+    Repair(Repair),
+    /// The group has become this supergroup: everything goes there from now on.
+    Migrate(ChatId),
+    /// Nothing can be sent to this chat until somebody changes that. What waits for it is kept.
+    Park,
     /// This delivery can never succeed.
     Fail,
+}
+
+/// A change that lets Telegram take a message which it has refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Repair {
+    /// Without formatting: its entities were refused.
+    Plain,
+    /// Cut into smaller messages: it was too long.
+    Split,
+    /// Not as a reply: the message that it replies to is gone.
+    WithoutReply,
+    /// The topic was not found; first it is tried again a little later, where that has helped.
+    AgainLater,
+    /// Outside its topic, which is gone.
+    WithoutTopic,
+    /// As a new message: the one that it was to edit is gone, or cannot be edited.
+    NewMessage,
 }
 
 impl ApiError {
@@ -59,8 +87,8 @@ impl ApiError {
                 code,
                 description,
                 retry_after,
-                ..
-            } => refused(*code, description, *retry_after),
+                migrate_to,
+            } => refused(*code, description, *retry_after, *migrate_to),
         }
     }
 
@@ -107,22 +135,130 @@ impl Conflict {
     }
 }
 
-fn refused(code: u16, description: &str, retry_after: Option<Duration>) -> Decision {
+/// The words of refusals that are final for a chat, not for one message.
+const CHAT_IS_DEAD: [&str; 12] = [
+    "chat not found",
+    "peer_id_invalid",
+    "have no rights to send",
+    "not enough rights to send",
+    "need administrator rights",
+    "chat_write_forbidden",
+    "chat_restricted",
+    "chat_send_plain_forbidden",
+    "user_is_blocked",
+    "input_user_deactivated",
+    "channel_private",
+    "group chat was deleted",
+];
+
+fn refused(
+    code: u16,
+    description: &str,
+    retry_after: Option<Duration>,
+    migrate_to: Option<ChatId>,
+) -> Decision {
     let text = description.to_lowercase();
-    let says = |part: &str| text.contains(part);
     match code {
         // Without a number the server still wants a pause; 30 s is what its own caps use as a middle.
-        429 => Decision::CloseGate(retry_after.unwrap_or(Duration::from_secs(30))),
+        429 => Decision::CloseGate(
+            retry_after
+                .unwrap_or(Duration::from_secs(30))
+                .max(SHORTEST_WAIT),
+        ),
         401 | 421 => Decision::StopBot,
-        404 if !says("method not found") => Decision::StopBot,
+        404 if !text.contains("method not found") => Decision::StopBot,
         500..=599 => Decision::RetryMarked,
         409 => Decision::Retry,
-        400 if says("message is not modified") || says("topic_not_modified") => {
-            Decision::TreatAsDone
-        }
-        400 if says("reactions_too_many") || says("reaction_too_many") => Decision::Retry,
+        // Blocked, kicked, deactivated, never started: whatever its words, it is about the chat.
+        403 => Decision::Park,
+        400 => bad_request(&text, migrate_to),
         _ => Decision::Fail,
     }
+}
+
+fn bad_request(text: &str, migrate_to: Option<ChatId>) -> Decision {
+    let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    if let Some(to) = migrate_to {
+        return Decision::Migrate(to);
+    }
+    if says(&[
+        "message is not modified",
+        "message to delete not found",
+        "topic_not_modified",
+        "query is too old",
+    ]) {
+        return Decision::TreatAsDone;
+    }
+    if says(&["reactions_too_many", "reaction_too_many"]) {
+        return Decision::Retry;
+    }
+    let repairs: [(&[&str], Repair); 5] = [
+        (
+            &[
+                "can't parse entities",
+                "can't parse message entit",
+                "entity_",
+                "entities_",
+                "entities are invalid",
+            ],
+            Repair::Plain,
+        ),
+        (
+            &[
+                "message is too long",
+                "message_too_long",
+                "text is too long",
+            ],
+            Repair::Split,
+        ),
+        (
+            &[
+                "message to be replied not found",
+                "replied message not found",
+                "message to reply not found",
+                "reply_message_id_invalid",
+            ],
+            Repair::WithoutReply,
+        ),
+        (
+            &[
+                "message thread not found",
+                "topic_deleted",
+                "topic_id_invalid",
+            ],
+            Repair::WithoutTopic,
+        ),
+        (
+            &[
+                "message to edit not found",
+                "message can't be edited",
+                "message_id_invalid",
+                "no text in the message to edit",
+            ],
+            Repair::NewMessage,
+        ),
+    ];
+    for (words, repair) in repairs {
+        if says(words) {
+            return Decision::Repair(repair);
+        }
+    }
+    if says(&CHAT_IS_DEAD) {
+        return Decision::Park;
+    }
+    Decision::Fail
+}
+
+/// The wait of a 429 that says it in its description only.
+fn in_words(description: &str) -> Option<Duration> {
+    let text = description.to_lowercase();
+    let (_, after) = text.split_once("retry after")?;
+    let number: String = after
+        .trim_start()
+        .chars()
+        .take_while(|c| c.is_ascii_digit() || *c == '.')
+        .collect();
+    seconds(Some(&Value::from(number)))
 }
 
 /// Reads an answer. `Ok` carries `result` as it came.
@@ -169,24 +305,27 @@ pub fn read_answer(
             .ok_or_else(|| ApiError::Doubt("an answer without a result".to_owned()));
     }
     let parameter = |name: &str| answer.parameters.as_ref().and_then(|all| all.get(name));
+    let code = answer
+        .error_code
+        .as_ref()
+        .and_then(Value::as_u64)
+        .and_then(|code| u16::try_from(code).ok())
+        .unwrap_or(status);
+    let description = answer
+        .description
+        .as_ref()
+        .and_then(Value::as_str)
+        .unwrap_or("no description")
+        .to_owned();
     Err(ApiError::Refused {
-        code: answer
-            .error_code
-            .as_ref()
-            .and_then(Value::as_u64)
-            .and_then(|code| u16::try_from(code).ok())
-            .unwrap_or(status),
-        description: answer
-            .description
-            .as_ref()
-            .and_then(Value::as_str)
-            .unwrap_or("no description")
-            .to_owned(),
+        code,
         retry_after: seconds(parameter("retry_after"))
-            .or_else(|| seconds(retry_after_header.map(Value::from).as_ref())),
+            .or_else(|| seconds(retry_after_header.map(Value::from).as_ref()))
+            .or_else(|| in_words(&description).filter(|_| code == 429)),
         migrate_to: parameter("migrate_to_chat_id")
             .and_then(Value::as_i64)
             .map(ChatId),
+        description,
     })
 }
 
@@ -227,6 +366,13 @@ mod tests {
             ),
             (Some("9"), r#","parameters":{}"#, wait(9.0)),
             (Some("9"), "", wait(9.0)),
+            (None, r#","parameters":{"retry_after":"12"}"#, wait(12.0)),
+            (None, r#","parameters":{"retry_after":0}"#, wait(1.0)),
+            (
+                Some("soon"),
+                r#","parameters":{"retry_after":-1}"#,
+                wait(30.0),
+            ),
             (None, "", wait(30.0)),
         ] {
             let body = format!(
@@ -234,6 +380,136 @@ mod tests {
             );
             assert_eq!(decision(429, header, &body), expected, "{body}");
         }
+        let in_words =
+            r#"{"ok":false,"error_code":429,"description":"Too Many Requests: retry after 7200"}"#;
+        assert_eq!(decision(429, None, in_words), wait(7200.0));
+        assert_eq!(decision(429, Some("5"), "<html>busy</html>"), wait(5.0));
+    }
+
+    /// telegram.md 9.
+    const TABLE: &[(u16, &str, Decision)] = {
+        use Decision::{Fail, Park, Repair as By, Retry, RetryMarked, StopBot, TreatAsDone};
+        &[
+            (500, "Internal Server Error: restart", RetryMarked),
+            (502, "Bad Gateway", RetryMarked),
+            (401, "Unauthorized", StopBot),
+            (401, "Unauthorized: invalid token specified", StopBot),
+            (404, "Not Found", StopBot),
+            (421, "Misdirected Request", StopBot),
+            (
+                409,
+                "Conflict: terminated by other getUpdates request",
+                Retry,
+            ),
+            (
+                400,
+                "Bad Request: message is not modified: specified new message content and reply markup are exactly the same",
+                TreatAsDone,
+            ),
+            (400, "Bad Request: message to delete not found", TreatAsDone),
+            (400, "Bad Request: TOPIC_NOT_MODIFIED", TreatAsDone),
+            (
+                400,
+                "Bad Request: query is too old and response timeout expired or query ID is invalid",
+                TreatAsDone,
+            ),
+            (
+                400,
+                "Bad Request: can't parse entities: Unsupported start tag",
+                By(Repair::Plain),
+            ),
+            (400, "Bad Request: ENTITY_BOUNDS_INVALID", By(Repair::Plain)),
+            (400, "Bad Request: message is too long", By(Repair::Split)),
+            (400, "Bad Request: MESSAGE_TOO_LONG", By(Repair::Split)),
+            (
+                400,
+                "Bad Request: message to be replied not found",
+                By(Repair::WithoutReply),
+            ),
+            (
+                400,
+                "Bad Request: message thread not found",
+                By(Repair::WithoutTopic),
+            ),
+            (400, "Bad Request: TOPIC_DELETED", By(Repair::WithoutTopic)),
+            (
+                400,
+                "Bad Request: message to edit not found",
+                By(Repair::NewMessage),
+            ),
+            (
+                400,
+                "Bad Request: message can't be edited",
+                By(Repair::NewMessage),
+            ),
+            (403, "Forbidden: bot was blocked by the user", Park),
+            (403, "Forbidden: user is deactivated", Park),
+            (
+                403,
+                "Forbidden: bot was kicked from the supergroup chat",
+                Park,
+            ),
+            (
+                403,
+                "Forbidden: bot is not a member of the channel chat",
+                Park,
+            ),
+            (403, "Forbidden: the group chat was deleted", Park),
+            (
+                403,
+                "Forbidden: bot can't initiate conversation with a user",
+                Park,
+            ),
+            (
+                403,
+                "Forbidden: the bot can't send messages to the bot",
+                Park,
+            ),
+            (400, "Bad Request: chat not found", Park),
+            (400, "Bad Request: PEER_ID_INVALID", Park),
+            (400, "Bad Request: have no rights to send a message", Park),
+            (
+                400,
+                "Bad Request: not enough rights to send text messages to the chat",
+                Park,
+            ),
+            (400, "Bad Request: TOPIC_CLOSED", Fail),
+            (400, "Bad Request: message text is empty", Fail),
+            (400, "Bad Request: BUTTON_DATA_INVALID", Fail),
+            (400, "Bad Request: REACTION_INVALID", Fail),
+            (400, "Bad Request: message to react not found", Fail),
+            (400, "Bad Request: file is too big", Fail),
+            (413, "Request Entity Too Large", Fail),
+            (
+                400,
+                "Bad Request: wrong file identifier/HTTP URL specified",
+                Fail,
+            ),
+            (400, "Bad Request: PHOTO_INVALID_DIMENSIONS", Fail),
+            (404, "Not Found: method not found", Fail),
+            (400, "Bad Request: REACTIONS_TOO_MANY", Retry),
+        ]
+    };
+
+    #[test]
+    fn every_row_of_the_error_table_has_its_decision() {
+        for (code, description, expected) in TABLE {
+            // Descriptions are matched without regard to case.
+            for description in [(*description).to_owned(), description.to_uppercase()] {
+                let error = ApiError::Refused {
+                    code: *code,
+                    description,
+                    retry_after: None,
+                    migrate_to: None,
+                };
+                assert_eq!(error.decision(), *expected, "{error}");
+            }
+        }
+        let migrated = r#"{"ok":false,"error_code":400,"description":"Bad Request: group chat was upgraded to a supergroup chat","parameters":{"migrate_to_chat_id":-1001234567890123}}"#;
+        assert_eq!(
+            decision(400, None, migrated),
+            Decision::Migrate(ChatId(-1_001_234_567_890_123))
+        );
     }
 
     #[test]
@@ -280,7 +556,7 @@ mod tests {
             (
                 403,
                 r#"{"ok":false,"error_code":403,"description":"Forbidden: bot was blocked by the user"}"#,
-                Decision::Fail,
+                Decision::Park,
             ),
         ] {
             assert_eq!(decision(status, None, body), expected, "{body}");

@@ -45,8 +45,8 @@ pub enum Body {
     Press(Box<Press>),
     /// Somebody changed the reactions on a message.
     Reaction(Box<Reaction>),
-    /// Our own standing in a chat changed.
-    Membership,
+    /// Our own standing in a chat changed: in which, if it says so.
+    Membership(Option<ChatId>),
     /// A kind that we do not route.
     Other(String),
 }
@@ -353,8 +353,9 @@ fn body(mut fields: serde_json::Map<String, Value>) -> Result<Body, serde_json::
     if let Some(reaction) = fields.remove("message_reaction") {
         return Ok(Body::Reaction(serde_json::from_value(reaction)?));
     }
-    if fields.contains_key("my_chat_member") {
-        return Ok(Body::Membership);
+    if let Some(change) = fields.get("my_chat_member") {
+        let chat = change.pointer("/chat/id").and_then(Value::as_i64);
+        return Ok(Body::Membership(chat.map(ChatId)));
     }
     Ok(Body::Other(
         fields

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules that decide without touching the world.
-const PURE: [&str; 23] = [
+const PURE: [&str; 25] = [
     "src/gate.rs",
     "src/inbox/entry.rs",
     "src/inbox/view.rs",
@@ -15,7 +15,9 @@ const PURE: [&str; 23] = [
     "src/mcp/conversation.rs",
     "src/mcp/page.rs",
     "src/mcp/tools.rs",
+    "src/outbox/attention.rs",
     "src/outbox/delivery.rs",
+    "src/outbox/repair.rs",
     "src/outbox/schedule.rs",
     "src/outbox/split.rs",
     "src/telegram/error.rs",

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::support::House;
 use crate::support::day::{Who, live_through, prepare};
 use crate::support::oracle::Ledger;
 use crate::support::worker::{Keeper, Worker};
+use crate::support::{House, OWNER, wait_for};
 
 /// How it dies.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,7 +34,8 @@ fn a_day(who: Who, step: &str) {
 }
 
 fn day(who: Who, step: &str, point: &str, death: Death) {
-    let house = House::new();
+    let mut house = House::new();
+    house.prepare(step);
     let bot = house.bot();
     let crash = vec![("TELEPOST_CRASH_AT".to_owned(), point.to_owned())];
 
@@ -63,6 +64,9 @@ fn day(who: Who, step: &str, point: &str, death: Death) {
     if point == "flood-gate:after" {
         nothing_was_sent_through_the_closed_gate(&house);
     }
+    if step == "receipt" {
+        no_receipt_stays(&house);
+    }
     ledger.lock().unwrap().check(&house.sim);
 }
 
@@ -84,6 +88,15 @@ fn nothing_was_sent_through_the_closed_gate(house: &House) {
         early.is_empty(),
         "sent while the gate was closed: {early:?}"
     );
+}
+
+/// Whatever died: at the end everything is answered, and no message wears 👀.
+fn no_receipt_stays(house: &House) {
+    wait_for("the receipts to be gone", || {
+        let lines = house.sim.transcript(house.bot(), OWNER).into_iter();
+        let worn: Vec<_> = lines.filter(|line| !line.reactions.is_empty()).collect();
+        if worn.is_empty() { Ok(()) } else { Err(worn) }
+    });
 }
 
 /// Both die on the same day, each at a point of its own. Prints how often each point was struck.
@@ -133,7 +146,8 @@ fn pairs_of_points_keep_the_promise() {
 }
 
 fn a_bad_day(gateway: &(&str, String), agent: &(&str, String)) -> (usize, usize) {
-    let house = House::new();
+    let mut house = House::new();
+    house.prepare(gateway.0);
     let at = |point: &str| vec![("TELEPOST_CRASH_AT".to_owned(), point.to_owned())];
     let (mut gateway_env, mut agent_env) = (at(&gateway.1), at(&agent.1));
     prepare(
@@ -183,6 +197,7 @@ mod gateway_dies_at {
         send "send"
         accepted "accepted"
         flood_gate "flood-gate"
+        receipt "receipt"
         finish "finish"
         leave "leave"
         presence "presence"
@@ -202,6 +217,7 @@ mod agent_dies_at {
         settle "settle"
         release "release"
         answer "answer"
+        told "told"
         quarantine "quarantine"
     }
 }

@@ -59,7 +59,7 @@ impl Damage {
                 }
                 bytes
             }
-            Self::WrongType => br#"{"format": 1, "id": 7, "parts": {}, "gates": 5, "held": "x", "pid": [], "address": null, "delivery": 3}"#.to_vec(),
+            Self::WrongType => br#"{"format": 1, "id": 7, "parts": {}, "gates": 5, "worn": 5, "held": "x", "pid": [], "address": null, "delivery": 3}"#.to_vec(),
             Self::Folder => {
                 fs::remove_file(path).unwrap();
                 fs::create_dir(path).unwrap();
@@ -362,6 +362,54 @@ fn gates_of_a_newer_telepost_keep_the_gateway_from_starting_and_are_left_alone()
     assert!(log.contains("update telepost"), "{log}");
     assert_eq!(fs::read(&path).unwrap(), bytes);
     assert_eq!(house.heard(), [""; 0]);
+}
+
+// ---- receipts.json -------------------------------------------------------------------------------------------------
+
+/// A house whose gateway has stopped while a message wears 👀.
+fn house_with_a_receipt() -> (House, std::path::PathBuf) {
+    let mut house = House::new();
+    house.config["receipts"] = json!("on");
+    house.write_config();
+    let gateway = house.gateway();
+    let mut agent = house.agent_asked("one");
+    let put = |view: &telegram_sim::View<'_>| {
+        let calls = view.calls(house.bot());
+        calls.iter().any(|call| call.method == "setMessageReaction")
+    };
+    house.sim.wait_for(put, crate::support::PATIENCE).unwrap();
+    assert!(gateway.stop().success());
+    agent.reply(json!({"text": "done"}));
+    let path = house
+        .state()
+        .join(format!("bots/{}/receipts.json", house.bot()));
+    (house, path)
+}
+
+#[test]
+fn damaged_receipts_are_kept_and_said_in_the_log_and_count_as_none() {
+    in_every_way(|way| {
+        let (house, path) = house_with_a_receipt();
+        let bytes = way.inflict(&path);
+        let gateway = house.gateway();
+        house.wait_to_hear(&["done"]);
+        is_kept(&house, &path, bytes);
+        let log = gateway.log();
+        assert!(
+            log.contains("unreadable file moved to quarantine"),
+            "{way:?}: {log}"
+        );
+    });
+}
+
+#[test]
+fn receipts_of_a_newer_telepost_keep_the_gateway_from_starting_and_are_left_alone() {
+    let (house, path) = house_with_a_receipt();
+    let bytes = make_newer(&path);
+    let (status, log) = house.gateway_with(&[]).end();
+    assert_eq!(status.code(), Some(5));
+    assert!(log.contains("update telepost"), "{log}");
+    assert_eq!(fs::read(&path).unwrap(), bytes);
 }
 
 // ---- gateway.json --------------------------------------------------------------------------------------------------

@@ -45,7 +45,8 @@ fn a_day(who: Who, step: &str, at_least: usize) {
 }
 
 fn day(who: Who, step: &str, at_least: usize, failure: Failure) {
-    let house = House::new();
+    let mut house = House::new();
+    house.prepare(step);
     // The gateway makes longer and longer pauses.
     let most = if who == Who::Gateway { 3 } else { 5 };
     let fail = format!("{step}:{}:{most}", failure.errno);
@@ -166,6 +167,7 @@ mod of_the_gateway_at {
         in_flight "in-flight" 3
         accepted "accepted" 3
         flood_gate "flood-gate" 1
+        receipt "receipt" 1
         finish "finish" 3
         leave "leave" 3
         presence "presence" 3
@@ -181,6 +183,7 @@ mod of_the_agent_at {
         agent "agent" 5
         hold "hold" 5
         seen "seen" 5
+        told "told" 3
         accept "accept" 5
         settle "settle" 5
         release "release" 5

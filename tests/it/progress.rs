@@ -1,9 +1,11 @@
 //! Progress: one silent message per turn that later progress edits; the final reply is new and rings.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use telegram_sim::{Fault, Line};
 
-use crate::support::{Agent, House, OWNER, PATIENCE};
+use crate::support::{Agent, House, OWNER, PATIENCE, wait_for};
 
 fn progress(agent: &mut Agent, text: &str) {
     let result = agent.reply(json!({"text": text, "keep_open": true}));
@@ -192,4 +194,39 @@ fn a_reply_that_is_to_be_silent_is_silent() {
         .agent_asked("psst")
         .reply(json!({"text": "quietly", "silent": true}));
     assert_eq!(written(&house), [line("quietly", &[], true)]);
+}
+
+#[test]
+fn a_hundred_updates_in_ten_seconds_are_at_most_four_edits_and_one_ring() {
+    let mut house = House::new();
+    house.config["pace"] = json!("normal");
+    house.write_config();
+    house.sim.rate_limits(true);
+    let _gateway = house.gateway();
+    let mut agent = house.agent_asked("build it");
+    let began = Instant::now();
+    for number in 1..=100u32 {
+        progress(&mut agent, &format!("{number} %"));
+        // What is asked for is a rate: ten updates a second.
+        let due = Duration::from_millis(100) * number;
+        std::thread::sleep(due.saturating_sub(began.elapsed()));
+    }
+    let answer = agent.reply(json!({"text": "done"}));
+    assert_eq!(answer["status"], "delivered", "{answer}");
+    let written = written(&house);
+    let [(_, edits, true), (done, unedited, false)] = written.as_slice() else {
+        panic!("not one silent message and one that rings: {written:?}");
+    };
+    assert!((1..=4).contains(&edits.len()), "{written:?}");
+    assert_eq!((done.as_str(), unedited.len()), ("done", 0));
+    let refused: Vec<_> = house
+        .effects()
+        .into_iter()
+        .filter(|call| !call.outcome.is_ok())
+        .collect();
+    assert!(refused.is_empty(), "{refused:?}");
+    wait_for("what was overtaken to be put away", || {
+        let left = house.names("outbox");
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    });
 }

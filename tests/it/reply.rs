@@ -594,12 +594,12 @@ fn an_answer_that_telegram_refuses_for_good_has_failed_with_the_reason() {
     house.sim.fault(
         Fault::on(house.bot())
             .method("sendMessage")
-            .error(403, "Forbidden: bot was blocked by the user"),
+            .error(400, "Bad Request: message text is empty"),
     );
     let answered = agent.reply(json!({"text": "answer"}));
     assert_eq!(answered["status"], "failed");
     let reason = answered["reason"].as_str().unwrap();
-    assert!(reason.contains("bot was blocked by the user"), "{reason}");
+    assert!(reason.contains("message text is empty"), "{reason}");
 }
 
 #[test]

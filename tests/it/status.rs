@@ -163,3 +163,15 @@ fn a_session_that_left_the_configuration_is_still_shown() {
         .collect();
     assert_eq!(counts, [("OTHER", 0), ("ONE", 1)]);
 }
+
+#[test]
+fn messages_that_may_stand_twice_are_counted_and_explained() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let lost = Fault::on(house.bot()).method("sendMessage");
+    house.sim.fault(lost.answer_lost());
+    house.agent_asked("one").reply(json!({"text": "answer"}));
+    assert_eq!(house.status()["sessions"][0]["repeats"], 1);
+    let text = String::from_utf8(house.run(&["status"]).stdout).unwrap();
+    assert!(text.contains("ONE: 1 message(s) may stand twice"), "{text}");
+}

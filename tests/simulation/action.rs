@@ -44,10 +44,8 @@ pub(crate) enum Action {
     },
     CrashGateway,
     StartGateway,
-    /// The first delivery of a lane; `at` is the request that gets `answer`, the others succeed.
+    /// One request, of the delivery whose turn it is.
     Send {
-        lane: u8,
-        at: u8,
         answer: Answer,
         fuse: Fuse,
     },
@@ -112,10 +110,20 @@ pub(crate) enum Action {
 #[serde(tag = "is", rename_all = "snake_case")]
 pub(crate) enum Answer {
     Ok,
-    Lost { applied: bool },
-    ServerError { applied: bool },
-    Flood { seconds: u16 },
+    Lost {
+        applied: bool,
+    },
+    ServerError {
+        applied: bool,
+    },
+    Flood {
+        seconds: u16,
+    },
     Refused,
+    /// Nothing can be sent to that chat until something is heard from it.
+    Blocked,
+    /// Refused as it is: the message that it replies to is gone.
+    ReplyGone,
     Unreachable,
     Unauthorized,
 }
@@ -166,8 +174,6 @@ pub(crate) fn choose(rng: &mut Rng, into: &mut Vec<Action>) {
         37..39 => Action::CrashGateway,
         39..43 => Action::StartGateway,
         43..56 => Action::Send {
-            lane: rng.u8(..4),
-            at: rng.u8(..3),
             answer: answer(rng),
             fuse: fuse(rng),
         },
@@ -267,6 +273,8 @@ fn answer(rng: &mut Rng) -> Answer {
         5 => Answer::Refused,
         6 => Answer::Unreachable,
         7 => Answer::Unauthorized,
+        8 => Answer::Blocked,
+        9 => Answer::ReplyGone,
         _ => Answer::Ok,
     }
 }

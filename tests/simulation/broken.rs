@@ -40,8 +40,8 @@ mistakes! {
     sending_without_a_pace_is_noticed: NoPace from 0 => "invariant_the_budget_is_kept";
     sending_the_newest_first_is_noticed: NewestFirst from 0 => "invariant_the_order_of_a_chat_is_the_order_of_acceptance";
     letting_strangers_in_is_noticed: GateOpen from 0 => "invariant_strangers_have_no_entry";
-    leaving_a_settling_unsynced_is_noticed: SettleUnsynced from 545 => "invariant_no_delivery_leaves_before_its_answers_are_settled";
-    acting_upon_an_unsynced_commit_is_noticed: OutboxUnsynced from 1806 => "invariant_what_is_settled_is_answered_durably";
+    leaving_a_settling_unsynced_is_noticed: SettleUnsynced from 449 => "invariant_no_delivery_leaves_before_its_answers_are_settled";
+    acting_upon_an_unsynced_commit_is_noticed: OutboxUnsynced from 368 => "invariant_what_is_settled_is_answered_durably";
     acting_upon_an_unsynced_result_is_noticed: FinishedUnsynced from 1066 => "invariant_an_accepted_delivery_is_in_outbox_or_sent";
     sweeping_a_result_before_its_delivery_surely_left_is_noticed: SweepUnsynced from 57250 => "invariant_a_chunk_stands_unmarked_at_most_once";
 }

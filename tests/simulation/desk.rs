@@ -284,6 +284,8 @@ impl Desk {
             answers: Vec::new(),
             acked: Vec::new(),
             reply_to: None::<MessageId>,
+            as_reply: false,
+            resume: None,
             silent: false,
             turn: None,
         }

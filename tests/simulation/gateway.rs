@@ -1,7 +1,7 @@
 //! The gateway: `gateway::ingest`, `gateway::poller`, `outbox::sender` and `outbox::lane` in small,
 //! with the same order of writes. Every decision is telepost's: [`Routes::decide`], [`update::read`],
 //! [`offset_after`], [`Progress`], [`Schedule`], [`ClosedGate::opens_at`] and [`ApiError::decision`].
-//! One lane works at a time.
+//! One turn is taken at a time. What is cosmetic is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -13,16 +13,17 @@ use telepost::ids::{ChatId, MessageId, UpdateId};
 use telepost::inbox::disk::TOMBSTONE_MS;
 use telepost::inbox::entry::EntryName;
 use telepost::inbox::view::Item;
-use telepost::outbox::delivery::{Content, Delivery, DeliveryId, Finished, Outcome, Progress};
-use telepost::outbox::gates::ClosedGate;
-use telepost::outbox::schedule::Schedule;
-use telepost::store::format::FORMAT;
+use telepost::outbox::delivery::{Content, Delivery, DeliveryId, Outcome, Progress};
+use telepost::outbox::gates::{ClosedGate, PARKED, Pause};
+use telepost::outbox::repair::{self, Repaired};
+use telepost::outbox::schedule::{End, Kind, Schedule, Seat};
 use telepost::telegram::error::{ApiError, Decision};
 use telepost::telegram::polling::offset_after;
-use telepost::telegram::update::{self, Unreadable};
+use telepost::telegram::update::{self, Unreadable, Update};
 
 use crate::action::Answer;
 use crate::disk::{Died, File, Folder, Name, path};
+use crate::outbox::{fail, finish, leave, record, repeatable, turn_message};
 use crate::telegram::Request;
 use crate::world::{BOT, Bug, Closed, Sent, World};
 
@@ -38,21 +39,8 @@ pub(crate) struct Gateway {
     last_received: [i64; 2],
     gates: BTreeMap<ChatId, (ClosedGate, Duration)>,
     schedule: Schedule,
-    lanes: BTreeMap<ChatId, Lane>,
-    known: BTreeSet<DeliveryId>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Lane {
-    queue: BTreeSet<DeliveryId>,
-    not_before: Option<Duration>,
-    failures: u32,
-}
-
-enum Ended {
-    Finished,
-    Later(Duration),
-    Failed,
+    /// What the schedule has, by seat.
+    known: BTreeMap<Seat, DeliveryId>,
 }
 
 impl Gateway {
@@ -75,8 +63,8 @@ impl Gateway {
             _ => Vec::new(),
         };
         let gates = gates.into_iter().filter_map(|gate| {
-            let wait = gate.opens_at(now)?.since(now);
-            Some((gate.chat_id, (gate, world.mono + wait)))
+            let wait = gate.pause.opens_at(now)?.since(now);
+            Some((gate.chat_id, (gate.clone(), world.mono + wait)))
         });
         Self {
             number: world.gateways,
@@ -85,9 +73,12 @@ impl Gateway {
             seen,
             last_received,
             gates: gates.collect(),
-            schedule: Schedule::new(Pace::Normal),
-            lanes: BTreeMap::new(),
-            known: BTreeSet::new(),
+            schedule: Schedule::new(if world.has(Bug::NoPace) {
+                Pace::Off
+            } else {
+                Pace::Normal
+            }),
+            known: BTreeMap::new(),
         }
     }
 
@@ -115,6 +106,7 @@ impl Gateway {
             let Ok(update) = update::read(raw) else {
                 continue;
             };
+            self.heard(world, &update)?;
             let (session, address) = match world.routes.decide(BOT, &update) {
                 Verdict::Admit { session, address } => {
                     let at = world.sessions.iter().position(|other| *other == session);
@@ -164,87 +156,68 @@ impl Gateway {
         Ok(())
     }
 
-    /// Carries the first delivery of one of the lanes that are due. `false` if there is none.
-    pub(crate) fn send(
-        &mut self,
-        world: &mut World,
-        lane: u8,
-        at: u8,
-        answer: Answer,
-    ) -> Result<bool, Died> {
-        self.scan(world)?;
-        let due: Vec<ChatId> = self
-            .lanes
-            .iter()
-            .filter(|(_, lane)| !lane.queue.is_empty())
-            .filter(|(_, lane)| lane.not_before.is_none_or(|due| due <= world.mono))
-            .map(|(chat, _)| *chat)
-            .collect();
-        if due.is_empty() {
-            return Ok(false);
+    /// What is heard from a parked chat lets it be tried again.
+    fn heard(&mut self, world: &mut World, update: &Update) -> Result<(), Died> {
+        let Verdict::Admit { address, .. } = world.routes.decide(BOT, update) else {
+            return Ok(());
+        };
+        let chat = address.chat_id;
+        let parked = |(gate, _): &(ClosedGate, Duration)| gate.reason.is_some();
+        if !self.gates.get(&chat).is_some_and(parked) {
+            return Ok(());
         }
-        let chat = due[usize::from(lane) % due.len()];
-        while let Some(id) = self.next(world, chat) {
-            let session = world.ledger.made[&id].session;
-            if self.overtaken(world, chat, &id) {
+        self.gates.remove(&chat);
+        world.ledger.closed.remove(&chat);
+        self.schedule.open(chat);
+        self.record_gates(world)
+    }
+
+    /// Lets the delivery make one request whose turn it is. `false` if there is none.
+    pub(crate) fn send(&mut self, world: &mut World, answer: Answer) -> Result<bool, Died> {
+        self.scan(world)?;
+        while let Some((_, seat)) = self.schedule.overtaken() {
+            if let Some(id) = self.known.remove(&seat) {
+                let session = world.ledger.made[&id].session;
                 if let Some(delivery) = world.disk.waiting(session, &id) {
                     finish(world, session, &delivery, Outcome::Superseded)?;
                 }
-                self.ended(world, chat, &id, &Ended::Finished);
-                continue;
             }
-            let mut requests = 0u8;
-            let ended = self.carry(world, session, &id, |_| {
-                requests = requests.saturating_add(1);
-                if requests == at.saturating_add(1) {
-                    answer
-                } else {
-                    Answer::Ok
-                }
-            })?;
-            self.ended(world, chat, &id, &ended);
-            return Ok(true);
         }
+        let now = world.mono.saturating_sub(self.began);
+        let Some(turn) = self.schedule.next(now) else {
+            return Ok(false);
+        };
+        let id = self.known[&turn.seat].clone();
+        let session = world.ledger.made[&id].session;
+        let end = self.carry(world, session, &id, answer)?;
+        if end == End::Finished {
+            self.known.remove(&turn.seat);
+        }
+        self.schedule.ended(turn.chat, end, now);
         Ok(true)
     }
 
     pub(crate) fn send_all(&mut self, world: &mut World) -> Result<(), Died> {
         for _ in 0..1000 {
-            if !self.send(world, 0, 0, Answer::Ok)? {
+            if !self.send(world, Answer::Ok)? {
                 break;
             }
         }
         Ok(())
     }
 
-    fn next(&self, world: &World, chat: ChatId) -> Option<DeliveryId> {
-        let queue = &self.lanes.get(&chat)?.queue;
-        let first = if world.has(Bug::NewestFirst) {
-            queue.last()
-        } else {
-            queue.first()
-        };
-        first.cloned()
-    }
-
-    fn overtaken(&self, world: &World, chat: ChatId, id: &DeliveryId) -> bool {
-        let turn = |id: &DeliveryId| {
-            let delivery = &world.ledger.made[id].delivery;
-            let is_progress = matches!(delivery.content, Content::Progress { .. });
-            let own = is_progress.then(|| id.clone());
-            delivery.turn.clone().or(own)
-        };
-        let content = |id: &DeliveryId| &world.ledger.made[id].delivery.content;
-        matches!(content(id), Content::Progress { .. })
-            && self.lanes[&chat].queue.iter().skip(1).any(|later| {
-                turn(later) == turn(id) && !matches!(content(later), Content::Reaction { .. })
-            })
-    }
-
     fn scan(&mut self, world: &mut World) -> Result<(), Died> {
         for session in 0..2 {
             for id in world.disk.deliveries(session, Folder::Outbox) {
-                if !self.known.insert(id.clone()) {
+                let seat = Seat {
+                    accepted: if world.has(Bug::NewestFirst) {
+                        -id.accepted
+                    } else {
+                        id.accepted
+                    },
+                    session: u16::try_from(session).unwrap(),
+                };
+                if self.known.contains_key(&seat) {
                     continue;
                 }
                 if let Some(finished) = world.disk.finished(session, &id) {
@@ -257,33 +230,22 @@ impl Gateway {
                     continue;
                 }
                 if let Some(delivery) = world.disk.waiting(session, &id) {
-                    let lane = self.lanes.entry(delivery.address.chat_id).or_default();
-                    lane.queue.insert(id);
+                    let turn = delivery.turn.as_ref().map(|turn| turn.accepted);
+                    let kind = match &delivery.content {
+                        Content::Reply { .. } => Kind::Reply { turn },
+                        Content::Progress { .. } => Kind::Progress {
+                            turn: turn.unwrap_or(id.accepted),
+                        },
+                        Content::Reaction { message_id, .. } => Kind::Reaction {
+                            message: *message_id,
+                        },
+                    };
+                    self.schedule.add(delivery.address.chat_id, seat, kind);
+                    self.known.insert(seat, id);
                 }
             }
         }
         Ok(())
-    }
-
-    fn ended(&mut self, world: &World, chat: ChatId, id: &DeliveryId, ended: &Ended) {
-        let Some(lane) = self.lanes.get_mut(&chat) else {
-            return;
-        };
-        match ended {
-            Ended::Finished => {
-                lane.queue.remove(id);
-                lane.failures = 0;
-                lane.not_before = None;
-                self.known.remove(id);
-            }
-            Ended::Later(wait) => lane.not_before = Some(world.mono + *wait),
-            Ended::Failed => {
-                let pause =
-                    Duration::from_secs(1 << lane.failures.min(6)).min(Duration::from_secs(60));
-                lane.failures = lane.failures.saturating_add(1);
-                lane.not_before = Some(world.mono + pause);
-            }
-        }
     }
 
     fn carry(
@@ -291,10 +253,10 @@ impl Gateway {
         world: &mut World,
         session: usize,
         id: &DeliveryId,
-        mut answer: impl FnMut(usize) -> Answer,
-    ) -> Result<Ended, Died> {
+        answer: Answer,
+    ) -> Result<End, Died> {
         let Some(delivery) = world.disk.waiting(session, id) else {
-            return Ok(Ended::Finished);
+            return Ok(End::Finished);
         };
         if !world.has(Bug::OutboxUnsynced) {
             world.disk.sync(session, Folder::Outbox)?;
@@ -311,7 +273,7 @@ impl Gateway {
         if let Some(index) = progress.in_flight() {
             if !repeatable(&delivery.content) {
                 finish(world, session, &delivery, Outcome::Unknown)?;
-                return Ok(Ended::Finished);
+                return Ok(End::Finished);
             }
             if world.has(Bug::RepeatWithoutMark) {
                 progress.failed(index, String::new());
@@ -319,17 +281,21 @@ impl Gateway {
                 progress.doubted(index, "in flight".to_owned());
             }
         }
+        let mut had_turn = false;
         while let Some(index) = progress.next() {
+            if std::mem::replace(&mut had_turn, true) {
+                return Ok(End::More);
+            }
             let chat = delivery.address.chat_id;
             if let Some(wait) = self.must_wait(world, chat) {
-                return Ok(Ended::Later(wait));
+                return Ok(End::Later(wait));
             }
             progress.begin(index);
             if !world.has(Bug::InFlightAfterRequest) {
                 record(world, session, id, &progress)?;
             }
             world.disk.step()?;
-            let heard = self.request(world, session, &delivery, &progress, index, answer(index));
+            let heard = self.request(world, session, &delivery, &progress, index, answer);
             world.disk.step()?;
             let error = match heard {
                 Ok(message) => {
@@ -350,7 +316,7 @@ impl Gateway {
             repeats: progress.repeats(),
         };
         finish(world, session, &delivery, outcome)?;
-        Ok(Ended::Finished)
+        Ok(End::Finished)
     }
 
     fn failed(
@@ -361,7 +327,7 @@ impl Gateway {
         progress: &mut Progress,
         index: usize,
         error: &ApiError,
-    ) -> Result<Option<Ended>, Died> {
+    ) -> Result<Option<End>, Died> {
         let (id, failure) = (&delivery.id, error.to_string());
         Ok(Some(match error.decision() {
             Decision::TreatAsDone => {
@@ -371,20 +337,45 @@ impl Gateway {
                 return Ok(None);
             }
             Decision::CloseGate(wait) => {
-                self.close(world, delivery.address.chat_id, wait)?;
+                self.close(world, delivery.address.chat_id, wait, None)?;
                 progress.failed(index, failure);
                 record(world, session, id, progress)?;
-                Ended::Later(wait)
+                End::Later(wait)
+            }
+            Decision::Park if repeatable(&delivery.content) => {
+                let chat = delivery.address.chat_id;
+                self.close(world, chat, PARKED, Some(failure.clone()))?;
+                progress.failed(index, failure);
+                record(world, session, id, progress)?;
+                End::Later(PARKED)
+            }
+            Decision::Repair(repair) => {
+                progress.failed(index, failure.clone());
+                let chat = delivery.address.chat_id;
+                match repair::apply(progress, index, &delivery.content, chat, repair) {
+                    Repaired::InVain => {
+                        fail(world, session, delivery, progress, failure)?;
+                        return Ok(Some(End::Finished));
+                    }
+                    Repaired::Now => {
+                        record(world, session, id, progress)?;
+                        return Ok(None);
+                    }
+                    Repaired::Later => {
+                        record(world, session, id, progress)?;
+                        End::Failed(0.0)
+                    }
+                }
             }
             Decision::Retry => {
                 progress.failed(index, failure);
                 record(world, session, id, progress)?;
-                Ended::Failed
+                End::Failed(0.0)
             }
             Decision::StopBot => {
                 progress.failed(index, failure);
                 record(world, session, id, progress)?;
-                Ended::Later(Duration::from_secs(30))
+                End::Later(Duration::from_secs(30))
             }
             Decision::RetryMarked if repeatable(&delivery.content) => {
                 if world.has(Bug::RepeatWithoutMark) {
@@ -393,40 +384,40 @@ impl Gateway {
                     progress.doubted(index, failure);
                 }
                 record(world, session, id, progress)?;
-                Ended::Failed
+                End::Failed(0.0)
             }
             Decision::RetryMarked => {
                 finish(world, session, delivery, Outcome::Unknown)?;
-                Ended::Finished
+                End::Finished
             }
-            Decision::Fail => {
-                let outcome = Outcome::Failed {
-                    reason: failure,
-                    message_ids: progress.message_ids(),
-                };
-                finish(world, session, delivery, outcome)?;
-                Ended::Finished
+            // No group of the model becomes a supergroup.
+            Decision::Park | Decision::Migrate(_) | Decision::Fail => {
+                fail(world, session, delivery, progress, failure)?;
+                End::Finished
             }
         }))
     }
 
-    fn must_wait(&mut self, world: &World, chat: ChatId) -> Option<Duration> {
-        if let Some((_, opens)) = self.gates.get(&chat) {
-            let wait = opens.saturating_sub(world.mono);
-            if !wait.is_zero() {
-                return Some(wait);
-            }
-        }
-        let since = world.mono.saturating_sub(self.began);
-        let wait = self.schedule.take(chat, since).err();
-        wait.filter(|_| !world.has(Bug::NoPace))
+    fn must_wait(&self, world: &World, chat: ChatId) -> Option<Duration> {
+        let (_, opens) = self.gates.get(&chat)?;
+        let wait = opens.saturating_sub(world.mono);
+        (!wait.is_zero()).then_some(wait)
     }
 
-    fn close(&mut self, world: &mut World, chat: ChatId, wait: Duration) -> Result<(), Died> {
+    fn close(
+        &mut self,
+        world: &mut World,
+        chat: ChatId,
+        wait: Duration,
+        reason: Option<String>,
+    ) -> Result<(), Died> {
         let gate = ClosedGate {
             chat_id: chat,
-            closed_at: world.now(),
-            retry_after_ms: u64::try_from(wait.as_millis()).unwrap(),
+            pause: Pause {
+                closed_at: world.now(),
+                retry_after_ms: u64::try_from(wait.as_millis()).unwrap(),
+            },
+            reason,
         };
         self.gates.insert(chat, (gate, world.mono + wait));
         let closed = Closed {
@@ -435,14 +426,7 @@ impl Gateway {
             durable: false,
         };
         world.ledger.closed.insert(chat, closed);
-        self.gates.retain(|_, (_, opens)| *opens > world.mono);
-        let gates: Vec<ClosedGate> = self.gates.values().map(|(gate, _)| *gate).collect();
-        if !world.has(Bug::GateInMemoryOnly) {
-            world.disk.write(
-                path(0, Folder::Bot, Name::Gates),
-                File::Gates(Rc::new(gates)),
-            )?;
-        }
+        self.record_gates(world)?;
         world.ledger.closed.insert(
             chat,
             Closed {
@@ -451,6 +435,16 @@ impl Gateway {
             },
         );
         Ok(())
+    }
+
+    fn record_gates(&mut self, world: &mut World) -> Result<(), Died> {
+        self.gates.retain(|_, (_, opens)| *opens > world.mono);
+        let gates: Vec<ClosedGate> = self.gates.values().map(|(gate, _)| gate.clone()).collect();
+        if world.has(Bug::GateInMemoryOnly) {
+            return Ok(());
+        }
+        let to = path(0, Folder::Bot, Name::Gates);
+        world.disk.write(to, File::Gates(Rc::new(gates)))
     }
 
     fn request(
@@ -468,6 +462,13 @@ impl Gateway {
         world.ledger.requests.push(Sent {
             chat,
             order: world.ledger.made[&delivery.id].order,
+            reply: matches!(delivery.content, Content::Reply { .. }),
+            turn: match &delivery.content {
+                Content::Progress { .. } => {
+                    Some(delivery.turn.clone().unwrap_or(delivery.id.clone()))
+                }
+                Content::Reply { .. } | Content::Reaction { .. } => delivery.turn.clone(),
+            },
             at: world.mono,
             gateway: self.number,
             gate_closed: closed,
@@ -567,70 +568,6 @@ fn last_id(batch: &[String]) -> Option<i64> {
         Err(Unreadable::NoId) => None,
     });
     offset_after(ids)
-}
-
-fn record(
-    world: &mut World,
-    session: usize,
-    id: &DeliveryId,
-    progress: &Progress,
-) -> Result<(), Died> {
-    let to = path(session, Folder::Outbox, Name::Progress(id.clone()));
-    world
-        .disk
-        .write(to, File::Progress(Rc::new(progress.clone())))
-}
-
-fn finish(
-    world: &mut World,
-    session: usize,
-    delivery: &Delivery,
-    outcome: Outcome,
-) -> Result<(), Died> {
-    world.settle(session, &delivery.answers)?;
-    let folder = match outcome {
-        Outcome::Failed { .. } => Folder::Failed,
-        Outcome::Delivered { .. } | Outcome::Unknown | Outcome::Superseded => Folder::Sent,
-    };
-    let finished = Finished {
-        format: FORMAT,
-        delivery: delivery.clone(),
-        outcome,
-        finished_at: world.now(),
-    };
-    let to = path(session, folder, Name::Delivery(delivery.id.clone()));
-    world.disk.write(to, File::Finished(Rc::new(finished)))?;
-    leave(world, session, &delivery.id)
-}
-
-fn leave(world: &mut World, session: usize, id: &DeliveryId) -> Result<(), Died> {
-    world
-        .disk
-        .remove(&path(session, Folder::Outbox, Name::Delivery(id.clone())))?;
-    world
-        .disk
-        .remove(&path(session, Folder::Outbox, Name::Progress(id.clone())))
-}
-
-fn repeatable(content: &Content) -> bool {
-    matches!(content, Content::Reply { .. })
-}
-
-/// As `outbox::sender::turn_message`.
-fn turn_message(
-    world: &World,
-    session: usize,
-    turn: &DeliveryId,
-    before: &DeliveryId,
-) -> Option<MessageId> {
-    let all = world.disk.all_deliveries(session);
-    let mut between = all.iter().rev().filter(|id| *id >= turn && *id < before);
-    between.find_map(|id| {
-        let finished = world.disk.finished(session, id)?;
-        let same = finished.delivery.id == *turn || finished.delivery.turn.as_ref() == Some(turn);
-        let progress = matches!(finished.delivery.content, Content::Progress { .. });
-        finished.outcome.last_message().filter(|_| same && progress)
-    })
 }
 
 impl World {

@@ -1,8 +1,9 @@
 //! What must hold after every event, whatever happened.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use telepost::ids::UpdateId;
+use telepost::ids::{ChatId, UpdateId};
 use telepost::outbox::delivery::{Content, Outcome};
 
 use crate::disk::{self, File, Files, Folder, Name, path};
@@ -243,9 +244,24 @@ fn invariant_a_chunk_stands_unmarked_at_most_once(world: &World) -> Checked {
     Ok(())
 }
 
+/// Of replies. Progress may come later than what was accepted after it, but not than its turn's reply.
 fn invariant_the_order_of_a_chat_is_the_order_of_acceptance(world: &World) -> Checked {
     let mut last = BTreeMap::new();
+    let mut over = BTreeMap::new();
     for sent in &world.ledger.requests {
+        if let Some(turn) = &sent.turn {
+            let until = over.get(turn).copied().unwrap_or(usize::MAX);
+            must(
+                sent.reply || sent.order > until || until == usize::MAX,
+                || format!("progress {} came after the reply of its turn", sent.order),
+            )?;
+            if sent.reply {
+                over.insert(turn.clone(), sent.order);
+            }
+        }
+        if !sent.reply {
+            continue;
+        }
         let before = last.insert(sent.chat, sent.order).unwrap_or(0);
         must(before <= sent.order, || {
             format!(
@@ -283,27 +299,28 @@ fn invariant_the_budget_is_kept(world: &World) -> Checked {
     let Some(newest) = world.ledger.requests.last() else {
         return Ok(());
     };
-    let (mut chat, mut bot) = (0u32, 0u32);
-    for sent in world.ledger.requests.iter().rev() {
-        if sent.gateway != newest.gateway {
-            break;
-        }
-        let span = newest.at.saturating_sub(sent.at).as_secs_f64();
-        let rate = if newest.chat.0 < 0 { 0.3 } else { 1.0 };
-        bot += 1;
-        if sent.chat == newest.chat {
-            chat += 1;
-        }
-        // Both windows include their first request.
-        let kept = f64::from(chat) <= 4.01 + span * rate && f64::from(bot) <= 5.01 + span * 25.0;
-        must(kept, || {
-            format!(
-                "{chat} requests to chat {} and {bot} of the bot within {span} s",
-                newest.chat
-            )
-        })?;
-    }
-    Ok(())
+    let count = |span: u64, chat: Option<ChatId>| {
+        let all = world.ledger.requests.iter().rev();
+        let recent = all.take_while(|sent| {
+            let age = newest.at.saturating_sub(sent.at);
+            sent.gateway == newest.gateway && age < Duration::from_secs(span)
+        });
+        recent
+            .filter(|sent| chat.is_none_or(|chat| chat == sent.chat))
+            .count()
+    };
+    let chat = Some(newest.chat);
+    let kept =
+        count(1, None) <= 29 && count(3, chat) <= 3 && (newest.chat.0 > 0 || count(60, chat) <= 18);
+    must(kept, || {
+        format!(
+            "{} requests of the bot in 1 s, {} to chat {} in 3 s and {} in 60 s",
+            count(1, None),
+            count(3, chat),
+            newest.chat,
+            count(60, chat)
+        )
+    })
 }
 
 /// What holds when there were no faults for a while and everybody has done their work.

@@ -34,6 +34,7 @@ mod desk;
 mod disk;
 mod gateway;
 mod invariants;
+mod outbox;
 mod telegram;
 mod world;
 

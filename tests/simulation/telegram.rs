@@ -147,7 +147,9 @@ impl Telegram {
                 self.closed.insert(chat, now + wait);
                 refused(429, "Too Many Requests", Some(wait))
             }
-            Answer::Refused => refused(403, "Forbidden: bot was blocked by the user", None),
+            Answer::Refused => refused(400, "Bad Request: message text is empty", None),
+            Answer::Blocked => refused(403, "Forbidden: bot was blocked by the user", None),
+            Answer::ReplyGone => refused(400, "Bad Request: message to be replied not found", None),
             Answer::Unreachable => Err(ApiError::Unreachable("connection refused".to_owned())),
             Answer::Unauthorized => refused(401, "Unauthorized", None),
         }

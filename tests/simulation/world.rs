@@ -100,6 +100,9 @@ pub(crate) struct Made {
 pub(crate) struct Sent {
     pub(crate) chat: ChatId,
     pub(crate) order: usize,
+    /// Replies keep their order; others may be overtaken by them.
+    pub(crate) reply: bool,
+    pub(crate) turn: Option<DeliveryId>,
     pub(crate) at: Duration,
     pub(crate) gateway: u32,
     /// The gateway knew, or could know, that the chat's gate is closed.
@@ -259,13 +262,8 @@ impl World {
             }
             Action::CrashGateway => self.gateway = None,
             Action::StartGateway => self.start_gateway(),
-            Action::Send {
-                lane,
-                at,
-                answer,
-                fuse,
-            } => self.at_gateway(*fuse, |gateway, world| {
-                gateway.send(world, *lane, *at, *answer).map(|_| ())
+            Action::Send { answer, fuse } => self.at_gateway(*fuse, |gateway, world| {
+                gateway.send(world, *answer).map(|_| ())
             }),
             Action::Show {
                 agent,
@@ -438,7 +436,7 @@ impl World {
         for agent in &mut self.agents {
             agent.start(true);
         }
-        for _ in 0..60 {
+        for _ in 0..130 {
             self.pass(Duration::from_secs(31));
             self.apply(&Action::Poll {
                 lost: false,

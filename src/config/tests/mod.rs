@@ -113,8 +113,8 @@ fn the_file_of_the_issue_is_accepted_as_it_stands() {
     assert_eq!(config.path, Path::new("/c/sessions.json"));
     assert_eq!(config.api_url.as_str(), "https://api.telegram.org/");
     assert_eq!(
-        (config.gateway, config.pace),
-        (GatewayStart::Auto, Pace::Normal)
+        (config.gateway, config.pace, config.receipts),
+        (GatewayStart::Auto, Pace::Normal, Receipts::On)
     );
     assert_eq!(config.state_dir, None);
     assert_eq!(config.sessions.len(), 2);
@@ -129,6 +129,7 @@ fn the_file_of_the_issue_is_accepted_as_it_stands() {
         tmux_wake_command: Some("/telegram-reply".to_owned()),
         cwd: None,
         send_roots: Vec::new(),
+        reply_to_message: true,
     };
     assert_eq!(config.sessions["SESSION_X02"], expected);
     assert_eq!(config.warnings(), Vec::<String>::new());
@@ -215,6 +216,7 @@ fn what_is_harmless_is_put_right_in_silence() {
         only("cwd", r#""~""#).cwd.as_deref(),
         Some(Path::new("/home/ada"))
     );
+    assert!(!only("reply_to_message", "false").reply_to_message);
     assert_eq!(
         only("send_roots", r#"["~/out", "/t", "/t/"]"#).send_roots,
         ["/home/ada/out", "/t"].map(PathBuf::from)
@@ -235,6 +237,10 @@ fn the_switches_are_read() {
     assert_eq!(
         parse(&with_top("pace", r#""off""#)).unwrap().pace,
         Pace::Off
+    );
+    assert_eq!(
+        parse(&with_top("receipts", r#""off""#)).unwrap().receipts,
+        Receipts::Off
     );
 }
 

@@ -217,6 +217,13 @@ fn paths() {
             "write for example \"~/work/shop\"",
         ),
     ]);
+    in_a_session(&[(
+        "reply_to_message",
+        "\"no\"",
+        "sessions.A.reply_to_message",
+        "is a text, not true or false",
+        "write for example true",
+    )]);
     at_the_top(&[("state_dir", "\"\"", "state_dir", "is empty", PATH)]);
     let homeless = Config::parse(
         &with("cwd", "\"~/x\""),

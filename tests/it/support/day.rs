@@ -95,6 +95,16 @@ impl Drop for OnDrop<'_> {
     }
 }
 
+impl House {
+    /// Switches on what only some steps need.
+    pub(crate) fn prepare(&mut self, step: &str) {
+        if step == "receipt" {
+            self.config["receipts"] = "on".into();
+            self.write_config();
+        }
+    }
+}
+
 /// What it takes to reach the rarer steps.
 pub(crate) fn prepare(
     house: &House,
@@ -118,6 +128,18 @@ pub(crate) fn prepare(
             fs::write(folder.join("gates.json"), "{").unwrap();
         }
         (Who::Agent, "quarantine") => put("conversations", "process-1-1.json", "{"),
+        (Who::Agent, "told") => {
+            let now = std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .unwrap()
+                .as_millis();
+            let id = format!("{now}-0123456789abcdef0123456789abcdef");
+            let delivery = json!({"format": 1, "id": id, "session": "ONE", "holder": "somebody who is gone",
+                "address": {"bot_id": house.bot(), "chat_id": OWNER}, "content": {"kind": "reply", "text": "lost"}});
+            let failed = json!({"format": 1, "delivery": delivery, "finished_at": u64::try_from(now).unwrap(),
+                "outcome": {"is": "failed", "reason": "refused", "message_ids": []}});
+            put("failed", &format!("{id}.json"), &failed.to_string());
+        }
         (Who::Gateway, "sweep") => {
             put(
                 "done",

@@ -52,6 +52,8 @@ impl House {
             "api_url": sim.url(),
             "gateway": "manual",
             "pace": "off",
+            // Switched on where they are the subject: else calls could not be counted.
+            "receipts": "off",
         });
         Self {
             sim,

@@ -1,0 +1,150 @@
+//! What results say, and when that is noted: a result that was given up has shown nothing.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+
+use rmcp::RoleServer;
+use rmcp::model::RequestId;
+use rmcp::service::RequestContext;
+
+use super::wire::Note;
+use super::{REMEMBERED, Shared};
+use crate::mcp::mailbox::{Caller, Mailbox, Showing};
+use crate::outbox::delivery::DeliveryId;
+
+pub(super) struct Show {
+    pub(super) call: RequestId,
+    pub(super) caller: Caller,
+    pub(super) what: What,
+    pub(super) stage: Stage,
+}
+
+/// What a result says that is noted when it is out.
+#[derive(Clone, Debug)]
+pub(super) enum What {
+    /// Messages.
+    Showing(Showing),
+    /// Failed deliveries.
+    Failures(BTreeSet<DeliveryId>),
+}
+
+/// How far a result has come that showed something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// On its way to the client.
+    Leaving,
+    /// In the client's pipe but for its newline.
+    Out,
+    /// And that is noted.
+    Noted,
+    /// Given up by the client.
+    Cancelled,
+}
+
+impl Shared {
+    /// A result will say this.
+    pub(super) fn goes_out(
+        &self,
+        caller: &Caller,
+        context: &RequestContext<RoleServer>,
+        what: What,
+    ) {
+        let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
+        shows.push_back(Show {
+            call: context.id.clone(),
+            caller: caller.clone(),
+            what,
+            stage: Stage::Leaving,
+        });
+        if shows.len() > REMEMBERED {
+            shows.pop_front();
+        }
+    }
+
+    /// What the agent is told of failed deliveries. That this is not known is no reason to refuse a
+    /// call.
+    pub(super) async fn failure_notices(
+        self: &Arc<Self>,
+        caller: &Caller,
+        context: &RequestContext<RoleServer>,
+    ) -> Vec<String> {
+        let at = caller.clone();
+        match self
+            .blocking(move |served| served.mailbox.failures(&at))
+            .await
+        {
+            Ok(failures) if failures.is_empty() => Vec::new(),
+            Ok(failures) => {
+                let (ids, words): (BTreeSet<_>, Vec<_>) = failures.into_iter().unzip();
+                self.goes_out(caller, context, What::Failures(ids));
+                words
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot look for failed deliveries");
+                Vec::new()
+            }
+        }
+    }
+
+    /// A result is in the client's pipe but for its newline: what it showed is noted as seen before
+    /// that follows.
+    pub(super) fn going_out(self: &Arc<Self>, call: &RequestId) -> Option<Note> {
+        let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut any = false;
+        for show in shows
+            .iter_mut()
+            .filter(|show| show.call == *call && show.stage == Stage::Leaving)
+        {
+            show.stage = Stage::Out;
+            any = true;
+        }
+        if !any {
+            return None;
+        }
+        let shared = Arc::clone(self);
+        Some(Box::pin(async move { shared.note_out().await }))
+    }
+
+    /// Notes which results have gone out, and takes back what cancelled calls showed. Before every
+    /// call, so that what the client has read, or given up, is known when it answers.
+    pub(super) async fn note_out(self: &Arc<Self>) {
+        let _turn = self.turn.lock().await;
+        let due: Vec<(Caller, What, Stage)> = {
+            let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = shows.iter().filter(|show| show.stage != Stage::Leaving);
+            let due = due
+                .map(|show| (show.caller.clone(), show.what.clone(), show.stage))
+                .collect();
+            for show in shows.iter_mut().filter(|show| show.stage == Stage::Out) {
+                // Kept: a late cancellation takes back what was noted, too.
+                show.stage = Stage::Noted;
+            }
+            shows.retain(|show| show.stage != Stage::Cancelled);
+            due
+        };
+        for (caller, what, stage) in due {
+            let note = move |mailbox: &Mailbox, caller: &Caller| match (stage, what) {
+                (Stage::Out, What::Showing(showing)) => mailbox.confirm(caller, &showing.newly),
+                (Stage::Out, What::Failures(ids)) => mailbox.note_told(caller, &ids),
+                (Stage::Cancelled, What::Showing(showing)) => mailbox.unshow(caller, &showing),
+                (Stage::Cancelled, What::Failures(_)) | (Stage::Leaving | Stage::Noted, _) => {
+                    Ok(())
+                }
+            };
+            if let Err(error) = self
+                .blocking(move |served| note(&served.mailbox, &caller))
+                .await
+            {
+                tracing::warn!(%error, ?stage, "cannot note what an agent has seen; it is shown again");
+            }
+        }
+    }
+
+    /// The client gave a call up, and will never see what it showed.
+    pub(super) fn cancelled(&self, call: &RequestId) {
+        let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
+        for show in shows.iter_mut().filter(|show| show.call == *call) {
+            show.stage = Stage::Cancelled;
+        }
+    }
+}
