@@ -250,13 +250,11 @@ impl Attention {
             if worn.free.is_none_or(|free| free > now) || worn.under_way {
                 continue;
             }
-            match wait(spot.bot, spot.chat) {
-                Some(wait) => worn.free = Some(now + wait),
-                None => {
-                    worn.under_way = true;
-                    return Some(Gesture::Take(*spot));
-                }
-            }
+            let Some(wait) = wait(spot.bot, spot.chat) else {
+                worn.under_way = true;
+                return Some(Gesture::Take(*spot));
+            };
+            worn.free = Some(now + wait);
         }
         self.wishes.retain(|_, since| *since + LATE > now);
         let mut wishes = self.wishes.keys().copied();
@@ -290,7 +288,7 @@ impl Attention {
             }
             agent.typing = Some(now + every);
             // The conversation that it was shown last is the one that it works on.
-            let latest = agent.held.iter().filter(|one| one.seen).last();
+            let latest = agent.held.iter().rfind(|one| one.seen);
             if let Some(one) = latest
                 && wait(one.address.bot_id, one.address.chat_id).is_none()
             {

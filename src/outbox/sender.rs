@@ -586,17 +586,18 @@ impl Sender {
             Ok(()) => Answer::Done,
             Err(error) => {
                 tracing::debug!(bot_id = bot.0, chat_id = chat.0, %error, ?gesture, "left out");
-                match error.decision() {
-                    Decision::CloseGate(wait) => {
-                        self.close_gate(bot, chat, wait);
-                        // A 👀 that was to be taken away still stands.
-                        match gesture {
-                            Gesture::Take(_) => Answer::Unknown,
-                            Gesture::Put(_) | Gesture::Type(_) => Answer::Refused,
-                        }
+                let refused = matches!(error, ApiError::Refused { .. });
+                if let Decision::CloseGate(wait) = error.decision() {
+                    self.close_gate(bot, chat, wait);
+                    // A 👀 that was to be taken away still stands.
+                    match gesture {
+                        Gesture::Take(_) => Answer::Unknown,
+                        Gesture::Put(_) | Gesture::Type(_) => Answer::Refused,
                     }
-                    _ if matches!(error, ApiError::Refused { .. }) => Answer::Refused,
-                    _ => Answer::Unknown,
+                } else if refused {
+                    Answer::Refused
+                } else {
+                    Answer::Unknown
                 }
             }
         };

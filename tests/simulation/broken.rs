@@ -32,7 +32,7 @@ mistakes! {
     recording_a_request_after_it_is_noticed: InFlightAfterRequest from 0 => "invariant_a_chunk_stands_unmarked_at_most_once";
     keeping_a_gate_in_memory_only_is_noticed: GateInMemoryOnly from 0 => "invariant_nothing_is_sent_to_a_closed_chat";
     holding_what_another_holds_is_noticed: HoldWithoutLettingGo from 0 => "invariant_an_entry_has_at_most_one_living_holder";
-    letting_go_unsynced_is_noticed: LetGoUnsynced from 2304 => "invariant_an_entry_has_at_most_one_living_holder";
+    letting_go_unsynced_is_noticed: LetGoUnsynced from 16229 => "invariant_an_entry_has_at_most_one_living_holder";
     answering_what_was_not_read_is_noticed: AnswerUnseen from 0 => "invariant_what_is_settled_was_read_by_who_settled_it";
     acknowledging_what_was_not_read_is_noticed: AckUnseen from 390 => "invariant_what_is_settled_was_read_by_who_settled_it";
     sweeping_fresh_tombstones_is_noticed: ForgetTombstones from 0 => "invariant_nothing_is_answered_twice";
@@ -43,7 +43,7 @@ mistakes! {
     leaving_a_settling_unsynced_is_noticed: SettleUnsynced from 449 => "invariant_no_delivery_leaves_before_its_answers_are_settled";
     acting_upon_an_unsynced_commit_is_noticed: OutboxUnsynced from 368 => "invariant_what_is_settled_is_answered_durably";
     acting_upon_an_unsynced_result_is_noticed: FinishedUnsynced from 1066 => "invariant_an_accepted_delivery_is_in_outbox_or_sent";
-    sweeping_a_result_before_its_delivery_surely_left_is_noticed: SweepUnsynced from 57250 => "invariant_a_chunk_stands_unmarked_at_most_once";
+    sweeping_a_result_before_its_delivery_surely_left_is_noticed: SweepUnsynced from 1947 => "invariant_a_chunk_stands_unmarked_at_most_once";
 }
 
 /// A world in which one message was said, taken in and confirmed.

@@ -221,7 +221,7 @@ fn typing_goes_on_every_four_seconds_until_there_is_no_news_for_ten_minutes() {
         .map(|(at, _)| at)
         .collect();
     assert_eq!(typed.len(), 150);
-    assert!(typed.is_sorted_by(|a, b| *b - *a == TYPING));
+    assert!(typed.is_sorted_by(|a, b| *b == *a + TYPING));
     attention.said(&agent(), secs(700));
     assert_eq!(all(&mut attention, secs(700)), [typing(11)]);
     attention.holds(agent(), Vec::new(), Sign::News, secs(701));

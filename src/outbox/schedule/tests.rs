@@ -319,10 +319,10 @@ impl Naive {
         let same = newer.0 == older.0 && newer.1 > older.1;
         let session = newer.1.session == older.1.session;
         same && match (newer.2, older.2) {
-            (Kind::Progress { turn: new }, Kind::Progress { turn: old })
-            | (Kind::Reply { turn: Some(new) }, Kind::Progress { turn: old }) => {
-                session && new == old
-            }
+            (
+                Kind::Progress { turn: new } | Kind::Reply { turn: Some(new) },
+                Kind::Progress { turn: old },
+            ) => session && new == old,
             (Kind::Reaction { message: new }, Kind::Reaction { message: old }) => new == old,
             _ => false,
         }
@@ -431,8 +431,7 @@ impl Naive {
         }
         let (until, failures) = self.held.entry(chat).or_default();
         match end {
-            End::Finished => *failures = 0,
-            End::More => *failures = 0,
+            End::Finished | End::More => *failures = 0,
             End::Later(wait) => *until = now + wait,
             End::Failed(_) => {
                 *until = now
