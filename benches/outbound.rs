@@ -101,6 +101,8 @@ impl House {
             answers: Vec::new(),
             acked: Vec::new(),
             reply_to: None,
+            as_reply: false,
+            resume: None,
             silent: false,
             turn: None,
         };

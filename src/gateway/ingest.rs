@@ -17,7 +17,7 @@ use crate::ids::{Address, BotId, SessionId, UpdateId};
 use crate::inbox::disk::{self, Inbox, TOMBSTONE_MS};
 use crate::inbox::entry::EntryName;
 use crate::mcp::holder::short_hash;
-use crate::outbox::sender::Heard;
+use crate::outbox::bot::Heard;
 use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
 use crate::store::format::{self, FORMAT};

@@ -21,9 +21,10 @@ use crate::config::{Bot, Config, TokenState, Tokens};
 use crate::gate::Routes;
 use crate::ids::BotId;
 use crate::inbox::disk::Inbox;
+use crate::outbox::bot::Heard;
 use crate::outbox::disk::Outbox;
 use crate::outbox::migrations;
-use crate::outbox::sender::{Heard, Sender};
+use crate::outbox::sender::Sender;
 use crate::store::layout::StateDir;
 use crate::store::{StoreError, atomic};
 use crate::telegram::api::{self, Api, ClientError};
@@ -164,17 +165,7 @@ impl Gateway {
             ));
             apis.push(api);
         }
-        let sessions = config.sessions.keys().cloned().collect();
-        let sender = Sender::new(
-            &state,
-            sessions,
-            apis,
-            clock.clone(),
-            config.pace,
-            config.receipts,
-            after_poll,
-            heard,
-        )?;
+        let sender = Sender::new(&state, &config, apis, clock.clone(), after_poll, heard)?;
 
         // Everything that could refuse to start has been asked; from here on the house lives.
         let mut house: JoinSet<Task> = JoinSet::new();

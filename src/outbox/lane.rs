@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::bot::BotState;
 use super::delivery::{Content, Delivery, DeliveryId, Finished, Outcome, Progress};
 use super::disk::Outbox;
 use super::gates::PARKED;
 use super::repair::{self, Repaired};
-use super::sender::{BotState, turn_message};
+use super::sender::turn_message;
 use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{Address, ChatId, MessageId, SessionId};

@@ -10,6 +10,7 @@
 //! driver.
 
 pub mod attention;
+pub mod bot;
 pub mod delivery;
 pub mod disk;
 pub mod gates;

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::attention::{Answer, EYES, Gesture, Spot};
+use super::bot::{BotState, Heard};
 use super::delivery::{Content, DeliveryId, Outcome};
 use super::disk::{Outbox, Standing};
 use super::gates::Gates;
@@ -25,7 +26,7 @@ use super::receipts::Watcher;
 use super::schedule::{End, Kind, Schedule, Seat, Turn};
 use crate::chain::Chain;
 use crate::clock::Clock;
-use crate::config::{Pace, Receipts};
+use crate::config::{Config, Pace};
 use crate::ids::{Address, BotId, ChatId, SessionId};
 use crate::inbox::disk::Inbox;
 use crate::store::format::ReadError;
@@ -46,57 +47,6 @@ const GESTURE_TIMEOUT: Duration = Duration::from_secs(10);
 const BUSY: Duration = Duration::from_millis(250);
 /// The start of the gateway on our own time, so that what was before it has a time as well.
 const START: Duration = Duration::from_secs(3600);
-
-/// What all lanes of one bot share.
-#[derive(Debug)]
-pub struct BotState {
-    /// The bot's access.
-    pub api: Api,
-    /// Its flood gates.
-    pub gates: Mutex<Gates>,
-    /// Where its groups have gone.
-    pub migrations: Mutex<Migrations>,
-}
-
-impl BotState {
-    /// The flood gates.
-    pub fn gates(&self) -> MutexGuard<'_, Gates> {
-        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Where groups have gone.
-    pub fn migrations(&self) -> MutexGuard<'_, Migrations> {
-        self.migrations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The id that a chat has now.
-    pub fn chat_now(&self, chat: ChatId) -> ChatId {
-        self.migrations().current(chat)
-    }
-
-    fn closed_for(&self, chat: ChatId) -> Option<Duration> {
-        let chat = self.chat_now(chat);
-        self.gates().wait(chat)
-    }
-}
-
-/// Chats that something was heard from since the sender has looked: whoever is parked is tried again.
-#[derive(Debug, Default)]
-pub struct Heard(Mutex<BTreeSet<(BotId, ChatId)>>);
-
-impl Heard {
-    /// Something came from there.
-    pub fn note(&self, bot: BotId, chat: ChatId) {
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.insert((bot, chat));
-    }
-
-    fn take(&self) -> BTreeSet<(BotId, ChatId)> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 /// A delivery by place and key, as small as it gets: thousands may wait.
 type Found = (Seat, u128);
@@ -137,11 +87,9 @@ impl Sender {
     /// A sender for the sessions of the configuration. Reads the flood gates and the receipts.
     pub fn new(
         state: &StateDir,
-        sessions: Vec<SessionId>,
+        config: &Config,
         apis: Vec<Api>,
         clock: Clock,
-        pace: Pace,
-        receipts: Receipts,
         polled: Arc<Notify>,
         heard: Arc<Heard>,
     ) -> Result<Self, ReadError> {
@@ -157,7 +105,9 @@ impl Sender {
             bots.insert(bot.api.id(), Arc::new(bot));
         }
         let ids = bots.keys().copied();
-        let watcher = Watcher::load(state, &sessions, ids, &clock, (receipts, pace))?;
+        let sessions: Vec<SessionId> = config.sessions.keys().cloned().collect();
+        let pace = config.pace;
+        let watcher = Watcher::load(state, &sessions, ids, &clock, (config.receipts, pace))?;
         let began = clock.instant();
         Ok(Self {
             state: state.clone(),
