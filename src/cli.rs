@@ -5,6 +5,7 @@
     reason = "clap shows these comments to people as they stand"
 )]
 mod arguments;
+mod inbox;
 mod install;
 
 use std::ffi::OsString;
@@ -16,6 +17,7 @@ use clap::{CommandFactory as _, Parser as _};
 use tokio_util::sync::CancellationToken;
 
 use self::arguments::{Cli, Command, GatewayAction};
+use crate::care::CareError;
 use self::install::InstallFailure;
 use crate::chain::Chain;
 use crate::clock::Clock;
@@ -31,10 +33,12 @@ use crate::report::{self, Report};
 use crate::session::process::ProcessId;
 use crate::store::format::ReadError;
 use crate::store::layout::StateDir;
+use crate::store::lock::LockError;
 
 /// How the program ends, besides clap's 2 for a command line that it does not understand. The numbers
 /// are public.
 mod exit {
+    pub(super) const NOT_DONE: u8 = 1;
     pub(super) const USAGE: u8 = 2;
     pub(super) const CONFIG: u8 = 3;
     pub(super) const ALREADY_RUNNING: u8 = 4;
@@ -65,6 +69,21 @@ enum Failure {
     Install(#[from] InstallFailure),
     #[error("{words}")]
     NotStarted { words: String, code: u8 },
+    #[error("{0}")]
+    NotDone(String),
+}
+
+impl From<CareError> for Failure {
+    fn from(error: CareError) -> Self {
+        match error {
+            CareError::Read(error) => Self::Read(error),
+            CareError::Store(error) | CareError::Lock(LockError::Store(error)) => {
+                Self::Read(error.into())
+            }
+            held @ CareError::Lock(LockError::Held { .. }) => Self::NotDone(held.to_string()),
+            CareError::Id(words) => Self::NotDone(words),
+        }
+    }
 }
 
 impl Failure {
@@ -85,6 +104,7 @@ impl Failure {
             Self::Install(InstallFailure::Files(_) | InstallFailure::Declined) => exit::CLIENT,
             Self::Gateway(GatewayError::Client(_)) => exit::TELEGRAM,
             Self::NotStarted { code, .. } => *code,
+            Self::NotDone(_) => exit::NOT_DONE,
             Self::Gateway(GatewayError::TaskEnded(_)) => exit::BUG,
         }
     }
@@ -135,6 +155,10 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Install(options) => install::install(cli, &env, options),
         Command::Uninstall(options) => install::uninstall(&env, options),
         Command::Status { json } => status(cli, &env, *json),
+        Command::Inbox { session, action } => {
+            let (config, state) = load(cli, &env)?;
+            inbox::run(action, session.as_deref(), &config, &state, &clock(&env))
+        }
         Command::Gateway {
             action: Some(GatewayAction::Stop),
             ..

@@ -1,17 +1,21 @@
 //! How everything is: one report for `status`, later for the doctor, the health file and the chat.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::gateway::presence::{self, PresenceFile};
 use crate::ids::{BotId, SessionId};
+use crate::inbox::dead;
 use crate::inbox::disk::Inbox;
+use crate::inbox::entry::EntryName;
 use crate::mcp::conversation::Conversation;
 use crate::outbox::disk::Outbox;
 use crate::outbox::gates;
 use crate::store::atomic;
 use crate::store::format::{self, ReadError};
-use crate::store::layout::StateDir;
+use crate::store::layout::{SessionDir, StateDir};
 
 /// The report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,6 +26,10 @@ pub struct Report {
     pub bots: Vec<BotReport>,
     /// The sessions.
     pub sessions: Vec<SessionReport>,
+    /// Updates that nobody could read and that are kept: `telepost inbox list` shows them.
+    pub dead_letters: usize,
+    /// Damaged files that are kept.
+    pub quarantine: usize,
 }
 
 /// The running gateway.
@@ -46,6 +54,8 @@ pub struct BotReport {
     pub polling: bool,
     /// Seconds since a poll was last answered.
     pub last_poll_age_s: Option<u64>,
+    /// Updates of today (UTC) from people or chats that are on no list.
+    pub refused_today: u64,
     /// Who else wants its updates: `other_poller` or `webhook`.
     pub conflict: Option<String>,
     /// Why it does not work.
@@ -105,6 +115,8 @@ impl Report {
             }),
             bots: presence.map(|file| bots(&file, now)).unwrap_or_default(),
             sessions,
+            dead_letters: dead::count(state)?,
+            quarantine: atomic::list(&state.quarantine())?.len(),
         })
     }
 }
@@ -135,12 +147,13 @@ impl Report {
                     bot.id.map_or_else(String::new, |id| id.to_string()),
                     state,
                     polled,
+                    bot.refused_today.to_string(),
                 ]
             });
             text = [
                 &text,
                 "\n",
-                &table(&["bot", "id", "state", "last poll"], rows),
+                &table(&["bot", "id", "state", "last poll", "refused today"], rows),
                 "\n",
             ]
             .concat();
@@ -167,7 +180,22 @@ impl Report {
             "failed",
             "unreadable",
         ];
-        [&text, "\n", &table(&head, rows), "\n"].concat()
+        let mut text = [&text, "\n", &table(&head, rows), "\n"].concat();
+        if self.dead_letters > 0 {
+            text.extend([
+                "\nUnreadable updates: ",
+                &self.dead_letters.to_string(),
+                "; `telepost inbox list` shows them.\n",
+            ]);
+        }
+        if self.quarantine > 0 {
+            text.extend([
+                "\nDamaged files: ",
+                &self.quarantine.to_string(),
+                ", kept in the folder quarantine of the state folder.\n",
+            ]);
+        }
+        text
     }
 }
 
@@ -188,7 +216,7 @@ pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Stri
 }
 
 /// A span of seconds as people say it.
-fn span(seconds: u64) -> String {
+pub fn span(seconds: u64) -> String {
     match seconds {
         0..=119 => format!("{seconds} s"),
         120..=7199 => format!("{} min", seconds / 60),
@@ -205,18 +233,20 @@ fn bots(file: &PresenceFile, now: Timestamp) -> Vec<BotReport> {
             username: bot.username.clone(),
             polling: bot.polling,
             last_poll_age_s: bot.last_poll_at.map(|at| now.since(at).as_secs()),
+            refused_today: bot.refused_on.today(now),
             conflict: bot.conflict.clone(),
             off: bot.off.clone(),
         })
         .collect()
 }
 
-fn session(state: &StateDir, id: &SessionId, now: Timestamp) -> Result<SessionReport, ReadError> {
-    let dir = state.session(id);
-    let inbox = Inbox::new(state, dir.clone());
-    let outbox = Outbox::new(state, dir.clone());
-    let pending = inbox.pending()?;
-    let mut held = std::collections::BTreeSet::new();
+/// The entries of a session that agents were shown.
+pub fn held(
+    state: &StateDir,
+    dir: &SessionDir,
+    now: Timestamp,
+) -> Result<BTreeSet<EntryName>, ReadError> {
+    let mut held = BTreeSet::new();
     for name in atomic::list(&dir.conversations())? {
         match format::read::<Conversation>(state, &dir.conversations().join(name), now) {
             Ok(Some(conversation)) => held.extend(conversation.entries()),
@@ -224,6 +254,15 @@ fn session(state: &StateDir, id: &SessionId, now: Timestamp) -> Result<SessionRe
             Err(error) => return Err(error),
         }
     }
+    Ok(held)
+}
+
+fn session(state: &StateDir, id: &SessionId, now: Timestamp) -> Result<SessionReport, ReadError> {
+    let dir = state.session(id);
+    let inbox = Inbox::new(state, dir.clone());
+    let outbox = Outbox::new(state, dir.clone());
+    let pending = inbox.pending()?;
+    let held = held(state, &dir, now)?;
     let waiting = outbox.waiting()?;
     let mut opens = None;
     if let Some(first) = waiting.first() {

@@ -17,9 +17,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::{Bot, Config, TokenState, Tokens};
+use crate::config::{Config, TokenState, Tokens};
 use crate::gate::Routes;
-use crate::ids::BotId;
+use crate::ids::{BotId, SessionId};
 use crate::inbox::disk::Inbox;
 use crate::outbox::disk::Outbox;
 use crate::outbox::sender::Sender;
@@ -130,8 +130,8 @@ impl Gateway {
         }
         sweep(&state, &clock);
         // A damaged one makes room, a newer one is not overwritten.
-        presence::read(&state, clock.now())?;
-        let presence = Presence::begin(&state, &config, &tokens, clock.clone());
+        let before = presence::read(&state, clock.now())?;
+        let presence = Presence::begin(&state, &config, &tokens, clock.clone(), before.as_ref());
         // Before the first poll: whoever sees the bot polled finds out by whom.
         presence.write();
         for (_, reason) in unset(&tokens) {
@@ -147,7 +147,8 @@ impl Gateway {
         let (mut pollers, mut apis) = (Vec::new(), Vec::new());
         for (bot_lock, (id, bot)) in bot_locks.into_iter().zip(&bots) {
             let api = Api::new(&bot.token, &config.api_url, client.clone());
-            let ingest = ingest::Ingest::open(&state, *id, routes(&config, bot), clock.clone())?;
+            let ingest =
+                ingest::Ingest::open(&state, *id, routes(&config, &bot.sessions), clock.clone())?;
             pollers.push(poller::Poller::new(
                 api.clone(),
                 ingest,
@@ -196,11 +197,17 @@ impl Gateway {
     }
 }
 
-/// Which chats of a bot belong to which session.
-fn routes(config: &Config, bot: &Bot) -> Routes {
+/// Which chats of a bot belong to which of its sessions.
+pub fn routes<'a>(config: &Config, sessions: impl IntoIterator<Item = &'a SessionId>) -> Routes {
     let mut routes = Routes::default();
-    for session in bot.sessions.iter().filter_map(|id| config.sessions.get(id)) {
+    for session in sessions
+        .into_iter()
+        .filter_map(|id| config.sessions.get(id))
+    {
         routes.add(&session.id, &session.chat_ids, &session.allowed_users);
+        if !session.require_mention {
+            routes.hear_all(&session.id);
+        }
     }
     routes
 }
@@ -241,7 +248,7 @@ fn name(task: Task) -> &'static str {
 }
 
 /// The sessions without a token, and why.
-fn unset(tokens: &Tokens) -> Vec<(crate::ids::SessionId, String)> {
+fn unset(tokens: &Tokens) -> Vec<(SessionId, String)> {
     tokens
         .iter()
         .filter_map(|(session, state)| match state {

@@ -73,6 +73,15 @@ impl StateDir {
         self.bot(bot).join("dead")
     }
 
+    /// Every bot that has a folder.
+    pub fn all_bots(&self) -> Result<Vec<BotId>, StoreError> {
+        let names = atomic::list(&self.root.join("bots"))?;
+        Ok(names
+            .iter()
+            .filter_map(|name| name.parse().ok().map(BotId))
+            .collect())
+    }
+
     fn bot(&self, bot: BotId) -> PathBuf {
         self.root.join("bots").join(bot.to_string())
     }
