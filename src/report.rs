@@ -27,9 +27,11 @@ pub struct Report {
     /// The sessions.
     pub sessions: Vec<SessionReport>,
     /// Updates that nobody could read and that are kept: `telepost inbox list` shows them.
-    pub dead_letters: usize,
+    #[serde(skip_serializing_if = "is_none")]
+    pub dead_letters: u64,
     /// Damaged files that are kept.
-    pub quarantine: usize,
+    #[serde(skip_serializing_if = "is_none")]
+    pub quarantine: u64,
 }
 
 /// The running gateway.
@@ -54,13 +56,19 @@ pub struct BotReport {
     pub polling: bool,
     /// Seconds since a poll was last answered.
     pub last_poll_age_s: Option<u64>,
-    /// Updates of today (UTC) from people or chats that are on no list.
-    pub refused_today: u64,
     /// Who else wants its updates: `other_poller` or `webhook`.
     pub conflict: Option<String>,
+    /// Updates of today (UTC) from people or chats that are on no list.
+    #[serde(skip_serializing_if = "is_none")]
+    pub refused_today: u64,
     /// Why it does not work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// One session.
@@ -116,7 +124,7 @@ impl Report {
             bots: presence.map(|file| bots(&file, now)).unwrap_or_default(),
             sessions,
             dead_letters: dead::count(state)?,
-            quarantine: atomic::list(&state.quarantine())?.len(),
+            quarantine: atomic::list(&state.quarantine())?.len() as u64,
         })
     }
 }

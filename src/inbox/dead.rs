@@ -35,6 +35,9 @@ pub struct DeadUpdate {
     pub reason: String,
     /// The update as Telegram gave it.
     pub update: Box<RawValue>,
+    /// Where it was found.
+    #[serde(skip)]
+    found: PathBuf,
 }
 
 impl DeadUpdate {
@@ -46,6 +49,7 @@ impl DeadUpdate {
             received,
             reason: reason.to_owned(),
             update,
+            found: PathBuf::new(),
         }
     }
 
@@ -81,10 +85,10 @@ pub fn bury(state: &StateDir, letter: &DeadUpdate) -> Result<Option<PathBuf>, St
 }
 
 /// How many letters there are, of all bots.
-pub fn count(state: &StateDir) -> Result<usize, StoreError> {
+pub fn count(state: &StateDir) -> Result<u64, StoreError> {
     let mut count = 0;
     for bot in state.all_bots()? {
-        count += atomic::list(&state.bot_dead(bot))?.len();
+        count += atomic::list(&state.bot_dead(bot))?.len() as u64;
     }
     Ok(count)
 }
@@ -95,8 +99,12 @@ pub fn all(state: &StateDir, now: Timestamp) -> Result<Vec<DeadUpdate>, ReadErro
     for bot in state.all_bots()? {
         let folder = state.bot_dead(bot);
         for name in atomic::list(&folder)? {
-            match format::read(state, &folder.join(name), now) {
-                Ok(letter) => letters.extend(letter),
+            let path = folder.join(name);
+            match format::read::<DeadUpdate>(state, &path, now) {
+                Ok(letter) => letters.extend(letter.map(|letter| DeadUpdate {
+                    found: path,
+                    ..letter
+                })),
                 Err(ReadError::Quarantined { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -106,8 +114,8 @@ pub fn all(state: &StateDir, now: Timestamp) -> Result<Vec<DeadUpdate>, ReadErro
     Ok(letters)
 }
 
-/// Removes a letter for good.
+/// Removes a letter that [`all`] has found, for good.
 pub fn remove(state: &StateDir, letter: &DeadUpdate) -> Result<(), StoreError> {
-    atomic::remove(&letter.path(state), Step::Sweep)?;
+    atomic::remove(&letter.found, Step::Sweep)?;
     atomic::sync_folder(&state.bot_dead(letter.bot_id))
 }

@@ -41,7 +41,7 @@ const CONTENT: [&str; 22] = [
 ];
 
 /// The fields of service messages.
-const SERVICE: [&str; 56] = [
+const SERVICE: [&str; 55] = [
     "new_chat_members",
     "left_chat_member",
     "chat_owner_left",
@@ -59,7 +59,6 @@ const SERVICE: [&str; 56] = [
     "successful_payment",
     "refunded_payment",
     "users_shared",
-    "user_shared",
     "chat_shared",
     "gift",
     "unique_gift",
