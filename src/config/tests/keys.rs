@@ -268,3 +268,21 @@ fn api_url() {
         ),
     ]);
 }
+
+#[test]
+fn whether_the_bot_must_be_meant_is_true_or_false_and_true_if_nobody_says() {
+    let required = |config: &str| {
+        let config = parse(config).unwrap();
+        config.sessions["A"].require_mention
+    };
+    assert!(required(&with("name", "\"Ada\"")));
+    assert!(required(&with("require_mention", "true")));
+    assert!(!required(&with("require_mention", "false")));
+    in_a_session(&[(
+        "require_mention",
+        "\"yes\"",
+        "sessions.A.require_mention",
+        "is a text, not true or false",
+        "write for example true",
+    )]);
+}
