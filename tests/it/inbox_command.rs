@@ -38,8 +38,7 @@ fn bury(house: &House, update: &Value) -> String {
         .into_iter()
         .find(|line| line["state"] == "dead")
         .unwrap();
-    let dead = line["id"].as_str().unwrap().to_owned();
-    dead
+    line["id"].as_str().unwrap().to_owned()
 }
 
 fn update(id: i64, from: i64, text: &str) -> Value {

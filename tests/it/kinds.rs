@@ -10,14 +10,14 @@ use crate::support::{Agent, House, OWNER};
 const KINDS: &str = include_str!("../data/kinds.json");
 
 #[derive(Deserialize)]
-struct Kind {
+struct Row {
     kind: String,
     message: Map<String, Value>,
     /// What the agent reads; where it is left out, only that it is told something.
     text: Option<String>,
 }
 
-fn kinds() -> Vec<Kind> {
+fn kinds() -> Vec<Row> {
     serde_json::from_str(KINDS).unwrap()
 }
 
