@@ -17,8 +17,8 @@ use clap::{CommandFactory as _, Parser as _};
 use tokio_util::sync::CancellationToken;
 
 use self::arguments::{Cli, Command, GatewayAction};
-use crate::care::CareError;
 use self::install::InstallFailure;
+use crate::care::CareError;
 use crate::chain::Chain;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, Env, GatewayStart, TokenState, Tokens};
