@@ -5,6 +5,7 @@
     reason = "clap shows these comments to people as they stand"
 )]
 mod arguments;
+mod inbox;
 mod install;
 
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::arguments::{Cli, Command, GatewayAction, OutboxAction};
 use self::install::InstallFailure;
+use crate::care::CareError;
 use crate::chain::Chain;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, Env, GatewayStart, TokenState, Tokens};
@@ -33,10 +35,12 @@ use crate::report::{self, Report};
 use crate::session::process::ProcessId;
 use crate::store::format::ReadError;
 use crate::store::layout::StateDir;
+use crate::store::lock::LockError;
 
 /// How the program ends, besides clap's 2 for a command line that it does not understand. The numbers
 /// are public.
 mod exit {
+    pub(super) const NOT_DONE: u8 = 1;
     pub(super) const USAGE: u8 = 2;
     pub(super) const CONFIG: u8 = 3;
     pub(super) const ALREADY_RUNNING: u8 = 4;
@@ -70,6 +74,21 @@ enum Failure {
     Install(#[from] InstallFailure),
     #[error("{words}")]
     NotStarted { words: String, code: u8 },
+    #[error("{0}")]
+    NotDone(String),
+}
+
+impl From<CareError> for Failure {
+    fn from(error: CareError) -> Self {
+        match error {
+            CareError::Read(error) => Self::Read(error),
+            CareError::Store(error) | CareError::Lock(LockError::Store(error)) => {
+                Self::Read(error.into())
+            }
+            held @ CareError::Lock(LockError::Held { .. }) => Self::NotDone(held.to_string()),
+            CareError::Id(words) => Self::NotDone(words),
+        }
+    }
 }
 
 impl Failure {
@@ -92,6 +111,7 @@ impl Failure {
             Self::Gateway(GatewayError::Client(_)) => exit::TELEGRAM,
             Self::Manage(ManageError::NotFound(_) | ManageError::Refused(_)) => exit::NO_DELIVERY,
             Self::NotStarted { code, .. } => *code,
+            Self::NotDone(_) => exit::NOT_DONE,
             Self::Gateway(GatewayError::TaskEnded(_)) => exit::BUG,
         }
     }
@@ -143,6 +163,10 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Uninstall(options) => install::uninstall(&env, options),
         Command::Status { json } => status(cli, &env, *json),
         Command::Outbox { action } => outbox(cli, &env, action),
+        Command::Inbox { session, action } => {
+            let (config, state) = load(cli, &env)?;
+            inbox::run(action, session.as_deref(), &config, &state, &clock(&env))
+        }
         Command::Gateway {
             action: Some(GatewayAction::Stop),
             ..

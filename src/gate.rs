@@ -3,26 +3,46 @@
 //! A message is admitted when its chat belongs to a session of this bot *and* its sender is on that
 //! session's list. Everything else is refused without an answer. The sender is `from.id` of the
 //! update itself: nothing in the text, a quote or a forward counts.
+//!
+//! In a group the bot must also be meant, unless the session hears everything (`require_mention`).
+//! Telegram's clients send one message as several, an album or a long text that they cut, and name
+//! the bot in one part only: [`Recent`] knows what the other parts belong to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::ids::{Address, BotId, ChatId, SessionId, UserId};
+use crate::ids::{Address, BotId, ChatId, SessionId, TopicId, UserId};
 use crate::telegram::update::{Body, Message, Update, User};
+
+/// Senders that stand for somebody whom nobody can tell: Telegram itself (service messages, posts
+/// of a linked channel), an anonymous admin, a channel. On no list they let anybody in.
+pub const STAND_INS: [UserId; 3] = [UserId(777_000), UserId(1_087_968_824), UserId(136_817_688)];
+
+/// A text of at least so many code points may be the beginning of a longer one that Telegram's
+/// client cut at 4096.
+pub const NEAR_LIMIT: usize = 4000;
+/// Most seconds between the parts of a text that was cut, as `date` counts them.
+const CUT_SECONDS: i64 = 1;
+/// How many albums and cut texts are remembered.
+const RECENT_MOST: usize = 64;
 
 /// Which chats of one bot belong to which session, and who may write there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Routes {
     chats: BTreeMap<ChatId, Route>,
+    /// The bot's public name, without `@`.
+    username: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Route {
     session: SessionId,
     allowed: Vec<UserId>,
+    require_mention: bool,
 }
 
 impl Routes {
-    /// Adds a session's chats. The configuration has made sure that no two sessions overlap.
+    /// Adds a session's chats. The configuration has made sure that no two sessions overlap. In
+    /// groups the bot must be meant, see [`Self::hear_all`].
     pub fn add(&mut self, session: &SessionId, chats: &[ChatId], allowed: &[UserId]) {
         for &chat in chats {
             self.chats.insert(
@@ -30,9 +50,31 @@ impl Routes {
                 Route {
                     session: session.clone(),
                     allowed: allowed.to_vec(),
+                    require_mention: true,
                 },
             );
         }
+    }
+
+    /// A session hears everything that its people write in its groups.
+    pub fn hear_all(&mut self, session: &SessionId) {
+        for route in self.chats.values_mut() {
+            if route.session == *session {
+                route.require_mention = false;
+            }
+        }
+    }
+
+    /// The bot's public name, without `@`.
+    pub fn set_username(&mut self, username: &str) {
+        self.username = Some(username.to_owned());
+    }
+
+    /// Whether a group's messages depend on the bot's public name.
+    pub fn need_username(&self) -> bool {
+        self.chats
+            .iter()
+            .any(|(chat, route)| is_group(*chat) && route.require_mention)
     }
 
     /// Decides about one update.
@@ -40,13 +82,20 @@ impl Routes {
         match &update.body {
             Body::Message { message, .. } => self.message(bot, message),
             Body::Press(press) => match &press.message {
+                Some(message) if is_foreign(message) => Verdict::Refuse(refused(
+                    Refusal::ForeignKind,
+                    Some(message.chat.id),
+                    Some(&press.from),
+                )),
                 Some(message) => {
                     self.check(bot, message.chat.id, message.topic(), Some(&press.from))
                 }
                 None => Verdict::Refuse(refused(Refusal::UnknownChat, None, Some(&press.from))),
             },
+            // On one of our messages it is meant for us; on which one it is, only the store knows.
             Body::Reaction(reaction) => {
-                self.check(bot, reaction.chat.id, None, reaction.user.as_ref())
+                let verdict = self.check(bot, reaction.chat.id, None, reaction.user.as_ref());
+                self.if_meant(verdict, reaction.chat.id, || false)
             }
             Body::Membership(_) => Verdict::Ignore("membership"),
             Body::Other(_) => Verdict::Ignore("a kind that is not routed"),
@@ -54,33 +103,46 @@ impl Routes {
     }
 
     fn message(&self, bot: BotId, message: &Message) -> Verdict {
-        // A guest message's chat id may coincide with a chat of ours (Bot API 10.0), and business
-        // messages are somebody else's conversation.
-        for foreign in ["guest_query_id", "business_connection_id"] {
-            if message.rest.contains_key(foreign) {
-                return Verdict::Refuse(refused(
-                    Refusal::ForeignKind,
-                    Some(message.chat.id),
-                    message.from.as_ref(),
-                ));
-            }
+        let chat = Some(message.chat.id);
+        let from = message.from.as_ref();
+        if is_foreign(message) {
+            return Verdict::Refuse(refused(Refusal::ForeignKind, chat, from));
         }
-        if message.sender_chat.is_some() {
+        if message.by_chat || message.chat.kind.as_deref() == Some("channel") {
             // Anonymous admins and channels carry a placeholder `from`: nobody knows who it is.
-            return Verdict::Refuse(refused(
-                Refusal::Anonymous,
-                Some(message.chat.id),
-                message.from.as_ref(),
-            ));
+            return Verdict::Refuse(refused(Refusal::Anonymous, chat, from));
         }
-        self.check(bot, message.chat.id, message.topic(), message.from.as_ref())
+        let verdict = self.check(bot, message.chat.id, message.topic(), from);
+        self.if_meant(verdict, message.chat.id, || {
+            message.service().is_some()
+                || message.addresses(UserId(bot.0), self.username.as_deref())
+        })
+    }
+
+    fn if_meant(&self, verdict: Verdict, chat: ChatId, meant: impl FnOnce() -> bool) -> Verdict {
+        if let Verdict::Admit { session, address } = &verdict
+            && self.is_quiet(chat)
+            && !meant()
+        {
+            return Verdict::NotMeant {
+                session: session.clone(),
+                address: *address,
+            };
+        }
+        verdict
+    }
+
+    /// Whether a chat is a group in which the bot must be meant.
+    fn is_quiet(&self, chat: ChatId) -> bool {
+        let route = self.chats.get(&chat);
+        is_group(chat) && route.is_some_and(|route| route.require_mention)
     }
 
     fn check(
         &self,
         bot: BotId,
         chat: ChatId,
-        topic: Option<crate::ids::TopicId>,
+        topic: Option<TopicId>,
         from: Option<&User>,
     ) -> Verdict {
         let Some(route) = self.chats.get(&chat) else {
@@ -88,6 +150,9 @@ impl Routes {
         };
         match from {
             None => Verdict::Refuse(refused(Refusal::Anonymous, Some(chat), None)),
+            Some(user) if STAND_INS.contains(&user.id) => {
+                Verdict::Refuse(refused(Refusal::Anonymous, Some(chat), from))
+            }
             Some(user) if !route.allowed.contains(&user.id) => {
                 Verdict::Refuse(refused(Refusal::UnknownUser, Some(chat), from))
             }
@@ -103,6 +168,19 @@ impl Routes {
     }
 }
 
+/// Groups have negative ids (telegram.md 7).
+fn is_group(chat: ChatId) -> bool {
+    chat.0 < 0
+}
+
+/// A guest message's chat id may coincide with a chat of ours (Bot API 10.0), and business messages
+/// are somebody else's conversation.
+fn is_foreign(message: &Message) -> bool {
+    ["guest_query_id", "business_connection_id"]
+        .into_iter()
+        .any(|field| message.rest.contains_key(field))
+}
+
 fn refused(why: Refusal, chat: Option<ChatId>, from: Option<&User>) -> Refused {
     Refused {
         why,
@@ -111,11 +189,79 @@ fn refused(why: Refusal, chat: Option<ChatId>, from: Option<&User>) -> Refused {
     }
 }
 
+/// The albums and cut texts that were let in a moment ago.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recent {
+    albums: VecDeque<(ChatId, UserId, String)>,
+    cut: VecDeque<(ChatId, Option<TopicId>, UserId, i64)>,
+}
+
+impl Recent {
+    /// Remembers a message that was let in, if more of it may come.
+    pub fn note(&mut self, message: &Message) {
+        let Some(from) = message.from.as_ref().map(|from| from.id) else {
+            return;
+        };
+        if let Some(album) = &message.media_group_id {
+            let album = (message.chat.id, from, album.clone());
+            if !self.albums.contains(&album) {
+                self.albums.push_back(album);
+            }
+        }
+        if is_near_limit(message) {
+            let topic = message.topic();
+            self.cut
+                .push_back((message.chat.id, topic, from, message.date));
+        }
+        while self.albums.len() > RECENT_MOST {
+            self.albums.pop_front();
+        }
+        while self.cut.len() > RECENT_MOST {
+            self.cut.pop_front();
+        }
+    }
+
+    /// Whether a message goes on with one that was let in.
+    pub fn has_begun(&self, message: &Message) -> bool {
+        let Some(from) = message.from.as_ref().map(|from| from.id) else {
+            return false;
+        };
+        let chat = message.chat.id;
+        let album = message.media_group_id.as_ref().is_some_and(|group| {
+            self.albums
+                .iter()
+                .any(|(c, f, album)| (*c, *f) == (chat, from) && album == group)
+        });
+        let cut = message.text.is_some()
+            && self.cut.iter().any(|(c, topic, f, date)| {
+                (*c, *topic, *f) == (chat, message.topic(), from)
+                    && (0..=CUT_SECONDS).contains(&message.date.saturating_sub(*date))
+            });
+        album || cut
+    }
+}
+
+/// Whether a text is so long that a client may have cut it.
+pub fn is_near_limit(message: &Message) -> bool {
+    message
+        .text
+        .as_ref()
+        .is_some_and(|text| text.len() >= NEAR_LIMIT && text.chars().count() >= NEAR_LIMIT)
+}
+
 /// What the gate says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The update becomes an entry of this session.
     Admit {
+        /// The session.
+        session: SessionId,
+        /// Where it came from.
+        address: Address,
+    },
+    /// A listed person in a listed group, who does not speak to the bot. It becomes an entry only if
+    /// it goes on with one that did ([`Recent::has_begun`]), or is a reaction to our message.
+    NotMeant {
         /// The session.
         session: SessionId,
         /// Where it came from.
@@ -181,6 +327,7 @@ mod tests {
         let two = SessionId::new("TWO").unwrap();
         routes.add(&one, &[ChatId(OWNER), ChatId(GROUP)], &[UserId(OWNER)]);
         routes.add(&two, &[ChatId(12)], &[UserId(12)]);
+        routes.hear_all(&one);
         routes
     }
 
@@ -191,7 +338,7 @@ mod tests {
     fn why(verdict: &Verdict) -> Option<Refusal> {
         match verdict {
             Verdict::Refuse(refused) => Some(refused.why),
-            Verdict::Admit { .. } | Verdict::Ignore(_) => None,
+            Verdict::Admit { .. } | Verdict::NotMeant { .. } | Verdict::Ignore(_) => None,
         }
     }
 
@@ -254,6 +401,88 @@ mod tests {
     }
 
     #[test]
+    fn who_stands_in_for_somebody_is_refused_even_if_a_list_names_it() {
+        let mut routes = Routes::default();
+        let one = SessionId::new("ONE").unwrap();
+        routes.add(&one, &[ChatId(GROUP)], &STAND_INS);
+        for user in STAND_INS {
+            let update = json!({"update_id": 1, "message": {"message_id": 1, "chat": {"id": GROUP}, "from": {"id": user}, "text": "/x",
+                "entities": [{"type": "bot_command", "offset": 0, "length": 2}]}});
+            let verdict = routes.decide(BOT, &update::read(&update.to_string()).unwrap());
+            assert_eq!(why(&verdict), Some(Refusal::Anonymous));
+        }
+    }
+
+    fn said(fields: &serde_json::Value) -> Update {
+        let mut message =
+            json!({"message_id": 1, "date": 50, "chat": {"id": GROUP}, "from": {"id": OWNER}});
+        message
+            .as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
+        update::read(&json!({"update_id": 1, "message": message}).to_string()).unwrap()
+    }
+
+    fn message_of(update: &Update) -> &Message {
+        match &update.body {
+            Body::Message { message, .. } => message,
+            other @ (Body::Press(_) | Body::Reaction(_) | Body::Membership(_) | Body::Other(_)) => {
+                panic!("{other:?}")
+            }
+        }
+    }
+
+    #[test]
+    fn in_a_group_only_what_is_meant_for_the_bot_gets_in_unless_all_is_heard() {
+        let mut routes = Routes::default();
+        let one = SessionId::new("ONE").unwrap();
+        routes.add(&one, &[ChatId(OWNER), ChatId(GROUP)], &[UserId(OWNER)]);
+        routes.set_username("my_bot");
+        let chat = said(&json!({"text": "lunch?"}));
+        let named = said(
+            &json!({"text": "@my_bot lunch?", "entities": [{"type": "mention", "offset": 0, "length": 7}]}),
+        );
+        let private = said(&json!({"text": "lunch?", "chat": {"id": OWNER}}));
+        let service = said(&json!({"forum_topic_created": {"name": "x"}}));
+        assert!(matches!(
+            routes.decide(BOT, &chat),
+            Verdict::NotMeant { .. }
+        ));
+        for admitted in [&named, &private, &service] {
+            assert!(
+                matches!(routes.decide(BOT, admitted), Verdict::Admit { .. }),
+                "{admitted:?}"
+            );
+        }
+        routes.hear_all(&one);
+        assert!(matches!(routes.decide(BOT, &chat), Verdict::Admit { .. }));
+    }
+
+    #[test]
+    fn the_other_parts_of_an_album_or_a_cut_text_belong_to_the_one_that_was_let_in() {
+        let mut recent = Recent::default();
+        recent.note(message_of(&said(
+            &json!({"media_group_id": "g", "photo": []}),
+        )));
+        recent.note(message_of(&said(&json!({"text": "x".repeat(4096)}))));
+        let begun = |fields| recent.has_begun(message_of(&said(&fields)));
+        assert!(begun(json!({"media_group_id": "g", "photo": []})));
+        assert!(begun(json!({"text": "the end", "date": 51})));
+        for other in [
+            json!({"media_group_id": "h", "photo": []}),
+            json!({"media_group_id": "g", "photo": [], "from": {"id": 12}}),
+            json!({"media_group_id": "g", "photo": [], "chat": {"id": -51}}),
+            json!({"text": "later", "date": 52}),
+            json!({"text": "before", "date": 49}),
+            json!({"text": "somebody else", "from": {"id": 12}}),
+            json!({"text": "in a topic", "message_thread_id": 9, "is_topic_message": true}),
+            json!({"photo": [], "caption": "no text"}),
+        ] {
+            assert!(!begun(other.clone()), "{other}");
+        }
+    }
+
+    #[test]
     fn a_forged_sender_in_text_quote_or_forward_does_not_count() {
         let verdict = decide(
             &json!({"update_id": 1, "message": {"message_id": 1, "chat": {"id": GROUP}, "from": {"id": 13},
@@ -274,7 +503,7 @@ mod tests {
             };
             let got = match decide(&update) {
                 Verdict::Admit { session, .. } => Some(session.as_str().to_owned()),
-                Verdict::Refuse(_) | Verdict::Ignore(_) => None,
+                Verdict::NotMeant { .. } | Verdict::Refuse(_) | Verdict::Ignore(_) => None,
             };
             prop_assert_eq!(got.as_deref(), expected);
         }

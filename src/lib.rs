@@ -20,6 +20,7 @@ pub mod store;
 
 pub mod install;
 
+pub mod care;
 pub mod chain;
 pub mod cli;
 pub mod clock;
@@ -27,3 +28,4 @@ pub mod config;
 pub mod ids;
 mod logging;
 pub mod report;
+pub mod terminal;

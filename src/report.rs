@@ -8,7 +8,9 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::gateway::presence::{self, PresenceFile};
 use crate::ids::{BotId, ChatId, SessionId};
+use crate::inbox::dead;
 use crate::inbox::disk::Inbox;
+use crate::inbox::entry::EntryName;
 use crate::mcp::conversation::Conversation;
 use crate::outbox::delivery::DeliveryId;
 use crate::outbox::disk::Outbox;
@@ -17,7 +19,7 @@ use crate::outbox::manage::{Row, printable};
 use crate::outbox::migrations;
 use crate::store::atomic;
 use crate::store::format::{self, ReadError};
-use crate::store::layout::StateDir;
+use crate::store::layout::{SessionDir, StateDir};
 
 /// How many waiting deliveries are read in search of one that is held up.
 const LOOKED_AT: usize = 1000;
@@ -34,6 +36,12 @@ pub struct Report {
     /// Groups that became supergroups, and whose new id is not in the configuration yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<MovedChat>,
+    /// Updates that nobody could read and that are kept: `telepost inbox list` shows them.
+    #[serde(skip_serializing_if = "is_none")]
+    pub dead_letters: u64,
+    /// Damaged files that are kept.
+    #[serde(skip_serializing_if = "is_none")]
+    pub quarantine: u64,
 }
 
 /// The running gateway.
@@ -60,9 +68,17 @@ pub struct BotReport {
     pub last_poll_age_s: Option<u64>,
     /// Who else wants its updates: `other_poller` or `webhook`.
     pub conflict: Option<String>,
+    /// Updates of today (UTC) from people or chats that are on no list.
+    #[serde(skip_serializing_if = "is_none")]
+    pub refused_today: u64,
     /// Why it does not work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// One session.
@@ -139,6 +155,8 @@ impl Report {
             bots: presence.map(|file| bots(&file, now)).unwrap_or_default(),
             sessions,
             moved: moved(state, config, now)?,
+            dead_letters: dead::count(state)?,
+            quarantine: atomic::list(&state.quarantine())?.len() as u64,
         })
     }
 }
@@ -169,12 +187,13 @@ impl Report {
                     bot.id.map_or_else(String::new, |id| id.to_string()),
                     state,
                     polled,
+                    bot.refused_today.to_string(),
                 ]
             });
             text = [
                 &text,
                 "\n",
-                &table(&["bot", "id", "state", "last poll"], rows),
+                &table(&["bot", "id", "state", "last poll", "refused today"], rows),
                 "\n",
             ]
             .concat();
@@ -230,6 +249,18 @@ impl Report {
         for moved in &self.moved {
             remarks.push(format!("The group {} became a supergroup: put {} in its place in chat_ids in sessions.json.", moved.from, moved.to));
         }
+        if self.dead_letters > 0 {
+            remarks.push(format!(
+                "Unreadable updates: {}; `telepost inbox list` shows them.",
+                self.dead_letters
+            ));
+        }
+        if self.quarantine > 0 {
+            remarks.push(format!(
+                "Damaged files: {}, kept in the folder quarantine of the state folder.",
+                self.quarantine
+            ));
+        }
         if remarks.is_empty() {
             return String::new();
         }
@@ -282,7 +313,7 @@ pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Stri
 }
 
 /// A span of seconds as people say it.
-fn span(seconds: u64) -> String {
+pub fn span(seconds: u64) -> String {
     match seconds {
         0..=119 => format!("{seconds} s"),
         120..=7199 => format!("{} min", seconds / 60),
@@ -299,17 +330,19 @@ fn bots(file: &PresenceFile, now: Timestamp) -> Vec<BotReport> {
             username: bot.username.clone(),
             polling: bot.polling,
             last_poll_age_s: bot.last_poll_at.map(|at| now.since(at).as_secs()),
+            refused_today: bot.refused_on.today(now),
             conflict: bot.conflict.clone(),
             off: bot.off.clone(),
         })
         .collect()
 }
 
-fn session(state: &StateDir, id: &SessionId, now: Timestamp) -> Result<SessionReport, ReadError> {
-    let dir = state.session(id);
-    let inbox = Inbox::new(state, dir.clone());
-    let outbox = Outbox::new(state, dir.clone());
-    let pending = inbox.pending()?;
+/// The entries of a session that agents were shown.
+pub fn held(
+    state: &StateDir,
+    dir: &SessionDir,
+    now: Timestamp,
+) -> Result<BTreeSet<EntryName>, ReadError> {
     let mut held = BTreeSet::new();
     for name in atomic::list(&dir.conversations())? {
         match format::read::<Conversation>(state, &dir.conversations().join(name), now) {
@@ -318,6 +351,15 @@ fn session(state: &StateDir, id: &SessionId, now: Timestamp) -> Result<SessionRe
             Err(error) => return Err(error),
         }
     }
+    Ok(held)
+}
+
+fn session(state: &StateDir, id: &SessionId, now: Timestamp) -> Result<SessionReport, ReadError> {
+    let dir = state.session(id);
+    let inbox = Inbox::new(state, dir.clone());
+    let outbox = Outbox::new(state, dir.clone());
+    let pending = inbox.pending()?;
+    let held = held(state, &dir, now)?;
     let waiting = outbox.waiting()?;
     let held_up = first_held_up(state, &outbox, &waiting, now)?;
     Ok(SessionReport {

@@ -21,7 +21,7 @@ pub(super) struct Cli {
     pub(super) command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes:\n  0  all is well\n  2  the command line was not understood\n  3  the configuration is refused\n  4  another gateway runs already\n  5  the state folder cannot be used\n  6  Telegram cannot be talked to\n  7  a file of Claude Code or Codex cannot be changed, or you said no\n  8  there is no such delivery, or that cannot be done with it\n  70 a bug in telepost";
+const EXIT_CODES: &str = "Exit codes:\n  0  all is well\n  1  not all of what was asked could be done\n  2  the command line was not understood\n  3  the configuration is refused\n  4  another gateway runs already\n  5  the state folder cannot be used\n  6  Telegram cannot be talked to\n  7  a file of Claude Code or Codex cannot be changed, or you said no\n  8  there is no such delivery, or that cannot be done with it\n  70 a bug in telepost";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -63,6 +63,14 @@ pub(super) enum Command {
     Outbox {
         #[command(subcommand)]
         action: OutboxAction,
+    },
+    /// Look after what waits and what nobody could read
+    Inbox {
+        /// Only this session
+        #[arg(long, global = true, value_name = "ID")]
+        session: Option<String>,
+        #[command(subcommand)]
+        action: InboxAction,
     },
     /// Print completions for a shell
     Completions {
@@ -136,4 +144,35 @@ pub(super) enum OutboxAction {
 pub(super) enum GatewayAction {
     /// Stop the running gateway
     Stop,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum InboxAction {
+    /// List the messages that wait and the updates that nobody could read
+    List {
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show all of a message or of an unreadable update, as JSON
+    Show {
+        /// The ids that `list` shows
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
+    /// Take in unreadable updates again, after an update of telepost or of its configuration
+    Retry {
+        /// The ids that `list` shows
+        #[arg(required_unless_present = "all", value_name = "ID")]
+        ids: Vec<String>,
+        /// All of them
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+    },
+    /// Drop messages, which no agent will see, or unreadable updates
+    Drop {
+        /// The ids that `list` shows
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::error::{Problem, quote};
 use super::json::{Field, Object, Place, describe};
 use super::session::{ALLOWED_USERS, CHAT_IDS};
+use crate::gate::STAND_INS;
 use crate::ids::{ChatId, UserId};
 
 /// Telegram ids have at most 52 significant bits.
@@ -43,7 +44,14 @@ pub(super) fn allowed_users(object: &Object<'_>, problems: &mut Vec<Problem>) ->
     );
     let mut users = Vec::new();
     for (place, id) in found {
-        if id > 0 {
+        if STAND_INS.contains(&UserId(id)) {
+            problems.push(place.problem(
+                &format!(
+                    "is {id}, which stands for an anonymous admin, a channel or Telegram itself"
+                ),
+                "write the ids of people; nobody can tell who writes behind this one",
+            ));
+        } else if id > 0 {
             users.push(UserId(id));
         } else {
             problems.push(place.problem(

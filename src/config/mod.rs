@@ -72,6 +72,8 @@ pub struct Session {
     pub chat_ids: Vec<ChatId>,
     /// Who may write to it, without repetitions, never empty.
     pub allowed_users: Vec<UserId>,
+    /// Whether the bot must be meant in a group: by name, by a reply to it, or by a command.
+    pub require_mention: bool,
     /// The tmux session that its agent runs in.
     pub tmux_session: Option<String>,
     /// The one line that may be typed there.

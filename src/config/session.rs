@@ -45,6 +45,12 @@ pub(super) const ALLOWED_USERS: Field = Field {
     example: "[4444444444444444]",
     required: true,
 };
+const REQUIRE_MENTION: Field = Field {
+    key: "require_mention",
+    kind: "true or false",
+    example: "true",
+    required: false,
+};
 const TMUX_SESSION: Field = Field {
     key: "tmux_session",
     kind: "a text",
@@ -77,12 +83,13 @@ const REPLY_TO_MESSAGE: Field = Field {
 };
 
 /// Every key of a session.
-pub(super) const FIELDS: [Field; 10] = [
+pub(super) const FIELDS: [Field; 11] = [
     NAME,
     BOT_TOKEN_ENV,
     BOT_USERNAME,
     CHAT_IDS,
     ALLOWED_USERS,
+    REQUIRE_MENTION,
     TMUX_SESSION,
     TMUX_WAKE_COMMAND,
     CWD,
@@ -105,6 +112,7 @@ pub(super) struct Draft {
     bot_username: Option<String>,
     pub(super) chat_ids: Vec<ChatId>,
     allowed_users: Vec<UserId>,
+    require_mention: bool,
     tmux_session: Option<String>,
     tmux_wake_command: Option<String>,
     pub(super) cwd: Option<PathBuf>,
@@ -153,6 +161,7 @@ impl Draft {
                 .and_then(|found| username(&found, problems)),
             chat_ids: chat_ids(&object, problems),
             allowed_users: allowed_users(&object, problems),
+            require_mention: require_mention(&object, problems),
             tmux_session: object
                 .text(&TMUX_SESSION, problems)
                 .and_then(|found| tmux_session(&found, problems)),
@@ -176,6 +185,7 @@ impl Draft {
             bot_username: self.bot_username,
             chat_ids: self.chat_ids,
             allowed_users: self.allowed_users,
+            require_mention: self.require_mention,
             tmux_session: self.tmux_session,
             tmux_wake_command: self.tmux_wake_command,
             cwd: self.cwd,
@@ -275,6 +285,16 @@ fn username((place, text): &(Place<'_>, &str), problems: &mut Vec<Problem>) -> O
         "write the bot's username, 5 to 32 letters, digits and _, such as \"my_shop_bot\"",
     ));
     None
+}
+
+fn require_mention(object: &Object<'_>, problems: &mut Vec<Problem>) -> bool {
+    let Some(place) = object.get(&REQUIRE_MENTION, problems) else {
+        return true;
+    };
+    place.value.as_bool().unwrap_or_else(|| {
+        problems.push(place.wrong_kind(&REQUIRE_MENTION));
+        true
+    })
 }
 
 fn tmux_session((place, text): &(Place<'_>, &str), problems: &mut Vec<Problem>) -> Option<String> {

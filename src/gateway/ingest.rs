@@ -8,27 +8,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::clock::{Clock, Timestamp};
-use crate::gate::{Refused, Routes, Verdict};
-use crate::ids::{Address, BotId, SessionId, UpdateId};
+use crate::gate::{Recent, Refused, Routes, Verdict};
+use crate::ids::{Address, BotId, SessionId, UpdateId, UserId};
+use crate::inbox::dead::{self, DeadUpdate};
 use crate::inbox::disk::{self, Inbox, TOMBSTONE_MS};
 use crate::inbox::entry::EntryName;
-use crate::mcp::holder::short_hash;
 use crate::outbox::bot::Heard;
+use crate::outbox::disk::Outbox;
 use crate::store::StoreError;
-use crate::store::atomic::{self, Durability};
-use crate::store::format::{self, FORMAT};
 use crate::store::layout::StateDir;
-use crate::store::steps::Step;
-use crate::telegram::update::{self, Body, Unreadable, Update};
+use crate::telegram::update::{self, Body, Message, Unreadable, Update};
 
-/// How many unreadable updates of a bot are kept.
-const DEAD_MOST: usize = 1000;
 /// How many senders the log remembers for "once a day".
 const STRANGERS_MOST: usize = 10_000;
+/// How many of the newest pending entries are read at the start, for the parts that may still come.
+const RECENT_ENTRIES: usize = 32;
+/// A day of the log, in milliseconds.
+pub const DAY_MS: i64 = 86_400_000;
 
 /// Takes in the updates of one bot.
 #[derive(Debug)]
@@ -41,8 +40,10 @@ pub struct Ingest {
     sessions: BTreeMap<SessionId, SessionInbox>,
     /// Where an update of that id was stored before, by whichever bot.
     seen: BTreeMap<UpdateId, Vec<(SessionId, EntryName)>>,
+    /// What was let in a moment ago, and may go on.
+    recent: Recent,
     /// Refused senders, and the day on which the log named them.
-    strangers: BTreeMap<(Option<i64>, Option<i64>), i64>,
+    strangers: BTreeMap<Option<UserId>, i64>,
 }
 
 #[derive(Debug)]
@@ -66,16 +67,6 @@ pub struct Taken {
     pub last_id: Option<UpdateId>,
 }
 
-/// An update that belongs to no session.
-#[derive(Serialize)]
-struct DeadUpdate<'a> {
-    format: u32,
-    bot_id: BotId,
-    received: Timestamp,
-    reason: &'a str,
-    update: &'a RawValue,
-}
-
 impl Ingest {
     /// Looks up what every session has seen.
     pub fn open(
@@ -93,12 +84,47 @@ impl Ingest {
             clock,
             sessions: BTreeMap::new(),
             seen: BTreeMap::new(),
+            recent: Recent::default(),
             strangers: BTreeMap::new(),
         };
         for id in state.all_sessions()? {
             ingest.open_session(&id)?;
         }
+        ingest.recall()?;
         Ok(ingest)
+    }
+
+    /// The gateway before this one may have been stopped between two parts of an album.
+    fn recall(&mut self) -> Result<(), StoreError> {
+        for place in self.sessions.values() {
+            for name in place
+                .inbox
+                .pending()?
+                .into_iter()
+                .rev()
+                .take(RECENT_ENTRIES)
+            {
+                // Whoever is shown the entry says what is wrong with it.
+                let Ok(Some(entry)) = place.inbox.peek(name) else {
+                    continue;
+                };
+                let update = update::read(entry.update.get()).ok();
+                if let Some(message) = update.as_ref().and_then(new_message) {
+                    self.recent.note(message);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether groups wait for the bot's public name.
+    pub fn needs_username(&self) -> bool {
+        self.routes.need_username()
+    }
+
+    /// The bot's public name, without `@`.
+    pub fn set_username(&mut self, username: &str) {
+        self.routes.set_username(username);
     }
 
     fn open_session(&mut self, id: &SessionId) -> Result<&mut SessionInbox, StoreError> {
@@ -136,14 +162,23 @@ impl Ingest {
     pub fn batch(&mut self, updates: &[Box<RawValue>]) -> Result<Taken, StoreError> {
         let mut taken = Taken::default();
         let mut touched = BTreeSet::new();
-        for raw in updates {
-            match update::read(raw.get()) {
+        let read: Vec<_> = updates.iter().map(|raw| update::read(raw.get())).collect();
+        // Any part of an album may be the one that names the bot.
+        for update in read.iter().flatten() {
+            if let Verdict::Admit { .. } = self.routes.decide(self.bot, update)
+                && let Some(message) = new_message(update)
+            {
+                self.recent.note(message);
+            }
+        }
+        for (raw, read) in updates.iter().zip(&read) {
+            match read {
                 Ok(update) => {
                     taken.last_id = Some(update.id);
-                    self.update(&update, raw, &mut taken, &mut touched)?;
+                    self.update(update, raw, &mut taken, &mut touched)?;
                 }
                 Err(error) => {
-                    if let Unreadable::Body { id, .. } = &error {
+                    if let Unreadable::Body { id, .. } = error {
                         taken.last_id = Some(*id);
                     }
                     taken.dead += 1;
@@ -168,26 +203,63 @@ impl Ingest {
             // Perhaps somebody has let us in again.
             self.heard.note(self.bot, *chat);
         }
-        match self.routes.decide(self.bot, update) {
+        let (session, address) = match self.routes.decide(self.bot, update) {
             Verdict::Admit { session, address } => {
                 self.heard.note(self.bot, address.chat_id);
-                if let Some(holder) = self.known(update.id)? {
-                    // It may have been stored by a batch that failed before its folder was synced.
-                    touched.insert(holder);
-                    taken.known += 1;
+                let address = self.answered(&session, update).unwrap_or(address);
+                (session, address)
+            }
+            Verdict::NotMeant { session, address } => {
+                let address = match &update.body {
+                    Body::Message { message, .. } => {
+                        self.recent.has_begun(message).then_some(address)
+                    }
+                    Body::Press(_) | Body::Reaction(_) | Body::Membership(_) | Body::Other(_) => {
+                        self.answered(&session, update)
+                    }
+                };
+                let Some(address) = address else {
+                    tracing::debug!(update_id = update.id.0, "not meant for the bot");
                     return Ok(());
+                };
+                // A cut text goes on with its second part, too.
+                if let Some(message) = new_message(update) {
+                    self.recent.note(message);
                 }
-                self.admit(&session, address, update.id, raw)?;
-                *taken.entries.entry(session.clone()).or_default() += 1;
-                touched.insert(session);
+                (session, address)
             }
             Verdict::Refuse(refused) => {
                 taken.refused += 1;
                 self.note(refused);
+                return Ok(());
             }
-            Verdict::Ignore(why) => tracing::debug!(update_id = update.id.0, why, "update ignored"),
+            Verdict::Ignore(why) => {
+                tracing::debug!(update_id = update.id.0, why, "update ignored");
+                return Ok(());
+            }
+        };
+        if let Some(holder) = self.known(update.id)? {
+            // It may have been stored by a batch that failed before its folder was synced.
+            touched.insert(holder);
+            taken.known += 1;
+            return Ok(());
         }
+        self.admit(&session, address, update.id, raw)?;
+        *taken.entries.entry(session.clone()).or_default() += 1;
+        touched.insert(session);
         Ok(())
+    }
+
+    /// Where our message went that an update reacts to; a reaction does not tell the topic.
+    fn answered(&self, session: &SessionId, update: &Update) -> Option<Address> {
+        let Body::Reaction(reaction) = &update.body else {
+            return None;
+        };
+        Outbox::new(&self.state, self.state.session(session)).sent_to(
+            self.bot,
+            reaction.chat.id,
+            reaction.message_id,
+        )
     }
 
     /// The session in which an update of this bot is stored already.
@@ -242,15 +314,11 @@ impl Ingest {
 
     /// Names a refused sender in the log, once a day, so that the owner finds the id to put on a list.
     fn note(&mut self, refused: Refused) {
-        let day = self.clock.now().0 / 86_400_000;
+        let day = self.clock.now().0 / DAY_MS;
         if self.strangers.len() > STRANGERS_MOST {
             self.strangers.clear();
         }
-        let key = (
-            refused.user.map(|user| user.0),
-            refused.chat.map(|chat| chat.0),
-        );
-        if self.strangers.insert(key, day) == Some(day) {
+        if self.strangers.insert(refused.user, day) == Some(day) {
             return;
         }
         tracing::info!(
@@ -264,35 +332,27 @@ impl Ingest {
 
     /// Keeps an update that belongs to no session, once, with the reason.
     fn bury(&self, raw: &RawValue, reason: &str) -> Result<(), StoreError> {
-        let folder = self.state.bot_dead(self.bot);
-        atomic::create_folder(&folder)?;
-        let hash = short_hash(&[raw.get()]);
-        let names = atomic::list(&folder)?;
-        if names
-            .iter()
-            .any(|name| name.ends_with(&format!("-{hash}.json")))
-        {
-            // The batch that wrote it may have failed, or died, before the folder was synced.
-            return atomic::sync_folder(&folder);
-        }
-        let received = self.clock.now();
-        let path = folder.join(format!("{:013}-{hash}.json", received.0));
-        let dead = DeadUpdate {
-            format: FORMAT,
-            bot_id: self.bot,
-            received,
-            reason,
-            update: raw,
+        let letter = DeadUpdate::new(self.bot, self.clock.now(), reason, raw.to_owned());
+        let Some(path) = dead::bury(&self.state, &letter)? else {
+            return Ok(());
         };
-        format::write(&path, &dead, Step::DeadLetter, Durability::Synced)?;
-        tracing::warn!(bot_id = self.bot.0, reason, path = %path.display(), "an update could not be read; it is kept");
-        for old in names
-            .iter()
-            .take((names.len() + 1).saturating_sub(DEAD_MOST))
-        {
-            atomic::remove(&folder.join(old), Step::Sweep)?;
-        }
+        tracing::warn!(bot_id = self.bot.0, reason, path = %path.display(), "an update could not be read; it is kept. Look at it with `telepost inbox list`");
         Ok(())
+    }
+}
+
+/// A message that is no edit of an earlier one.
+fn new_message(update: &Update) -> Option<&Message> {
+    match &update.body {
+        Body::Message {
+            message,
+            edited: false,
+        } => Some(message),
+        Body::Message { edited: true, .. }
+        | Body::Press(_)
+        | Body::Reaction(_)
+        | Body::Membership(_)
+        | Body::Other(_) => None,
     }
 }
 
@@ -300,6 +360,7 @@ impl Ingest {
 mod tests {
     use super::*;
     use crate::ids::{ChatId, UserId};
+    use crate::store::atomic;
 
     const BOT: BotId = BotId(7);
 

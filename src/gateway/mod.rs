@@ -17,9 +17,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::{Bot, Config, TokenState, Tokens};
+use crate::config::{Config, TokenState, Tokens};
 use crate::gate::Routes;
-use crate::ids::BotId;
+use crate::ids::{BotId, SessionId};
 use crate::inbox::disk::Inbox;
 use crate::outbox::bot::Heard;
 use crate::outbox::disk::Outbox;
@@ -132,8 +132,8 @@ impl Gateway {
         }
         sweep(&state, &clock);
         // A damaged one makes room, a newer one is not overwritten.
-        presence::read(&state, clock.now())?;
-        let presence = Presence::begin(&state, &config, &tokens, clock.clone());
+        let before = presence::read(&state, clock.now())?;
+        let presence = Presence::begin(&state, &config, &tokens, clock.clone(), before.as_ref());
         // Before the first poll: whoever sees the bot polled finds out by whom.
         presence.write();
         for (_, reason) in unset(&tokens) {
@@ -151,7 +151,7 @@ impl Gateway {
         for (bot_lock, (id, bot)) in bot_locks.into_iter().zip(&bots) {
             let api = Api::new(&bot.token, &config.api_url, client.clone());
             let moves = migrations::read(&state, *id, clock.now())?;
-            let routes = routes(&config, bot, &moves);
+            let routes = routes(&config, &bot.sessions, &moves);
             let ingest =
                 ingest::Ingest::open(&state, *id, routes, Arc::clone(&heard), clock.clone())?;
             pollers.push(poller::Poller::new(
@@ -194,12 +194,19 @@ impl Gateway {
     }
 }
 
-/// Which chats of a bot belong to which session. A group that became a supergroup belongs to the
-/// session that has its old id, unless the configuration gives the new one to somebody.
-fn routes(config: &Config, bot: &Bot, moves: &migrations::Moves) -> Routes {
+/// Which chats of a bot belong to which of its sessions. A group that became a supergroup belongs to
+/// the session that has its old id, unless the configuration gives the new one to somebody.
+pub fn routes<'a>(
+    config: &Config,
+    sessions: impl IntoIterator<Item = &'a SessionId>,
+    moves: &migrations::Moves,
+) -> Routes {
     let mut routes = Routes::default();
-    let sessions = || bot.sessions.iter().filter_map(|id| config.sessions.get(id));
-    for session in sessions() {
+    let sessions: Vec<_> = sessions
+        .into_iter()
+        .filter_map(|id| config.sessions.get(id))
+        .collect();
+    for session in &sessions {
         let new_ids: Vec<_> = session
             .chat_ids
             .iter()
@@ -208,8 +215,11 @@ fn routes(config: &Config, bot: &Bot, moves: &migrations::Moves) -> Routes {
             .collect();
         routes.add(&session.id, &new_ids, &session.allowed_users);
     }
-    for session in sessions() {
+    for session in sessions {
         routes.add(&session.id, &session.chat_ids, &session.allowed_users);
+        if !session.require_mention {
+            routes.hear_all(&session.id);
+        }
     }
     routes
 }
@@ -250,7 +260,7 @@ fn name(task: Task) -> &'static str {
 }
 
 /// The sessions without a token, and why.
-fn unset(tokens: &Tokens) -> Vec<(crate::ids::SessionId, String)> {
+fn unset(tokens: &Tokens) -> Vec<(SessionId, String)> {
     tokens
         .iter()
         .filter_map(|(session, state)| match state {

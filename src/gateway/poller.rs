@@ -30,6 +30,9 @@ const TOUCH: Duration = Duration::from_secs(3600);
 /// time gets one update only (telegram.md 2.1), and that would be the same unreadable one for ever.
 const AFTER_UNCONFIRMED: Duration = Duration::from_millis(700);
 
+/// How long the question for the bot's name may take.
+const NAME_DEADLINE: Duration = Duration::from_secs(5);
+
 /// Polls one bot.
 #[derive(Debug)]
 pub struct Poller {
@@ -87,6 +90,8 @@ impl Poller {
                 touched = self.clock.instant();
                 self.lock.touch(self.clock.now());
                 self.ingest.forget_old();
+                // Its owner may have given it another name.
+                self.knows_name = false;
             }
             let pause = tokio::select! {
                 // A poll that is dropped confirms nothing that is not on disk: the offset that it
@@ -114,6 +119,9 @@ impl Poller {
                 bot.off = Some(reason);
             });
             return Some(self.backoff.pause(5.0, 60.0, fastrand::f64()));
+        }
+        if let Err(error) = self.ask_name().await {
+            return Some(self.failed(&error));
         }
         if self.offset.is_some() {
             reached(Step::Confirm, Side::Before);
@@ -161,8 +169,16 @@ impl Poller {
             bot.off = None;
             bot.conflict = None;
             bot.refused += taken.refused;
+            bot.refused_on.add(now, taken.refused);
         });
-        self.ask_name().await;
+        if !self.knows_name {
+            self.knows_name = true;
+            // For `status`: a failure costs nothing.
+            let asked = tokio::time::timeout(NAME_DEADLINE, self.api.me()).await;
+            if let Ok(Ok(me)) = asked {
+                self.name(me.username);
+            }
+        }
         if let Some(offset) = offset_after(taken.last_id.map(|id| id.0)) {
             self.offset = Some(offset);
         } else if !updates.is_empty() {
@@ -239,28 +255,35 @@ impl Poller {
         }
     }
 
-    /// The bot's name, for `status`. Asked once, after a poll: a failure costs nothing.
-    async fn ask_name(&mut self) {
-        if self.knows_name {
-            return;
+    /// Groups may wait for the bot's name: no update is asked for before it is known, or who names
+    /// the bot would not be heard.
+    async fn ask_name(&mut self) -> Result<(), ApiError> {
+        if self.knows_name || !self.ingest.needs_username() {
+            return Ok(());
         }
+        let me = tokio::time::timeout(NAME_DEADLINE, self.api.me())
+            .await
+            .unwrap_or_else(|_| Err(ApiError::Doubt("getMe took too long".to_owned())))?;
         self.knows_name = true;
-        let asked = tokio::time::timeout(Duration::from_secs(5), self.api.me()).await;
-        if let Ok(Ok(me)) = asked {
-            self.presence.update(self.api.id(), |bot, _| {
-                if bot
-                    .username
-                    .as_ref()
-                    .is_some_and(|name| !name.eq_ignore_ascii_case(&me.username))
-                {
-                    tracing::warn!(
-                        configured = bot.username,
-                        real = me.username,
-                        "bot_username in the configuration is another bot's"
-                    );
-                }
-                bot.username = Some(me.username);
-            });
-        }
+        self.name(me.username);
+        Ok(())
+    }
+
+    fn name(&mut self, username: String) {
+        self.ingest.set_username(&username);
+        self.presence.update(self.api.id(), |bot, _| {
+            if bot
+                .username
+                .as_ref()
+                .is_some_and(|name| !name.eq_ignore_ascii_case(&username))
+            {
+                tracing::warn!(
+                    configured = bot.username,
+                    real = username,
+                    "bot_username in the configuration is another bot's"
+                );
+            }
+            bot.username = Some(username);
+        });
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::ingest::DAY_MS;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, TokenState, Tokens};
 use crate::ids::{BotId, SessionId};
@@ -59,6 +60,39 @@ pub struct BotPresence {
     pub off: Option<String>,
     /// Updates from people or chats that are on no list, since the gateway started.
     pub refused: u64,
+    /// The same, on the day (UTC) of the newest.
+    #[serde(default)]
+    pub refused_on: RefusedOn,
+}
+
+/// Refused updates of one day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedOn {
+    /// Days since 1970.
+    pub day: i64,
+    /// How many.
+    pub count: u64,
+}
+
+impl RefusedOn {
+    /// Counts so many more.
+    pub fn add(&mut self, now: Timestamp, count: u64) {
+        if count > 0 {
+            *self = Self {
+                day: now.0 / DAY_MS,
+                count: self.today(now) + count,
+            };
+        }
+    }
+
+    /// How many there were today.
+    pub fn today(&self, now: Timestamp) -> u64 {
+        if self.day == now.0 / DAY_MS {
+            self.count
+        } else {
+            0
+        }
+    }
 }
 
 /// What serves a session.
@@ -92,7 +126,14 @@ pub struct Presence {
 
 impl Presence {
     /// A gateway that has just taken its locks.
-    pub fn begin(state: &StateDir, config: &Config, tokens: &Tokens, clock: Clock) -> Arc<Self> {
+    /// `before` is what the last one said: the count of a day goes on.
+    pub fn begin(
+        state: &StateDir,
+        config: &Config,
+        tokens: &Tokens,
+        clock: Clock,
+        before: Option<&PresenceFile>,
+    ) -> Arc<Self> {
         let mut bots = Vec::new();
         let mut sessions = BTreeMap::new();
         for (id, bot) in tokens.bots() {
@@ -100,6 +141,8 @@ impl Presence {
                 .sessions
                 .iter()
                 .find_map(|session| config.sessions.get(session)?.bot_username.clone());
+            let before = before.map(|file| file.bots.as_slice()).unwrap_or_default();
+            let before = before.iter().find(|bot| bot.id == Some(id));
             bots.push(BotPresence {
                 id: Some(id),
                 username,
@@ -108,6 +151,7 @@ impl Presence {
                 conflict: None,
                 off: None,
                 refused: 0,
+                refused_on: before.map(|bot| bot.refused_on).unwrap_or_default(),
             });
             sessions.extend(
                 bot.sessions
@@ -128,6 +172,7 @@ impl Presence {
                     conflict: None,
                     off: Some(format!("{variable} is not set")),
                     refused: 0,
+                    refused_on: RefusedOn::default(),
                 });
             }
         }

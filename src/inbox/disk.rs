@@ -103,6 +103,16 @@ impl Inbox {
         format::read(&self.state, &self.dir.inbox().join(name.file_name()), now)
     }
 
+    /// Reads a pending entry and leaves it as it is, whatever is wrong with it.
+    pub fn peek(&self, name: EntryName) -> Result<Option<Entry>, StoreError> {
+        let path = self.dir.inbox().join(name.file_name());
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(StoreError::new("read", &path, source)),
+        }
+    }
+
     /// Reads a settled entry that is still there as a tombstone.
     pub fn read_settled(
         &self,

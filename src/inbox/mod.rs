@@ -4,8 +4,10 @@
 //! settled; `dead/` has what was not understood. Entries move in that direction only. After a crash
 //! an entry is in exactly one of them, or in none and then Telegram gives it again.
 //!
-//! [`entry`] is one entry, [`view`] is what an agent sees of many (pure), [`disk`] is the store.
+//! [`entry`] is one entry, [`view`] is what an agent sees of many (pure), [`disk`] is the store,
+//! [`dead`] keeps what nobody could read.
 
+pub mod dead;
 pub mod disk;
 pub mod entry;
 pub mod view;

@@ -1,35 +1,31 @@
 //! What an agent sees of the pending entries. Pure, computed whenever somebody polls, so entries
 //! never change: parts of one album and of a text that Telegram cut are shown as one message, an
-//! edit replaces the text that nobody has seen yet, long texts come in parts.
+//! edit replaces the text that nobody has seen yet, long texts come in parts. What one message
+//! looks like is in `render`.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod render;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::entry::EntryName;
 use crate::clock::Timestamp;
+use crate::gate::is_near_limit;
 use crate::ids::{Address, ChatId, MessageId, TopicId, UpdateId, UserId};
-use crate::telegram::update::{Body, Message, Update, User};
+use crate::telegram::update::{Body, Forward, Message, Update};
 
 /// How long the newest part of something in several parts waits for the next.
 pub const JOIN_MS: i64 = 1000;
 /// A wait that seems longer means that the clock was set back.
 const JOIN_AT_MOST: Duration = Duration::from_secs(5);
-/// A text of at least so many code points may be the beginning of a longer one that Telegram's
-/// client cut at 4096.
-const NEAR_LIMIT: usize = 4000;
 /// What waited longer is marked, so that the agent asks before it acts on it.
 const BACKLOG_SECONDS: u64 = 15 * 60;
 /// Most bytes of JSON that the text of one part may take: with the largest envelope a message stays
 /// below a page of 9,000 bytes.
 pub const PART_BYTES: usize = 4500;
-/// Most characters of a quoted message.
-const QUOTE_CHARS: usize = 300;
-/// Most characters of a name or title.
-const NAME_CHARS: usize = 64;
 
 /// A pending entry, read.
 #[derive(Clone, Debug)]
@@ -72,7 +68,7 @@ pub struct MessageView {
     pub update_id: UpdateId,
     /// Telegram's id of the message within its chat.
     pub message_id: MessageId,
-    /// text, photo, document, …; choice for a pressed button, reaction for a reaction.
+    /// text, photo, document, voice, poll, …; `choice` for a pressed button, reaction for a reaction, the event for a service message.
     pub kind: String,
     /// The chat.
     pub chat: ChatView,
@@ -84,7 +80,7 @@ pub struct MessageView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "PersonView")]
     pub from: Option<PersonView>,
-    /// What the person wrote; a placeholder in brackets for kinds without text.
+    /// What the person wrote, as Markdown; what it is in brackets for kinds without text.
     pub text: String,
     /// When it was sent.
     pub sent_at: String,
@@ -161,13 +157,13 @@ pub struct PersonView {
 /// A message that another one replies to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReplyView {
-    /// Its id within the chat.
+    /// Its id within the chat; 0 if it is in none that you see.
     pub message_id: MessageId,
     /// Who wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub from: Option<String>,
-    /// Up to 300 characters of it.
+    /// Up to 300 characters of it, or what it is in brackets.
     pub text: String,
     /// The part that the person marked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -189,6 +185,22 @@ pub struct ForwardView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "i64")]
     pub id: Option<i64>,
+    /// The public name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub username: Option<String>,
+    /// Who signed it, in a channel or group that speaks for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub signature: Option<String>,
+    /// Which post of the channel it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "MessageId")]
+    pub message_id: Option<MessageId>,
+    /// When it was written first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub sent_at: Option<String>,
 }
 
 /// A file that came with a message.
@@ -251,6 +263,10 @@ fn belongs(group: &[&Item], item: &Item) -> bool {
         return false;
     };
     let same_place = |other: &Item| other.address == item.address;
+    // Ephemeral messages all have the id 0: nobody can tell which one was edited, or cut.
+    if message.message_id.0 == 0 {
+        return false;
+    }
     if edited {
         return group.iter().any(|other| {
             same_place(other)
@@ -258,19 +274,32 @@ fn belongs(group: &[&Item], item: &Item) -> bool {
                     .is_some_and(|(first, _)| first.message_id == message.message_id)
         });
     }
-    let Some(last) = group.last().filter(|last| same_place(last)) else {
-        return false;
-    };
-    let Some((before, false)) = message_of(last) else {
+    // An edit of one part may come before the next part does.
+    let parts = group.iter().rev().filter(|last| same_place(last));
+    let Some(before) = parts
+        .filter_map(|last| message_of(last))
+        .find_map(|(before, edited)| (!edited).then_some(before))
+    else {
         return false;
     };
     let same_sender =
         before.from.as_ref().map(|from| from.id) == message.from.as_ref().map(|from| from.id);
     let album = message.media_group_id.is_some() && message.media_group_id == before.media_group_id;
     let cut = message.text.is_some()
-        && near_limit(before)
-        && (0..=1).contains(&(message.date - before.date));
+        && is_near_limit(before)
+        && (0..=1).contains(&message.date.saturating_sub(before.date))
+        // A comment that follows a long forwarded text is no part of it.
+        && origin(message) == origin(before);
     same_sender && (album || cut)
+}
+
+/// Where a message comes from, without the time: each part of a forwarded text has its own.
+fn origin(message: &Message) -> Option<Forward> {
+    message.forward().map(|forward| Forward {
+        date: None,
+        message_id: None,
+        ..forward
+    })
 }
 
 fn message_of(item: &Item) -> Option<(&Message, bool)> {
@@ -278,13 +307,6 @@ fn message_of(item: &Item) -> Option<(&Message, bool)> {
         Body::Message { message, edited } => Some((message, *edited)),
         Body::Press(_) | Body::Reaction(_) | Body::Membership(_) | Body::Other(_) => None,
     }
-}
-
-fn near_limit(message: &Message) -> bool {
-    message
-        .text
-        .as_ref()
-        .is_some_and(|text| text.chars().count() >= NEAR_LIMIT)
 }
 
 fn show(group: &[&Item]) -> Option<Shown> {
@@ -295,250 +317,14 @@ fn show(group: &[&Item]) -> Option<Shown> {
         .iter()
         .filter_map(|item| message_of(item))
         .any(|(message, edited)| {
-            !edited && (message.media_group_id.is_some() || near_limit(message))
+            !edited && (message.media_group_id.is_some() || is_near_limit(message))
         });
     Some(Shown {
         entries: group.iter().map(|item| item.name).collect(),
         address: first.address,
-        message: render(first, group),
+        message: render::message(first, group),
         ready_at: may_grow.then_some(Timestamp(newest + JOIN_MS)),
     })
-}
-
-fn render(first: &Item, group: &[&Item]) -> MessageView {
-    let mut view = MessageView {
-        update_id: first.name.update_id,
-        message_id: MessageId(0),
-        kind: "unknown".to_owned(),
-        chat: ChatView {
-            id: first.address.chat_id,
-            kind: "unknown".to_owned(),
-            title: None,
-        },
-        topic: first
-            .address
-            .topic_id
-            .map(|id| TopicView { id, name: None }),
-        from: None,
-        text: "[an update that this version of telepost cannot read]".to_owned(),
-        sent_at: first.name.received_at().rfc3339(),
-        age_seconds: 0,
-        backlog: false,
-        part: None,
-        parts: None,
-        reply_to: None,
-        forwarded_from: None,
-        edited: false,
-        again: false,
-        attachments: Vec::new(),
-    };
-    match first.update.as_ref().map(|update| &update.body) {
-        Some(Body::Message { message, .. }) => render_message(&mut view, message, group),
-        Some(Body::Press(press)) => {
-            "choice".clone_into(&mut view.kind);
-            view.from = Some(person(&press.from));
-            view.text = press
-                .data
-                .clone()
-                .unwrap_or_else(|| "[a button]".to_owned());
-            if let Some(message) = &press.message {
-                view.message_id = message.message_id;
-                view.chat = chat(&message.chat);
-            }
-        }
-        Some(Body::Reaction(reaction)) => {
-            "reaction".clone_into(&mut view.kind);
-            view.message_id = reaction.message_id;
-            view.chat = chat(&reaction.chat);
-            view.from = reaction.user.as_ref().map(person);
-            view.sent_at = Timestamp::from_unix_seconds(reaction.date).rfc3339();
-            let emoji = reaction.emoji();
-            view.text = if emoji.is_empty() {
-                format!("[took the reaction off message {}]", reaction.message_id)
-            } else {
-                format!(
-                    "[reacted with {} to message {}]",
-                    emoji.join(" "),
-                    reaction.message_id
-                )
-            };
-        }
-        Some(Body::Membership(_) | Body::Other(_)) | None => {}
-    }
-    view
-}
-
-fn render_message(view: &mut MessageView, first: &Message, group: &[&Item]) {
-    first.kind().clone_into(&mut view.kind);
-    view.message_id = first.message_id;
-    view.chat = chat(&first.chat);
-    view.from = first.from.as_ref().map(person);
-    view.sent_at = Timestamp::from_unix_seconds(first.date).rfc3339();
-    view.reply_to = reply_to(first);
-    view.forwarded_from = first.forward_origin.as_ref().map(forward);
-
-    // The newest text of each message, in the order in which the messages came.
-    let mut newest: BTreeMap<MessageId, &Message> = BTreeMap::new();
-    let mut order = Vec::new();
-    for (message, edited) in group.iter().filter_map(|item| message_of(item)) {
-        view.edited |= edited;
-        if newest.insert(message.message_id, message).is_none() {
-            order.push(message.message_id);
-        }
-    }
-    let mut text = String::new();
-    let mut previous: Option<&Message> = None;
-    for message in order.iter().filter_map(|id| newest.get(id).copied()) {
-        let piece = message
-            .text
-            .as_deref()
-            .or(message.caption.as_deref())
-            .unwrap_or_default();
-        if let Some(previous) = previous
-            && !text.is_empty()
-            && !piece.is_empty()
-            // Cut hard at the limit, within a word; a shorter piece lost the white space at the cut.
-            && previous.text.as_ref().is_none_or(|text| text.chars().count() < 4096)
-        {
-            text.push('\n');
-        }
-        text.push_str(piece);
-        view.attachments.extend(attachment(message));
-        previous = Some(message);
-    }
-    view.text = if text.is_empty() {
-        placeholder(first)
-    } else {
-        text
-    };
-}
-
-fn placeholder(message: &Message) -> String {
-    match message.service() {
-        Some(event) => format!("[{}]", event.replace('_', " ")),
-        None => format!("[{}]", message.kind().replace('_', " ")),
-    }
-}
-
-/// Until attachments are downloaded, the agent is told that there is one and that it cannot see it.
-fn attachment(message: &Message) -> Option<AttachmentView> {
-    let kind = message.kind();
-    let files = [
-        "animation",
-        "photo",
-        "document",
-        "voice",
-        "audio",
-        "video",
-        "video_note",
-        "sticker",
-    ];
-    if !files.contains(&kind) {
-        return None;
-    }
-    let field = message.rest.get(kind)?;
-    // A photo comes in several sizes, the largest last.
-    let file = field
-        .as_array()
-        .and_then(|sizes| sizes.last())
-        .unwrap_or(field);
-    let text = |name: &str| {
-        file.get(name)
-            .and_then(Value::as_str)
-            .map(|text| shorten(text, NAME_CHARS))
-    };
-    Some(AttachmentView {
-        kind: kind.to_owned(),
-        name: text("file_name"),
-        mime: text("mime_type"),
-        size: file.get("file_size").and_then(Value::as_u64),
-        state: "failed".to_owned(),
-        path: None,
-        sha256: None,
-        reason: Some("this version of telepost does not fetch files yet".to_owned()),
-    })
-}
-
-fn reply_to(message: &Message) -> Option<ReplyView> {
-    let quoted = message.reply_to_message.as_ref()?;
-    // In a topic every message "replies" to the topic's first, service message.
-    if quoted.forum_topic_created.is_some() {
-        return None;
-    }
-    let text = quoted
-        .text
-        .as_deref()
-        .or(quoted.caption.as_deref())
-        .unwrap_or("[no text]");
-    Some(ReplyView {
-        message_id: quoted.message_id,
-        from: quoted
-            .from
-            .as_ref()
-            .map(|user| shorten(&user.name(), NAME_CHARS)),
-        text: shorten(text, QUOTE_CHARS),
-        quote: message
-            .quote
-            .as_ref()
-            .map(|quote| shorten(&quote.text, QUOTE_CHARS)),
-    })
-}
-
-fn forward(origin: &Value) -> ForwardView {
-    let user: Option<User> = origin
-        .get("sender_user")
-        .and_then(|user| serde_json::from_value(user.clone()).ok());
-    let place = origin.get("sender_chat").or_else(|| origin.get("chat"));
-    let text = |value: Option<&Value>| {
-        value
-            .and_then(Value::as_str)
-            .map(|text| shorten(text, NAME_CHARS))
-    };
-    ForwardView {
-        kind: text(origin.get("type")).unwrap_or_else(|| "unknown".to_owned()),
-        name: user
-            .as_ref()
-            .map(|user| shorten(&user.name(), NAME_CHARS))
-            .or_else(|| text(origin.get("sender_user_name")))
-            .or_else(|| text(place.and_then(|place| place.get("title")))),
-        id: user.map(|user| user.id.0).or_else(|| {
-            place
-                .and_then(|place| place.get("id"))
-                .and_then(Value::as_i64)
-        }),
-    }
-}
-
-fn chat(chat: &crate::telegram::update::Chat) -> ChatView {
-    ChatView {
-        id: chat.id,
-        kind: shorten(chat.kind.as_deref().unwrap_or("unknown"), 16),
-        title: chat
-            .title
-            .as_deref()
-            .map(|title| shorten(title, NAME_CHARS)),
-    }
-}
-
-fn person(user: &User) -> PersonView {
-    PersonView {
-        id: user.id,
-        name: shorten(&user.name(), NAME_CHARS),
-        username: user
-            .username
-            .as_deref()
-            .map(|name| shorten(name, NAME_CHARS)),
-    }
-}
-
-fn shorten(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
-        return text.to_owned();
-    }
-    text.chars()
-        .take(most.saturating_sub(1))
-        .chain(['…'])
-        .collect()
 }
 
 impl MessageView {

@@ -83,6 +83,21 @@ fn slim(mut message: MessageView, room: usize) -> MessageView {
         reply.quote = None;
         reply.text = reply.text.chars().take(50).chain(['…']).collect();
     }
+    if json_len(&message) < room {
+        return message;
+    }
+    // Names of nothing but characters that JSON writes with six bytes.
+    if let Some(forward) = &mut message.forwarded_from {
+        forward.username = None;
+        forward.signature = None;
+    }
+    if let Some(topic) = &mut message.topic {
+        topic.name = None;
+    }
+    if let Some(from) = &mut message.from {
+        from.username = None;
+    }
+    message.chat.title = None;
     message
 }
 
@@ -124,11 +139,13 @@ mod tests {
             let raw = json!({"update_id": i64::from(i32::MAX) - id, "message": {"message_id": i32::MAX, "date": 1,
                 "chat": {"id": -4_503_599_627_370_495i64, "type": "supergroup", "title": many(255)}, "from": user,
                 "media_group_id": "g", "caption": many(text), "document": {"file_name": many(255), "mime_type": many(64), "file_size": u32::MAX},
-                "reply_to_message": {"message_id": i32::MAX, "from": user, "text": many(4096)}, "quote": {"text": many(1024)},
-                "forward_origin": {"type": "user", "sender_user": user}}});
+                "reply_to_message": {"message_id": i32::MAX, "chat": {"id": 1}, "from": user, "text": many(4096)},
+                "quote": {"text": many(1024), "is_manual": true}, "forum_topic_edited": {"name": many(128)},
+                "forward_origin": {"type": "channel", "date": 1, "message_id": i32::MAX, "author_signature": many(128),
+                    "chat": {"id": -4_503_599_627_370_495i64, "title": many(255), "username": many(64)}}}});
             Item {
                 name: EntryName { received: 1_700_000_000_000 + id, update_id: UpdateId(id) },
-                address: Address { bot_id: BotId(7), chat_id: ChatId(-4_503_599_627_370_495), topic_id: None },
+                address: Address { bot_id: BotId(7), chat_id: ChatId(-4_503_599_627_370_495), topic_id: Some(crate::ids::TopicId(i64::from(i32::MAX))) },
                 update: update::read(&raw.to_string()).ok(),
             }
         });

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::delivery::{Delivery, DeliveryId, Finished, Outcome, Progress};
 use super::manage::retry_key;
 use crate::clock::Timestamp;
+use crate::ids::{Address, BotId, ChatId, MessageId};
 use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
 use crate::store::format::{self, ReadError};
@@ -185,6 +186,22 @@ impl Outbox {
             Standing::Waiting => self.read(id, now),
             Standing::Gone => Ok(None),
         }
+    }
+
+    /// Where a message of a chat went, if it is one of those that this session has sent and that are
+    /// still kept. The newest are looked at first.
+    pub fn sent_to(&self, bot: BotId, chat: ChatId, message: MessageId) -> Option<Address> {
+        let ids = names(&self.dir.sent()).ok()?;
+        ids.iter().rev().find_map(|id| {
+            let path = self.dir.sent().join(format!("{id}.json"));
+            let finished: Finished = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+            let address = finished.delivery.address;
+            let Outcome::Delivered { message_ids, .. } = finished.outcome else {
+                return None;
+            };
+            ((address.bot_id, address.chat_id) == (bot, chat) && message_ids.contains(&message))
+                .then_some(address)
+        })
     }
 
     /// The deliveries that nobody can deliver and that nobody has tried again, in the order of

@@ -114,7 +114,7 @@ fn a_kind_without_text_has_a_placeholder() {
     let shown = only(&house.agent().poll(json!({})));
     assert_eq!(
         (&shown["kind"], &shown["text"]),
-        (&json!("location"), &json!("[location]"))
+        (&json!("location"), &json!("[location: 1.5, 2.5]"))
     );
 }
 
@@ -141,9 +141,9 @@ fn who_wrote_a_forwarded_message_is_said() {
     assert_eq!(
         from,
         [
-            json!({"type": "user", "name": "Bob B", "id": 7}),
-            json!({"type": "hidden_user", "name": "Somebody"}),
-            json!({"type": "channel", "name": "News", "id": -1009}),
+            json!({"type": "user", "name": "Bob B", "id": 7, "sent_at": "1970-01-01T00:00:01Z"}),
+            json!({"type": "hidden_user", "name": "Somebody", "sent_at": "1970-01-01T00:00:01Z"}),
+            json!({"type": "channel", "name": "News", "id": -1009, "message_id": 3, "sent_at": "1970-01-01T00:00:01Z"}),
         ]
     );
 }

@@ -619,7 +619,7 @@ fn a_topic_is_a_conversation_of_its_own_and_answered_in_the_topic() {
     let shown = agent.reply(json!({}));
     assert_eq!(
         (ids(&shown), &shown["messages"][0]["topic"]),
-        (vec![asked], &json!({"id": topic}))
+        (vec![asked], &json!({"id": topic, "name": "Builds"}))
     );
     assert_eq!(
         agent.reply(json!({"text": "green"}))["acked"],

@@ -120,7 +120,7 @@ impl Gateway {
                     };
                     (0, address)
                 }
-                Verdict::Refuse(_) | Verdict::Ignore(_) => continue,
+                Verdict::NotMeant { .. } | Verdict::Refuse(_) | Verdict::Ignore(_) => continue,
             };
             let places = self.seen.get(&update.id).cloned().unwrap_or_default();
             let known = places.into_iter().find(|(session, name)| {

@@ -146,6 +146,7 @@ impl World {
             &[UserId(OWNERS[0])],
         );
         routes.add(&sessions[1], &[ChatId(OWNERS[1])], &[UserId(OWNERS[1])]);
+        routes.hear_all(&sessions[0]);
         let mut world = Self {
             disk: Disk::default(),
             telegram: Telegram::new(),

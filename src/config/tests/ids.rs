@@ -154,3 +154,24 @@ fn ids() {
     ]);
     assert!(parse(&with("chat_ids", "[-4503599627370496]")).is_ok());
 }
+
+#[test]
+fn who_stands_in_for_somebody_is_no_person() {
+    const PEOPLE: &str = "write the ids of people; nobody can tell who writes behind this one";
+    in_a_session(&[
+        (
+            "allowed_users",
+            "[5, 1087968824]",
+            "sessions.A.allowed_users[1]",
+            "is 1087968824, which stands for an anonymous admin, a channel or Telegram itself",
+            PEOPLE,
+        ),
+        (
+            "allowed_users",
+            "[777000]",
+            "sessions.A.allowed_users[0]",
+            "is 777000, which stands for an anonymous admin, a channel or Telegram itself",
+            PEOPLE,
+        ),
+    ]);
+}

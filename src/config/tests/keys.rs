@@ -4,7 +4,7 @@ use super::*;
 
 const UNKNOWN: &str = "is no key that telepost knows";
 const SESSION_KEYS: &str = "delete it; the keys known here are `name`, `bot_token_env`, `bot_username`, `chat_ids`, \
-     `allowed_users`, `tmux_session`, `tmux_wake_command`, `cwd`, `send_roots`, `reply_to_message`";
+     `allowed_users`, `require_mention`, `tmux_session`, `tmux_wake_command`, `cwd`, `send_roots`, `reply_to_message`";
 const TOP_KEYS: &str = "delete it; the keys known here are `sessions`, `default`, `state_dir`, `api_url`, `gateway`, \
      `pace`, `receipts`, `$schema`";
 const URL: &str = "write for example \"https://api.telegram.org\", or \"http://127.0.0.1:8081\" for a server of your own";
@@ -267,4 +267,22 @@ fn api_url() {
             "leave out everything from /bot on; the token belongs into the file .env beside sessions.json",
         ),
     ]);
+}
+
+#[test]
+fn whether_the_bot_must_be_meant_is_true_or_false_and_true_if_nobody_says() {
+    let required = |config: &str| {
+        let config = parse(config).unwrap();
+        config.sessions["A"].require_mention
+    };
+    assert!(required(&with("name", "\"Ada\"")));
+    assert!(required(&with("require_mention", "true")));
+    assert!(!required(&with("require_mention", "false")));
+    in_a_session(&[(
+        "require_mention",
+        "\"yes\"",
+        "sessions.A.require_mention",
+        "is a text, not true or false",
+        "write for example true",
+    )]);
 }

@@ -125,6 +125,7 @@ fn the_file_of_the_issue_is_accepted_as_it_stands() {
         bot_username: Some("rx78_p2_bot".to_owned()),
         chat_ids: vec![ChatId(195_061_634)],
         allowed_users: vec![UserId(195_061_634)],
+        require_mention: true,
         tmux_session: Some("session-x02".to_owned()),
         tmux_wake_command: Some("/telegram-reply".to_owned()),
         cwd: None,

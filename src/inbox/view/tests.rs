@@ -1,11 +1,11 @@
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::ids::BotId;
 use crate::telegram::update;
 
-fn item(update_id: i64, received: i64, body: &serde_json::Value) -> Item {
+fn item(update_id: i64, received: i64, body: &Value) -> Item {
     let mut update = json!({"update_id": update_id});
     update
         .as_object_mut()
@@ -154,9 +154,9 @@ fn kinds_without_text_have_a_placeholder() {
     assert_eq!(
         texts(&shown),
         [
-            "[voice]",
-            "[new chat members]",
-            "[unknown]",
+            "[voice message]",
+            "[joined the group]",
+            "[a kind of message that this telepost does not know: something_new: {}]",
             "[reacted with 👍 to message 8]",
             "yes"
         ]
@@ -169,8 +169,8 @@ fn quotes_and_forwards_are_shown_as_what_they_are() {
         1,
         1,
         &json!({"message": {"message_id": 1, "date": 5, "chat": {"id": 11}, "from": {"id": 11}, "text": "see",
-        "reply_to_message": {"message_id": 4, "from": {"id": 9, "first_name": "Char"}, "text": "y".repeat(400)},
-        "quote": {"text": "yy"}, "forward_origin": {"type": "user", "sender_user": {"id": 9, "first_name": "Char"}}}}),
+        "reply_to_message": {"message_id": 4, "chat": {"id": 11}, "from": {"id": 9, "first_name": "Char"}, "text": "y".repeat(400)},
+        "quote": {"text": "yy", "is_manual": true}, "forward_origin": {"type": "user", "sender_user": {"id": 9, "first_name": "Char"}}}}),
     )]);
     let message = &shown[0].message;
     let reply = message.reply_to.as_ref().unwrap();
@@ -186,6 +186,10 @@ fn quotes_and_forwards_are_shown_as_what_they_are() {
         kind: "user".to_owned(),
         name: Some("Char".to_owned()),
         id: Some(9),
+        username: None,
+        signature: None,
+        message_id: None,
+        sent_at: None,
     };
     assert_eq!(message.forwarded_from, Some(forward));
 }
@@ -203,6 +207,195 @@ fn what_waited_longer_than_a_quarter_of_an_hour_is_marked() {
     assert_eq!(
         (late.backlog, late.age_seconds, late.again),
         (true, 901, true)
+    );
+}
+
+fn said(update_id: i64, fields: &Value) -> Item {
+    let mut message = json!({"message_id": update_id * 10, "date": 5, "chat": {"id": 11}, "from": {"id": 11, "first_name": "Amuro"}});
+    message
+        .as_object_mut()
+        .unwrap()
+        .extend(fields.as_object().unwrap().clone());
+    item(
+        update_id,
+        1_700_000_000_000 + update_id,
+        &json!({"message": message}),
+    )
+}
+
+#[test]
+fn an_album_goes_on_after_one_of_its_captions_was_edited() {
+    let photo = |id: i64, caption: &str| {
+        said(
+            id,
+            &json!({"media_group_id": "g", "photo": [{}], "caption": caption}),
+        )
+    };
+    let edited = json!({"edited_message": {"message_id": 10, "date": 5, "chat": {"id": 11}, "from": {"id": 11},
+        "media_group_id": "g", "photo": [{}], "caption": "better"}});
+    let shown = fresh(&[
+        photo(1, "good"),
+        item(2, 1_700_000_000_002, &edited),
+        photo(3, ""),
+        photo(4, "and last"),
+    ]);
+    assert_eq!(texts(&shown), ["better\nand last"]);
+    assert_eq!(shown[0].message.attachments.len(), 3);
+    assert!(shown[0].message.edited);
+}
+
+#[test]
+fn a_part_of_an_album_that_comes_after_the_others_were_shown_is_a_message_of_its_own() {
+    let photo = |id: i64| said(id, &json!({"media_group_id": "g", "photo": [{}]}));
+    let shown = fresh(&[photo(3)]);
+    assert_eq!(shown.len(), 1);
+    assert_eq!(shown[0].entries.len(), 1);
+}
+
+#[test]
+fn albums_and_texts_of_two_chats_that_come_mixed_are_kept_apart() {
+    let in_topic = |mut item: Item| {
+        item.address.topic_id = Some(TopicId(9));
+        item
+    };
+    let long = "x".repeat(4096);
+    let shown = fresh(&[
+        text(1, 5, &long),
+        in_topic(text(2, 5, &long)),
+        text(3, 5, "one"),
+        in_topic(text(4, 5, "two")),
+    ]);
+    assert_eq!(texts(&shown), [format!("{long}one"), format!("{long}two")]);
+}
+
+#[test]
+fn a_comment_after_a_long_forwarded_text_is_no_part_of_it_but_the_rest_of_it_is() {
+    let origin = |date: i64| json!({"type": "user", "date": date, "sender_user": {"id": 9, "first_name": "Char"}});
+    let long = "x".repeat(4096);
+    let shown = fresh(&[
+        said(1, &json!({"text": long, "forward_origin": origin(1)})),
+        said(2, &json!({"text": "the rest", "forward_origin": origin(2)})),
+        said(3, &json!({"text": "what do you think?"})),
+    ]);
+    assert_eq!(
+        texts(&shown),
+        [format!("{long}the rest"), "what do you think?".to_owned()]
+    );
+    let shown = fresh(&[
+        said(1, &json!({"text": long, "forward_origin": origin(1)})),
+        said(2, &json!({"text": "what do you think?"})),
+    ]);
+    assert_eq!(shown.len(), 2);
+}
+
+#[test]
+fn ephemeral_messages_without_an_id_of_their_own_are_never_mixed() {
+    let ephemeral = |id: i64, kind: &str| {
+        item(
+            id,
+            1_700_000_000_000 + id,
+            &json!({kind: {"message_id": 0, "date": 5, "chat": {"id": 11}, "from": {"id": 11}, "text": kind}}),
+        )
+    };
+    let shown = fresh(&[ephemeral(1, "message"), ephemeral(2, "edited_message")]);
+    assert_eq!(texts(&shown), ["message", "edited_message"]);
+}
+
+#[test]
+fn a_topic_has_its_name_where_the_message_tells_it() {
+    let mut item = said(
+        1,
+        &json!({"text": "x", "message_thread_id": 9, "is_topic_message": true,
+        "reply_to_message": {"message_id": 9, "chat": {"id": 11}, "forum_topic_created": {"name": "Bugs"}}}),
+    );
+    item.address.topic_id = Some(TopicId(9));
+    let message = fresh(&[item]).remove(0).message;
+    assert_eq!(message.topic.unwrap().name.as_deref(), Some("Bugs"));
+    assert_eq!(message.reply_to, None);
+}
+
+#[test]
+fn a_reply_to_something_without_text_says_what_that_was() {
+    let replies_to = |fields: Value| {
+        let reply = fresh(&[said(1, &fields)])
+            .remove(0)
+            .message
+            .reply_to
+            .unwrap();
+        (
+            reply.message_id.0,
+            reply.from.unwrap_or_default(),
+            reply.text,
+        )
+    };
+    let is = |id: i64, from: &str, text: &str| (id, from.to_owned(), text.to_owned());
+    assert_eq!(
+        replies_to(
+            json!({"text": "x", "reply_to_message": {"message_id": 4, "chat": {"id": 11}, "from": {"id": 9, "first_name": "Char"}, "voice": {"duration": 70}}})
+        ),
+        is(4, "Char", "[voice message: 1:10]")
+    );
+    assert_eq!(
+        replies_to(
+            json!({"text": "x", "reply_to_story": {"id": 4, "chat": {"id": 9, "title": "News"}}})
+        ),
+        is(0, "News", "[story]")
+    );
+    assert_eq!(
+        replies_to(
+            json!({"text": "x", "external_reply": {"origin": {"type": "hidden_user", "sender_user_name": "Char"}, "message_id": 4, "dice": {"value": 3}}})
+        ),
+        is(4, "Char", "[dice: 3]")
+    );
+    assert_eq!(
+        replies_to(json!({"text": "x", "external_reply": {"origin": {"type": "hologram"}}})),
+        is(0, "", "[a message of another chat]")
+    );
+}
+
+#[test]
+fn a_pressed_button_says_what_stands_on_it_and_under_which_message_it_is() {
+    let keyboard = json!({"inline_keyboard": [[{"text": "Yes", "callback_data": "opt:1"}, {"text": "No", "callback_data": "opt:2"}]]});
+    let shown = fresh(&[item(
+        1,
+        1,
+        &json!({"callback_query": {"id": "c", "from": {"id": 11}, "data": "opt:2",
+        "message": {"message_id": 8, "date": 5, "chat": {"id": 11}, "text": "Deploy?", "reply_markup": keyboard}}}),
+    )]);
+    let message = &shown[0].message;
+    assert_eq!(
+        (message.kind.as_str(), message.text.as_str()),
+        ("choice", "No")
+    );
+    assert_eq!(message.reply_to.as_ref().unwrap().text, "Deploy?");
+}
+
+#[test]
+fn a_reaction_tells_what_it_was_before() {
+    let reaction = |old: Value, new: Value| {
+        let body = json!({"message_reaction": {"chat": {"id": 11}, "message_id": 8, "user": {"id": 11}, "date": 5,
+            "old_reaction": old, "new_reaction": new}});
+        fresh(&[item(1, 1, &body)]).remove(0).message.text
+    };
+    let emoji = |emoji: &str| json!([{"type": "emoji", "emoji": emoji}]);
+    assert_eq!(
+        reaction(json!([]), emoji("👍")),
+        "[reacted with 👍 to message 8]"
+    );
+    assert_eq!(
+        reaction(emoji("👍"), emoji("👎")),
+        "[reacted with 👎 instead of 👍 to message 8]"
+    );
+    assert_eq!(
+        reaction(emoji("👍"), json!([])),
+        "[took the reaction 👍 off message 8]"
+    );
+    assert_eq!(
+        reaction(
+            json!([]),
+            json!([{"type": "custom_emoji", "custom_emoji_id": "5"}, {"type": "paid"}])
+        ),
+        "[reacted with (custom) ⭐ (paid) to message 8]"
     );
 }
 

@@ -71,8 +71,8 @@ impl House {
         let token = format!("{bot}:{}", "A".repeat(35));
         self.sim.add_bot(&token, &format!("test_{bot}_bot"));
         let variable = format!("TOKEN_{id}");
-        let mut session =
-            json!({"bot_token_env": variable, "chat_ids": [OWNER], "allowed_users": [OWNER]});
+        // Most tests are about something else than who is meant in a group.
+        let mut session = json!({"bot_token_env": variable, "chat_ids": [OWNER], "allowed_users": [OWNER], "require_mention": false});
         session
             .as_object_mut()
             .unwrap()

@@ -1,0 +1,460 @@
+//! Looking after the inbox by hand: what waits, what nobody could read, trying that again, and
+//! dropping what nobody needs. Works with a gateway and without one.
+//!
+//! A message is named by its `update_id`, a dead letter by `dead-` and the beginning of its hash.
+//! What changes a session is done under its session lock, like a tool call, and with the steps that
+//! others have: an entry and its synced folder before its letter goes, a tombstone for what is
+//! dropped. Whoever is killed in between may do it again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
+use crate::gate::{Routes, Verdict};
+use crate::gateway::{self, presence};
+use crate::ids::{BotId, SessionId, UpdateId};
+use crate::inbox::dead::{self, DeadUpdate};
+use crate::inbox::disk::{self, Inbox};
+use crate::inbox::entry::EntryName;
+use crate::inbox::view::{self, Item, MessageView, Shown};
+use crate::outbox::migrations;
+use crate::report;
+use crate::store::StoreError;
+use crate::store::format::ReadError;
+use crate::store::layout::StateDir;
+use crate::store::lock::{FileLock, LockError};
+use crate::telegram::update;
+
+/// How a dead letter's name begins.
+const DEAD: &str = "dead-";
+/// How many characters of its hash a name shows.
+const HASH_SHOWN: usize = 12;
+/// How few may be typed.
+const HASH_LEAST: usize = 6;
+/// How long to wait for the session lock, which others hold for milliseconds.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Something could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum CareError {
+    /// A file could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The disk refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another process has the session lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// No such message or letter, or more than one.
+    #[error("{0}")]
+    Id(String),
+}
+
+/// A line of the list.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Line {
+    /// The `update_id` of a message, or the name of a dead letter.
+    pub id: String,
+    /// `waiting`, `shown` (to an agent, and not answered) or `dead`.
+    pub state: &'static str,
+    /// The session; a dead letter has none yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
+    /// The bot that received it.
+    pub bot_id: BotId,
+    /// When.
+    pub received_at: String,
+    /// How long ago that was.
+    pub age_s: u64,
+    /// What kind of message it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Who wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// What it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Why it could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// One message or letter as `show` prints it.
+#[derive(Debug, Serialize)]
+pub struct Whole {
+    /// What the list says of it.
+    #[serde(flatten)]
+    pub line: Line,
+    /// The message as an agent sees it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<MessageView>,
+    /// The updates behind it, as Telegram gave them.
+    pub updates: Vec<Box<serde_json::value::RawValue>>,
+}
+
+/// What became of one thing that was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// What was asked.
+    pub id: String,
+    /// What became of it, for people.
+    pub words: String,
+    /// Whether it is done.
+    pub good: bool,
+}
+
+/// The inboxes of one state folder.
+#[derive(Debug)]
+pub struct Care<'a> {
+    /// The state folder.
+    pub state: &'a StateDir,
+    /// The configuration.
+    pub config: &'a Config,
+    /// The clocks.
+    pub clock: &'a Clock,
+    /// Only this session.
+    pub only: Option<&'a SessionId>,
+}
+
+/// A message that waits, with its entries.
+struct Waiting {
+    session: SessionId,
+    bot: BotId,
+    shown: Shown,
+    held: bool,
+}
+
+enum Found {
+    Waiting(Box<Waiting>),
+    Dead(DeadUpdate),
+}
+
+impl Care<'_> {
+    /// What waits and what nobody could read, each oldest first.
+    pub fn list(&self) -> Result<Vec<Line>, CareError> {
+        let now = self.clock.now();
+        let mut lines = Vec::new();
+        for id in self.sessions()? {
+            lines.extend(self.waiting(&id)?.iter().map(|waiting| waiting.line(now)));
+        }
+        if self.only.is_none() {
+            let letters = dead::all(self.state, now)?;
+            lines.extend(letters.iter().map(|letter| dead_line(letter, now)));
+        }
+        Ok(lines)
+    }
+
+    /// All of one message or letter.
+    pub fn show(&self, id: &str) -> Result<Whole, CareError> {
+        let now = self.clock.now();
+        match self.find(id)? {
+            Found::Dead(letter) => Ok(Whole {
+                line: dead_line(&letter, now),
+                message: None,
+                updates: vec![letter.update],
+            }),
+            Found::Waiting(waiting) => {
+                let inbox = self.inbox(&waiting.session);
+                let mut updates = Vec::new();
+                for &name in &waiting.shown.entries {
+                    updates.extend(inbox.peek(name)?.map(|entry| entry.update));
+                }
+                Ok(Whole {
+                    line: waiting.line(now),
+                    message: Some(waiting.shown.message.clone().at(now, waiting.held)),
+                    updates,
+                })
+            }
+        }
+    }
+
+    /// Tries to take in letters again: after an update of telepost, or of the configuration. All of
+    /// them if none is named.
+    pub fn retry(&self, ids: &[String]) -> Result<Vec<Done>, CareError> {
+        let mut letters = Vec::new();
+        for id in ids {
+            match self.find(id)? {
+                Found::Dead(letter) => letters.push(letter),
+                Found::Waiting(_) => {
+                    return Err(CareError::Id(format!(
+                        "{id} is a message that waits for an agent already; only dead letters are tried again"
+                    )));
+                }
+            }
+        }
+        if ids.is_empty() {
+            letters = dead::all(self.state, self.clock.now())?;
+        }
+        letters.iter().map(|letter| self.take_in(letter)).collect()
+    }
+
+    /// Drops messages and letters. All are looked up before the first one goes.
+    pub fn drop(&self, ids: &[String]) -> Result<Vec<Done>, CareError> {
+        let found = ids
+            .iter()
+            .map(|id| self.find(id))
+            .collect::<Result<Vec<_>, _>>()?;
+        ids.iter()
+            .zip(found)
+            .map(|(id, found)| {
+                let words = match found {
+                    Found::Dead(letter) => {
+                        dead::remove(self.state, &letter)?;
+                        "dropped; nothing is left of it".to_owned()
+                    }
+                    Found::Waiting(waiting) => self.settle(&waiting)?,
+                };
+                Ok(Done {
+                    id: id.clone(),
+                    words,
+                    good: true,
+                })
+            })
+            .collect()
+    }
+
+    fn settle(&self, waiting: &Waiting) -> Result<String, CareError> {
+        let _lock = self.lock(&waiting.session)?;
+        let moved = self
+            .inbox(&waiting.session)
+            .settle(&waiting.shown.entries)?
+            .len();
+        Ok(match moved {
+            0 => "an agent has answered it meanwhile".to_owned(),
+            1 => "dropped; no agent will see it".to_owned(),
+            parts => format!("dropped, all {parts} parts; no agent will see it"),
+        })
+    }
+
+    fn take_in(&self, letter: &DeadUpdate) -> Result<Done, CareError> {
+        let done = |good, words: String| {
+            Ok(Done {
+                id: dead_id(letter),
+                words,
+                good,
+            })
+        };
+        let update = match update::read(letter.update.get()) {
+            Ok(update) => update,
+            Err(error) => {
+                return done(
+                    false,
+                    format!("this telepost cannot read it either: {error}"),
+                );
+            }
+        };
+        let Some(routes) = self.routes(letter.bot_id)? else {
+            return done(
+                false,
+                format!(
+                    "no session uses bot {}, as far as the last gateway knew; start a gateway with the new configuration first",
+                    letter.bot_id
+                ),
+            );
+        };
+        let (session, address) = match routes.decide(letter.bot_id, &update) {
+            Verdict::Admit { session, address } => (session, address),
+            Verdict::NotMeant { session, .. } => {
+                return done(
+                    false,
+                    format!("it is not meant for the bot (require_mention of session {session})"),
+                );
+            }
+            Verdict::Refuse(refused) => {
+                return done(false, format!("refused: {}", refused.why.as_str()));
+            }
+            Verdict::Ignore(why) => return done(false, format!("ignored: {why}")),
+        };
+        let _lock = self.lock(&session)?;
+        let (inbox, now) = (self.inbox(&session), self.clock.now());
+        let seen = inbox.seen()?;
+        let known = match seen.get(&update.id) {
+            Some(&name) => inbox.knows(name, letter.bot_id, now)?,
+            None => false,
+        };
+        if !known {
+            let last = seen.values().map(|name| name.received).max().unwrap_or(0);
+            let received = Timestamp(now.0.max(last + 1));
+            inbox.put(&disk::entry(
+                address,
+                update.id,
+                received,
+                letter.update.clone(),
+            ))?;
+        }
+        inbox.sync()?;
+        dead::remove(self.state, letter)?;
+        done(
+            true,
+            if known {
+                format!("session {session} has it already, as message {}", update.id)
+            } else {
+                format!("now message {} of session {session}", update.id)
+            },
+        )
+    }
+
+    /// The gate for a bot, as the last gateway knew it; `None` if it has no session.
+    fn routes(&self, bot: BotId) -> Result<Option<Routes>, CareError> {
+        let Some(presence) = presence::read(self.state, self.clock.now())? else {
+            return Ok(None);
+        };
+        let sessions = presence
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.bot_id == bot)
+            .map(|(id, _)| id);
+        let moves = migrations::read(self.state, bot, self.clock.now())?;
+        let mut routes = gateway::routes(self.config, sessions, &moves);
+        let bot = presence
+            .bots
+            .iter()
+            .find(|presence| presence.id == Some(bot));
+        if let Some(username) = bot.and_then(|bot| bot.username.as_ref()) {
+            routes.set_username(username);
+        }
+        Ok((routes != Routes::default()).then_some(routes))
+    }
+
+    fn find(&self, id: &str) -> Result<Found, CareError> {
+        if let Some(hash) = id.strip_prefix(DEAD) {
+            return self.find_dead(id, hash);
+        }
+        let Ok(update_id) = id.parse().map(UpdateId) else {
+            return Err(CareError::Id(format!(
+                "{id} is neither the number of a message nor the name of a dead letter; `telepost inbox list` shows them"
+            )));
+        };
+        let mut found = Vec::new();
+        for session in self.sessions()? {
+            let behind = |waiting: &Waiting| {
+                let mut entries = waiting.shown.entries.iter();
+                entries.any(|name| name.update_id == update_id)
+            };
+            found.extend(self.waiting(&session)?.into_iter().filter(behind));
+        }
+        let ids: BTreeSet<&SessionId> = found.iter().map(|waiting| &waiting.session).collect();
+        if ids.len() > 1 {
+            let ids: Vec<&str> = ids.into_iter().map(SessionId::as_str).collect();
+            return Err(CareError::Id(format!(
+                "there is a message {id} in several sessions ({}); say which with --session",
+                ids.join(", ")
+            )));
+        }
+        found
+            .pop()
+            .map(|waiting| Found::Waiting(Box::new(waiting)))
+            .ok_or_else(|| {
+                CareError::Id(format!(
+                    "no message {id} waits; `telepost inbox list` shows what does"
+                ))
+            })
+    }
+
+    fn find_dead(&self, id: &str, hash: &str) -> Result<Found, CareError> {
+        let mut letters = dead::all(self.state, self.clock.now())?;
+        letters.retain(|letter| hash.len() >= HASH_LEAST && letter.hash().starts_with(hash));
+        match (letters.pop(), letters.is_empty()) {
+            (Some(letter), true) => Ok(Found::Dead(letter)),
+            (Some(_), false) => Err(CareError::Id(format!(
+                "{id} is the beginning of several names; write more of it"
+            ))),
+            (None, _) => Err(CareError::Id(format!(
+                "there is no dead letter {id}; `telepost inbox list` shows them"
+            ))),
+        }
+    }
+
+    fn sessions(&self) -> Result<Vec<SessionId>, CareError> {
+        if let Some(only) = self.only {
+            return Ok(vec![only.clone()]);
+        }
+        let mut ids: BTreeSet<SessionId> = self.config.sessions.keys().cloned().collect();
+        ids.extend(self.state.all_sessions()?);
+        Ok(ids.into_iter().collect())
+    }
+
+    fn inbox(&self, session: &SessionId) -> Inbox {
+        Inbox::new(self.state, self.state.session(session))
+    }
+
+    fn lock(&self, session: &SessionId) -> Result<FileLock, CareError> {
+        let dir = self.state.session(session);
+        dir.prepare()?;
+        let who = format!("telepost inbox, pid {}", std::process::id());
+        Ok(FileLock::take_within(&dir.lock(), &who, LOCK_PATIENCE)?)
+    }
+
+    fn waiting(&self, session: &SessionId) -> Result<Vec<Waiting>, CareError> {
+        let (inbox, now) = (self.inbox(session), self.clock.now());
+        let mut items = Vec::new();
+        for name in inbox.pending()? {
+            match inbox.read(name, now) {
+                Ok(Some(entry)) => items.push(Item {
+                    name,
+                    address: entry.address,
+                    update: update::read(entry.update.get()).ok(),
+                }),
+                // Settled meanwhile, or kept in quarantine now, as the log says.
+                Ok(None) | Err(ReadError::Quarantined { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let held: BTreeSet<EntryName> =
+            report::held(self.state, &self.state.session(session), now)?;
+        Ok(view::fresh(&items)
+            .into_iter()
+            .map(|shown| Waiting {
+                session: session.clone(),
+                bot: shown.address.bot_id,
+                held: shown.entries.iter().any(|entry| held.contains(entry)),
+                shown,
+            })
+            .collect())
+    }
+}
+
+impl Waiting {
+    fn line(&self, now: Timestamp) -> Line {
+        let message = &self.shown.message;
+        let received = self.shown.entries.first().map(|name| name.received_at());
+        let received = received.unwrap_or(now);
+        Line {
+            id: message.update_id.to_string(),
+            state: if self.held { "shown" } else { "waiting" },
+            session: Some(self.session.clone()),
+            bot_id: self.bot,
+            received_at: received.rfc3339(),
+            age_s: now.since(received).as_secs(),
+            kind: Some(message.kind.clone()),
+            from: message.from.as_ref().map(|from| from.name.clone()),
+            text: Some(message.text.clone()),
+            reason: None,
+        }
+    }
+}
+
+fn dead_line(letter: &DeadUpdate, now: Timestamp) -> Line {
+    Line {
+        id: dead_id(letter),
+        state: "dead",
+        session: None,
+        bot_id: letter.bot_id,
+        received_at: letter.received.rfc3339(),
+        age_s: now.since(letter.received).as_secs(),
+        kind: None,
+        from: None,
+        text: None,
+        reason: Some(letter.reason.clone()),
+    }
+}
+
+fn dead_id(letter: &DeadUpdate) -> String {
+    let hash: String = letter.hash().chars().take(HASH_SHOWN).collect();
+    format!("{DEAD}{hash}")
+}

@@ -1,0 +1,642 @@
+//! What a message says: its kind, and words for whatever has no words. Pure.
+//!
+//! The kind is the name of the content's field in the Bot API (10.3). Words in brackets are ours,
+//! with what an agent can use: a place, a number, the options of a poll. A content that we do not
+//! know is shown with its field's name and the beginning of its JSON, so nothing comes without a
+//! trace.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::message::{Chat, Message, User};
+use super::{markdown, rich};
+use crate::clock::Timestamp;
+
+/// The content fields. An animation also has `document`, a venue `location`, a live photo `photo`:
+/// the more telling name stands first.
+const CONTENT: [&str; 22] = [
+    "animation",
+    "live_photo",
+    "photo",
+    "document",
+    "voice",
+    "audio",
+    "video",
+    "video_note",
+    "sticker",
+    "venue",
+    "location",
+    "contact",
+    "poll",
+    "dice",
+    "story",
+    "game",
+    "invoice",
+    "rich_message",
+    "checklist",
+    "paid_media",
+    "giveaway",
+    "giveaway_winners",
+];
+
+/// The fields of service messages.
+const SERVICE: [&str; 55] = [
+    "new_chat_members",
+    "left_chat_member",
+    "chat_owner_left",
+    "chat_owner_changed",
+    "new_chat_title",
+    "new_chat_photo",
+    "delete_chat_photo",
+    "group_chat_created",
+    "supergroup_chat_created",
+    "channel_chat_created",
+    "message_auto_delete_timer_changed",
+    "migrate_to_chat_id",
+    "migrate_from_chat_id",
+    "pinned_message",
+    "successful_payment",
+    "refunded_payment",
+    "users_shared",
+    "chat_shared",
+    "gift",
+    "unique_gift",
+    "gift_upgrade_sent",
+    "connected_website",
+    "write_access_allowed",
+    "passport_data",
+    "proximity_alert_triggered",
+    "boost_added",
+    "chat_background_set",
+    "checklist_tasks_done",
+    "checklist_tasks_added",
+    "community_chat_added",
+    "community_chat_joined",
+    "community_chat_removed",
+    "direct_message_price_changed",
+    "forum_topic_created",
+    "forum_topic_edited",
+    "forum_topic_closed",
+    "forum_topic_reopened",
+    "general_forum_topic_hidden",
+    "general_forum_topic_unhidden",
+    "giveaway_created",
+    "giveaway_completed",
+    "managed_bot_created",
+    "paid_message_price_changed",
+    "poll_option_added",
+    "poll_option_deleted",
+    "suggested_post_approved",
+    "suggested_post_approval_failed",
+    "suggested_post_declined",
+    "suggested_post_paid",
+    "suggested_post_refunded",
+    "video_chat_scheduled",
+    "video_chat_started",
+    "video_chat_ended",
+    "video_chat_participants_invited",
+    "web_app_data",
+];
+
+/// Fields that say something about a message and are not what it says.
+const ABOUT: [&str; 42] = [
+    "edit_date",
+    "entities",
+    "caption_entities",
+    "quote",
+    "external_reply",
+    "reply_to_story",
+    "reply_to_checklist_task_id",
+    "reply_to_poll_option_id",
+    "forward_origin",
+    "forward_from",
+    "forward_from_chat",
+    "forward_from_message_id",
+    "forward_signature",
+    "forward_sender_name",
+    "forward_date",
+    "is_automatic_forward",
+    "via_bot",
+    "sender_boost_count",
+    "sender_tag",
+    "receiver_user",
+    "ephemeral_message_id",
+    "direct_messages_topic",
+    "guest_query_id",
+    "guest_bot_caller_user",
+    "guest_bot_caller_chat",
+    "business_connection_id",
+    "has_protected_content",
+    "is_from_offline",
+    "is_paid_post",
+    "paid_star_count",
+    "author_signature",
+    "link_preview_options",
+    "suggested_post_info",
+    "effect_id",
+    "show_caption_above_media",
+    "has_media_spoiler",
+    "reply_markup",
+    "is_forum",
+    "media_group_id",
+    "is_topic_message",
+    "message_thread_id",
+    "sender_business_bot",
+];
+
+/// Kinds whose words in brackets say more than the attachment and the caption do.
+const DESCRIBED: [&str; 2] = ["paid_media", "live_photo"];
+
+/// Most characters of JSON that are shown of a content that we do not know.
+const RAW_CHARS: usize = 1000;
+/// Most characters of a name or title within brackets.
+const NAME_CHARS: usize = 128;
+/// Most characters of the message that was pinned.
+const PINNED_CHARS: usize = 300;
+
+impl Message {
+    /// What kind of message this is, by the name of its content field; `unknown` if we know none.
+    pub fn kind(&self) -> &'static str {
+        if self.text.is_some() {
+            return "text";
+        }
+        self.content_field()
+            .or_else(|| self.service())
+            .unwrap_or("unknown")
+    }
+
+    /// The name of the event that a service message tells, such as `new_chat_members`.
+    pub fn service(&self) -> Option<&'static str> {
+        if self.text.is_some() || self.content_field().is_some() {
+            return None;
+        }
+        self.first_of(&SERVICE)
+    }
+
+    fn content_field(&self) -> Option<&'static str> {
+        self.first_of(&CONTENT)
+    }
+
+    fn first_of(&self, names: &[&'static str]) -> Option<&'static str> {
+        let there = |name: &&str| self.rest.get(*name).is_some_and(|value| !value.is_null());
+        names.iter().copied().find(|name| there(name))
+    }
+
+    /// What somebody wrote, as Markdown: the text, the caption, or a rich message. `None` for kinds
+    /// without words.
+    pub fn words(&self) -> Option<Cow<'_, str>> {
+        let formatted = |words, field: &str| markdown::to_markdown(words, self.rest.get(field));
+        if let Some(text) = &self.text {
+            return Some(formatted(text, "entities"));
+        }
+        if let Some(message) = self.rest.get("rich_message") {
+            let words = rich::to_markdown(message);
+            return (!words.is_empty()).then_some(Cow::Owned(words));
+        }
+        let caption = self
+            .caption
+            .as_ref()
+            .filter(|caption| !caption.is_empty())?;
+        let caption = formatted(caption, "caption_entities");
+        if DESCRIBED.contains(&self.kind()) {
+            return Some(Cow::Owned(format!("{}\n{caption}", self.placeholder())));
+        }
+        Some(caption)
+    }
+
+    /// What it says: the words, or what it is in brackets.
+    pub fn content(&self) -> Cow<'_, str> {
+        self.words()
+            .unwrap_or_else(|| Cow::Owned(self.placeholder()))
+    }
+
+    /// What it is, in brackets, with what there is to know about it.
+    pub fn placeholder(&self) -> String {
+        let kind = self.kind();
+        if kind == "unknown" {
+            return self.unknown();
+        }
+        let nothing = Value::Null;
+        let value = self.rest.get(kind).unwrap_or(&nothing);
+        describe(kind, value).unwrap_or_else(|| other(kind, value))
+    }
+
+    /// A content that no version of the Bot API had that we know.
+    fn unknown(&self) -> String {
+        let fields: Vec<String> = self
+            .rest
+            .iter()
+            .filter(|(name, _)| !ABOUT.contains(&name.as_str()))
+            .map(|(name, value)| format!("{}: {value}", short(name, NAME_CHARS)))
+            .collect();
+        if fields.is_empty() {
+            return "[an empty message]".to_owned();
+        }
+        format!(
+            "[a kind of message that this telepost does not know: {}]",
+            short(&fields.join(", "), RAW_CHARS)
+        )
+    }
+}
+
+/// The words for a kind of which we know what is in it; `None` for all others.
+fn describe(kind: &str, value: &Value) -> Option<String> {
+    let string = |name: &str| field(value, name);
+    let number = |name: &str| value.get(name).and_then(Value::as_i64);
+    Some(match kind {
+        "photo" => file("photo", None, value),
+        "live_photo" => file("live photo", None, value),
+        "animation" => file("animation", string("file_name"), value),
+        "document" => file("document", string("file_name"), value),
+        "voice" => file("voice message", None, value),
+        "audio" => {
+            let title = [string("performer"), string("title")];
+            let title: Vec<String> = title.into_iter().flatten().collect();
+            let title = Some(title.join(" – ")).filter(|title| !title.is_empty());
+            file("audio", title.or_else(|| string("file_name")), value)
+        }
+        "video" => file("video", string("file_name"), value),
+        "video_note" => file("video message", None, value),
+        "sticker" => {
+            let set = string("set_name").map(|set| format!("of the set {set}"));
+            brackets("sticker", [string("emoji"), set])
+        }
+        "location" => brackets("location", [place(value)]),
+        "venue" => {
+            let at = value.get("location").and_then(place);
+            let at = at.map(|at| format!("at {at}"));
+            brackets("venue", [string("title"), string("address"), at])
+        }
+        "contact" => {
+            let names = [string("first_name"), string("last_name")];
+            let names: Vec<String> = names.into_iter().flatten().collect();
+            let user = number("user_id").map(|id| format!("user {id}"));
+            brackets(
+                "contact",
+                [Some(names.join(" ")), string("phone_number"), user],
+            )
+        }
+        "poll" => poll(value),
+        "dice" => {
+            let emoji = string("emoji").unwrap_or_default();
+            brackets(
+                &format!("dice {emoji}"),
+                [number("value").map(|n| n.to_string())],
+            )
+        }
+        "story" => {
+            let id = number("id").map(|id| id.to_string());
+            brackets("story", [id, value.get("chat").and_then(chat_name)])
+        }
+        "game" => brackets("game", [string("title"), string("description")]),
+        "invoice" => brackets(
+            "invoice",
+            [string("title"), string("description"), price(value)],
+        ),
+        "checklist" => checklist("checklist", value),
+        "checklist_tasks_added" => checklist("tasks added to the checklist", value),
+        "paid_media" => {
+            let items = value.get("paid_media").and_then(Value::as_array);
+            let kinds = items
+                .into_iter()
+                .flatten()
+                .filter_map(|item| field(item, "type"));
+            let kinds: Vec<String> = kinds.collect();
+            let stars = number("star_count").map(|stars| format!("{stars} stars"));
+            brackets("paid media", [stars, Some(kinds.join(", "))])
+        }
+        "giveaway" => {
+            let count = number("winner_count").map(|count| format!("{count} winners"));
+            let day = number("winners_selection_date").map(time);
+            brackets(
+                "giveaway",
+                [
+                    count,
+                    day.map(|day| format!("drawn {day}")),
+                    string("prize_description"),
+                ],
+            )
+        }
+        "giveaway_winners" => {
+            let winners = people(value.get("winners"));
+            brackets(
+                "winners of a giveaway",
+                [winners, string("prize_description")],
+            )
+        }
+        _ => return event(kind, value),
+    })
+}
+
+/// The words for the service messages of which we know what is in them.
+fn event(kind: &str, value: &Value) -> Option<String> {
+    let string = |name: &str| field(value, name);
+    Some(match kind {
+        "new_chat_members" => brackets("joined the group", [people(Some(value))]),
+        "left_chat_member" => brackets("left the group", [person(value)]),
+        "new_chat_title" => brackets("the group has a new name", [words(value)]),
+        "forum_topic_created" => brackets("topic created", [string("name")]),
+        "forum_topic_edited" => brackets("topic changed", [string("name")]),
+        "forum_topic_closed" => "[topic closed]".to_owned(),
+        "forum_topic_reopened" => "[topic reopened]".to_owned(),
+        "migrate_to_chat_id" => brackets("this group became the supergroup", [id(value)]),
+        "migrate_from_chat_id" => brackets("this supergroup was the group", [id(value)]),
+        "pinned_message" => {
+            let pinned = Message::read(value.clone(), "pinned_message").ok()?;
+            let message = format!("message {}", pinned.message_id);
+            // Date 0 means that nobody can see it any more.
+            let said = (pinned.date != 0).then(|| short(&pinned.content(), PINNED_CHARS));
+            brackets("pinned", [Some(message), said])
+        }
+        "users_shared" => brackets("shared people", [people(value.get("users"))]),
+        "chat_shared" => {
+            let id = value.get("chat_id").and_then(id);
+            brackets("shared a chat", [string("title"), id])
+        }
+        "connected_website" => brackets("logged in at", [words(value)]),
+        // Documents of a person's identity: that they are there is enough.
+        "passport_data" => "[Telegram Passport data, not shown]".to_owned(),
+        "web_app_data" => brackets("web app data", [string("button_text"), string("data")]),
+        "video_chat_ended" => {
+            let length = value.get("duration").and_then(Value::as_i64).map(span);
+            brackets("video chat ended", [length])
+        }
+        _ => return None,
+    })
+}
+
+/// A kind whose name says the most; what is in it stands there as it came.
+fn other(kind: &str, value: &Value) -> String {
+    let name = kind.replace('_', " ");
+    match value {
+        Value::Bool(_) | Value::Null => format!("[{name}]"),
+        Value::Object(fields) if fields.is_empty() => format!("[{name}]"),
+        Value::Object(_) | Value::Array(_) | Value::Number(_) | Value::String(_) => {
+            format!("[{name}: {}]", short(&value.to_string(), RAW_CHARS))
+        }
+    }
+}
+
+/// `[name: one, two]`, without the parts that are not there.
+fn brackets<const N: usize>(name: &str, parts: [Option<String>; N]) -> String {
+    let parts: Vec<String> = parts
+        .into_iter()
+        .flatten()
+        .filter(|part| !part.trim().is_empty())
+        .collect();
+    if parts.is_empty() {
+        format!("[{}]", name.trim())
+    } else {
+        format!("[{}: {}]", name.trim(), parts.join(", "))
+    }
+}
+
+/// `[name: title, 0:12, 640×480]`
+fn file(name: &str, title: Option<String>, value: &Value) -> String {
+    // A photo comes in several sizes, the largest last.
+    let value = value
+        .as_array()
+        .map_or(Some(value), |sizes| sizes.last())
+        .unwrap_or(value);
+    let number = |name: &str| value.get(name).and_then(Value::as_i64);
+    let size = number("width").zip(number("height"));
+    brackets(
+        name,
+        [
+            title,
+            number("duration").map(span),
+            size.map(|(width, height)| format!("{width}×{height}")),
+        ],
+    )
+}
+
+fn poll(value: &Value) -> String {
+    let is = |name: &str| value.get(name) == Some(&Value::Bool(true));
+    let quiz = field(value, "type").as_deref() == Some("quiz");
+    let mut text = brackets(
+        if quiz { "quiz" } else { "poll" },
+        [
+            field(value, "question"),
+            is("allows_multiple_answers").then(|| "several answers".to_owned()),
+            is("is_closed").then(|| "closed".to_owned()),
+        ],
+    );
+    let options = value.get("options").and_then(Value::as_array);
+    for option in options.into_iter().flatten() {
+        let votes = option
+            .get("voter_count")
+            .and_then(Value::as_i64)
+            .unwrap_or(0);
+        let said = field(option, "text").unwrap_or_default();
+        let votes = match votes {
+            0 => String::new(),
+            1 => " (1 vote)".to_owned(),
+            votes => format!(" ({votes} votes)"),
+        };
+        text.extend(["\n- ", &said, &votes]);
+    }
+    text
+}
+
+fn checklist(name: &str, value: &Value) -> String {
+    let mut text = brackets(name, [field(value, "title")]);
+    let tasks = value.get("tasks").and_then(Value::as_array);
+    for task in tasks.into_iter().flatten() {
+        let done = task
+            .get("completion_date")
+            .and_then(Value::as_i64)
+            .unwrap_or(0)
+            != 0;
+        let said = field(task, "text").unwrap_or_default();
+        text.extend([if done { "\n- [x] " } else { "\n- [ ] " }, &said]);
+    }
+    text
+}
+
+fn place(value: &Value) -> Option<String> {
+    let number = |name: &str| value.get(name).and_then(Value::as_f64);
+    let mut text = format!("{}, {}", number("latitude")?, number("longitude")?);
+    if let Some(metres) = number("horizontal_accuracy") {
+        text.extend([" (within ", &metres.to_string(), " m)"]);
+    }
+    if let Some(seconds) = value.get("live_period").and_then(Value::as_i64) {
+        text.extend([", live for ", &span(seconds)]);
+    }
+    Some(text)
+}
+
+fn price(value: &Value) -> Option<String> {
+    let amount = value.get("total_amount")?.as_i64()?;
+    // How many digits are cents depends on the currency.
+    Some(match field(value, "currency")?.as_str() {
+        "XTR" => format!("{amount} stars"),
+        currency => format!("{amount} of the smallest units of {currency}"),
+    })
+}
+
+fn people(list: Option<&Value>) -> Option<String> {
+    let names: Vec<String> = list?.as_array()?.iter().filter_map(person).collect();
+    Some(names.join(", "))
+}
+
+fn person(value: &Value) -> Option<String> {
+    // A `SharedUser` has `user_id` instead.
+    let shared = value.get("user_id").and_then(Value::as_i64);
+    match User::read(value.clone()) {
+        Some(user) => Some(short(&user.name(), NAME_CHARS)),
+        None => shared.map(|id| format!("user {id}")),
+    }
+}
+
+fn chat_name(value: &Value) -> Option<String> {
+    let chat = Chat::read(value.clone(), "").ok()?;
+    let name = chat.title.or(chat.username);
+    Some(name.map_or_else(
+        || format!("chat {}", chat.id),
+        |name| short(&name, NAME_CHARS),
+    ))
+}
+
+fn field(value: &Value, name: &str) -> Option<String> {
+    value.get(name).and_then(words)
+}
+
+fn words(value: &Value) -> Option<String> {
+    value.as_str().map(|text| short(text, PINNED_CHARS))
+}
+
+fn id(value: &Value) -> Option<String> {
+    value.as_i64().map(|id| id.to_string())
+}
+
+fn time(seconds: i64) -> String {
+    Timestamp::from_unix_seconds(seconds).rfc3339()
+}
+
+/// `0:12`, `75:03`
+fn span(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}
+
+/// A text of at most so many characters.
+pub fn short(text: &str, most: usize) -> String {
+    if text.chars().nth(most).is_none() {
+        return text.to_owned();
+    }
+    text.chars()
+        .take(most.saturating_sub(1))
+        .chain(['…'])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn content(fields: &Value) -> String {
+        let mut message = json!({"message_id": 1, "chat": {"id": 3}});
+        message
+            .as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
+        Message::read(message, "message")
+            .unwrap()
+            .content()
+            .into_owned()
+    }
+
+    #[test]
+    fn what_has_no_words_is_told_in_brackets_with_what_an_agent_can_use() {
+        let cases = [
+            (json!({"voice": {"duration": 12}}), "[voice message: 0:12]"),
+            (
+                json!({"photo": [{"width": 9, "height": 9}, {"width": 1280, "height": 720}]}),
+                "[photo: 1280×720]",
+            ),
+            (
+                json!({"document": {"file_name": "a.pdf"}}),
+                "[document: a.pdf]",
+            ),
+            (
+                json!({"audio": {"performer": "Bach", "title": "Air", "duration": 303}}),
+                "[audio: Bach – Air, 5:03]",
+            ),
+            (
+                json!({"location": {"latitude": 52.5, "longitude": -13.25}}),
+                "[location: 52.5, -13.25]",
+            ),
+            (
+                json!({"venue": {"title": "Bar", "address": "Road 1", "location": {"latitude": 1.0, "longitude": 2.0}}, "location": {}}),
+                "[venue: Bar, Road 1, at 1, 2]",
+            ),
+            (
+                json!({"contact": {"first_name": "Ada", "phone_number": "+4912", "user_id": 5}}),
+                "[contact: Ada, +4912, user 5]",
+            ),
+            (json!({"dice": {"emoji": "🎲", "value": 4}}), "[dice 🎲: 4]"),
+            (
+                json!({"poll": {"question": "Tea?", "is_closed": true, "options": [{"text": "yes", "voter_count": 2}, {"text": "no", "voter_count": 0}]}}),
+                "[poll: Tea?, closed]\n- yes (2 votes)\n- no",
+            ),
+            (
+                json!({"checklist": {"title": "Trip", "tasks": [{"text": "pack", "completion_date": 5}, {"text": "go"}]}}),
+                "[checklist: Trip]\n- [x] pack\n- [ ] go",
+            ),
+            (
+                json!({"new_chat_members": [{"id": 5, "first_name": "Ada"}]}),
+                "[joined the group: Ada]",
+            ),
+            (
+                json!({"forum_topic_created": {"name": "Bugs"}}),
+                "[topic created: Bugs]",
+            ),
+            (
+                json!({"migrate_to_chat_id": -1005}),
+                "[this group became the supergroup: -1005]",
+            ),
+            (
+                json!({"pinned_message": {"message_id": 7, "date": 3, "chat": {"id": 3}, "text": "read me"}}),
+                "[pinned: message 7, read me]",
+            ),
+            (
+                json!({"boost_added": {"boost_count": 2}}),
+                "[boost added: {\"boost_count\":2}]",
+            ),
+            (json!({"group_chat_created": true}), "[group chat created]"),
+            (
+                json!({"passport_data": {"data": "secret"}}),
+                "[Telegram Passport data, not shown]",
+            ),
+            (
+                json!({"hologram": {"depth": 3}}),
+                "[a kind of message that this telepost does not know: hologram: {\"depth\":3}]",
+            ),
+            (json!({"effect_id": "5"}), "[an empty message]"),
+            (
+                json!({"paid_media": {"star_count": 5, "paid_media": [{"type": "photo"}]}, "caption": "look"}),
+                "[paid media: 5 stars, photo]\nlook",
+            ),
+        ];
+        for (fields, expected) in cases {
+            assert_eq!(content(&fields), expected, "{fields}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_null_is_no_content() {
+        assert_eq!(
+            content(&json!({"voice": null, "dice": {"value": 1}})),
+            "[dice: 1]"
+        );
+    }
+
+    #[test]
+    fn what_is_unknown_is_shown_in_part_however_large_it_is() {
+        let said = content(&json!({"hologram": "x".repeat(100_000)}));
+        assert!(said.chars().count() < RAW_CHARS + 100);
+    }
+}
