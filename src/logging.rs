@@ -4,7 +4,7 @@
 use std::io;
 
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -20,7 +20,7 @@ const DAYS: usize = 7;
 pub(crate) fn for_mcp(level: Option<&str>) {
     let stderr = fmt::layer().with_writer(io::stderr).with_ansi(false);
     let started = tracing_subscriber::registry()
-        .with(filter(level, "warn"))
+        .with(filter(level, LevelFilter::WARN))
         .with(stderr)
         .try_init();
     drop(started);
@@ -48,7 +48,7 @@ pub(crate) fn for_gateway(
             .with_ansi(stderr_is_terminal())
     });
     let started = tracing_subscriber::registry()
-        .with(filter(level, "info"))
+        .with(filter(level, LevelFilter::INFO))
         .with(file)
         .with(stderr)
         .try_init();
@@ -65,13 +65,19 @@ pub(crate) fn for_gateway(
 }
 
 /// A bare level is ours alone: other crates log what they send and receive, message text included.
-fn filter(level: Option<&str>, default: &str) -> EnvFilter {
-    let level = level.unwrap_or(default);
-    let directives = if level.contains(['=', ',']) {
-        level.to_owned()
-    } else {
-        format!("warn,telepost={level}")
+/// Not tracing's `EnvFilter`, whose expressions bring an engine of their own into every agent's memory.
+fn filter(level: Option<&str>, default: LevelFilter) -> Targets {
+    let ours = |level: LevelFilter| {
+        Targets::new()
+            .with_default(LevelFilter::WARN)
+            .with_target("telepost", level)
     };
-    EnvFilter::try_new(&directives)
-        .unwrap_or_else(|_| EnvFilter::new(format!("warn,telepost={default}")))
+    let asked = level.and_then(|level| {
+        if level.contains(['=', ',']) {
+            level.parse().ok()
+        } else {
+            level.parse().ok().map(ours)
+        }
+    });
+    asked.unwrap_or_else(|| ours(default))
 }

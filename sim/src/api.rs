@@ -219,7 +219,7 @@ impl Record {
         method: &str,
         params: Value,
     ) -> (Self, Option<Plan>) {
-        let at_ms = shared.clock.uptime_ms();
+        let (at_ms, at) = (shared.clock.uptime_ms(), shared.clock.instant());
         let chat_id = params.get("chat_id").and_then(crate::params::as_int);
         shared.change(|state| {
             let id = state.number();
@@ -227,12 +227,14 @@ impl Record {
             state.calls.push(Call {
                 id,
                 at_ms,
+                at,
                 bot,
                 method: method.to_owned(),
                 params,
                 chat_id,
                 outcome: Outcome::Pending,
                 answered_at_ms: None,
+                answered_at: None,
             });
             (
                 Self {
@@ -272,12 +274,14 @@ impl Record {
 
     fn set(&mut self, outcome: Outcome) {
         self.open = false;
-        let at_ms = self.shared.clock.uptime_ms();
+        let clock = &self.shared.clock;
+        let (at_ms, at) = (clock.uptime_ms(), clock.instant());
         self.shared.change(|state| {
             // A reset may have emptied the log in the meantime.
             if let Some(call) = state.calls.iter_mut().rev().find(|call| call.id == self.id) {
                 call.outcome = outcome;
                 call.answered_at_ms = Some(at_ms);
+                call.answered_at = Some(at);
             }
         });
     }

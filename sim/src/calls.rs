@@ -1,5 +1,7 @@
 //! The record of every call that reached the server.
 
+use std::time::Instant;
+
 use serde_json::Value;
 
 /// How a call ended.
@@ -47,6 +49,8 @@ pub struct Call {
     pub(crate) id: u64,
     /// Real milliseconds since the simulator was started.
     pub at_ms: i64,
+    /// The same moment, for who measures.
+    pub at: Instant,
     /// The bot.
     pub bot: i64,
     /// The method in its documented spelling, or as sent when there is no such method; `download` for files.
@@ -59,6 +63,8 @@ pub struct Call {
     pub outcome: Outcome,
     /// Real milliseconds since the simulator was started, once answered.
     pub answered_at_ms: Option<i64>,
+    /// The same moment, for who measures: before the first byte of the answer is written.
+    pub answered_at: Option<Instant>,
 }
 
 impl Call {

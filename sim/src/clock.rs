@@ -47,6 +47,11 @@ impl Clock {
         millis(self.started.elapsed())
     }
 
+    /// This moment, to measure from.
+    pub(crate) fn instant(&self) -> Instant {
+        self.started + self.started.elapsed()
+    }
+
     pub(crate) fn advance(&self, by: Duration) {
         self.offset_ms.fetch_add(millis(by), Ordering::SeqCst);
     }

@@ -51,10 +51,11 @@ impl Inbox {
 
     /// The names of the pending entries, oldest first.
     pub fn pending(&self) -> Result<BTreeSet<EntryName>, StoreError> {
-        Ok(atomic::list(&self.dir.inbox())?
-            .iter()
-            .filter_map(|name| EntryName::parse(name))
-            .collect())
+        let mut names = Vec::new();
+        atomic::visit(&self.dir.inbox(), |name| {
+            names.extend(EntryName::parse(&name));
+        })?;
+        Ok(names.into_iter().collect())
     }
 
     /// Every update that this session has seen, in the order in which entries move, so that one
@@ -62,13 +63,10 @@ impl Inbox {
     pub fn seen(&self) -> Result<BTreeMap<UpdateId, EntryName>, StoreError> {
         let mut seen = BTreeMap::new();
         for folder in [self.dir.inbox(), self.dir.done(), self.dir.dead()] {
-            let names = atomic::list(&folder)?;
-            seen.extend(
-                names
-                    .iter()
-                    .filter_map(|name| EntryName::parse(name))
-                    .map(|name| (name.update_id, name)),
-            );
+            let mut names = Vec::new();
+            atomic::visit(&folder, |name| names.extend(EntryName::parse(&name)))?;
+            names.sort_unstable();
+            seen.extend(names.into_iter().map(|name| (name.update_id, name)));
         }
         Ok(seen)
     }

@@ -24,11 +24,13 @@ impl EntryName {
         if received.len() != 13 || !received.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        let name = Self {
+        // Only as it is written: a mailbox has a hundred thousand names, so none is written to compare.
+        let digits = update_id.strip_prefix('-').unwrap_or(update_id);
+        let written = !digits.starts_with(['0', '+']) || update_id == "0";
+        written.then_some(Self {
             received: received.parse().ok()?,
             update_id: UpdateId(update_id.parse().ok()?),
-        };
-        (name.file_name() == file_name).then_some(name)
+        })
     }
 
     /// The file name.
@@ -108,7 +110,13 @@ mod tests {
         };
         assert_eq!(earlier.file_name(), "0999999999999-9.json");
         assert!(earlier.file_name() < later.file_name() && earlier < later);
-        assert_eq!(EntryName::parse(&later.file_name()), Some(later));
+        for update_id in [0, 1, 10, -1, i64::MAX, i64::MIN] {
+            let name = EntryName {
+                received: 1_700_000_000_000,
+                update_id: UpdateId(update_id),
+            };
+            assert_eq!(EntryName::parse(&name.file_name()), Some(name));
+        }
     }
 
     #[test]
@@ -117,6 +125,10 @@ mod tests {
             "1-2.json",
             "1700000000000-x.json",
             "1700000000000-07.json",
+            "1700000000000-+7.json",
+            "1700000000000--07.json",
+            "1700000000000--0.json",
+            "1700000000000-.json",
             "1700000000000-7",
             ".1700000000000-7.json.tmp",
             "note.txt",

@@ -46,6 +46,41 @@ pub(super) struct Desk<'a> {
     _lock: FileLock,
 }
 
+/// Notes that this agent has surely been shown these entries. Reads its conversation alone: what else
+/// there is to do has just been done by the call that showed them.
+pub(super) fn confirm(
+    mailbox: &Mailbox,
+    caller: &Caller,
+    entries: &BTreeSet<EntryName>,
+) -> Result<(), MailboxError> {
+    let _lock = lock(mailbox, caller)?;
+    let path = mailbox.dir.conversations().join(file_name(&caller.holder));
+    let on_disk: Option<Conversation> = format::read(&mailbox.state, &path, mailbox.clock.now())?;
+    let Some(on_disk) = on_disk else {
+        return Ok(());
+    };
+    let mut me = on_disk.clone();
+    me.confirm(entries);
+    if me != on_disk {
+        // Lost with the power, that note only means that the messages are shown once more.
+        format::write(&path, &me, Step::Seen, Durability::FileSynced)?;
+    }
+    Ok(())
+}
+
+fn lock(mailbox: &Mailbox, caller: &Caller) -> Result<FileLock, MailboxError> {
+    let who = format!(
+        "telepost mcp, pid {} ({})",
+        std::process::id(),
+        caller.label
+    );
+    Ok(FileLock::take_within(
+        &mailbox.dir.lock(),
+        &who,
+        LOCK_PATIENCE,
+    )?)
+}
+
 /// Whether messages that the agent holds are shown once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Again {
@@ -65,12 +100,7 @@ impl<'a> Desk<'a> {
     pub(super) fn open(mailbox: &'a Mailbox, caller: &'a Caller) -> Result<Self, MailboxError> {
         mailbox.state.prepare()?;
         mailbox.dir.prepare()?;
-        let who = format!(
-            "telepost mcp, pid {} ({})",
-            std::process::id(),
-            caller.label
-        );
-        let lock = FileLock::take_within(&mailbox.dir.lock(), &who, LOCK_PATIENCE)?;
+        let lock = lock(mailbox, caller)?;
         let now = mailbox.clock.now();
         mailbox
             .registration
@@ -164,13 +194,7 @@ impl<'a> Desk<'a> {
                 .dir
                 .conversations()
                 .join(file_name(&self.caller.holder));
-            // Lost with the power, that note only means that the messages are shown once more.
-            let durability = if step == Step::Seen {
-                Durability::FileSynced
-            } else {
-                Durability::Synced
-            };
-            format::write(&path, &self.me, step, durability)?;
+            format::write(&path, &self.me, step, Durability::Synced)?;
             self.me_on_disk = Some(self.me.clone());
         }
         Ok(())
@@ -232,16 +256,18 @@ impl<'a> Desk<'a> {
     /// because some of its parts may be among them.
     fn fresh(&mut self, limit: usize, only: Option<Address>) -> Result<Vec<Shown>, MailboxError> {
         let (mine, kept) = (self.me.seen(), self.kept());
+        let most = SEARCH.max(limit + LOOKAHEAD);
         let names: Vec<EntryName> = self
             .pending
             .iter()
             .filter(|name| !mine.contains(name) && !kept.contains(name))
+            .take(most + 1)
             .copied()
             .collect();
         let mut items = Vec::new();
         let mut unread = false;
         for (index, &name) in names.iter().enumerate() {
-            if items.len() >= limit + LOOKAHEAD || index >= SEARCH.max(limit + LOOKAHEAD) {
+            if items.len() >= limit + LOOKAHEAD || index >= most {
                 unread = true;
                 break;
             }
@@ -434,7 +460,8 @@ impl<'a> Desk<'a> {
         self.me.answering = answering.filter(|address| self.me.held_at(*address).next().is_some());
         self.save(Step::Hold)?;
 
-        result.remaining = self.pending.difference(&entries).count();
+        let shown = entries.iter().filter(|name| self.pending.contains(name));
+        result.remaining = self.pending.len() - shown.count();
         let mut messages: Vec<_> = on_page
             .iter()
             .map(|shown| shown.entries.first())

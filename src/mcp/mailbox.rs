@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::conversation::Mark;
-use super::desk::{Again, Desk};
+use super::desk::{self, Again, Desk};
 use super::holder::{HolderId, Registration};
 use super::tools::{
     PollParams, ReactParams, Refusal, ReplyParams, Status, To, ToolResult, in_range,
@@ -269,12 +269,7 @@ impl Mailbox {
 
     /// Notes that a result which showed these has gone out to the client.
     pub fn confirm(&self, caller: &Caller, entries: &BTreeSet<EntryName>) -> Result<(), Refusal> {
-        let note = || -> Result<(), MailboxError> {
-            let mut desk = Desk::open(self, caller)?;
-            desk.me.confirm(entries);
-            desk.save(Step::Seen)
-        };
-        Ok(note()?)
+        Ok(desk::confirm(self, caller, entries)?)
     }
 
     /// Accepts a reply, a progress or a message of the agent's own.

@@ -241,12 +241,17 @@ pub fn visit(folder: &Path, mut visitor: impl FnMut(String)) -> Result<(), Store
     for entry in entries {
         // A name that is not UTF-8 is none of ours.
         if let Ok(name) = entry.map_err(failed)?.file_name().into_string()
-            && !name.starts_with('.')
+            && !is_temporary(&name)
         {
             visitor(name);
         }
     }
     Ok(())
+}
+
+/// Whether a name is one that files have before they are whole.
+pub fn is_temporary(name: &str) -> bool {
+    name.starts_with('.')
 }
 
 /// Removes temporary files that a killed process left behind. Only the gateway calls this, at its

@@ -12,6 +12,7 @@ use notify::event::{EventKind, ModifyKind, RenameMode};
 use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
+use super::atomic;
 use crate::clock::Clock;
 
 /// How often a waiting call looks again although it was told nothing.
@@ -193,13 +194,26 @@ fn watcher(
 ) -> notify::Result<notify::RecommendedWatcher> {
     let changed = Arc::clone(changed);
     notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Reading a folder must not look like a change of it, or the watch would wake itself. An
-        // error is a reason to look.
-        if event.is_ok_and(|event| event.kind.is_access() || !counts(&event)) {
+        // Reading a folder must not look like a change of it, or the watch would wake itself. A
+        // temporary file is nothing yet; its new name is a change of its own. An error is a reason to
+        // look.
+        let counts = |event: &notify::Event| {
+            !event.kind.is_access() && !is_unfinished(&event.paths) && counts(event)
+        };
+        if event.is_ok_and(|event| !counts(&event)) {
             return;
         }
         changed.notify_one();
     })
+}
+
+/// Whether only temporary files have changed.
+fn is_unfinished(paths: &[PathBuf]) -> bool {
+    let temporary = |path: &PathBuf| {
+        path.file_name()
+            .is_some_and(|name| atomic::is_temporary(&name.to_string_lossy()))
+    };
+    !paths.is_empty() && paths.iter().all(temporary)
 }
 
 fn unwatched(error: &notify::Error) {

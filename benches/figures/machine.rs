@@ -1,0 +1,78 @@
+//! The machine that measures, and what its system says of a process. Linux; elsewhere "not known".
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use telepost::store::atomic::{self, Durability};
+use telepost::store::steps::Step;
+
+/// Cores, processor and kernel.
+pub(crate) fn describe() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo
+        .lines()
+        .find(|line| line.starts_with("model name"))
+        .and_then(|line| line.split(": ").nth(1))
+        .unwrap_or(std::env::consts::ARCH);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!(
+        "{cores} cores of {model}, {} {}",
+        std::env::consts::OS,
+        kernel.trim()
+    )
+}
+
+/// The load averages over 1, 5 and 15 minutes.
+pub(crate) fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let averages: Vec<&str> = text.split(' ').take(3).collect();
+    averages.join(" ")
+}
+
+/// Resident memory of a process in megabytes (10^6 bytes), as it is and without the pages of files,
+/// which it shares.
+pub(crate) fn resident(pid: u32) -> Option<(f64, f64)> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let field = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name))?;
+        let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kib * 1024.0 / 1e6)
+    };
+    Some((field("VmRSS:")?, field("RssAnon:")?))
+}
+
+/// How often the threads of a process were put onto a core. A process that makes a system call after it
+/// slept has been.
+pub(crate) fn switches(pid: u32) -> Option<u64> {
+    let mut sum = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        let status = fs::read_to_string(thread.ok()?.path().join("status")).ok()?;
+        let counts = status.lines().filter_map(|line| {
+            line.strip_prefix("voluntary_ctxt_switches:")
+                .or_else(|| line.strip_prefix("nonvoluntary_ctxt_switches:"))
+        });
+        sum += counts
+            .filter_map(|count| count.trim().parse::<u64>().ok())
+            .sum::<u64>();
+    }
+    Some(sum)
+}
+
+/// What one durable file costs in that folder: write, sync, rename, and the same with its name synced.
+pub(crate) fn durable_file(folder: &Path) -> (Duration, Duration) {
+    let bytes = [b'x'; 500];
+    let write = |durability| {
+        let began = Instant::now();
+        atomic::replace(
+            &folder.join("durable"),
+            &bytes,
+            Step::InboxEntry,
+            durability,
+        )
+        .unwrap();
+        began.elapsed()
+    };
+    (write(Durability::FileSynced), write(Durability::Synced))
+}

@@ -1,0 +1,84 @@
+//! What is promised of speed and size, measured: the real release program over real pipes, against the
+//! simulator in this process. Prints one table and judges nothing: how fast a machine is that others
+//! use too is no reason to fail.
+//!
+//! Everything lies in the temporary folder (`TMPDIR`), which should be on the disk whose syncs count.
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::cast_precision_loss,
+    clippy::needless_pass_by_value,
+    dead_code,
+    reason = "a bench fails by panicking, makes its own files and times, and uses a part of the harness of the tests"
+)]
+
+mod gateway;
+mod machine;
+mod mailbox;
+mod start;
+mod table;
+mod way;
+
+// The harness of the tests, as far as it needs no hooks.
+#[path = "../../tests/it/support/agent.rs"]
+mod agent;
+#[path = "../../tests/it/support/house.rs"]
+mod house;
+
+pub(crate) use agent::Agent;
+pub(crate) use house::House;
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before it is given up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Looks until the condition gives something; the last status is in the panic.
+pub(crate) fn wait_for<T, S: std::fmt::Debug>(
+    what: &str,
+    mut look: impl FnMut() -> Result<T, S>,
+) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(status) if Instant::now() >= deadline => {
+                panic!("waited in vain for {what}; last seen: {status:?}")
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+/// Measures figures and puts them into the table.
+type Measure = fn(&mut table::Table);
+
+/// The parts, which may be asked for by name: `cargo bench --bench figures -- start gateway`.
+const PARTS: [(&str, Measure); 5] = [
+    ("start", start::measure),
+    ("way", way::measure),
+    ("ingest", mailbox::measure_ingest),
+    ("pending", mailbox::measure_pending),
+    ("gateway", gateway::measure),
+];
+
+fn main() {
+    let load = machine::load();
+    let mut table = table::Table::default();
+    let asked: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    for (name, measure) in PARTS {
+        if asked.is_empty() || asked.iter().any(|asked| asked == name) {
+            measure(&mut table);
+        }
+    }
+    println!("\n{}", machine::describe());
+    println!("load average before {load}, after {}\n", machine::load());
+    println!("{table}");
+}
