@@ -115,6 +115,14 @@ fn a_429_for_whatever_method_closes_the_chat_for_all_of_them() {
             "editMessageText" => drop(agent.reply(json!({"text": "more", "keep_open": true}))),
             _ => {}
         }
+        if method != "sendMessage" {
+            // Or the answer would overtake it.
+            wait_for("the refusal", || {
+                let calls = house.effects();
+                let refused = calls.iter().any(|call| call.outcome.code() == Some(429));
+                refused.then_some(()).ok_or(calls)
+            });
+        }
         let held = agent.reply(json!({"text": "answer"}));
         assert!(held["held_until"].is_string(), "{method}: {held}");
         let codes: Vec<_> = house
