@@ -226,11 +226,11 @@ pub(super) fn nearest<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) 
         .map(|(_, name)| name)
 }
 
-/// Names for a message: `a`, `b`, `c`, at most ten of them.
+/// Names for a message: `a`, `b`, `c`, at most twelve of them.
 pub(super) fn list<'k>(names: impl IntoIterator<Item = &'k str>) -> String {
     let mut names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
-    if names.len() > 10 {
-        names.truncate(10);
+    if names.len() > 12 {
+        names.truncate(12);
         names.push("…".to_owned());
     }
     names.join(", ")

@@ -130,7 +130,8 @@ fn the_command_of_a_person_answers_without_a_rule_that_allows_the_tools() {
         assert_eq!(asked.result()["status"], "delivered");
         asked.say("Sent.");
         session.turn_ends();
-        assert_eq!(house.heard(), ["It is *done*."]);
+        // The marks have become italics.
+        assert_eq!(house.heard(), ["It is done."]);
     }
 }
 

@@ -174,6 +174,12 @@ fn folders_that_are_removed_while_the_gateway_runs_are_made_again() {
         let _gateway = house.gateway();
         house.say("before");
         house.wait_for_inbox(1);
+        wait_for("Telegram to be told that it is stored", || {
+            match house.sim.pending(house.bot()) {
+                0 => Ok(()),
+                left => Err(left),
+            }
+        });
         // In one step, whatever the gateway writes at this moment.
         fs::rename(house.state().join(removed), house.path().join("removed")).unwrap();
         house.say("after");

@@ -46,7 +46,9 @@ fn the_day_itself(house: &House, ledger: &Mutex<Ledger>, place: Place, worker: &
         wait_for("the inbox to be empty", || {
             worker.look(lines > 1, 0);
             worker.answer(lines);
-            let left = house.names("inbox").len() + house.sim.pending(bot);
+            // In the order in which it moves.
+            let unpolled = house.sim.pending(bot);
+            let left = unpolled + house.names("inbox").len();
             if left == 0 && !worker.holds_something() {
                 Ok(())
             } else {
