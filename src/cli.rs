@@ -27,6 +27,7 @@ use crate::gateway::presence;
 use crate::gateway::singleton::{self, SingletonError};
 use crate::gateway::{Gateway, GatewayError};
 use crate::logging;
+use crate::mcp::attach::Roots;
 use crate::mcp::holder::Registration;
 use crate::mcp::mailbox::Mailbox;
 use crate::mcp::server::{Served, Server};
@@ -398,6 +399,7 @@ fn serve(
     let (session, binding) = config.serving(session, env, cwd.as_deref())?;
     tracing::info!(session = %session.id, ?binding, "serving");
     let registration = Registration::new(&state.session(&session.id), client, clock.now());
+    let roots = Roots::new(session, cwd.as_deref(), state.root(), &config.path);
     let launch = Launch {
         program: program()?,
         config: config.path.clone(),
@@ -410,7 +412,7 @@ fn serve(
         config.gateway
     };
     Ok(Served {
-        mailbox: Mailbox::new(state.clone(), session, registration, clock.clone()),
+        mailbox: Mailbox::new(state.clone(), session, registration, roots, clock.clone()),
         state,
         launch,
         start,

@@ -46,7 +46,7 @@
 //!   methods are refused with 404. Updates of such kinds can be queued raw ([`Sim::raw_update`]).
 //! - The wording of a few refusals is not checked against a source: crossing entities, `TOPIC_TITLE_*`,
 //!   `BOT_COMMAND*`, `invalid file_id`, the album rules, broken keyboards and bodies.
-//! - Photos are not looked at: no dimensions, no conversion.
+//! - Of photos only the head is looked at: format and dimensions. Nothing is converted.
 
 mod answer;
 mod api;
@@ -61,6 +61,7 @@ mod methods;
 mod odd;
 mod params;
 mod person;
+mod picture;
 mod polling;
 mod queue;
 mod render;

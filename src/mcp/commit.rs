@@ -3,6 +3,7 @@
 //! The outbox file is the commit point. Everything after it is made good by the next call if a kill
 //! or a full disk comes between.
 
+use super::attach::{Copies, shown_name};
 use super::conversation::{Held, REPEAT_WITHIN, Target, Unplaced};
 use super::desk::Desk;
 use super::holder;
@@ -13,34 +14,63 @@ use crate::chain::Chain;
 use crate::ids::{Address, MessageId, UpdateId};
 use crate::inbox::entry::EntryName;
 use crate::inbox::view::{self, Item};
+use crate::outbox::attached::Attached;
 use crate::outbox::delivery::{Content, Delivery, DeliveryId};
 use crate::store::format::{FORMAT, ReadError};
 use crate::store::steps::Step;
 use crate::telegram::{format, reactions, update};
 
+/// Refuses what no chat could take.
+fn is_sendable(params: &ReplyParams) -> Result<(), Refusal> {
+    let blank = format::is_blank(params.text.as_deref().unwrap_or_default());
+    if blank && params.files().is_empty() {
+        return Err(Refusal("The text is blank: there is nothing to send. Nothing was acknowledged; call again with the answer, or with `ack` of telegram_poll if none is needed.".to_owned()));
+    }
+    if params.keep_open == Some(true) && !params.files().is_empty() {
+        return Err(Refusal("Progress (`keep_open`) is one text that later progress edits, so it has no `files`. Nothing was sent and nothing was acknowledged; send the files with the answer, or without `keep_open`.".to_owned()));
+    }
+    Ok(())
+}
+
 impl Desk<'_> {
-    pub(super) fn reply(mut self, params: &ReplyParams) -> Result<Accepted, MailboxError> {
-        let text = params.text.as_deref().unwrap_or_default();
-        let keep_open = params.keep_open == Some(true);
-        if format::is_blank(text) {
-            return Err(Refusal("The text is blank: there is nothing to send. Nothing was acknowledged; call again with the answer, or with `ack` of telegram_poll if none is needed.".to_owned()).into());
+    /// Whether a reply could be accepted, before its files are copied. What an earlier call has made,
+    /// if it is surely the same call again.
+    pub(super) fn may_reply(
+        mut self,
+        params: &ReplyParams,
+    ) -> Result<Option<Accepted>, MailboxError> {
+        is_sendable(params)?;
+        if let Some(earlier) = self.earlier(&self.reply_key(params))? {
+            return Ok(Some(earlier));
         }
-        let key = self.key(&[text, &format!("{:?}", params.to), &keep_open.to_string()]);
+        let names: Vec<String> = params.files().iter().map(|path| shown_name(path)).collect();
+        let same_names = |files: &[Attached]| files.iter().map(|file| &file.name).eq(&names);
+        // Perhaps the same files again: what is in them decides, once they are copied.
+        if self.repeated(params, same_names)?.is_none() {
+            self.goes_to(params)?;
+        }
+        Ok(None)
+    }
+
+    pub(super) fn reply(
+        mut self,
+        params: &ReplyParams,
+        copies: Option<Copies>,
+    ) -> Result<Accepted, MailboxError> {
+        is_sendable(params)?;
+        let keep_open = params.keep_open == Some(true);
+        let key = self.reply_key(params);
         if let Some(earlier) = self.earlier(&key)? {
             return Ok(earlier);
         }
-        if !keep_open && let Some(repeat) = self.repeated(text, params.to)? {
+        let (files, copies) = copies.map_or((Vec::new(), None), |copies| {
+            (copies.files, Some(copies.folder))
+        });
+        if !keep_open && let Some(repeat) = self.repeated(params, |sent| sent == files)? {
             return Ok(repeat);
         }
-        let target = self.target(params.to)?;
+        let (target, answered) = self.goes_to(params)?;
         let address = target.address();
-        let answered: Vec<Held> = match target {
-            Target::Held(address) if !keep_open => self.me.held_at(address).cloned().collect(),
-            Target::Held(_) | Target::Own(_) => Vec::new(),
-        };
-        if let Some(unseen) = answered.iter().find(|held| !held.seen) {
-            return Err(Refusal(format!("The result that showed message {} may not have reached you, so it is not clear what this answers. Nothing was sent and nothing was acknowledged; call telegram_reply without text to see what you hold, then answer.", unseen.update_id)).into());
-        }
         // A report to a chat whose messages are still being answered is no part of that turn.
         let beside = !keep_open
             && matches!(target, Target::Own(_))
@@ -49,14 +79,13 @@ impl Desk<'_> {
             .iter()
             .flat_map(|held| held.entries.iter().copied())
             .collect();
+        let text = params.text.clone().unwrap_or_default();
         let content = if keep_open {
-            Content::Progress {
-                text: text.to_owned(),
-            }
+            Content::Progress { text }
         } else {
             Content::Reply {
-                text: text.to_owned(),
-                files: Vec::new(),
+                text,
+                files,
                 options: Vec::new(),
             }
         };
@@ -72,13 +101,40 @@ impl Desk<'_> {
             turn: self.me.turn(address).filter(|_| !beside).cloned(),
             ..self.delivery(key, address, content)?
         };
-        self.mailbox.outbox.accept(&delivery)?;
+        match copies {
+            Some(copies) => self.mailbox.outbox.accept_with(&delivery, copies)?,
+            None => self.mailbox.outbox.accept(&delivery)?,
+        }
         // From here on the reply stands. What follows is made good by the next call if it fails.
         let acked = delivery.acked.clone();
         if !beside {
             self.committed(&delivery, &entries, keep_open);
         }
         Ok(self.accepted(delivery.id, address, acked, false))
+    }
+
+    /// Where a reply goes, and what it answers.
+    fn goes_to(&mut self, params: &ReplyParams) -> Result<(Target, Vec<Held>), MailboxError> {
+        let target = self.target(params.to)?;
+        let answered: Vec<Held> = match target {
+            Target::Held(address) if params.keep_open != Some(true) => {
+                self.me.held_at(address).cloned().collect()
+            }
+            Target::Held(_) | Target::Own(_) => Vec::new(),
+        };
+        if let Some(unseen) = answered.iter().find(|held| !held.seen) {
+            return Err(Refusal(format!("The result that showed message {} may not have reached you, so it is not clear what this answers. Nothing was sent and nothing was acknowledged; call telegram_reply without text to see what you hold, then answer.", unseen.update_id)).into());
+        }
+        Ok((target, answered))
+    }
+
+    fn reply_key(&self, params: &ReplyParams) -> String {
+        let text = params.text.as_deref().unwrap_or_default();
+        let keep_open = params.keep_open == Some(true);
+        let (to, keep_open) = (format!("{:?}", params.to), keep_open.to_string());
+        let mut what = vec![text, &to, &keep_open];
+        what.extend(params.files().iter().map(String::as_str));
+        self.key(&what)
     }
 
     /// Follows up a commit. A failure here costs nothing: the next call does it.
@@ -198,9 +254,14 @@ impl Desk<'_> {
         }
     }
 
-    /// The same text as this holder's last reply, with nothing newly shown since: models repeat calls
-    /// whose result they lost.
-    fn repeated(&mut self, text: &str, to: Option<To>) -> Result<Option<Accepted>, MailboxError> {
+    /// The same text and files as this holder's last reply, with nothing newly shown since: models
+    /// repeat calls whose result they lost.
+    fn repeated(
+        &mut self,
+        params: &ReplyParams,
+        same_files: impl Fn(&[Attached]) -> bool,
+    ) -> Result<Option<Accepted>, MailboxError> {
+        let text = params.text.as_deref().unwrap_or_default();
         let since = self.now.0 - i64::try_from(REPEAT_WITHIN.as_millis()).unwrap_or(0);
         for id in self
             .mailbox
@@ -223,14 +284,17 @@ impl Desk<'_> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let Content::Reply { text: sent, .. } = &delivery.content else {
+            let Content::Reply {
+                text: sent, files, ..
+            } = &delivery.content
+            else {
                 continue;
             };
             if delivery.holder != self.caller.holder.as_str() {
                 continue;
             }
-            let same = sent == text && self.me.shown_at.0 < id.accepted;
-            let elsewhere = match to {
+            let same = sent == text && same_files(files) && self.me.shown_at.0 < id.accepted;
+            let elsewhere = match params.to {
                 Some(to) => self.address_of(to)? != delivery.address,
                 None => false,
             };

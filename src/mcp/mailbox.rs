@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::attach::{Copies, Roots};
 use super::conversation::Mark;
 use super::desk::{self, Again, Desk};
 use super::holder::{HolderId, Registration};
@@ -44,6 +45,7 @@ pub struct Mailbox {
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
     pub(super) clock: Clock,
+    roots: Roots,
     pub(super) registration: Mutex<Registration>,
     /// Deliveries whose answers this process has seen settled: not read again at every call.
     settled: Mutex<BTreeSet<DeliveryId>>,
@@ -148,6 +150,7 @@ impl Mailbox {
         state: StateDir,
         session: &crate::config::Session,
         registration: Registration,
+        roots: Roots,
         clock: Clock,
     ) -> Self {
         let dir = state.session(&session.id);
@@ -162,6 +165,7 @@ impl Mailbox {
             state,
             dir,
             clock,
+            roots,
         }
     }
 
@@ -272,9 +276,33 @@ impl Mailbox {
         Ok(desk::confirm(self, caller, entries)?)
     }
 
+    /// Whether a reply with files may be sent, before they are copied; what an earlier call has made,
+    /// if it is the same call again.
+    pub fn may_reply(
+        &self,
+        caller: &Caller,
+        params: &ReplyParams,
+    ) -> Result<Option<Accepted>, Refusal> {
+        Ok(Desk::open(self, caller)?.may_reply(params)?)
+    }
+
+    /// Copies the files of a reply. Takes its time, and no lock.
+    pub fn copies(&self, params: &ReplyParams) -> Result<Copies, Refusal> {
+        // What earlier calls have left that were cut short takes room.
+        if let Err(error) = self.outbox.sweep_copies() {
+            tracing::warn!(error = %Chain(&error), "cannot remove what a call that was cut short has left");
+        }
+        self.roots.copy(params.files(), || self.outbox.stage())
+    }
+
     /// Accepts a reply, a progress or a message of the agent's own.
-    pub fn reply(&self, caller: &Caller, params: &ReplyParams) -> Result<Accepted, Refusal> {
-        Ok(Desk::open(self, caller)?.reply(params)?)
+    pub fn reply(
+        &self,
+        caller: &Caller,
+        params: &ReplyParams,
+        copies: Option<Copies>,
+    ) -> Result<Accepted, Refusal> {
+        Ok(Desk::open(self, caller)?.reply(params, copies)?)
     }
 
     /// Accepts a reaction.

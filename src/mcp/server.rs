@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::out::{Show, What};
 use self::wire::{AnswerWriter, EofReader, wire_tool};
+use super::attach::Copies;
 use super::holder::HolderId;
 use super::mailbox::{Accepted, Caller, Mailbox, ShownPage, poll_limits};
 use super::tools::{
@@ -84,6 +85,14 @@ struct Shared {
 struct Starts {
     last: Option<tokio::time::Instant>,
     notice: Option<String>,
+}
+
+/// How far a reply is before it is accepted.
+enum Ready {
+    /// The same call has made it before.
+    Made(Accepted),
+    /// Its files are copied, if it has any.
+    ToMake(Option<Copies>),
 }
 
 impl Server {
@@ -351,19 +360,12 @@ impl Shared {
         params: ReplyParams,
         context: &RequestContext<RoleServer>,
     ) -> Result<ToolResult, Refusal> {
-        for (name, given) in [
-            ("files", params.files.is_some()),
-            ("options", params.options.is_some()),
-        ] {
-            if given {
-                return Err(Refusal(format!(
-                    "`{name}` is not possible yet in this version. Nothing was sent and nothing was acknowledged; call again without it."
-                )));
-            }
+        if params.options.is_some() {
+            return Err(Refusal("`options` is not possible yet in this version. Nothing was sent and nothing was acknowledged; call again without it.".to_owned()));
         }
         let mut notices = self.gateway_notices().await;
         notices.extend(self.failure_notices(&caller, context).await);
-        if params.text.is_none() {
+        if params.text.is_none() && params.files().is_empty() {
             let base = ToolResult {
                 notices,
                 ..ToolResult::default()
@@ -383,13 +385,42 @@ impl Shared {
             DELIVERY_WAIT
         };
         not_cancelled(context)?;
-        let mut accepted = self
-            .step(caller.clone(), move |mailbox, caller| {
-                mailbox.reply(caller, &params)
-            })
-            .await?;
+        let mut accepted = match self.copied(&caller, &params).await? {
+            Ready::Made(accepted) => accepted,
+            Ready::ToMake(copies) => {
+                not_cancelled(context)?;
+                self.step(caller.clone(), move |mailbox, caller| {
+                    mailbox.reply(caller, &params, copies)
+                })
+                .await?
+            }
+        };
         accepted.notices.splice(0..0, notices);
         self.delivered(accepted, wait, &caller, context).await
+    }
+
+    /// Copies the files of a reply, if it has any and may be sent at all. Other calls go on meanwhile.
+    async fn copied(
+        self: &Arc<Self>,
+        caller: &Caller,
+        params: &ReplyParams,
+    ) -> Result<Ready, Refusal> {
+        if params.files().is_empty() {
+            return Ok(Ready::ToMake(None));
+        }
+        let asked = params.clone();
+        let made = self
+            .step(caller.clone(), move |mailbox, caller| {
+                mailbox.may_reply(caller, &asked)
+            })
+            .await?;
+        if let Some(accepted) = made {
+            return Ok(Ready::Made(accepted));
+        }
+        let asked = params.clone();
+        self.blocking(move |served| served.mailbox.copies(&asked))
+            .await
+            .map(|copies| Ready::ToMake(Some(copies)))
     }
 
     /// Waits a while for Telegram, but not where that is known to be in vain.

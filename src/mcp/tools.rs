@@ -57,7 +57,7 @@ impl Tool {
                 "Show Telegram messages that wait for this session. Showing does not remove: a message waits until you answer it with telegram_reply or list it in `ack`. `remaining` says how many more wait: call again for them. A long message comes in `parts`: read the rest with `message` and `part` before you answer."
             }
             Self::Reply => {
-                "Without text: show the oldest waiting conversation (one chat, one topic) and remember it as the one you are answering. With text: send it there and acknowledge its messages that you were shown. The person sees only what you send with this tool. `accepted` means that it is safely stored and will be delivered: do not send it again."
+                "Without text: show the oldest waiting conversation (one chat, one topic) and remember it as the one you are answering. With text, files or both: send them there and acknowledge its messages that you were shown. The person sees only what you send with this tool. `accepted` means that it is safely stored and will be delivered: do not send it again."
             }
             Self::React => {
                 "Put one reaction on a message; it replaces your earlier one, an empty emoji removes it. It does not acknowledge."
@@ -96,7 +96,7 @@ pub struct PollParams {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReplyParams {
-    /// What to send. Leave it out to be shown the oldest waiting conversation.
+    /// What to send. Leave it and `files` out to be shown the oldest waiting conversation.
     #[serde(default)]
     #[schemars(with = "String")]
     pub text: Option<String>,
@@ -104,9 +104,9 @@ pub struct ReplyParams {
     #[serde(default)]
     #[schemars(with = "String")]
     pub to: Option<To>,
-    /// Files to send (not yet).
+    /// Paths of files to send, at most 10 of at most 50 MB each; relative ones begin at the session's folder. Pictures are shown as photos, everything else as a file to open; neighbours of one kind become an album. They are copied now: you may change or remove them afterwards.
     #[serde(default)]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<String>", extend("maxItems" = 10))]
     pub files: Option<Vec<String>>,
     /// Labels of buttons (not yet).
     #[serde(default)]
@@ -120,6 +120,13 @@ pub struct ReplyParams {
     #[serde(default)]
     #[schemars(with = "bool")]
     pub silent: Option<bool>,
+}
+
+impl ReplyParams {
+    /// The files, if any.
+    pub fn files(&self) -> &[String] {
+        self.files.as_deref().unwrap_or_default()
+    }
 }
 
 /// Parameters of `telegram_react`.

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::split::{self, MESSAGE_LIMIT};
+use super::attached::{self, Attached};
+use super::split::{self, CAPTION_LIMIT, MESSAGE_LIMIT};
 use crate::clock::Timestamp;
 use crate::ids::{Address, MessageId, SessionId, UpdateId};
 use crate::inbox::entry::EntryName;
@@ -109,9 +110,9 @@ pub enum Content {
     Reply {
         /// As the agent wrote it.
         text: String,
-        /// Names of the copies below `outbox/<id>/`.
+        /// The copies below `outbox/<id>/`, each named by its number in this list.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        files: Vec<String>,
+        files: Vec<Attached>,
         /// Labels of buttons.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         options: Vec<String>,
@@ -131,6 +132,14 @@ pub enum Content {
 }
 
 impl Content {
+    /// The files that go with it.
+    pub fn files(&self) -> &[Attached] {
+        match self {
+            Self::Reply { files, .. } => files,
+            Self::Progress { .. } | Self::Reaction { .. } => &[],
+        }
+    }
+
     /// The text as the agent wrote it; empty for a reaction.
     pub fn text(&self) -> &str {
         match self {
@@ -157,8 +166,14 @@ pub struct Progress {
 /// One message of a delivery.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Part {
-    /// What it says, without the mark; empty for a reaction.
+    /// What it says, without the mark; empty for a reaction, and for files without a caption.
     pub message: Rich,
+    /// The files that it carries, below which its text stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<Upload>,
+    /// The further messages of an album that Telegram has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub album: Vec<MessageId>,
     /// How far it has come.
     pub state: PartState,
     /// An earlier request may have had its effect: it is marked when it is sent again.
@@ -167,6 +182,16 @@ pub struct Part {
     /// What was changed about it because Telegram refused it as it was; each at most once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repairs: Vec<Repair>,
+}
+
+/// The files of one request. Several are one album, which is several messages in the chat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    /// Their numbers among the files of the delivery.
+    pub files: Vec<usize>,
+    /// Telegram has refused them as photos: they go as they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub as_documents: bool,
 }
 
 /// How far one message has come.
@@ -188,30 +213,78 @@ impl Part {
     fn unsent(message: Rich, repeat: bool) -> Self {
         Self {
             message,
+            upload: None,
+            album: Vec::new(),
             state: PartState::Unsent,
             repeat,
             repairs: Vec::new(),
         }
     }
+
+    fn upload(files: Vec<usize>) -> Self {
+        let as_documents = false;
+        Self {
+            upload: Some(Upload {
+                files,
+                as_documents,
+            }),
+            ..Self::unsent(Rich::default(), false)
+        }
+    }
+
+    /// Most code points of its text.
+    fn limit(&self) -> usize {
+        if self.upload.is_some() {
+            CAPTION_LIMIT
+        } else {
+            MESSAGE_LIMIT
+        }
+    }
+}
+
+/// The messages of a reply. What fits below the first file stands there, else it goes before.
+fn reply(text: &str, files: &[Attached]) -> Vec<Part> {
+    let mut uploads = attached::albums(files)
+        .into_iter()
+        .map(Part::upload)
+        .collect::<Vec<_>>();
+    let rich = format::markdown(text);
+    match (uploads.first_mut(), format::is_blank(text)) {
+        (Some(_), true) => {}
+        (Some(first), false) => {
+            let mut below = split::split(&rich, CAPTION_LIMIT);
+            match below.pop().filter(|_| below.is_empty()) {
+                Some(caption) => first.message = caption,
+                None => return [texts(&rich), uploads].concat(),
+            }
+        }
+        (None, _) => return texts(&rich),
+    }
+    uploads
+}
+
+fn texts(rich: &Rich) -> Vec<Part> {
+    split::split(rich, MESSAGE_LIMIT)
+        .into_iter()
+        .map(|message| Part::unsent(message, false))
+        .collect()
 }
 
 impl Progress {
     /// The plan of a delivery that was never tried. It is kept as it is from then on: a later
     /// version that would render or cut differently still sends the rest of this one as begun.
     pub fn plan(content: &Content) -> Self {
-        let messages = match content {
-            Content::Reply { text, .. } => split::split(&format::markdown(text), MESSAGE_LIMIT),
+        let parts = match content {
+            Content::Reply { text, files, .. } => reply(text, files),
             Content::Progress { text } => {
-                vec![split::fit(&format::markdown(text), MESSAGE_LIMIT)]
+                let message = split::fit(&format::markdown(text), MESSAGE_LIMIT);
+                vec![Part::unsent(message, false)]
             }
-            Content::Reaction { .. } => vec![Rich::default()],
+            Content::Reaction { .. } => vec![Part::unsent(Rich::default(), false)],
         };
         Self {
             format: crate::store::format::FORMAT,
-            parts: messages
-                .into_iter()
-                .map(|message| Part::unsent(message, false))
-                .collect(),
+            parts,
             attempts: 0,
             last_failure: None,
         }
@@ -226,12 +299,11 @@ impl Progress {
 
     /// The messages that Telegram has.
     pub fn message_ids(&self) -> Vec<MessageId> {
-        self.parts
-            .iter()
-            .filter_map(|part| match part.state {
-                PartState::Sent { message_id } => Some(message_id),
-                PartState::Unsent | PartState::InFlight => None,
-            })
+        let sent = self.parts.iter().filter_map(|part| match part.state {
+            PartState::Sent { message_id } => Some((message_id, &part.album)),
+            PartState::Unsent | PartState::InFlight => None,
+        });
+        sent.flat_map(|(first, album)| std::iter::once(first).chain(album.iter().copied()))
             .collect()
     }
 
@@ -262,14 +334,21 @@ impl Progress {
         self.last_failure = None;
     }
 
+    /// Telegram has further messages of the same request.
+    pub fn accepted_album(&mut self, index: usize, further: &[MessageId]) {
+        if let Some(part) = self.parts.get_mut(index) {
+            further.clone_into(&mut part.album);
+        }
+    }
+
     /// The request surely had no effect.
     pub fn failed(&mut self, index: usize, failure: String) {
         self.set(index, PartState::Unsent);
         self.last_failure = Some(failure);
     }
 
-    /// The request may have had its effect: from now on the message is sent with the mark, cut in
-    /// two where the mark makes it too long.
+    /// The request may have had its effect: from now on the message is sent with the mark. Where the
+    /// mark makes it too long it is cut in two; a caption goes before its files then.
     pub fn doubted(&mut self, index: usize, failure: String) {
         self.failed(index, failure);
         let Some(part) = self.parts.get_mut(index) else {
@@ -279,10 +358,77 @@ impl Progress {
             return;
         }
         part.repeat = true;
-        let room = MESSAGE_LIMIT - REPEAT_MARK.chars().count();
+        let room = part.limit() - REPEAT_MARK.chars().count();
         if part.message.code_points() > room {
-            self.cut(index, room);
+            if part.upload.is_some() {
+                self.without_caption(index);
+            } else {
+                self.cut(index, room);
+            }
         }
+    }
+
+    /// Some messages of an album may have been sent although it was refused.
+    pub fn mark(&mut self, index: usize) {
+        if let Some(part) = self.parts.get_mut(index) {
+            part.repeat = true;
+        }
+    }
+
+    /// Puts what stands below files into messages of its own, before them. Returns whether there was
+    /// something.
+    fn without_caption(&mut self, index: usize) -> bool {
+        let Some(part) = self.parts.get_mut(index) else {
+            return false;
+        };
+        let caption = std::mem::take(&mut part.message);
+        if caption.text.is_empty() {
+            return false;
+        }
+        let text = Part {
+            repairs: part.repairs.clone(),
+            ..Part::unsent(caption, part.repeat)
+        };
+        self.parts.insert(index, text);
+        true
+    }
+
+    /// Telegram does not take these files as photos: they go as they are. Returns whether that
+    /// changes anything.
+    pub fn as_documents(&mut self, index: usize) -> bool {
+        let upload = self
+            .parts
+            .get_mut(index)
+            .and_then(|part| part.upload.as_mut());
+        upload.is_some_and(|upload| !std::mem::replace(&mut upload.as_documents, true))
+    }
+
+    /// Telegram does not take these files as one album: each goes by itself. Returns whether there
+    /// were several.
+    pub fn apart(&mut self, index: usize) -> bool {
+        let Some(part) = self.parts.get(index).cloned() else {
+            return false;
+        };
+        let Some(upload) = part.upload.as_ref().filter(|upload| upload.files.len() > 1) else {
+            return false;
+        };
+        let mut single: Vec<Part> = upload
+            .files
+            .iter()
+            .map(|file| Part {
+                message: Rich::default(),
+                upload: Some(Upload {
+                    files: vec![*file],
+                    ..upload.clone()
+                }),
+                ..part.clone()
+            })
+            .collect();
+        if let Some(first) = single.first_mut() {
+            first.message = part.message;
+        }
+        self.parts.splice(index..=index, single);
+        true
     }
 
     /// Telegram refused the message's entities: it goes without any.
@@ -292,8 +438,16 @@ impl Progress {
         }
     }
 
-    /// Telegram found the message too long: it goes in two halves. Returns whether it could be cut.
+    /// Telegram found the message too long: it goes in two halves, or what stands below files goes
+    /// before them. Returns whether it could be cut.
     pub fn halve(&mut self, index: usize) -> bool {
+        if self
+            .parts
+            .get(index)
+            .is_some_and(|part| part.upload.is_some())
+        {
+            return self.without_caption(index);
+        }
         let length = self
             .parts
             .get(index)
@@ -304,6 +458,9 @@ impl Progress {
     /// One message as it goes out.
     pub fn message(&self, index: usize) -> Rich {
         match self.parts.get(index) {
+            Some(part) if part.repeat && part.message.text.is_empty() => {
+                format::plain(REPEAT_MARK.trim_end())
+            }
             Some(part) if part.repeat => part.message.below(REPEAT_MARK),
             Some(part) => part.message.clone(),
             None => Rich::default(),
@@ -393,78 +550,4 @@ impl Outcome {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn reply(text: &str) -> Content {
-        Content::Reply {
-            text: text.to_owned(),
-            files: Vec::new(),
-            options: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn what_telegram_has_is_never_sent_again() {
-        let text = "x".repeat(9000);
-        let mut progress = Progress::plan(&reply(&text));
-        assert_eq!(progress.parts.len(), 3);
-        progress.begin(0);
-        progress.accepted(0, MessageId(5));
-        let after_restart: Progress =
-            serde_json::from_str(&serde_json::to_string(&progress).unwrap()).unwrap();
-        assert_eq!(after_restart, progress);
-        assert_eq!(after_restart.next(), Some(1));
-    }
-
-    #[test]
-    fn a_message_in_doubt_is_marked_and_one_that_surely_failed_is_not() {
-        let mut progress = Progress::plan(&reply("hello"));
-        progress.begin(0);
-        progress.failed(0, "refused".to_owned());
-        assert_eq!(progress.message(0).text, "hello");
-        progress.begin(0);
-        assert_eq!(progress.in_flight(), Some(0));
-        progress.doubted(0, "killed".to_owned());
-        assert_eq!(progress.message(0).text, "↻ may repeat\nhello");
-        progress.begin(0);
-        progress.accepted(0, MessageId(6));
-        assert_eq!((progress.next(), progress.repeats()), (None, 1));
-    }
-
-    #[test]
-    fn a_full_message_in_doubt_is_cut_so_that_the_mark_fits() {
-        let text = "x".repeat(5000);
-        let mut progress = Progress::plan(&reply(&text));
-        progress.begin(0);
-        progress.doubted(0, "lost".to_owned());
-        assert_eq!(progress.parts.len(), 3);
-        let sent: Vec<String> = (0..3).map(|index| progress.message(index).text).collect();
-        assert!(
-            sent.iter()
-                .all(|text| text.chars().count() <= MESSAGE_LIMIT)
-        );
-        assert!(
-            sent[0].starts_with(REPEAT_MARK)
-                && sent[1].starts_with(REPEAT_MARK)
-                && !sent[2].starts_with(REPEAT_MARK)
-        );
-        assert_eq!(sent.concat().replace(REPEAT_MARK, ""), text);
-    }
-
-    #[test]
-    fn names_are_read_back_and_other_names_are_not_ours() {
-        let id = DeliveryId {
-            accepted: 1_700_000_000_000,
-            key: "0123456789abcdef0123456789abcdef".to_owned(),
-        };
-        assert_eq!(DeliveryId::parse(&id.to_string()), Some(id));
-        for name in [
-            "1700000000000-xyz",
-            "1-0123456789abcdef0123456789abcdef",
-            "1700000000000-0123456789abcdef0123456789abcdeF",
-        ] {
-            assert_eq!(DeliveryId::parse(name), None, "{name}");
-        }
-    }
-}
+mod tests;

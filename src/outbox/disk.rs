@@ -1,6 +1,8 @@
 //! The outbox on disk.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
 
 use super::delivery::{Delivery, DeliveryId, Finished, Outcome, Progress};
 use super::manage::retry_key;
@@ -10,6 +12,7 @@ use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
 use crate::store::format::{self, ReadError};
 use crate::store::layout::{SessionDir, StateDir};
+use crate::store::staging::{self, CopyError, Staging};
 use crate::store::steps::Step;
 
 /// How long a finished delivery is kept.
@@ -54,6 +57,65 @@ impl Outbox {
             Step::Accept,
             Durability::Synced,
         )
+    }
+
+    /// A folder for the copies of a delivery that is not accepted yet.
+    pub fn stage(&self) -> Result<Staging, StoreError> {
+        Staging::create(&self.dir.outbox())
+    }
+
+    /// Accepts a delivery with its copies, which stand durably in their place before it does.
+    pub fn accept_with(&self, delivery: &Delivery, mut copies: Staging) -> Result<(), StoreError> {
+        copies.publish(&self.copies(&delivery.id))?;
+        let accepted = self.accept(delivery);
+        // If only its last sync has failed, it is there and counts.
+        if accepted.is_ok() || self.path(&delivery.id).exists() {
+            copies.keep();
+        }
+        accepted
+    }
+
+    /// Accepts a delivery that takes the place of another one, with all of its files.
+    pub fn accept_again(&self, delivery: &Delivery, of: &DeliveryId) -> Result<(), StoreError> {
+        let count = delivery.content.files().len();
+        if count == 0 {
+            return self.accept(delivery);
+        }
+        let copies = self.stage()?;
+        for number in 0..count {
+            let from = self.copy(of, number);
+            match copies.take_over(&number.to_string(), &from) {
+                Ok(()) => {}
+                // The gateway says of which file it is when it comes to it.
+                Err(CopyError::Read(error)) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(CopyError::Read(error)) => return Err(StoreError::new("read", &from, error)),
+                Err(CopyError::Store(error)) => return Err(error),
+            }
+        }
+        copies.sync()?;
+        self.accept_with(delivery, copies)
+    }
+
+    /// The copy of one of the files of a delivery.
+    pub fn copy(&self, id: &DeliveryId, number: usize) -> PathBuf {
+        self.copies(id).join(number.to_string())
+    }
+
+    fn copies(&self, id: &DeliveryId) -> PathBuf {
+        self.dir.outbox().join(id.to_string())
+    }
+
+    /// Removes copies that belong to no delivery: of calls that were cut short before they accepted
+    /// one, and of deliveries that are over. Copies that are being made are left alone.
+    pub fn sweep_copies(&self) -> Result<(), StoreError> {
+        let belongs = |name: &str| {
+            let Some(id) = DeliveryId::parse(name) else {
+                return Ok(None);
+            };
+            let failed = self.dir.failed().join(format!("{id}.json"));
+            Ok(Some(self.path(&id).exists() || failed.exists()))
+        };
+        staging::sweep(&self.dir.outbox(), belongs, Step::Sweep)
     }
 
     /// Makes the names in `outbox/` durable: whoever finds a delivery does not know whether the sync
@@ -127,7 +189,12 @@ impl Outbox {
     /// Takes a finished delivery out of `outbox/`. Unsynced: `sent/` wins where both exist.
     fn leave(&self, id: &DeliveryId) -> Result<(), StoreError> {
         atomic::remove(&self.path(id), Step::Leave)?;
-        atomic::remove(&self.progress_path(id), Step::Leave)
+        atomic::remove(&self.progress_path(id), Step::Leave)?;
+        // A person may let a failed one be tried again: its copies go with its record.
+        if self.dir.failed().join(format!("{id}.json")).exists() {
+            return Ok(());
+        }
+        staging::remove(&self.copies(id), Step::Leave)
     }
 
     /// Where a delivery stands. `sent/` and `failed/` win over `outbox/`.
@@ -231,7 +298,8 @@ impl Outbox {
             Step::Finish,
             Durability::Synced,
         )?;
-        atomic::remove(&self.dir.failed().join(&name), Step::Sweep)
+        atomic::remove(&self.dir.failed().join(&name), Step::Sweep)?;
+        staging::remove(&self.copies(id), Step::Leave)
     }
 
     /// How often messages were sent once more because their fate was unknown, over all deliveries
@@ -291,7 +359,7 @@ impl Outbox {
                 atomic::remove(&self.dir.outbox().join(&name), Step::Sweep)?;
             }
         }
-        Ok(())
+        self.sweep_copies()
     }
 
     /// Whether a delivery was finished too long ago to be kept. It may have waited for long before.
@@ -307,11 +375,11 @@ impl Outbox {
         }
     }
 
-    fn path(&self, id: &DeliveryId) -> std::path::PathBuf {
+    fn path(&self, id: &DeliveryId) -> PathBuf {
         self.dir.outbox().join(format!("{id}.json"))
     }
 
-    fn progress_path(&self, id: &DeliveryId) -> std::path::PathBuf {
+    fn progress_path(&self, id: &DeliveryId) -> PathBuf {
         self.dir.outbox().join(format!("{id}{PROGRESS_SUFFIX}"))
     }
 }

@@ -11,6 +11,7 @@ use super::disk::Outbox;
 use super::gates::PARKED;
 use super::repair::{self, Repaired};
 use super::sender::turn_message;
+use super::upload;
 use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{Address, ChatId, MessageId, SessionId};
@@ -19,7 +20,9 @@ use crate::store::StoreError;
 use crate::store::format::{FORMAT, ReadError};
 use crate::store::layout::StateDir;
 use crate::store::steps::{Side, Step, reached};
+use crate::telegram::api::{FileToSend, Media, Upload};
 use crate::telegram::error::{ApiError, Decision, Repair};
+use crate::telegram::format::Rich;
 
 /// How the work on a delivery ended for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,14 +244,28 @@ impl Carrier {
                     .to_owned();
             return self.fail(delivery, progress, reason);
         }
+        let part = progress.parts.get(index);
+        let files = part.map(|part| upload::open(&self.outbox, delivery, part));
+        let files = match files.transpose()? {
+            Some(Ok(files)) => files,
+            Some(Err(reason)) => return self.fail(delivery, progress, reason),
+            None => None,
+        };
         progress.begin(index);
         self.outbox.record(&delivery.id, progress, Step::InFlight)?;
         reached(Step::Send, Side::Before);
-        let answer = self.call(delivery, progress, index, request).await;
+        let answer = if let Some(files) = files {
+            let caption = &progress.message(index);
+            self.upload(delivery, index, request, caption, files).await
+        } else {
+            let sent = self.call(delivery, progress, index, request).await;
+            sent.map(|id| (id, Vec::new()))
+        };
         reached(Step::Send, Side::After);
         match answer {
-            Ok(message_id) => {
+            Ok((message_id, album)) => {
                 progress.accepted(index, message_id);
+                progress.accepted_album(index, &album);
                 self.outbox.record(&delivery.id, progress, Step::Accepted)?;
                 Ok(Next::Go)
             }
@@ -318,6 +335,9 @@ impl Carrier {
             }
             Decision::Repair(repair) => {
                 progress.failed(index, failure.clone());
+                if error.is_partial() {
+                    progress.mark(index);
+                }
                 let repaired = repair::apply(progress, index, &delivery.content, chat, repair);
                 if repaired == Repaired::InVain {
                     return self.fail(delivery, progress, failure);
@@ -363,6 +383,27 @@ impl Carrier {
         };
         self.finish(delivery.clone(), outcome, Some(progress))?;
         Ok(Next::End(Ended::Finished))
+    }
+
+    /// Sends files; the first message and the further ones of an album.
+    async fn upload(
+        &self,
+        delivery: &Delivery,
+        index: usize,
+        Request { to, message }: Request,
+        caption: &Rich,
+        (media, files): (Media, Vec<FileToSend>),
+    ) -> Result<(MessageId, Vec<MessageId>), ApiError> {
+        let upload = Upload {
+            media,
+            files,
+            caption,
+            reply_to: message,
+            silent: delivery.silent || index > 0,
+        };
+        let mut ids = self.bot.api.upload(to, upload).await?.into_iter();
+        let first = ids.next().unwrap_or(MessageId(0));
+        Ok((first, ids.collect()))
     }
 
     /// What is asked of Telegram for one part, after all that was learned about it.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::attached::Attached;
 use super::delivery::{Content, Delivery, DeliveryId, Finished, Outcome, PartState, Progress};
 use super::disk::{Outbox, Standing};
 use super::{gates, migrations};
@@ -197,7 +198,7 @@ impl Outboxes {
             messages: progress.map(|progress| progress.parts.len()),
             held_until: None,
             reason: None,
-            text: first_line(text),
+            text: first_line(text, delivery.content.files()),
         }
     }
 
@@ -247,7 +248,7 @@ impl Outboxes {
             resume: finished.progress.clone().map(anew),
             ..finished.delivery.clone()
         };
-        outbox.accept(&delivery)?;
+        outbox.accept_again(&delivery, &id)?;
         retried(&outbox, *finished, &again, "is tried again")
     }
 
@@ -400,9 +401,14 @@ pub fn printable(text: &str) -> String {
     clean.collect()
 }
 
-fn first_line(text: &str) -> String {
+/// The first line of a text, or what the files are named that go without one.
+fn first_line(text: &str, files: &[Attached]) -> String {
     let line = text.lines().find(|line| !line.trim().is_empty());
-    let clean = printable(line.unwrap_or_default());
+    let names = || {
+        let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+        names.join(", ")
+    };
+    let clean = printable(&line.map_or_else(names, str::to_owned));
     let mut shown: String = clean.chars().take(TEXT_SHOWN).collect();
     if clean.chars().count() > TEXT_SHOWN {
         shown.push('…');

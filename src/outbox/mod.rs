@@ -4,11 +4,13 @@
 //! side: the commit point of a reply and of the acknowledgement of what it answers.
 //! `<…>.progress.json` is the gateway's [`delivery::Progress`]: what is in flight and what Telegram
 //! accepted, message by message. `sent/` and `failed/` have delivery and result in one file; where
-//! that file is, the outbox files no longer count.
+//! that file is, the outbox files no longer count. `outbox/<accepted>-<key>/` has the copies of its files,
+//! as long as somebody may want to send them.
 //!
-//! [`delivery`], [`split`], [`schedule`] and [`attention`] are pure, [`disk`] is the store, [`sender`] the
-//! driver.
+//! [`delivery`], [`attached`], [`picture`], [`split`], [`schedule`] and [`attention`] are pure, [`disk`] is
+//! the store, [`upload`] opens the copies of what is sent, [`sender`] is the driver.
 
+pub mod attached;
 pub mod attention;
 pub mod bot;
 pub mod delivery;
@@ -17,8 +19,10 @@ pub mod gates;
 pub mod lane;
 pub mod manage;
 pub mod migrations;
+pub mod picture;
 pub mod receipts;
 pub mod repair;
 pub mod schedule;
 pub mod sender;
 pub mod split;
+pub mod upload;

@@ -57,6 +57,8 @@ pub fn apply(
         }
         Repair::Split => progress.halve(index),
         Repair::NewMessage => progress_text,
+        Repair::AsDocuments => progress.as_documents(index),
+        Repair::Apart => progress.apart(index),
         Repair::WithoutReply | Repair::AgainLater | Repair::WithoutTopic => true,
     };
     match (changed, repair) {
@@ -82,6 +84,10 @@ pub fn notes(progress: &Progress) -> Vec<String> {
         (
             made(Repair::Plain),
             "Telegram refused the formatting, so this went out as plain text.",
+        ),
+        (
+            made(Repair::AsDocuments),
+            "Telegram did not take a picture as a photo, so it went out as a file to open.",
         ),
     ];
     notes

@@ -12,6 +12,8 @@ use crate::telegram::format::{Kind, Rich, Span, is_blank};
 
 /// Most code points of one message.
 pub const MESSAGE_LIMIT: usize = 4096;
+/// Most code points below a photo or a file.
+pub const CAPTION_LIMIT: usize = 1024;
 /// Most entities of one message; further ones would show nothing.
 pub const ENTITY_LIMIT: usize = 100;
 /// What stands for the rest of a text that must be one message.

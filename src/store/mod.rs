@@ -1,7 +1,7 @@
 //! Every write to disk goes through here.
 //!
-//! Owns: how a file becomes durable ([`atomic`]), how processes exclude each other ([`lock`]), how
-//! a file's version is checked and damage is kept ([`mod@format`]), where everything lies
+//! Owns: how a file becomes durable ([`atomic`]), how several do at once ([`staging`]), how processes
+//! exclude each other ([`lock`]), how a file's version is checked and damage is kept ([`mod@format`]), where everything lies
 //! ([`layout`]), how changes are noticed ([`watch`]), and the names of the durable steps
 //! ([`steps`]). Must not know what is in the files.
 
@@ -11,6 +11,7 @@ pub mod layout;
 pub mod lock;
 #[cfg(feature = "test-hooks")]
 mod power;
+pub mod staging;
 pub mod steps;
 pub mod watch;
 

@@ -29,6 +29,10 @@ pub enum Step {
     Seen,
     /// A registration in `agents/` is replaced.
     Agent,
+    /// A file that an agent sends is copied, into a folder that has no name yet.
+    Stage,
+    /// The folder with the copies gets the name of its delivery.
+    Attach,
     /// A delivery becomes a file in `outbox/`: the commit point of a reply.
     Accept,
     /// The conversation forgets what is settled, or what a cancelled call showed.
@@ -73,7 +77,7 @@ pub enum Step {
 
 impl Step {
     /// All steps, for the crash harness.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::InboxEntry,
         Self::InboxSync,
         Self::DeadLetter,
@@ -81,6 +85,8 @@ impl Step {
         Self::Hold,
         Self::Seen,
         Self::Agent,
+        Self::Stage,
+        Self::Attach,
         Self::Accept,
         Self::Release,
         Self::InFlight,
@@ -113,6 +119,8 @@ impl Step {
             Self::Hold => "hold",
             Self::Seen => "seen",
             Self::Agent => "agent",
+            Self::Stage => "stage",
+            Self::Attach => "attach",
             Self::Accept => "accept",
             Self::Release => "release",
             Self::InFlight => "in-flight",

@@ -4,6 +4,8 @@
 //! error and sleeps 10 s on each 5xx (telegram.md 10.4), so only its types are used. The token is
 //! in the URL of every request: no URL ever leaves this file.
 
+mod upload;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,7 @@ use crate::chain::Chain;
 use crate::config::Token;
 use crate::ids::{Address, BotId, MessageId};
 use crate::telegram::update::ALLOWED_UPDATES;
+pub use upload::{FileToSend, Media, Upload};
 
 /// Longest time that a send may take. Telegram absorbs flood waits of up to 8 s as a slow answer
 /// (telegram.md 4), so anything below 30 s would look like doubt.
@@ -156,11 +159,7 @@ impl Api {
         payload.entities = wire_entities(message);
         payload.link_preview_options = Some(NO_PREVIEW);
         payload.disable_notification = silent.then_some(true);
-        // An id of 0 (ephemeral messages) or beyond 32 bits is no message that can be replied to.
-        payload.reply_parameters = reply_to
-            .filter(|id| id.0 > 0)
-            .and_then(|id| wire(id).ok())
-            .map(|id| ReplyParameters::new(id).allow_sending_without_reply());
+        payload.reply_parameters = reply_to.and_then(reply_parameters);
         payload.message_thread_id = thread(to);
         let result = self.call(&payload, SEND_TIMEOUT).await?;
         Ok(parse::<SentMessage>(&result)?.message_id)
@@ -211,24 +210,18 @@ impl Api {
     ) -> Result<Box<RawValue>, ApiError> {
         let body = serde_json::to_vec(payload)
             .map_err(|error| ApiError::Unreachable(error.to_string()))?;
-        let response = self
-            .bot
-            .client()
-            .post(self.method_url(P::NAME))
-            .timeout(timeout)
-            .header("content-type", "application/json")
-            .body(body)
-            .send()
-            .await
-            .map_err(not_heard)?;
-        let status = response.status().as_u16();
-        let retry_after = response
-            .headers()
-            .get("retry-after")
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
-        let body = response.bytes().await.map_err(not_heard)?;
-        read_answer(status, retry_after.as_deref(), &body)
+        let request = self.request(P::NAME, timeout);
+        hear(
+            request
+                .header("content-type", "application/json")
+                .body(body),
+        )
+        .await
+    }
+
+    fn request(&self, method: &str, timeout: Duration) -> reqwest::RequestBuilder {
+        let client = self.bot.client();
+        client.post(self.method_url(method)).timeout(timeout)
     }
 
     fn method_url(&self, method: &str) -> Url {
@@ -250,6 +243,19 @@ fn thread(to: Address) -> Option<ThreadId> {
         .map(|id| ThreadId(WireMessage(id)))
 }
 
+/// Sends a request and reads what Telegram answers.
+async fn hear(request: reqwest::RequestBuilder) -> Result<Box<RawValue>, ApiError> {
+    let response = request.send().await.map_err(not_heard)?;
+    let status = response.status().as_u16();
+    let retry_after = response
+        .headers()
+        .get("retry-after")
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    let body = response.bytes().await.map_err(not_heard)?;
+    read_answer(status, retry_after.as_deref(), &body)
+}
+
 /// A message id as the typed payloads want it. An id beyond 32 bits exists in no chat.
 fn wire(message: MessageId) -> Result<WireMessage, ApiError> {
     i32::try_from(message.0)
@@ -260,6 +266,13 @@ fn wire(message: MessageId) -> Result<WireMessage, ApiError> {
             retry_after: None,
             migrate_to: None,
         })
+}
+
+/// A reply to a message, and without it if it is gone. An id of 0 (ephemeral messages) or beyond 32
+/// bits is no message that can be replied to.
+fn reply_parameters(message: MessageId) -> Option<ReplyParameters> {
+    let id = wire(message).ok().filter(|id| id.0 > 0)?;
+    Some(ReplyParameters::new(id).allow_sending_without_reply())
 }
 
 /// Formatting as the typed payloads want it; `None` for a text without.

@@ -75,9 +75,24 @@ pub enum Repair {
     WithoutTopic,
     /// As a new message: the one that it was to edit is gone, or cannot be edited.
     NewMessage,
+    /// As files to open: they were refused as photos.
+    AsDocuments,
+    /// Each file by itself: they were refused as an album.
+    Apart,
 }
 
+/// How the refusal of an album begins of which other messages may have been sent (telegram.md 5).
+const PARTLY: &str = "failed to send message #";
+
 impl ApiError {
+    /// Whether some messages of an album may have been sent although it was refused.
+    pub fn is_partial(&self) -> bool {
+        match self {
+            Self::Refused { description, .. } => description.to_lowercase().contains(PARTLY),
+            Self::Unreachable(_) | Self::Doubt(_) => false,
+        }
+    }
+
     /// What to do about it.
     pub fn decision(&self) -> Decision {
         match self {
@@ -192,7 +207,7 @@ fn bad_request(text: &str, migrate_to: Option<ChatId>) -> Decision {
     if says(&["reactions_too_many", "reaction_too_many"]) {
         return Decision::Retry;
     }
-    let repairs: [(&[&str], Repair); 5] = [
+    let repairs: [(&[&str], Repair); 7] = [
         (
             &[
                 "can't parse entities",
@@ -208,8 +223,21 @@ fn bad_request(text: &str, migrate_to: Option<ChatId>) -> Decision {
                 "message is too long",
                 "message_too_long",
                 "text is too long",
+                "caption is too long",
+                "caption_too_long",
             ],
             Repair::Split,
+        ),
+        // Before the album that they may be in.
+        (
+            &[
+                "photo_invalid",
+                "photo_ext_invalid",
+                "photo_save_file_invalid",
+                "image_process_failed",
+                "too big for a photo",
+            ],
+            Repair::AsDocuments,
         ),
         (
             &[
@@ -236,6 +264,16 @@ fn bad_request(text: &str, migrate_to: Option<ChatId>) -> Decision {
                 "no text in the message to edit",
             ],
             Repair::NewMessage,
+        ),
+        (
+            &[
+                PARTLY,
+                "group send failed",
+                "wrong file identifier",
+                "media_invalid",
+                "media_grouped_invalid",
+            ],
+            Repair::Apart,
         ),
     ];
     for (words, repair) in repairs {
@@ -419,6 +457,27 @@ mod tests {
                 By(Repair::Plain),
             ),
             (400, "Bad Request: ENTITY_BOUNDS_INVALID", By(Repair::Plain)),
+            (
+                400,
+                "Bad Request: PHOTO_INVALID_DIMENSIONS",
+                By(Repair::AsDocuments),
+            ),
+            (
+                400,
+                "Bad Request: failed to send message #2 with the error message \"IMAGE_PROCESS_FAILED\"",
+                By(Repair::AsDocuments),
+            ),
+            (
+                400,
+                "Bad Request: failed to send message #1 with the error message \"Wrong file identifier/HTTP URL specified\"",
+                By(Repair::Apart),
+            ),
+            (400, "Bad Request: group send failed", By(Repair::Apart)),
+            (
+                400,
+                "Bad Request: message caption is too long",
+                By(Repair::Split),
+            ),
             (400, "Bad Request: message is too long", By(Repair::Split)),
             (400, "Bad Request: MESSAGE_TOO_LONG", By(Repair::Split)),
             (
@@ -483,9 +542,8 @@ mod tests {
             (
                 400,
                 "Bad Request: wrong file identifier/HTTP URL specified",
-                Fail,
+                By(Repair::Apart),
             ),
-            (400, "Bad Request: PHOTO_INVALID_DIMENSIONS", Fail),
             (404, "Not Found: method not found", Fail),
             (400, "Bad Request: REACTIONS_TOO_MANY", Retry),
         ]

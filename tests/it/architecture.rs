@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules that decide without touching the world.
-const PURE: [&str; 31] = [
+const PURE: [&str; 33] = [
     "src/gate.rs",
     "src/inbox/entry.rs",
     "src/inbox/view.rs",
@@ -17,7 +17,9 @@ const PURE: [&str; 31] = [
     "src/mcp/page.rs",
     "src/mcp/tools.rs",
     "src/outbox/attention.rs",
+    "src/outbox/attached.rs",
     "src/outbox/delivery.rs",
+    "src/outbox/picture.rs",
     "src/outbox/repair.rs",
     "src/outbox/schedule.rs",
     "src/outbox/split.rs",

@@ -68,6 +68,16 @@ fn day(who: Who, step: &str, point: &str, death: Death) {
         no_receipt_stays(&house);
     }
     ledger.lock().unwrap().check(&house.sim);
+    drop(keeper);
+    nothing_is_left_for_ever(&house);
+}
+
+/// Copies of files that a killed process has left go when the next gateway starts.
+fn nothing_is_left_for_ever(house: &House) {
+    if !house.outbox().is_empty() {
+        let _gateway = house.gateway();
+        house.wait_until_the_outbox_is_empty();
+    }
 }
 
 /// The gate was recorded before the gateway died, so the next gateway knows of it.
@@ -213,6 +223,8 @@ mod agent_dies_at {
         agent "agent"
         hold "hold"
         seen "seen"
+        stage "stage"
+        attach "attach"
         accept "accept"
         settle "settle"
         release "release"

@@ -184,6 +184,8 @@ mod of_the_agent_at {
         hold "hold" 5
         seen "seen" 5
         told "told" 3
+        stage "stage" 5
+        attach "attach" 5
         accept "accept" 5
         settle "settle" 5
         release "release" 5

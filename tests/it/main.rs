@@ -27,6 +27,8 @@ mod disk_full;
 mod failing_writes;
 mod failures;
 mod fairness;
+mod files_out;
+mod files_refused;
 mod flipped;
 mod flood;
 mod foreign;

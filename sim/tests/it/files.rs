@@ -134,17 +134,71 @@ fn an_upload_may_be_attached_by_name() {
     assert_eq!(message["document"]["file_size"], 5);
 }
 
+/// The head of a PNG, which is all that is looked at.
+fn png(width: u32, height: u32) -> Vec<u8> {
+    let sides = [width.to_be_bytes(), height.to_be_bytes()].concat();
+    [&b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR"[..], &sides].concat()
+}
+
+fn photo(house: &House, content: &[u8]) -> Answer {
+    let file = [("photo", "a.png", content)];
+    upload(house, "sendPhoto", &[("chat_id", "7")], &file)
+}
+
 #[test]
 fn a_photo_is_a_list_of_sizes() {
     let house = house();
-    let message = upload(
-        &house,
-        "sendPhoto",
-        &[("chat_id", "7")],
-        &[("photo", "a.png", b"png")],
-    )
-    .result();
+    let message = photo(&house, &png(640, 480)).result();
     assert!(message["photo"][0]["file_id"].is_string());
+}
+
+#[test]
+fn a_photo_is_a_picture_that_is_neither_too_large_nor_too_narrow() {
+    let house = house();
+    photo(&house, &png(5000, 5000)).result();
+    photo(&house, &png(20, 400)).result();
+    for (content, refusal) in [
+        (b"text".to_vec(), "400 Bad Request: IMAGE_PROCESS_FAILED"),
+        (png(5000, 5001), "400 Bad Request: PHOTO_INVALID_DIMENSIONS"),
+        (png(20, 401), "400 Bad Request: PHOTO_INVALID_DIMENSIONS"),
+    ] {
+        assert_eq!(photo(&house, &content).refusal(), refusal);
+    }
+}
+
+#[test]
+fn the_sizes_of_jpeg_and_webp_are_found() {
+    let house = house();
+    let jpeg = |width: u16| {
+        let frame = [&b"\xff\xc0\0\x11\x08\0\x0a"[..], &width.to_be_bytes()].concat();
+        [&b"\xff\xd8\xff\xe0\0\x04ab"[..], &frame, b"\x03"].concat()
+    };
+    let webp = |width: u32| {
+        let bits = (width - 1) | 9 << 14;
+        let chunk = [&b"VP8L\0\0\0\0\x2f"[..], &bits.to_le_bytes()].concat();
+        [&b"RIFF\0\0\0\0WEBP"[..], &chunk].concat()
+    };
+    for content in [jpeg(200), webp(200)] {
+        photo(&house, &content).result();
+    }
+    for content in [jpeg(201), webp(201)] {
+        let refusal = photo(&house, &content).refusal();
+        assert_eq!(refusal, "400 Bad Request: PHOTO_INVALID_DIMENSIONS");
+    }
+}
+
+#[test]
+fn webp_goes_as_a_document_alone_and_into_no_album_of_documents() {
+    let house = house();
+    let webp = b"RIFF\0\0\0\0WEBP";
+    let alone = [("document", "a.webp", &webp[..])];
+    upload(&house, "sendDocument", &[("chat_id", "7")], &alone).result();
+    let item = |name: &str| json!({ "type": "document", "media": format!("attach://{name}") });
+    let media = json!([item("a"), item("b")]).to_string();
+    let fields = [("chat_id", "7"), ("media", media.as_str())];
+    let files = [("a", "a.txt", &b"text"[..]), ("b", "b.webp", webp)];
+    let answer = upload(&house, "sendMediaGroup", &fields, &files);
+    assert!(answer.refusal().contains("failed to send message #2"));
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(crate) fn live_through(
 }
 
 /// Two questions and their answer, poison, a long answer into a flood gate, progress, an
-/// acknowledgement, and one more answer.
+/// acknowledgement, and one more answer, with a file.
 fn the_day_itself(house: &House, ledger: &Mutex<Ledger>, place: Place, worker: &mut Worker<'_>) {
     let bot = place.bot;
     let work = |worker: &mut Worker<'_>, lines: usize| {
@@ -81,6 +81,8 @@ fn the_day_itself(house: &House, ledger: &Mutex<Ledger>, place: Place, worker: &
     worker.progress();
     worker.progress();
     worker.acknowledge();
+    house.file("a.txt", "a file of the last answer");
+    worker.files = vec!["a.txt"];
     say(house, ledger, place, "m5");
     work(worker, 1);
     wait_for("everything to be settled and sent", || {

@@ -46,6 +46,7 @@ impl House {
             .prefix("telepost-it-")
             .tempdir()
             .unwrap();
+        fs::create_dir(folder.path().join("work")).unwrap();
         let config = json!({
             "sessions": {},
             "state_dir": folder.path().join("state"),
@@ -97,6 +98,11 @@ impl House {
 
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The folder that the agents work in.
+    pub(crate) fn work(&self) -> PathBuf {
+        self.path().join("work")
     }
 
     pub(crate) fn config_path(&self) -> PathBuf {
@@ -244,7 +250,7 @@ impl House {
             .create(true)
             .open(self.path().join("agents.log"))
             .unwrap();
-        command.stderr(log);
+        command.stderr(log).current_dir(self.work());
         command
     }
 

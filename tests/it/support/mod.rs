@@ -8,6 +8,7 @@ mod agent;
 mod contract;
 pub(crate) mod day;
 mod detached;
+mod files;
 pub(crate) mod home;
 mod house;
 pub(crate) mod markdown;
@@ -18,6 +19,7 @@ mod world;
 pub(crate) use agent::{Agent, Answer};
 pub(crate) use contract::{FORUM, GROUP, again, ids, texts, without_messages};
 pub(crate) use detached::SelfStarting;
+pub(crate) use files::png;
 pub(crate) use house::{Gateway, House, OWNER};
 pub(crate) use world::{Background, STRANGER, SUPERGROUP, call, names_in};
 

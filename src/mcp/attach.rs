@@ -1,0 +1,504 @@
+//! The files that an agent sends: which of them it may, and the copies that are sent.
+//!
+//! A file is looked at only by the descriptor that is copied: every folder on the way to it is
+//! opened by itself, below the one before, and no symbolic link is followed, so nobody can exchange
+//! a part of the path between the look and the copy. The same calls do that on Linux and macOS.
+//! The original may change or go once the copies are made; nothing is sent from it.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use sha2::{Digest as _, Sha256};
+
+use super::tools::Refusal;
+use crate::chain::Chain;
+use crate::config::Session;
+use crate::outbox::attached::{self, Attached, FileKind};
+use crate::outbox::picture;
+use crate::store::StoreError;
+use crate::store::staging::{CopyError, Staging};
+
+/// What every refusal of a file says besides its reason.
+const NOTHING: &str = "Nothing was sent and nothing was acknowledged";
+/// How deep the state folder is looked through for another name of a file.
+const DEPTH: usize = 6;
+
+/// From where files may be sent, and from where never.
+#[derive(Clone, Debug)]
+pub struct Roots {
+    /// Relative paths are below the first.
+    folders: Vec<PathBuf>,
+    state: PathBuf,
+    config: PathBuf,
+}
+
+/// The copies of one call's files, without a name yet.
+#[derive(Debug)]
+pub struct Copies {
+    /// The folder with them.
+    pub folder: Staging,
+    /// What they are; the copy of each is named by its number.
+    pub files: Vec<Attached>,
+}
+
+/// What is wrong with a file, and what to do about it.
+#[derive(Clone)]
+struct Reason {
+    what: String,
+    instead: String,
+}
+
+impl Reason {
+    fn new(what: impl Into<String>, instead: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            instead: instead.into(),
+        }
+    }
+
+    fn of(self, given: &str) -> Refusal {
+        Refusal(format!(
+            "The file {given:?} {}. {NOTHING}; {}.",
+            self.what, self.instead
+        ))
+    }
+}
+
+/// A file's identity: device and inode.
+type Identity = (u64, u64);
+
+fn identity(metadata: &fs::Metadata) -> Identity {
+    (metadata.dev(), metadata.ino())
+}
+
+fn identity_at(path: &Path) -> Option<Identity> {
+    fs::metadata(path).ok().map(|found| identity(&found))
+}
+
+impl Roots {
+    /// For a session: its `cwd`, else the working directory of the MCP server, and its `send_roots`.
+    /// The top of the file system is no working directory that anybody chose.
+    pub fn new(session: &Session, working: Option<&Path>, state: &Path, config: &Path) -> Self {
+        let working = working.filter(|folder| folder.parent().is_some());
+        let first = session.cwd.as_deref().or(working).map(Path::to_owned);
+        let mut folders: Vec<PathBuf> = first.into_iter().collect();
+        for root in &session.send_roots {
+            if !folders.contains(root) {
+                folders.push(root.clone());
+            }
+        }
+        Self {
+            folders,
+            state: state.to_owned(),
+            config: config.to_owned(),
+        }
+    }
+
+    /// Copies all of these files, durably, or says of one why it cannot be sent. Takes as long as it
+    /// takes: not for under a lock.
+    pub fn copy(
+        &self,
+        given: &[String],
+        stage: impl FnOnce() -> Result<Staging, StoreError>,
+    ) -> Result<Copies, Refusal> {
+        if given.len() > attached::MOST {
+            return Err(Refusal(format!(
+                "`files` lists {} files; at most {} go with one reply. {NOTHING}; call again with fewer, and send the rest with another reply.",
+                given.len(),
+                attached::MOST
+            )));
+        }
+        // All of them are looked at before the first is copied.
+        let mut opened = Vec::with_capacity(given.len());
+        for path in given {
+            opened.push(self.open(path).map_err(|reason| reason.of(path))?);
+        }
+        let folder = stage().map_err(|error| cannot_store(&error))?;
+        let mut files = Vec::with_capacity(given.len());
+        for (number, (file, path)) in opened.into_iter().zip(given).enumerate() {
+            files.push(copy_one(&folder, number, file, path)?);
+        }
+        folder.sync().map_err(|error| cannot_store(&error))?;
+        Ok(Copies { folder, files })
+    }
+
+    /// Opens a file that may be sent.
+    fn open(&self, given: &str) -> Result<File, Reason> {
+        let (root, below) = self.place(given)?;
+        let real = root.canonicalize().map_err(|error| {
+            Reason::new(
+                format!(
+                    "would be below {}, which cannot be opened ({error})",
+                    root.display()
+                ),
+                "mend that, or name a file in another folder",
+            )
+        })?;
+        let Some(name) = below.file_name() else {
+            return Err(folder_reason());
+        };
+        refuse_by_name(&real.join(below), name)?;
+        let own = Reason::new(
+            "is in telepost's own state folder",
+            "nothing of that is ever sent; send a file of your own",
+        );
+        let state = self.state.canonicalize().ok();
+        if state.is_some_and(|state| real.starts_with(state)) {
+            return Err(own);
+        }
+        let never = [
+            (identity_at(&self.state), own),
+            (
+                self.config.parent().and_then(identity_at),
+                configuration_reason(),
+            ),
+        ];
+
+        let mut folder = File::from(
+            rustix::fs::open(
+                &real,
+                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+            .map_err(|error| unreadable(&error.into()))?,
+        );
+        let mut on_the_way: Vec<&OsStr> = below.components().map(Component::as_os_str).collect();
+        on_the_way.pop();
+        for part in on_the_way {
+            folder = enter(&folder, part)?;
+            let here = folder.metadata().map_err(|error| unreadable(&error))?;
+            for (forbidden, reason) in &never {
+                if *forbidden == Some(identity(&here)) {
+                    return Err(reason.clone());
+                }
+            }
+        }
+        let file = open_regular(&folder, name)?;
+        self.refuse_by_content(&file)?;
+        Ok(file)
+    }
+
+    /// The root that a path is below, and the rest of the path, which has names only.
+    fn place<'a>(&'a self, given: &'a str) -> Result<(&'a Path, &'a Path), Reason> {
+        if given.trim().is_empty() {
+            return Err(Reason::new("has no name", "name a file"));
+        }
+        if given.contains('\0') {
+            return Err(Reason::new(
+                "has a NUL character in its name",
+                "name a file that exists",
+            ));
+        }
+        let path = Path::new(given);
+        if path
+            .components()
+            .any(|part| matches!(part, Component::ParentDir))
+        {
+            return Err(Reason::new(
+                "has \"..\" in its path",
+                "write the path without it",
+            ));
+        }
+        if path.is_relative() {
+            let Some(root) = self.folders.first() else {
+                return Err(self.outside());
+            };
+            // "./a" and "a" are the same.
+            return Ok((root, path.strip_prefix(".").unwrap_or(path)));
+        }
+        // The nearest: a root may be a link within another.
+        self.folders
+            .iter()
+            .filter_map(|root| {
+                let below = path.strip_prefix(root).ok();
+                let below = below.or_else(|| path.strip_prefix(root.canonicalize().ok()?).ok());
+                Some((root.as_path(), below?))
+            })
+            .min_by_key(|(_, below)| below.components().count())
+            .ok_or_else(|| self.outside())
+    }
+
+    fn outside(&self) -> Reason {
+        let roots: Vec<String> = self
+            .folders
+            .iter()
+            .map(|root| root.display().to_string())
+            .collect();
+        if roots.is_empty() {
+            return Reason::new(
+                "cannot be sent, because no folder is set from which files may be",
+                "ask the person to add one to `send_roots` of this session in sessions.json",
+            );
+        }
+        Reason::new(
+            format!(
+                "is outside the folders from which files may be sent ({})",
+                roots.join(", ")
+            ),
+            "copy it into one of them, or ask the person to add its folder to `send_roots`",
+        )
+    }
+
+    /// What the opened file itself says against it.
+    fn refuse_by_content(&self, file: &File) -> Result<(), Reason> {
+        let metadata = file.metadata().map_err(|error| unreadable(&error))?;
+        if metadata.len() == 0 {
+            return Err(empty());
+        }
+        if metadata.len() > attached::LARGEST {
+            return Err(too_large(metadata.len()));
+        }
+        let mine = identity(&metadata);
+        if identity_at(&self.config) == Some(mine) {
+            return Err(configuration_reason());
+        }
+        // A second name of one of our own files, somewhere else.
+        let also = |folder: &Path, depth| metadata.nlink() > 1 && contains(folder, mine, depth);
+        if also(&self.state, DEPTH) || self.config.parent().is_some_and(|folder| also(folder, 0)) {
+            return Err(Reason::new(
+                "is another name of a file of telepost's state or configuration",
+                "nothing of that is ever sent; send a file of your own",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a folder has this file under some name. What cannot be read has it not.
+fn contains(folder: &Path, wanted: Identity, depth: usize) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return false;
+    };
+    entries.flatten().any(|entry| {
+        entry.metadata().is_ok_and(|found| {
+            identity(&found) == wanted && found.is_file()
+                || depth > 0 && found.is_dir() && contains(&entry.path(), wanted, depth - 1)
+        })
+    })
+}
+
+/// Refuses what by its name is a secret. macOS does not tell capital from small letters.
+fn refuse_by_name(path: &Path, name: &OsStr) -> Result<(), Reason> {
+    let lower = |name: &OsStr| name.to_string_lossy().to_lowercase();
+    for part in path.components() {
+        let part = lower(part.as_os_str());
+        if part == ".git" || part == ".ssh" {
+            return Err(Reason::new(
+                format!("is in a folder {part}, of which nothing may be sent"),
+                "send another file",
+            ));
+        }
+    }
+    let name = lower(name);
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+    let rule = if name.starts_with(".env") {
+        ".env*"
+    } else if ending == Some("pem") {
+        "*.pem"
+    } else if ending == Some("key") {
+        "*.key"
+    } else if name.starts_with("id_") {
+        "id_*"
+    } else {
+        return Ok(());
+    };
+    Err(Reason::new(
+        format!("has a name that secrets have ({rule})"),
+        "do not send secrets; if it is none, copy it under another name and send that",
+    ))
+}
+
+/// Opens a folder in a folder.
+fn enter(folder: &File, name: &OsStr) -> Result<File, Reason> {
+    match kind(folder, name)? {
+        FileType::Directory => {}
+        FileType::Symlink => return Err(link(name)),
+        FileType::RegularFile
+        | FileType::Fifo
+        | FileType::Socket
+        | FileType::CharacterDevice
+        | FileType::BlockDevice
+        | FileType::Unknown => return Err(missing()),
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(folder, name, flags, Mode::empty())
+        .map(File::from)
+        .map_err(|error| unreadable(&error.into()))
+}
+
+/// Opens a regular file in a folder. Never waits for the other end of a pipe, and never opens a
+/// device unless it was put there this moment.
+fn open_regular(folder: &File, name: &OsStr) -> Result<File, Reason> {
+    match kind(folder, name)? {
+        FileType::RegularFile => {}
+        FileType::Symlink => return Err(link(name)),
+        FileType::Directory => return Err(folder_reason()),
+        FileType::Fifo => return Err(special("a named pipe")),
+        FileType::Socket => return Err(special("a socket")),
+        FileType::CharacterDevice | FileType::BlockDevice | FileType::Unknown => {
+            return Err(special("a device"));
+        }
+    }
+    let flags =
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(folder, name, flags, Mode::empty())
+        .map(File::from)
+        .map_err(|error| unreadable(&error.into()))?;
+    let opened = file
+        .metadata()
+        .map_err(|error| unreadable(&error))?
+        .file_type();
+    if opened.is_file() {
+        return Ok(file);
+    }
+    Err(if opened.is_dir() {
+        folder_reason()
+    } else if opened.is_fifo() {
+        special("a named pipe")
+    } else {
+        special("a device")
+    })
+}
+
+fn kind(folder: &File, name: &OsStr) -> Result<FileType, Reason> {
+    let found = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|error| unreadable(&error.into()))?;
+    Ok(FileType::from_raw_mode(found.st_mode))
+}
+
+/// Copies one file, at most as much as it had when it was opened: one that grows is sent as it was.
+fn copy_one(folder: &Staging, number: usize, file: File, given: &str) -> Result<Attached, Refusal> {
+    let expected = file
+        .metadata()
+        .map_err(|error| unreadable(&error).of(given))?
+        .len();
+    let name = number.to_string();
+    let mut source = Hashing {
+        source: file.take(expected),
+        hash: Sha256::new(),
+    };
+    let size = folder
+        .copy(&name, &mut source)
+        .map_err(|error| match error {
+            CopyError::Read(error) => unreadable(&error).of(given),
+            CopyError::Store(error) => cannot_store(&error),
+        })?;
+    if size < expected {
+        return Err(Reason::new(
+            "became shorter while it was copied",
+            "call again when nobody writes to it any more",
+        )
+        .of(given));
+    }
+    let mut copy = folder.open(&name).map_err(|error| cannot_store(&error))?;
+    let picture = copy
+        .rewind()
+        .and_then(|()| picture::read(&mut io::BufReader::new(&copy)))
+        .map_err(|error| unreadable(&error).of(given))?;
+    Ok(Attached {
+        name: shown_name(given),
+        size,
+        sha256: format!("{:x}", source.hash.finalize()),
+        kind: FileKind::of(picture, size),
+    })
+}
+
+/// What a person is shown as the name of a file.
+pub(super) fn shown_name(given: &str) -> String {
+    let name = Path::new(given).file_name().unwrap_or_default();
+    attached::shown_name(&name.to_string_lossy())
+}
+
+/// Hashes what is read through it.
+struct Hashing<R> {
+    source: R,
+    hash: Sha256,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        self.hash.update(buffer.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+}
+
+fn cannot_store(error: &StoreError) -> Refusal {
+    Refusal(format!(
+        "The files could not be copied: {}. {NOTHING}; call again when that is mended.",
+        Chain(error)
+    ))
+}
+
+fn missing() -> Reason {
+    Reason::new(
+        "does not exist",
+        "check the path (a relative one begins at the session's folder)",
+    )
+}
+
+fn unreadable(error: &io::Error) -> Reason {
+    if error.kind() == io::ErrorKind::NotFound {
+        return missing();
+    }
+    Reason::new(
+        format!("cannot be read ({error})"),
+        "mend that, or send another file",
+    )
+}
+
+fn link(name: &OsStr) -> Reason {
+    Reason::new(
+        format!(
+            "goes through the symbolic link {:?}, and links are not followed",
+            name.to_string_lossy()
+        ),
+        "name the file itself, or copy it to where no link is on the way",
+    )
+}
+
+fn special(what: &str) -> Reason {
+    Reason::new(
+        format!("is {what}, not a regular file"),
+        "write what you want to send into a file",
+    )
+}
+
+fn folder_reason() -> Reason {
+    Reason::new(
+        "is a folder",
+        "name the files in it, or pack them into an archive",
+    )
+}
+
+fn empty() -> Reason {
+    Reason::new(
+        "is empty, and Telegram takes no empty files",
+        "say in the text that it is empty, or send another",
+    )
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a size for people, with one digit"
+)]
+fn too_large(size: u64) -> Reason {
+    Reason::new(
+        format!(
+            "has {:.1} MB, and Telegram takes at most 50 MB",
+            size as f64 / 1e6
+        ),
+        "make it smaller (pack it, or cut it up), or tell the person where it is",
+    )
+}
+
+fn configuration_reason() -> Reason {
+    Reason::new(
+        "belongs to telepost's configuration",
+        "nothing of that is ever sent; send a file of your own",
+    )
+}

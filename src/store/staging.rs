@@ -1,0 +1,283 @@
+//! Folders of copies: filled without haste, and given their name in one step.
+//!
+//! A folder that is being filled begins with a dot and is locked by whoever fills it (`flock` on the
+//! folder itself, so the lock moves with it), until the file that it belongs to is written. A folder
+//! that nobody has locked and that belongs to nothing is what a kill has left, however young it is;
+//! [`sweep`] removes it.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+use super::atomic;
+use super::steps::{Attempt, Side, Step, reached};
+
+/// How the names of folders without a name end.
+const SUFFIX: &str = ".copies";
+/// How much is in memory while a file is copied.
+const CHUNK: usize = 128 * 1024;
+
+/// A folder that is being filled. Unless it is kept, it goes again with this value.
+#[derive(Debug)]
+pub struct Staging {
+    path: PathBuf,
+    kept: bool,
+    /// Locked as long as this lives.
+    _folder: File,
+}
+
+/// A file could not be copied.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// The original could not be read.
+    #[error("cannot read it")]
+    Read(#[source] io::Error),
+    /// The copy could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Staging {
+    /// An empty folder in `parent`, without a name that anybody looks for.
+    pub fn create(parent: &Path) -> Result<Self, StoreError> {
+        loop {
+            let path = parent.join(format!(".{:016x}{SUFFIX}", fastrand::u64(..)));
+            fs::DirBuilder::new()
+                .mode(0o700)
+                .create(&path)
+                .map_err(|source| StoreError::new("create the folder", &path, source))?;
+            match lock(&path) {
+                Ok(Some(folder)) => {
+                    return Ok(Self {
+                        path,
+                        kept: false,
+                        _folder: folder,
+                    });
+                }
+                // Swept before it was locked.
+                Ok(None) => {}
+                Err(source) => return Err(StoreError::new("lock", &path, source)),
+            }
+        }
+    }
+
+    /// Copies `source` to its end into a new file of this name, durably but for the file's name.
+    /// Returns how many bytes it has.
+    pub fn copy(&self, name: &str, source: &mut impl Read) -> Result<u64, CopyError> {
+        let path = self.path.join(name);
+        reached(Step::Stage, Side::Before);
+        let attempt = Attempt::new(Step::Stage, 2);
+        let failed = |source| StoreError::new("write", &path, source);
+        let mut copy = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        attempt.part(0).map_err(failed)?;
+        let (mut chunk, mut size) = (vec![0; CHUNK], 0);
+        loop {
+            let count = match source.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(CopyError::Read(error)),
+            };
+            let bytes = chunk.get(..count).unwrap_or_default();
+            copy.write_all(bytes).map_err(failed)?;
+            size += count as u64;
+        }
+        attempt.part(1).map_err(failed)?;
+        copy.sync_all().map_err(failed)?;
+        reached(Step::Stage, Side::After);
+        Ok(size)
+    }
+
+    /// Takes a copy from another folder of copies, which keeps it too.
+    pub fn take_over(&self, name: &str, from: &Path) -> Result<(), CopyError> {
+        let path = self.path.join(name);
+        if fs::hard_link(from, &path).is_ok() {
+            return Ok(());
+        }
+        // No file system has to have hard links.
+        let mut source = File::open(from).map_err(CopyError::Read)?;
+        self.copy(name, &mut source).map(drop)
+    }
+
+    /// Opens a copy for reading.
+    pub fn open(&self, name: &str) -> Result<File, StoreError> {
+        let path = self.path.join(name);
+        File::open(&path).map_err(|source| StoreError::new("read", &path, source))
+    }
+
+    /// Makes the names of the copies durable. What takes long is done now.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        atomic::sync_folder(&self.path)
+    }
+
+    /// Gives the folder its name, durably. It still goes again unless it is kept.
+    pub fn publish(&mut self, path: &Path) -> Result<(), StoreError> {
+        reached(Step::Attach, Side::Before);
+        #[cfg(feature = "test-hooks")]
+        super::power::moving(&self.path, path);
+        let attempt = Attempt::new(Step::Attach, 2);
+        let failed = |source| StoreError::new("write", path, source);
+        attempt
+            .part(0)
+            .and_then(|()| rename(&self.path, path))
+            .map_err(failed)?;
+        path.clone_into(&mut self.path);
+        attempt.part(1).map_err(failed)?;
+        atomic::sync_folder(path.parent().unwrap_or(Path::new(".")))?;
+        reached(Step::Attach, Side::After);
+        Ok(())
+    }
+
+    /// It belongs to something now.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if !self.kept {
+            // One that stays costs room until the next sweep.
+            drop(fs::remove_dir_all(&self.path));
+        }
+    }
+}
+
+/// Removes a folder of copies; that there is none is success.
+pub fn remove(path: &Path, step: Step) -> Result<(), StoreError> {
+    if !path.is_dir() {
+        return Ok(());
+    }
+    reached(step, Side::Before);
+    let attempt = Attempt::new(step, 1);
+    match attempt.part(0).and_then(|()| fs::remove_dir_all(path)) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::new("remove", path, source))
+        }
+        _ => {
+            reached(step, Side::After);
+            Ok(())
+        }
+    }
+}
+
+/// Removes the folders of copies in `parent` that nobody fills and that belong to nothing.
+/// `belongs` says it of a name: `None` for one that no folder of copies has.
+pub fn sweep(
+    parent: &Path,
+    belongs: impl Fn(&str) -> Result<Option<bool>, StoreError>,
+    step: Step,
+) -> Result<(), StoreError> {
+    let failed = |source| StoreError::new("list the folder", parent, source);
+    let entries = match fs::read_dir(parent) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        let unnamed = name.starts_with('.') && name.ends_with(SUFFIX);
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir())
+            || !unnamed && belongs(&name)? != Some(false)
+        {
+            continue;
+        }
+        // Whoever fills it may have written meanwhile what it belongs to: asked again when it is ours.
+        if let Ok(Some(_locked)) = lock(&entry.path())
+            && (unnamed || belongs(&name)? == Some(false))
+        {
+            remove(&entry.path(), step)?;
+        }
+    }
+    Ok(())
+}
+
+/// Locks a folder; `None` if somebody else has it, or it is gone.
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    let folder = match File::open(path) {
+        Ok(folder) => folder,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match folder.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => return Ok(None),
+        Err(fs::TryLockError::Error(error)) => return Err(error),
+    }
+    let mine = folder.metadata()?;
+    let there = fs::symlink_metadata(path)
+        .is_ok_and(|there| (there.dev(), there.ino()) == (mine.dev(), mine.ino()));
+    Ok(there.then_some(folder))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "synced by the one function that calls it"
+)]
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_folder_that_is_being_filled_survives_every_sweep_and_one_that_was_given_up_is_gone() {
+        let parent = tempfile::tempdir().unwrap();
+        let staging = Staging::create(parent.path()).unwrap();
+        staging.copy("0", &mut &b"bytes"[..]).unwrap();
+        sweep(parent.path(), |_| Ok(Some(false)), Step::Sweep).unwrap();
+        assert_eq!(names(parent.path()).len(), 1);
+        drop(staging);
+        assert_eq!(names(parent.path()), [""; 0]);
+    }
+
+    #[test]
+    fn what_a_kill_left_is_swept_whatever_its_age_and_what_belongs_to_something_stays() {
+        let parent = tempfile::tempdir().unwrap();
+        for name in [".0123456789abcdef.copies", "orphan", "owned", "foreign"] {
+            fs::create_dir(parent.path().join(name)).unwrap();
+        }
+        let belongs = |name: &str| {
+            Ok(match name {
+                "orphan" => Some(false),
+                "owned" => Some(true),
+                _ => None,
+            })
+        };
+        sweep(parent.path(), belongs, Step::Sweep).unwrap();
+        let mut left = names(parent.path());
+        left.sort();
+        assert_eq!(left, ["foreign", "owned"]);
+    }
+
+    #[test]
+    fn a_named_folder_is_not_swept_before_what_it_belongs_to_is_written() {
+        let parent = tempfile::tempdir().unwrap();
+        let mut staging = Staging::create(parent.path()).unwrap();
+        staging.publish(&parent.path().join("named")).unwrap();
+        sweep(parent.path(), |_| Ok(Some(false)), Step::Sweep).unwrap();
+        assert_eq!(names(parent.path()), ["named"]);
+        staging.keep();
+        sweep(parent.path(), |_| Ok(Some(true)), Step::Sweep).unwrap();
+        assert_eq!(names(parent.path()), ["named"]);
+    }
+}
