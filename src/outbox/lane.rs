@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 use super::bot::BotState;
 use super::delivery::{Content, Delivery, DeliveryId, Finished, Outcome, Progress};
 use super::disk::Outbox;
-use super::gates::PARKED;
 use super::repair::{self, Repaired};
 use super::sender::turn_message;
 use super::upload;
@@ -31,7 +30,9 @@ pub enum Ended {
     Finished,
     /// One message of it is out; for the next it needs another turn.
     More,
-    /// Not before that time: a closed gate.
+    /// Not before the gate of its chat opens.
+    Closed,
+    /// Not before that time.
     Later(Duration),
     /// A temporary failure: after a growing pause.
     Failed,
@@ -165,8 +166,8 @@ impl Carrier {
             if std::mem::replace(&mut had_turn, true) {
                 return Ok(Ended::More);
             }
-            if let Some(wait) = self.must_wait(self.bot.chat_now(delivery.address.chat_id)) {
-                return Ok(Ended::Later(wait));
+            if self.must_wait(delivery.address.chat_id) {
+                return Ok(Ended::Closed);
             }
             match self.send(&delivery, &mut progress, index).await? {
                 Next::Go => {}
@@ -225,8 +226,8 @@ impl Carrier {
         Ok(Ok(progress))
     }
 
-    fn must_wait(&self, chat: ChatId) -> Option<Duration> {
-        self.bot.gates().wait(chat)
+    fn must_wait(&self, chat: ChatId) -> bool {
+        self.bot.closed_for(chat).is_some()
     }
 
     /// One request, between its two records.
@@ -302,7 +303,7 @@ impl Carrier {
                 progress.failed(index, failure);
                 self.record(delivery, progress)?;
                 closed?;
-                Ok(Next::End(Ended::Later(wait)))
+                Ok(Next::End(Ended::Closed))
             }
             Decision::Park if repeatable(&delivery.content) => {
                 tracing::error!(chat_id = chat.0, delivery = %delivery.id, error = failure, "nothing can be sent to this chat; what waits for it is kept, and tried again when it is heard from and every hour");
@@ -310,7 +311,7 @@ impl Carrier {
                 progress.failed(index, failure);
                 self.record(delivery, progress)?;
                 parked?;
-                Ok(Next::End(Ended::Later(PARKED)))
+                Ok(Next::End(Ended::Closed))
             }
             Decision::Retry => {
                 tracing::warn!(delivery = %delivery.id, error = failure, "not sent; trying again");

@@ -470,6 +470,14 @@ impl Sender {
                 End::Finished
             }
             Ended::More | Ended::Moved => End::More,
+            // It may have been opened again since: something was heard from there.
+            Ended::Closed => {
+                let closed = self
+                    .bots
+                    .get(&bot)
+                    .and_then(|bot| bot.closed_for(turn.chat));
+                End::Later(closed.unwrap_or(Duration::ZERO))
+            }
             Ended::Later(wait) => End::Later(wait),
             Ended::Failed => End::Failed(fastrand::f64()),
             Ended::Stopped => End::Later(Duration::ZERO),
