@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::gate::{Routes, Verdict};
+use crate::gateway::commands::Command;
 use crate::gateway::{self, presence};
 use crate::ids::{BotId, SessionId, UpdateId};
 use crate::inbox::dead::{self, DeadUpdate};
@@ -26,7 +27,7 @@ use crate::store::StoreError;
 use crate::store::format::ReadError;
 use crate::store::layout::StateDir;
 use crate::store::lock::{FileLock, LockError};
-use crate::telegram::update;
+use crate::telegram::update::{self, Body};
 
 /// How a dead letter's name begins.
 const DEAD: &str = "dead-";
@@ -122,11 +123,16 @@ pub struct Care<'a> {
 }
 
 /// A message that waits, with its entries.
-struct Waiting {
-    session: SessionId,
-    bot: BotId,
-    shown: Shown,
-    held: bool,
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// Its session.
+    pub session: SessionId,
+    /// The bot that received it.
+    pub bot: BotId,
+    /// As an agent would be shown it now.
+    pub shown: Shown,
+    /// Whether an agent was shown it.
+    pub held: bool,
 }
 
 enum Found {
@@ -270,6 +276,15 @@ impl Care<'_> {
             }
             Verdict::Ignore(why) => return done(false, format!("ignored: {why}")),
         };
+        if let Body::Message { message, .. } = &update.body
+            && let Some(command) = Command::read(message, routes.username())
+        {
+            let words = format!(
+                "it is /{}, which the gateway answers when it is written",
+                command.name()
+            );
+            return done(false, words);
+        }
         let _lock = self.lock(&session)?;
         let (inbox, now) = (self.inbox(&session), self.clock.now());
         let seen = inbox.seen()?;
@@ -310,7 +325,8 @@ impl Care<'_> {
             .filter(|(_, session)| session.bot_id == bot)
             .map(|(id, _)| id);
         let moves = migrations::read(self.state, bot, self.clock.now())?;
-        let mut routes = gateway::routes(self.config, sessions, &moves);
+        let mut routes = gateway::routes(self.config, sessions);
+        routes = routes.following(|chat| moves.current(chat));
         let bot = presence
             .bots
             .iter()
@@ -332,11 +348,8 @@ impl Care<'_> {
         };
         let mut found = Vec::new();
         for session in self.sessions()? {
-            let behind = |waiting: &Waiting| {
-                let mut entries = waiting.shown.entries.iter();
-                entries.any(|name| name.update_id == update_id)
-            };
-            found.extend(self.waiting(&session)?.into_iter().filter(behind));
+            let all = self.waiting(&session)?.into_iter();
+            found.extend(all.filter(|waiting| waiting.is(update_id)));
         }
         let ids: BTreeSet<&SessionId> = found.iter().map(|waiting| &waiting.session).collect();
         if ids.len() > 1 {
@@ -391,35 +404,56 @@ impl Care<'_> {
     }
 
     fn waiting(&self, session: &SessionId) -> Result<Vec<Waiting>, CareError> {
-        let (inbox, now) = (self.inbox(session), self.clock.now());
-        let mut items = Vec::new();
-        for name in inbox.pending()? {
-            match inbox.read(name, now) {
-                Ok(Some(entry)) => items.push(Item {
-                    name,
-                    address: entry.address,
-                    update: update::read(entry.update.get()).ok(),
-                }),
-                // Settled meanwhile, or kept in quarantine now, as the log says.
-                Ok(None) | Err(ReadError::Quarantined { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let held: BTreeSet<EntryName> =
-            report::held(self.state, &self.state.session(session), now)?;
-        Ok(view::fresh(&items)
-            .into_iter()
-            .map(|shown| Waiting {
-                session: session.clone(),
-                bot: shown.address.bot_id,
-                held: shown.entries.iter().any(|entry| held.contains(entry)),
-                shown,
-            })
-            .collect())
+        Ok(waiting(self.state, session, self.clock.now())?)
     }
 }
 
+/// The messages of a session that wait, oldest first.
+pub fn waiting(
+    state: &StateDir,
+    session: &SessionId,
+    now: Timestamp,
+) -> Result<Vec<Waiting>, ReadError> {
+    let dir = state.session(session);
+    let inbox = Inbox::new(state, dir.clone());
+    let mut items = Vec::new();
+    for name in inbox.pending()? {
+        match inbox.read(name, now) {
+            Ok(Some(entry)) => items.push(Item {
+                name,
+                address: entry.address,
+                update: update::read(entry.update.get()).ok(),
+            }),
+            // Settled meanwhile, or kept in quarantine now, as the log says.
+            Ok(None) | Err(ReadError::Quarantined { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let held: BTreeSet<EntryName> = report::held(state, &dir, now)?;
+    Ok(view::fresh(&items)
+        .into_iter()
+        .map(|shown| Waiting {
+            session: session.clone(),
+            bot: shown.address.bot_id,
+            held: shown.entries.iter().any(|entry| held.contains(entry)),
+            shown,
+        })
+        .collect())
+}
+
 impl Waiting {
+    /// Whether an update is part of it.
+    pub fn is(&self, update_id: UpdateId) -> bool {
+        let mut entries = self.shown.entries.iter();
+        entries.any(|name| name.update_id == update_id)
+    }
+
+    /// How long it has waited.
+    pub fn age(&self, now: Timestamp) -> Duration {
+        let received = self.shown.entries.first().map(|name| name.received_at());
+        now.since(received.unwrap_or(now))
+    }
+
     fn line(&self, now: Timestamp) -> Line {
         let message = &self.shown.message;
         let received = self.shown.entries.first().map(|name| name.received_at());

@@ -5,8 +5,10 @@
     reason = "clap shows these comments to people as they stand"
 )]
 mod arguments;
+mod ask;
 mod inbox;
 mod install;
+mod prune;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -164,6 +166,10 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Uninstall(options) => install::uninstall(&env, options),
         Command::Status { json } => status(cli, &env, *json),
         Command::Outbox { action } => outbox(cli, &env, action),
+        Command::Prune(options) => {
+            let (config, state) = load(cli, &env)?;
+            prune::run(options, &config, &state, &clock(&env))
+        }
         Command::Inbox { session, action } => {
             let (config, state) = load(cli, &env)?;
             inbox::run(action, session.as_deref(), &config, &state, &clock(&env))

@@ -65,16 +65,37 @@ impl Routes {
         }
     }
 
+    /// The same with the ids that groups have now: a supergroup belongs to the session that lists
+    /// the group that it was, unless the configuration gives its new id to somebody.
+    #[must_use]
+    pub fn following(&self, now: impl Fn(ChatId) -> ChatId) -> Self {
+        let mut routes = self.clone();
+        for (&chat, route) in &self.chats {
+            let to = now(chat);
+            routes.chats.entry(to).or_insert_with(|| route.clone());
+        }
+        routes
+    }
+
+    /// Whether a chat is somebody's.
+    pub fn knows(&self, chat: ChatId) -> bool {
+        self.chats.contains_key(&chat)
+    }
+
+    /// The bot's public name, without `@`.
+    pub fn username(&self) -> Option<&str> {
+        self.username.as_deref()
+    }
+
     /// The bot's public name, without `@`.
     pub fn set_username(&mut self, username: &str) {
         self.username = Some(username.to_owned());
     }
 
-    /// Whether a group's messages depend on the bot's public name.
+    /// Whether messages depend on the bot's public name: in a group, whom they mention, and whose
+    /// command `/status@name` is.
     pub fn need_username(&self) -> bool {
-        self.chats
-            .iter()
-            .any(|(chat, route)| is_group(*chat) && route.require_mention)
+        self.chats.keys().any(|chat| is_group(*chat))
     }
 
     /// Decides about one update.
@@ -360,6 +381,37 @@ mod tests {
                 address
             }
         );
+    }
+
+    #[test]
+    fn a_supergroup_is_let_in_as_the_group_that_it_was_unless_it_is_somebody_elses() {
+        let moved = |chat| {
+            if chat == ChatId(GROUP) {
+                ChatId(-100)
+            } else {
+                chat
+            }
+        };
+        let from = |chat: i64, user: i64| {
+            let message =
+                json!({"message_id": 1, "chat": {"id": chat}, "from": {"id": user}, "text": "x"});
+            update::read(&json!({"update_id": 1, "message": message}).to_string()).unwrap()
+        };
+        let session = |routes: &Routes, chat, user| match routes.decide(BOT, &from(chat, user)) {
+            Verdict::Admit { session, .. } => Some(session.as_str().to_owned()),
+            Verdict::NotMeant { .. } | Verdict::Refuse(_) | Verdict::Ignore(_) => None,
+        };
+        let mut routes = routes();
+        let followed = routes.following(moved);
+        assert_eq!(session(&followed, -100, OWNER).as_deref(), Some("ONE"));
+        assert_eq!(session(&followed, GROUP, OWNER).as_deref(), Some("ONE"));
+        assert_eq!(session(&followed, -100, 12), None);
+        let two = SessionId::new("TWO").unwrap();
+        routes.add(&two, &[ChatId(-100)], &[UserId(12)]);
+        routes.hear_all(&two);
+        let followed = routes.following(moved);
+        assert_eq!(session(&followed, -100, OWNER), None);
+        assert_eq!(session(&followed, -100, 12).as_deref(), Some("TWO"));
     }
 
     #[test]

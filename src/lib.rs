@@ -27,5 +27,6 @@ pub mod clock;
 pub mod config;
 pub mod ids;
 mod logging;
+pub mod prune;
 pub mod report;
 pub mod terminal;

@@ -12,6 +12,7 @@ use crate::inbox::dead;
 use crate::inbox::disk::Inbox;
 use crate::inbox::entry::EntryName;
 use crate::mcp::conversation::Conversation;
+use crate::mcp::holder;
 use crate::outbox::delivery::DeliveryId;
 use crate::outbox::disk::Outbox;
 use crate::outbox::gates::{self, HeldUntil};
@@ -36,6 +37,9 @@ pub struct Report {
     /// Groups that became supergroups, and whose new id is not in the configuration yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<MovedChat>,
+    /// Chats that cannot be written to, as far as is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parked: Vec<ParkedChat>,
     /// Updates that nobody could read and that are kept: `telepost inbox list` shows them.
     #[serde(skip_serializing_if = "is_none")]
     pub dead_letters: u64,
@@ -107,9 +111,28 @@ pub struct SessionReport {
     /// How many messages were sent once more, marked, because nobody knew whether they had arrived.
     #[serde(skip_serializing_if = "is_zero")]
     pub repeats: usize,
+    /// MCP servers that an agent has used and that live.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub agents: usize,
+    /// Whether it is in the configuration. If not, nobody serves it.
+    #[serde(skip_serializing_if = "Clone::clone")]
+    pub configured: bool,
     /// The same as `held_until`, for people.
     #[serde(skip)]
     opens: Option<Timestamp>,
+}
+
+/// A chat that cannot be written to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ParkedChat {
+    /// The bot.
+    pub bot_id: BotId,
+    /// The chat.
+    pub chat_id: ChatId,
+    /// Why, in Telegram's words or ours.
+    pub reason: String,
+    /// Since when, or when it was last tried.
+    pub since: String,
 }
 
 /// A group that has another id than the configuration says.
@@ -144,8 +167,12 @@ impl Report {
         }
         let sessions = ids
             .iter()
-            .map(|id| session(state, id, now))
-            .collect::<Result<_, _>>()?;
+            .map(|id| {
+                let mut session = SessionReport::gather(state, id, now)?;
+                session.configured = config.sessions.contains_key(id);
+                Ok(session)
+            })
+            .collect::<Result<_, ReadError>>()?;
         Ok(Self {
             gateway: presence.as_ref().map(|file| GatewayReport {
                 pid: file.pid,
@@ -155,6 +182,7 @@ impl Report {
             bots: presence.map(|file| bots(&file, now)).unwrap_or_default(),
             sessions,
             moved: moved(state, config, now)?,
+            parked: parked(state, now)?,
             dead_letters: dead::count(state)?,
             quarantine: atomic::list(&state.quarantine())?.len() as u64,
         })
@@ -199,13 +227,14 @@ impl Report {
             .concat();
         }
         let rows = self.sessions.iter().map(|session| {
-            let held = match (session.opens, &session.reason) {
-                (Some(opens), None) => opens.local_moment(now),
-                (Some(opens), Some(_)) => format!("{} (parked)", opens.local_moment(now)),
-                (None, _) => String::new(),
+            let held = session.held_for_people(now).unwrap_or_default();
+            let id = if session.configured {
+                session.id.to_string()
+            } else {
+                format!("{} (not configured)", session.id)
             };
             vec![
-                session.id.to_string(),
+                id,
                 session.pending.to_string(),
                 session.held.to_string(),
                 session.oldest_age_s.map_or_else(String::new, span),
@@ -233,6 +262,9 @@ impl Report {
         let mut remarks = Vec::new();
         for session in &self.sessions {
             let id = &session.id;
+            if !session.configured {
+                remarks.push(format!("{id} is not in the configuration: nobody gets what waits there, and nothing is sent for it. Put it back into sessions.json, or remove it with `telepost prune {id}`."));
+            }
             if let Some(reason) = &session.reason {
                 remarks.push(format!("{id}: a chat cannot be written to ({reason}). What waits for it is kept, and tried again when somebody writes there and every hour."));
             }
@@ -245,6 +277,14 @@ impl Report {
             if session.repeats > 0 {
                 remarks.push(format!("{id}: {} message(s) may stand twice, because nobody knew whether they had arrived; the second is marked.", session.repeats));
             }
+        }
+        for parked in &self.parked {
+            remarks.push(format!(
+                "Chat {} cannot be written to: {} (since {}).",
+                parked.chat_id,
+                printable(&parked.reason),
+                parked.since
+            ));
         }
         for moved in &self.moved {
             remarks.push(format!("The group {} became a supergroup: put {} in its place in chat_ids in sessions.json.", moved.from, moved.to));
@@ -354,29 +394,43 @@ pub fn held(
     Ok(held)
 }
 
-fn session(state: &StateDir, id: &SessionId, now: Timestamp) -> Result<SessionReport, ReadError> {
-    let dir = state.session(id);
-    let inbox = Inbox::new(state, dir.clone());
-    let outbox = Outbox::new(state, dir.clone());
-    let pending = inbox.pending()?;
-    let held = held(state, &dir, now)?;
-    let waiting = outbox.waiting()?;
-    let held_up = first_held_up(state, &outbox, &waiting, now)?;
-    Ok(SessionReport {
-        id: id.clone(),
-        pending: pending.len(),
-        held: pending.intersection(&held).count(),
-        dead: inbox.dead_count()?,
-        outbox: waiting.len(),
-        failed: outbox.failed()?.len(),
-        oldest_age_s: pending
-            .first()
-            .map(|name| now.since(name.received_at()).as_secs()),
-        held_until: held_up.as_ref().map(|held| held.opens.rfc3339()),
-        opens: held_up.as_ref().map(|held| held.opens),
-        reason: held_up.and_then(|held| held.reason),
-        repeats: outbox.repeats(now)?,
-    })
+impl SessionReport {
+    /// Looks at one session. Whether it is configured is not to be seen on disk.
+    pub fn gather(state: &StateDir, id: &SessionId, now: Timestamp) -> Result<Self, ReadError> {
+        let dir = state.session(id);
+        let inbox = Inbox::new(state, dir.clone());
+        let outbox = Outbox::new(state, dir.clone());
+        let pending = inbox.pending()?;
+        let held = held(state, &dir, now)?;
+        let waiting = outbox.waiting()?;
+        let held_up = first_held_up(state, &outbox, &waiting, now)?;
+        Ok(Self {
+            id: id.clone(),
+            configured: true,
+            agents: holder::connected(&dir)?.len(),
+            pending: pending.len(),
+            held: pending.intersection(&held).count(),
+            dead: inbox.dead_count()?,
+            outbox: waiting.len(),
+            failed: outbox.failed()?.len(),
+            oldest_age_s: pending
+                .first()
+                .map(|name| now.since(name.received_at()).as_secs()),
+            held_until: held_up.as_ref().map(|held| held.opens.rfc3339()),
+            opens: held_up.as_ref().map(|held| held.opens),
+            reason: held_up.and_then(|held| held.reason),
+            repeats: outbox.repeats(now)?,
+        })
+    }
+
+    /// Until when the first of its deliveries is held up, for people.
+    pub fn held_for_people(&self, now: Timestamp) -> Option<String> {
+        let opens = self.opens?.local_moment(now);
+        Some(match &self.reason {
+            None => opens,
+            Some(_) => format!("{opens} (parked)"),
+        })
+    }
 }
 
 /// Until when the first delivery waits that a gate holds up.
@@ -416,6 +470,26 @@ fn first_held_up(
         }
     }
     Ok(None)
+}
+
+/// The chats that cannot be written to.
+fn parked(state: &StateDir, now: Timestamp) -> Result<Vec<ParkedChat>, ReadError> {
+    let mut found = Vec::new();
+    for bot_id in state.all_bots()? {
+        let gates = match gates::read_closed(state, bot_id, now) {
+            Err(ReadError::Quarantined { .. }) => continue,
+            gates => gates?,
+        };
+        found.extend(gates.parked.into_iter().filter_map(|gate| {
+            Some(ParkedChat {
+                bot_id,
+                chat_id: gate.chat_id,
+                reason: gate.reason?,
+                since: gate.pause.closed_at.rfc3339(),
+            })
+        }));
+    }
+    Ok(found)
 }
 
 /// The configured chats that have another id now.

@@ -64,6 +64,8 @@ pub(super) enum Command {
         #[command(subcommand)]
         action: OutboxAction,
     },
+    /// Remove sessions that are no longer in the configuration, with everything that waits there; asks
+    Prune(PruneOptions),
     /// Look after what waits and what nobody could read
     Inbox {
         /// Only this session
@@ -98,6 +100,16 @@ pub(super) struct InstallOptions {
     /// Replace another server, command or skill of the same name; uninstall brings it back
     #[arg(long)]
     pub(super) replace: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PruneOptions {
+    /// Which [default: all that are not in the configuration]
+    #[arg(value_name = "SESSION")]
+    pub(super) sessions: Vec<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub(super) yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,10 +1,10 @@
 //! `telepost install` and `uninstall` as people meet them: which session for which folder, the difference,
 //! the question, and what is left to do.
 
-use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::arguments::{Cli, InstallOptions, Scope, UninstallOptions};
+use super::ask::{Said, ask};
 use super::{Failure, load, print};
 use crate::chain::Chain;
 use crate::config::{Binding, Config, ConfigError, Env, GatewayStart, Session, TokenState, Tokens};
@@ -124,22 +124,14 @@ fn agree_and_carry_out(proposal: &Proposal, dry_run: bool, yes: bool) -> Result<
         return Ok(false);
     }
     if !yes {
-        if !io::stdin().is_terminal() {
-            let words = "nothing was changed: there is no terminal to ask on; look at the difference above, \
-                         then run the command again with --yes";
-            return Err(InstallFailure::Usage(words.to_owned()).into());
-        }
-        print(&format!("\nChange {files}? [y/N] "))?;
-        let mut answer = String::new();
-        io::stdout()
-            .flush()
-            .and_then(|()| io::stdin().read_line(&mut answer))
-            .map_err(|source| Failure::Io {
-                operation: "ask",
-                source,
-            })?;
-        if !matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
-            return Err(InstallFailure::Declined.into());
+        match ask(&format!("\nChange {files}?"))? {
+            Said::Yes => {}
+            Said::No => return Err(InstallFailure::Declined.into()),
+            Said::Nobody => {
+                let words = "nothing was changed: there is no terminal to ask on; look at the difference above, \
+                             then run the command again with --yes";
+                return Err(InstallFailure::Usage(words.to_owned()).into());
+            }
         }
     }
     proposal.carry_out().map_err(InstallFailure::from)?;

@@ -6,21 +6,24 @@
 //! comparing ids: they start again at a random number after a quiet week.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::value::RawValue;
 
+use super::commands::Command;
+use super::responder::{Asked, Task};
 use crate::clock::{Clock, Timestamp};
 use crate::gate::{Recent, Refused, Routes, Verdict};
 use crate::ids::{Address, BotId, SessionId, UpdateId, UserId};
 use crate::inbox::dead::{self, DeadUpdate};
 use crate::inbox::disk::{self, Inbox, TOMBSTONE_MS};
-use crate::inbox::entry::EntryName;
+use crate::inbox::entry::{Entry, EntryName};
 use crate::outbox::bot::Heard;
 use crate::outbox::disk::Outbox;
+use crate::outbox::migrations::{Migrations, Moves};
 use crate::store::StoreError;
 use crate::store::layout::StateDir;
-use crate::telegram::update::{self, Body, Message, Unreadable, Update};
+use crate::telegram::update::{self, Body, Membership, Message, Standing, Unreadable, Update};
 
 /// How many senders the log remembers for "once a day".
 const STRANGERS_MOST: usize = 10_000;
@@ -34,7 +37,13 @@ pub const DAY_MS: i64 = 86_400_000;
 pub struct Ingest {
     state: StateDir,
     bot: BotId,
+    /// As the configuration has them.
+    configured: Routes,
+    /// With the ids that groups have now.
     routes: Routes,
+    migrations: Arc<Mutex<Migrations>>,
+    /// Those that the routes follow.
+    moves: Moves,
     clock: Clock,
     heard: Arc<Heard>,
     sessions: BTreeMap<SessionId, SessionInbox>,
@@ -44,6 +53,8 @@ pub struct Ingest {
     recent: Recent,
     /// Refused senders, and the day on which the log named them.
     strangers: BTreeMap<Option<UserId>, i64>,
+    /// What is to be answered once its batch is durable.
+    tasks: Vec<Task>,
 }
 
 #[derive(Debug)]
@@ -63,6 +74,10 @@ pub struct Taken {
     pub refused: u64,
     /// Updates that nobody could read.
     pub dead: usize,
+    /// What the gateway answers by itself, in order.
+    pub tasks: Vec<Task>,
+    /// What the bot is now in chats of ours, in order.
+    pub memberships: Vec<Membership>,
     /// The id that the next poll confirms, if any was usable.
     pub last_id: Option<UpdateId>,
 }
@@ -73,20 +88,26 @@ impl Ingest {
         state: &StateDir,
         bot: BotId,
         routes: Routes,
+        migrations: Arc<Mutex<Migrations>>,
         heard: Arc<Heard>,
         clock: Clock,
     ) -> Result<Self, StoreError> {
         let mut ingest = Self {
             state: state.clone(),
             bot,
+            configured: routes.clone(),
             routes,
+            migrations,
+            moves: Moves::default(),
             heard,
             clock,
             sessions: BTreeMap::new(),
             seen: BTreeMap::new(),
             recent: Recent::default(),
             strangers: BTreeMap::new(),
+            tasks: Vec::new(),
         };
+        ingest.follow();
         for id in state.all_sessions()? {
             ingest.open_session(&id)?;
         }
@@ -124,6 +145,7 @@ impl Ingest {
 
     /// The bot's public name, without `@`.
     pub fn set_username(&mut self, username: &str) {
+        self.configured.set_username(username);
         self.routes.set_username(username);
     }
 
@@ -163,6 +185,8 @@ impl Ingest {
         let mut taken = Taken::default();
         let mut touched = BTreeSet::new();
         let read: Vec<_> = updates.iter().map(|raw| update::read(raw.get())).collect();
+        self.learn(&read)?;
+        self.follow();
         // Any part of an album may be the one that names the bot.
         for update in read.iter().flatten() {
             if let Verdict::Admit { .. } = self.routes.decide(self.bot, update)
@@ -189,7 +213,42 @@ impl Ingest {
         for session in &touched {
             self.open_session(session)?.inbox.sync()?;
         }
+        taken.tasks = std::mem::take(&mut self.tasks);
         Ok(taken)
+    }
+
+    /// Takes up what the batch tells of groups that became supergroups, before anything of it is
+    /// routed: whoever writes in the new one is to be let in. The server tells it, so it does not
+    /// matter who is named as the sender.
+    fn learn(&mut self, read: &[Result<Update, Unreadable>]) -> Result<(), StoreError> {
+        let messages = read.iter().flatten().filter_map(new_message);
+        for (from, to) in messages.filter_map(Message::migration) {
+            if !self.routes.knows(from) {
+                continue;
+            }
+            let mut migrations = self.migrations();
+            if migrations.current(from) != to && migrations.learn(from, to)? {
+                drop(migrations);
+                // What waits for the group goes to the supergroup.
+                self.heard.note(self.bot, from);
+            }
+        }
+        Ok(())
+    }
+
+    /// Routes by the ids that groups have now. The sender learns of them too.
+    fn follow(&mut self) {
+        let moves = self.migrations().moves().clone();
+        if moves != self.moves {
+            self.routes = self.configured.following(|chat| moves.current(chat));
+            self.moves = moves;
+        }
+    }
+
+    fn migrations(&self) -> std::sync::MutexGuard<'_, Migrations> {
+        self.migrations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn update(
@@ -199,9 +258,17 @@ impl Ingest {
         taken: &mut Taken,
         touched: &mut BTreeSet<SessionId>,
     ) -> Result<(), StoreError> {
-        if let Body::Membership(Some(chat)) = &update.body {
-            // Perhaps somebody has let us in again.
-            self.heard.note(self.bot, *chat);
+        if let Body::Membership(Some(membership)) = &update.body
+            && self.routes.knows(membership.chat)
+        {
+            // It needs no tombstone: the same ones again, in the same order, come to the same.
+            taken.memberships.push(*membership);
+            match membership.standing {
+                Standing::Member => self.heard.note(self.bot, membership.chat),
+                Standing::Removed | Standing::Muted => {
+                    self.heard.forget(self.bot, membership.chat);
+                }
+            }
         }
         let (session, address) = match self.routes.decide(self.bot, update) {
             Verdict::Admit { session, address } => {
@@ -238,13 +305,27 @@ impl Ingest {
                 return Ok(());
             }
         };
+        if let Body::Press(press) = &update.body {
+            self.ask(Task::Press(press.id.clone()));
+        }
+        let command = self.command(&session, address, update);
         if let Some(holder) = self.known(update.id)? {
             // It may have been stored by a batch that failed before its folder was synced.
             touched.insert(holder);
             taken.known += 1;
             return Ok(());
         }
-        self.admit(&session, address, update.id, raw)?;
+        match command {
+            None => {}
+            // An edit is no second command, and nothing for the agent.
+            Some(_) if is_edit(update) => return Ok(()),
+            Some(asked) => {
+                self.put(&session, address, update.id, raw, Inbox::put_command)?;
+                self.ask(Task::Command(asked));
+                return Ok(());
+            }
+        }
+        self.put(&session, address, update.id, raw, Inbox::put)?;
         *taken.entries.entry(session.clone()).or_default() += 1;
         touched.insert(session);
         Ok(())
@@ -276,18 +357,40 @@ impl Ingest {
         Ok(None)
     }
 
-    fn admit(
+    /// Notes what is to be answered. A batch that fails comes again, and with it its presses.
+    fn ask(&mut self, task: Task) {
+        if !self.tasks.contains(&task) {
+            self.tasks.push(task);
+        }
+    }
+
+    /// The command that an update is, if it is one that the gateway answers.
+    fn command(&self, session: &SessionId, address: Address, update: &Update) -> Option<Asked> {
+        let Body::Message { message, .. } = &update.body else {
+            return None;
+        };
+        Some(Asked {
+            session: session.clone(),
+            address,
+            message_id: message.message_id,
+            from: message.from.as_ref()?.id,
+            command: Command::read(message, self.routes.username())?,
+        })
+    }
+
+    fn put(
         &mut self,
         session: &SessionId,
         address: Address,
         id: UpdateId,
         raw: &RawValue,
+        put: impl FnOnce(&Inbox, &Entry) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let now = self.clock.now();
         let place = self.open_session(session)?;
         let received = now.0.max(place.last_received + 1);
         let entry = disk::entry(address, id, Timestamp(received), raw.to_owned());
-        if let Err(error) = place.inbox.put(&entry) {
+        if let Err(error) = put(&place.inbox, &entry) {
             if error.is_not_found() {
                 // Somebody has removed the folder: the next attempt opens the session anew.
                 self.sessions.remove(session);
@@ -341,6 +444,10 @@ impl Ingest {
     }
 }
 
+fn is_edit(update: &Update) -> bool {
+    matches!(update.body, Body::Message { edited: true, .. })
+}
+
 /// A message that is no edit of an earlier one.
 fn new_message(update: &Update) -> Option<&Message> {
     match &update.body {
@@ -375,7 +482,10 @@ mod tests {
     }
 
     fn open(state: &StateDir) -> Ingest {
-        Ingest::open(state, BOT, routes(), Arc::default(), Clock::system()).unwrap()
+        let clock = Clock::system();
+        let migrations = Migrations::load(state, BOT, &clock).unwrap();
+        let migrations = Arc::new(Mutex::new(migrations));
+        Ingest::open(state, BOT, routes(), migrations, Arc::default(), clock).unwrap()
     }
 
     fn raw(text: &str) -> Box<RawValue> {

@@ -1,12 +1,14 @@
 //! The gateway: the one process per machine that owns the tokens. It alone polls, and it alone sends.
 //!
-//! Owns the order of its life: locks before any side effect, then the house of tasks (one poller per
-//! bot, one sender, one housekeeper), then an orderly end that saves time and never data.
+//! Owns the order of its life: locks before any side effect, then the house of tasks (one poller and
+//! one responder per bot, one sender, one housekeeper), then an orderly end that saves time and never data.
 
+pub mod commands;
 pub mod detach;
 pub mod ingest;
 pub mod poller;
 pub mod presence;
+pub mod responder;
 pub mod singleton;
 
 use std::sync::Arc;
@@ -17,19 +19,20 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::{Config, TokenState, Tokens};
+use crate::config::{Bot, Config, TokenState, Tokens};
 use crate::gate::Routes;
 use crate::ids::{BotId, SessionId};
 use crate::inbox::disk::Inbox;
-use crate::outbox::bot::Heard;
+use crate::outbox::bot::{BotState, Heard};
 use crate::outbox::disk::Outbox;
-use crate::outbox::migrations;
 use crate::outbox::sender::Sender;
+use crate::outbox::sender::asides::Asides;
 use crate::store::layout::StateDir;
 use crate::store::{StoreError, atomic};
 use crate::telegram::api::{self, Api, ClientError};
 use presence::Presence;
-use singleton::{Locks, SingletonError};
+use responder::Responder;
+use singleton::{BotLock, Locks, SingletonError};
 
 /// How long tasks may take to end after a stop signal. Longer than this only a request in flight
 /// takes, and what becomes of that is on disk already.
@@ -77,6 +80,7 @@ pub enum GatewayError {
 #[derive(Clone, Copy, Debug)]
 enum Task {
     Poller,
+    Responder,
     Sender,
     Housekeeper,
 }
@@ -144,36 +148,51 @@ impl Gateway {
             gateway: gateway_lock,
             bots: bot_locks,
         } = locks;
+        let hall = Hall {
+            presence,
+            polled: Arc::new(Notify::new()),
+            heard: Arc::new(Heard::default()),
+            asides: Asides::default(),
+        };
         let client = api::client()?;
-        let after_poll = Arc::new(Notify::new());
-        let heard = Arc::new(Heard::default());
-        let (mut pollers, mut apis) = (Vec::new(), Vec::new());
-        for (bot_lock, (id, bot)) in bot_locks.into_iter().zip(&bots) {
+        let mut staff = Vec::new();
+        for (bot_lock, bot) in bot_locks.into_iter().zip(bots.values()) {
             let api = Api::new(&bot.token, &config.api_url, client.clone());
-            let moves = migrations::read(&state, *id, clock.now())?;
-            let routes = routes(&config, &bot.sessions, &moves);
-            let ingest =
-                ingest::Ingest::open(&state, *id, routes, Arc::clone(&heard), clock.clone())?;
-            pollers.push(poller::Poller::new(
-                api.clone(),
-                ingest,
-                bot_lock,
-                Arc::clone(&presence),
-                Arc::clone(&after_poll),
-                clock.clone(),
-                config.pace,
-            ));
-            apis.push(api);
+            staff.push(Staff::of(
+                &config, &state, &clock, api, bot, bot_lock, &hall,
+            )?);
         }
-        let sender = Sender::new(&state, &config, apis, clock.clone(), after_poll, heard)?;
+        let states: Vec<_> = staff.iter().map(|staff| Arc::clone(&staff.bot)).collect();
+        let Hall {
+            polled,
+            heard,
+            asides,
+            ..
+        } = hall;
+        let sender = Sender::new(
+            &state,
+            &config,
+            &states,
+            clock.clone(),
+            polled,
+            heard,
+            asides,
+        )?;
 
         // Everything that could refuse to start has been asked; from here on the house lives.
         let mut house: JoinSet<Task> = JoinSet::new();
-        for poller in pollers {
-            let stop = stop.clone();
+        for Staff {
+            poller, responder, ..
+        } in staff
+        {
+            let (poller_stop, stop) = (stop.clone(), stop.clone());
             house.spawn(async move {
-                poller.run(stop).await;
+                poller.run(poller_stop).await;
                 Task::Poller
+            });
+            house.spawn(async move {
+                responder.run(stop).await;
+                Task::Responder
             });
         }
         let sender_stop = stop.clone();
@@ -194,28 +213,81 @@ impl Gateway {
     }
 }
 
-/// Which chats of a bot belong to which of its sessions. A group that became a supergroup belongs to
-/// the session that has its old id, unless the configuration gives the new one to somebody.
-pub fn routes<'a>(
-    config: &Config,
-    sessions: impl IntoIterator<Item = &'a SessionId>,
-    moves: &migrations::Moves,
-) -> Routes {
+/// Where the tasks of the house meet.
+#[derive(Debug)]
+struct Hall {
+    presence: Arc<Presence>,
+    /// Tells the sender that a poll is done.
+    polled: Arc<Notify>,
+    heard: Arc<Heard>,
+    asides: Asides,
+}
+
+/// Who works for one bot, besides the sender.
+#[derive(Debug)]
+struct Staff {
+    bot: Arc<BotState>,
+    poller: poller::Poller,
+    responder: Responder,
+}
+
+impl Staff {
+    fn of(
+        config: &Config,
+        state: &StateDir,
+        clock: &Clock,
+        api: Api,
+        bot: &Bot,
+        lock: BotLock,
+        hall: &Hall,
+    ) -> Result<Self, GatewayError> {
+        let id = api.id();
+        let shared = Arc::new(BotState::load(state, api, clock)?);
+        let ingest = ingest::Ingest::open(
+            state,
+            id,
+            routes(config, &bot.sessions),
+            Arc::clone(&shared.migrations),
+            Arc::clone(&hall.heard),
+            clock.clone(),
+        )?;
+        let sessions = bot.sessions.iter().filter_map(|id| config.sessions.get(id));
+        let names = sessions.map(|session| (session.id.clone(), session.name.clone()));
+        let (responder, tasks) = Responder::new(
+            state,
+            clock,
+            Arc::clone(&shared),
+            hall.asides.clone(),
+            names.collect(),
+        );
+        let told = poller::Told {
+            presence: Arc::clone(&hall.presence),
+            polled: Arc::clone(&hall.polled),
+            tasks,
+        };
+        let poller = poller::Poller::new(
+            Arc::clone(&shared),
+            ingest,
+            lock,
+            told,
+            clock.clone(),
+            config.pace,
+        );
+        Ok(Self {
+            bot: shared,
+            poller,
+            responder,
+        })
+    }
+}
+
+/// Which chats of a bot belong to which of its sessions, by the ids that the configuration has.
+pub fn routes<'a>(config: &Config, sessions: impl IntoIterator<Item = &'a SessionId>) -> Routes {
     let mut routes = Routes::default();
-    let sessions: Vec<_> = sessions
+    for session in sessions
         .into_iter()
         .filter_map(|id| config.sessions.get(id))
-        .collect();
-    for session in &sessions {
-        let new_ids: Vec<_> = session
-            .chat_ids
-            .iter()
-            .map(|chat| moves.current(*chat))
-            .filter(|chat| !session.chat_ids.contains(chat))
-            .collect();
-        routes.add(&session.id, &new_ids, &session.allowed_users);
-    }
-    for session in sessions {
+    {
         routes.add(&session.id, &session.chat_ids, &session.allowed_users);
         if !session.require_mention {
             routes.hear_all(&session.id);
@@ -254,6 +326,7 @@ async fn live(mut house: JoinSet<Task>, stop: CancellationToken) -> Result<(), G
 fn name(task: Task) -> &'static str {
     match task {
         Task::Poller => "poller",
+        Task::Responder => "responder",
         Task::Sender => "sender",
         Task::Housekeeper => "housekeeper",
     }

@@ -13,15 +13,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::ingest::Ingest;
 use super::presence::Presence;
+use super::responder::{Task, Tasks};
 use super::singleton::BotLock;
 use crate::chain::Chain;
 use crate::clock::Clock;
 use crate::config::Pace;
+use crate::outbox::bot::BotState;
 use crate::store::StoreError;
 use crate::store::steps::{Side, Step, reached};
 use crate::telegram::api::Api;
 use crate::telegram::error::{ApiError, Conflict};
 use crate::telegram::polling::{Backoff, Health, POLL_DEADLINE, POLL_WAIT, offset_after};
+use crate::telegram::update::{Membership, Standing};
 
 /// How often the bot's lock file is marked as used.
 const TOUCH: Duration = Duration::from_secs(3600);
@@ -33,11 +36,24 @@ const AFTER_UNCONFIRMED: Duration = Duration::from_millis(700);
 /// How long the question for the bot's name may take.
 const NAME_DEADLINE: Duration = Duration::from_secs(5);
 
+/// Who is told of what a poll brings.
+#[derive(Debug)]
+pub struct Told {
+    /// What `status` reads.
+    pub presence: Arc<Presence>,
+    /// The sender.
+    pub polled: Arc<Notify>,
+    /// The responder of the bot.
+    pub tasks: Tasks,
+}
+
 /// Polls one bot.
 #[derive(Debug)]
 pub struct Poller {
+    bot: Arc<BotState>,
     api: Api,
     ingest: Ingest,
+    tasks: Tasks,
     lock: BotLock,
     presence: Arc<Presence>,
     /// Tells the sender that a poll is done.
@@ -58,17 +74,23 @@ pub struct Poller {
 impl Poller {
     /// A poller that has not polled yet.
     pub fn new(
-        api: Api,
+        bot: Arc<BotState>,
         ingest: Ingest,
         lock: BotLock,
-        presence: Arc<Presence>,
-        polled: Arc<Notify>,
+        told: Told,
         clock: Clock,
         pace: Pace,
     ) -> Self {
+        let Told {
+            presence,
+            polled,
+            tasks,
+        } = told;
         Self {
-            api,
+            api: bot.api.clone(),
+            bot,
             ingest,
+            tasks,
             lock,
             presence,
             polled,
@@ -159,7 +181,12 @@ impl Poller {
             self.storage_failed = false;
             tracing::info!(bot_id = self.api.id().0, "there is room again; going on");
         }
+        taken.memberships.iter().for_each(|is| self.is_member(*is));
         self.polled.notify_one();
+        taken
+            .tasks
+            .into_iter()
+            .for_each(|task| self.tasks.add(task));
         for (session, count) in &taken.entries {
             tracing::info!(%session, count, "messages stored");
         }
@@ -189,6 +216,27 @@ impl Poller {
         }
         self.backoff.succeeded();
         None
+    }
+
+    /// What goes to a chat that has blocked or removed the bot would be refused: it waits. The sender
+    /// opens it when the bot is let in again, or somebody writes there.
+    fn is_member(&self, is: Membership) {
+        let why = match is.standing {
+            Standing::Member => return,
+            Standing::Removed if is.chat.0 > 0 => "the person has blocked the bot",
+            Standing::Removed => "the bot was removed from the group",
+            Standing::Muted => "the bot may not write in the group",
+        };
+        let chat = self.bot.chat_now(is.chat);
+        tracing::warn!(
+            bot_id = self.api.id().0,
+            chat_id = chat.0,
+            why,
+            "nothing is sent to this chat until that changes"
+        );
+        if let Err(error) = self.bot.gates().park(chat, why.to_owned()) {
+            tracing::warn!(chat_id = chat.0, error = %Chain(&error), "that is known in memory only");
+        }
     }
 
     /// The disk is full or refuses: nothing of the batch is confirmed, Telegram keeps it for 24 h.
@@ -270,6 +318,7 @@ impl Poller {
     }
 
     fn name(&mut self, username: String) {
+        self.tasks.add(Task::Menu);
         self.ingest.set_username(&username);
         self.presence.update(self.api.id(), |bot, _| {
             if bot

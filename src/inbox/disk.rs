@@ -39,6 +39,13 @@ impl Inbox {
         format::write(&path, entry, Step::InboxEntry, Durability::FileSynced)
     }
 
+    /// Writes a command of the bot as a tombstone, durably: it is carried out now, and never becomes
+    /// an entry.
+    pub fn put_command(&self, command: &Entry) -> Result<(), StoreError> {
+        let path = self.dir.done().join(command.name().file_name());
+        format::write(&path, command, Step::Command, Durability::Synced)
+    }
+
     /// Makes the names in `inbox/` durable.
     pub fn sync_names(&self) -> Result<(), StoreError> {
         atomic::sync_folder(&self.dir.inbox())

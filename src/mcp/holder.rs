@@ -150,6 +150,20 @@ pub fn living(
     Ok(living)
 }
 
+/// The processes of the MCP servers that live, as far as can be seen without the session lock.
+pub fn connected(dir: &SessionDir) -> Result<Vec<u32>, StoreError> {
+    let mut pids = Vec::new();
+    for name in atomic::list(&dir.agents())? {
+        let pid = name.split_once('-').and_then(|(pid, _)| pid.parse().ok());
+        if let Some(pid) = pid
+            && lock::is_held(&dir.agents().join(&name))?
+        {
+            pids.push(pid);
+        }
+    }
+    Ok(pids)
+}
+
 /// Whether a holder lives, as far as can be seen without the session lock: for what may be wrong for
 /// a moment. Removes nothing.
 pub fn seems_to_live(dir: &SessionDir, holder: &str) -> bool {

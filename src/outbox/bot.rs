@@ -1,12 +1,15 @@
 //! What the lanes of one bot share, and what the pollers tell the sender.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::gates::Gates;
 use super::migrations::Migrations;
+use crate::clock::Clock;
 use crate::ids::{BotId, ChatId};
+use crate::store::format::ReadError;
+use crate::store::layout::StateDir;
 use crate::telegram::api::Api;
 
 /// What all lanes of one bot share.
@@ -17,10 +20,19 @@ pub struct BotState {
     /// Its flood gates.
     pub gates: Mutex<Gates>,
     /// Where its groups have gone.
-    pub migrations: Mutex<Migrations>,
+    pub migrations: Arc<Mutex<Migrations>>,
 }
 
 impl BotState {
+    /// A bot with what stands on disk of its gates and migrations.
+    pub fn load(state: &StateDir, api: Api, clock: &Clock) -> Result<Self, ReadError> {
+        Ok(Self {
+            gates: Mutex::new(Gates::load(state, api.id(), clock)?),
+            migrations: Arc::new(Mutex::new(Migrations::load(state, api.id(), clock)?)),
+            api,
+        })
+    }
+
     /// The flood gates.
     pub fn gates(&self) -> MutexGuard<'_, Gates> {
         self.gates.lock().unwrap_or_else(PoisonError::into_inner)
@@ -54,6 +66,12 @@ impl Heard {
     pub fn note(&self, bot: BotId, chat: ChatId) {
         let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         heard.insert((bot, chat));
+    }
+
+    /// What came from there does not count any more: the bot was put out since.
+    pub fn forget(&self, bot: BotId, chat: ChatId) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.remove(&(bot, chat));
     }
 
     /// What was heard since the last look.

@@ -5,7 +5,8 @@
 //! set back) counts as now: the wait is never skipped and never longer than the server asked.
 //!
 //! A chat that cannot be written to (blocked, kicked) is parked: its gate is closed with a reason, for
-//! [`PARKED`] at a time, and opens earlier when something is heard from that chat. When several chats
+//! [`PARKED`] at a time, and opens earlier when something is heard from that chat. It stays in the file
+//! until something is heard or taken there, so that `status` can say so also when nothing waits. When several chats
 //! are flooded at once, the bot as a whole is asked to pause (telegram.md 4).
 
 use std::collections::BTreeMap;
@@ -74,6 +75,8 @@ impl Pause {
 pub struct ClosedGates {
     gates: Vec<ClosedGate>,
     bot: Option<Pause>,
+    /// Chats that cannot be written to, also those that are tried again by now.
+    pub parked: Vec<ClosedGate>,
 }
 
 /// Until when a chat is closed, and why.
@@ -119,10 +122,13 @@ pub fn read_closed(state: &StateDir, bot: BotId, now: Timestamp) -> Result<Close
         return Ok(ClosedGates::default());
     };
     let mut gates = file.gates;
+    let parked = gates.iter().filter(|gate| gate.reason.is_some());
+    let parked = parked.cloned().collect();
     gates.retain(|gate| gate.pause.opens_at(now).is_some());
     Ok(ClosedGates {
         gates,
         bot: file.bot.filter(|pause| pause.opens_at(now).is_some()),
+        parked,
     })
 }
 
@@ -149,10 +155,15 @@ impl Gates {
             Err(error) => return Err(error),
         };
         let until = |pause: &Pause| Some(clock.instant() + pause.opens_at(now)?.since(now));
-        let closed = on_disk.gates.into_iter().filter_map(|gate| {
-            let opens = until(&gate.pause)?;
-            Some((gate.chat_id, (gate, opens)))
+        let open_again = on_disk.parked.iter().map(|gate| {
+            let opens = until(&gate.pause).unwrap_or_else(|| clock.instant());
+            (gate.chat_id, (gate.clone(), opens))
         });
+        let closed = on_disk.gates.iter().filter_map(|gate| {
+            let opens = until(&gate.pause)?;
+            Some((gate.chat_id, (gate.clone(), opens)))
+        });
+        let closed = open_again.chain(closed);
         Ok(Self {
             closed: closed.collect(),
             whole_bot: on_disk.bot.and_then(|pause| Some((pause, until(&pause)?))),
@@ -231,7 +242,8 @@ impl Gates {
 
     fn record(&mut self) -> Result<(), StoreError> {
         let now = self.clock.instant();
-        self.closed.retain(|_, (_, opens)| *opens > now);
+        self.closed
+            .retain(|_, (gate, opens)| *opens > now || gate.reason.is_some());
         self.whole_bot = self.whole_bot.filter(|(_, opens)| *opens > now);
         let file = GatesFile {
             format: FORMAT,
@@ -308,6 +320,24 @@ mod tests {
         assert!(again.heard_from(CHAT).unwrap());
         assert_eq!(again.wait(CHAT), None);
         assert!(read_closed(&state, BOT, clock.now()).unwrap().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_parked_chat_is_tried_again_after_an_hour_and_stays_known_until_it_is_heard_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        let parked = |now| read_closed(&state, BOT, now).unwrap().parked.len();
+        let mut gates = Gates::load(&state, BOT, &Clock::system()).unwrap();
+        gates.park(CHAT, "blocked".to_owned()).unwrap();
+        tokio::time::advance(PARKED).await;
+        assert_eq!(gates.wait(CHAT), None);
+        gates.close(ChatId(12), Duration::from_secs(300)).unwrap();
+        let later = Clock::shifted(3_601_000);
+        assert_eq!(parked(later.now()), 1);
+        let mut again = Gates::load(&state, BOT, &later).unwrap();
+        assert_eq!(again.wait(CHAT), None);
+        assert!(again.heard_from(CHAT).unwrap());
+        assert_eq!(parked(later.now()), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -268,6 +268,8 @@ impl Carrier {
                 progress.accepted(index, message_id);
                 progress.accepted_album(index, &album);
                 self.outbox.record(&delivery.id, progress, Step::Accepted)?;
+                // It was parked an hour ago, and takes messages again.
+                self.bot.gates().heard_from(request.to.chat_id)?;
                 Ok(Next::Go)
             }
             Err(error) => self.refused(delivery, progress, index, request, &error),

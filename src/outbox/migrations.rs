@@ -106,6 +106,11 @@ impl Migrations {
         self.moves.current(chat)
     }
 
+    /// Where all have gone.
+    pub fn moves(&self) -> &Moves {
+        &self.moves
+    }
+
     /// Telegram says that a group has another id now: recorded before anything is sent there.
     /// `false` if that cannot be.
     pub fn learn(&mut self, from: ChatId, to: ChatId) -> Result<bool, StoreError> {

@@ -321,6 +321,39 @@ impl Schedule {
         }
     }
 
+    /// Takes the right to send an answer of the gateway's own, which counts as a reply does. `false`:
+    /// there is no room at this moment.
+    pub fn aside_begun(&mut self, chat: ChatId, now: Duration) -> bool {
+        self.lanes.entry(chat).or_default();
+        if self.aside_due(chat).is_none_or(|at| at > now) {
+            return false;
+        }
+        self.window.under_way += 1;
+        if let Some(lane) = self.lanes.get_mut(&chat) {
+            lane.window.under_way += 1;
+        }
+        true
+    }
+
+    /// It has ended.
+    pub fn aside_ended(&mut self, chat: ChatId, now: Duration) {
+        self.window.end(now, &BOT);
+        if let Some(lane) = self.lanes.get_mut(&chat) {
+            lane.window.end(now, limits(chat));
+        }
+    }
+
+    /// When there is room for one; `None` if first something has to end.
+    pub fn aside_due(&self, chat: ChatId) -> Option<Duration> {
+        self.free_at(chat, Rank::Reply)
+    }
+
+    /// Whether a turn of a chat is not over.
+    pub fn is_at_work(&self, chat: ChatId) -> bool {
+        let lane = self.lanes.get(&chat);
+        lane.is_some_and(|lane| lane.at_work.is_some())
+    }
+
     fn free_at(&self, chat: ChatId, rank: Rank) -> Option<Duration> {
         let lane = self.lanes.get(&chat)?;
         let mut free = lane.not_before.max(self.bot_free_at(rank)?);

@@ -5,9 +5,12 @@
 //! of bytes each; [`super::lane`] carries one message of one. The sender is woken by new names in
 //! the outboxes, and looks through them as a whole only at its start and after polls.
 
+pub mod asides;
+mod gestures;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -15,25 +18,23 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::attention::{Answer, EYES, Gesture, Spot};
+use self::asides::{Asides, Desk, Said};
+use self::gestures::Gestured;
+use super::attention::Spot;
 use super::bot::{BotState, Heard};
 use super::delivery::{Content, DeliveryId, Outcome};
 use super::disk::{Outbox, Standing};
-use super::gates::Gates;
 use super::lane::{Carrier, Ended};
-use super::migrations::Migrations;
 use super::receipts::Watcher;
 use super::schedule::{End, Kind, Schedule, Seat, Turn};
 use crate::chain::Chain;
 use crate::clock::Clock;
 use crate::config::{Config, Pace};
-use crate::ids::{Address, BotId, ChatId, SessionId};
+use crate::ids::{BotId, ChatId, SessionId};
 use crate::inbox::disk::Inbox;
 use crate::store::format::ReadError;
 use crate::store::layout::StateDir;
 use crate::store::watch::{Interest, NameWatch, News};
-use crate::telegram::api::Api;
-use crate::telegram::error::{ApiError, Decision};
 
 /// How many deliveries are taken up before the others get their turn.
 const BATCH: usize = 64;
@@ -41,10 +42,6 @@ const BATCH: usize = 64;
 const RETRY: Duration = Duration::from_secs(2);
 /// Looking through the outboxes takes at most the 20th part of the time.
 const LOOK_SHARE: u32 = 20;
-/// Longest time that something cosmetic may take.
-const GESTURE_TIMEOUT: Duration = Duration::from_secs(10);
-/// When a chat that is busy is looked at again for something cosmetic.
-const BUSY: Duration = Duration::from_millis(250);
 /// The start of the gateway on our own time, so that what was before it has a time as well.
 const START: Duration = Duration::from_secs(3600);
 
@@ -78,32 +75,25 @@ pub struct Sender {
     look_at: Option<Instant>,
     look_after: Instant,
     watcher: Watcher,
+    asides: Desk,
     /// Told after every completed poll.
     polled: Arc<Notify>,
     heard: Arc<Heard>,
 }
 
 impl Sender {
-    /// A sender for the sessions of the configuration. Reads the flood gates and the receipts.
+    /// A sender for the sessions of the configuration. Reads the receipts.
     pub fn new(
         state: &StateDir,
         config: &Config,
-        apis: Vec<Api>,
+        bots: &[Arc<BotState>],
         clock: Clock,
         polled: Arc<Notify>,
         heard: Arc<Heard>,
+        asides: Asides,
     ) -> Result<Self, ReadError> {
-        let mut bots = BTreeMap::new();
-        for api in apis {
-            let gates = Mutex::new(Gates::load(state, api.id(), &clock)?);
-            let migrations = Mutex::new(Migrations::load(state, api.id(), &clock)?);
-            let bot = BotState {
-                api,
-                gates,
-                migrations,
-            };
-            bots.insert(bot.api.id(), Arc::new(bot));
-        }
+        let bots = bots.iter().map(|bot| (bot.api.id(), Arc::clone(bot)));
+        let bots: BTreeMap<_, _> = bots.collect();
         let ids = bots.keys().copied();
         let sessions: Vec<SessionId> = config.sessions.keys().cloned().collect();
         let pace = config.pace;
@@ -125,6 +115,7 @@ impl Sender {
             look_at: Some(began),
             look_after: began,
             watcher,
+            asides: Desk::new(asides),
             polled,
             heard,
         })
@@ -141,7 +132,8 @@ impl Sender {
         folders.extend(self.watcher.folders());
         let watch = NameWatch::new(&folders, &self.clock, interest);
         let mut at_work: JoinSet<Over> = JoinSet::new();
-        let mut gestures: JoinSet<(Gesture, Result<(), ApiError>)> = JoinSet::new();
+        let mut gestures: JoinSet<Gestured> = JoinSet::new();
+        let mut asides: JoinSet<Said> = JoinSet::new();
         loop {
             self.take_news(&watch.news());
             if self.look_at.is_some_and(|at| at <= self.clock.instant()) {
@@ -151,6 +143,7 @@ impl Sender {
             self.open_heard();
             self.put_away_dropped();
             self.put_away();
+            self.start_asides(&mut asides);
             self.start_turns(&mut at_work, &stop);
             self.start_gestures(&mut gestures);
             let more = !self.found.is_empty() || self.overtaken_due();
@@ -171,8 +164,14 @@ impl Sender {
                     }
                 },
                 Some(over) = gestures.join_next() => {
-                    if let Ok((gesture, answer)) = over {
-                        self.gesture_ended(gesture, answer);
+                    if let Ok(over) = over {
+                        self.gesture_ended(over);
+                    }
+                }
+                () = self.asides.told() => {}
+                Some(said) = asides.join_next() => {
+                    if let Ok(said) = said {
+                        self.aside_ended(said);
                     }
                 }
                 () = tokio::task::yield_now(), if more => {}
@@ -181,6 +180,7 @@ impl Sender {
         }
         // Nobody waits for what is cosmetic.
         gestures.abort_all();
+        asides.abort_all();
         while at_work.join_next().await.is_some() {}
     }
 
@@ -316,8 +316,15 @@ impl Sender {
                 }
             }
         };
-        // Where a group has become a supergroup, its turn is that of the supergroup.
-        let chat = self.bots.get(&bot).map_or(chat, |bot| bot.chat_now(chat));
+        // Where a group has become a supergroup, its turn is that of the supergroup, once the last
+        // one of the group is over.
+        let chat_now = self.bots.get(&bot).map_or(chat, |bot| bot.chat_now(chat));
+        let is_at_work = |schedule: &Schedule| schedule.is_at_work(chat);
+        let chat = if self.schedules.get(&bot).is_some_and(is_at_work) {
+            chat
+        } else {
+            chat_now
+        };
         if !self.bots.contains_key(&bot) {
             tracing::warn!(%session, delivery = %id, bot_id = bot.0, "a delivery waits for a bot that does not run");
         }
@@ -342,7 +349,14 @@ impl Sender {
             let Some(bot) = self.bots.get(&id) else {
                 continue;
             };
-            let chat = bot.chat_now(chat);
+            let (before, chat) = (chat, bot.chat_now(chat));
+            if let Some(schedule) = self.schedules.get_mut(&id).filter(|_| before != chat) {
+                if schedule.is_at_work(before) {
+                    self.heard.note(id, before);
+                    continue;
+                }
+                schedule.moved(before, chat);
+            }
             let opened = bot.gates().heard_from(chat);
             match opened {
                 Ok(false) => continue,
@@ -491,81 +505,6 @@ impl Sender {
         }
     }
 
-    fn start_gestures(&mut self, gestures: &mut JoinSet<(Gesture, Result<(), ApiError>)>) {
-        let now = self.now();
-        loop {
-            let (bots, schedules) = (&self.bots, &self.schedules);
-            let wait = |bot: BotId, chat: ChatId| match bots.get(&bot) {
-                None => Some(GESTURE_TIMEOUT),
-                Some(state) => state.closed_for(chat).or_else(|| {
-                    let room = schedules
-                        .get(&bot)
-                        .is_none_or(|schedule| schedule.has_room_for_gesture(chat, now));
-                    (!room).then_some(BUSY)
-                }),
-            };
-            let Some(gesture) = self.watcher.next(now, wait) else {
-                return;
-            };
-            let (bot, chat) = gesture.place();
-            if matches!(gesture, Gesture::Put(_))
-                && let Err(error) = self.watcher.save(bot)
-            {
-                tracing::warn!(error = %Chain(&error), "a receipt is left out, because it cannot be noted");
-                self.watcher.attention.dropped(gesture);
-                continue;
-            }
-            let Some(api) = self.bots.get(&bot).map(|bot| bot.api.clone()) else {
-                continue;
-            };
-            let pace = self.pace;
-            let schedule = self
-                .schedules
-                .entry(bot)
-                .or_insert_with(|| Schedule::new(pace));
-            schedule.gesture_begun(chat);
-            gestures.spawn(async move {
-                let answer = tokio::time::timeout(GESTURE_TIMEOUT, gesticulate(&api, gesture));
-                let answer = answer
-                    .await
-                    .unwrap_or_else(|_| Err(ApiError::Doubt("it took too long".to_owned())));
-                (gesture, answer)
-            });
-        }
-    }
-
-    fn gesture_ended(&mut self, gesture: Gesture, answer: Result<(), ApiError>) {
-        let (bot, chat) = gesture.place();
-        let now = self.now();
-        if let Some(schedule) = self.schedules.get_mut(&bot) {
-            schedule.gesture_ended(chat, now);
-        }
-        let answer = match answer {
-            Ok(()) => Answer::Done,
-            Err(error) => {
-                tracing::debug!(bot_id = bot.0, chat_id = chat.0, %error, ?gesture, "left out");
-                let refused = matches!(error, ApiError::Refused { .. });
-                if let Decision::CloseGate(wait) = error.decision() {
-                    self.close_gate(bot, chat, wait);
-                    // A 👀 that was to be taken away still stands.
-                    match gesture {
-                        Gesture::Take(_) => Answer::Unknown,
-                        Gesture::Put(_) | Gesture::Type(_) => Answer::Refused,
-                    }
-                } else if refused {
-                    Answer::Refused
-                } else {
-                    Answer::Unknown
-                }
-            }
-        };
-        if self.watcher.attention.ended(gesture, answer, now)
-            && let Err(error) = self.watcher.save(bot)
-        {
-            tracing::warn!(error = %Chain(&error), "cannot note that a receipt is gone");
-        }
-    }
-
     /// Whatever was asked for: a 429 closes the chat for everything.
     fn close_gate(&self, bot: BotId, chat: ChatId, wait: Duration) {
         let Some(state) = self.bots.get(&bot) else {
@@ -585,27 +524,12 @@ impl Sender {
         let due = due.chain(self.watcher.attention.due(self.now()));
         let due = due.map(|at| self.began + at.saturating_sub(START));
         let retry = self.overtaken_after.filter(|_| !self.overtaken.is_empty());
-        due.chain(retry).chain(self.look_at).min()
+        let due = due.chain(retry).chain(self.asides_due());
+        due.chain(self.look_at).min()
     }
 
     fn outbox(&self, session: &SessionId) -> Outbox {
         Outbox::new(&self.state, self.state.session(session))
-    }
-}
-
-async fn gesticulate(api: &Api, gesture: Gesture) -> Result<(), ApiError> {
-    let react = async |spot: Spot, emoji| {
-        let to = Address {
-            bot_id: spot.bot,
-            chat_id: spot.chat,
-            topic_id: None,
-        };
-        api.react(to, spot.message, emoji).await
-    };
-    match gesture {
-        Gesture::Put(spot) => react(spot, EYES).await,
-        Gesture::Take(spot) => react(spot, "").await,
-        Gesture::Type(address) => api.typing(address).await,
     }
 }
 

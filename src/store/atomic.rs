@@ -202,6 +202,17 @@ pub fn remove_empty_folder(path: &Path) -> bool {
     fs::remove_dir(path).is_ok()
 }
 
+/// Removes a folder with everything in it. That some of it is gone already is success; so nothing may
+/// need it any more, by whatever name.
+pub fn remove_tree(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::new("remove the folder", path, source))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Creates a folder and those above it, for this user only.
 pub fn create_folder(path: &Path) -> Result<(), StoreError> {
     if path.is_dir() {

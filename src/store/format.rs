@@ -83,7 +83,8 @@ pub fn peek<T: DeserializeOwned>(path: &Path) -> Option<T> {
 }
 
 /// Why bytes are no file of ours.
-pub(crate) enum Unparsable {
+#[derive(Debug)]
+pub enum Unparsable {
     /// Of a newer version.
     Newer(u32),
     /// Not what they should be, and why.
@@ -91,7 +92,7 @@ pub(crate) enum Unparsable {
 }
 
 /// The value that bytes stand for.
-pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unparsable> {
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unparsable> {
     if bytes.is_empty() {
         return Err(Unparsable::Damaged("it is empty".to_owned()));
     }

@@ -7,7 +7,11 @@ use std::path::{Path, PathBuf};
 
 use super::StoreError;
 use super::atomic;
+use crate::clock::Timestamp;
 use crate::ids::{BotId, SessionId};
+
+/// How the folder of a session ends that is being removed.
+const PRUNED: &str = ".pruned";
 
 /// The state folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +91,11 @@ impl StateDir {
         self.bot(bot).join("receipts.json")
     }
 
+    /// The menu of a bot's commands that Telegram was told.
+    pub fn menu(&self, bot: BotId) -> PathBuf {
+        self.bot(bot).join("menu.json")
+    }
+
     /// Updates of a bot that belong to no session.
     pub fn bot_dead(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("dead")
@@ -106,6 +115,32 @@ impl StateDir {
         SessionDir {
             root: self.sessions().join(id.as_str()),
         }
+    }
+
+    /// The name that the folder of a session has while it is removed; no session can have it.
+    pub fn pruned(&self, id: &SessionId, now: Timestamp) -> PathBuf {
+        self.sessions().join(format!(".{id}-{}{PRUNED}", now.0))
+    }
+
+    /// The folders of sessions that are being removed.
+    pub fn all_pruned(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let folder = self.sessions();
+        let failed = |source| StoreError::new("list the folder", &folder, source);
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with('.') && name.ends_with(PRUNED) {
+                found.push(entry.path());
+            }
+        }
+        Ok(found)
     }
 
     /// Every session that has a folder, configured or not.

@@ -45,6 +45,12 @@ pub enum Step {
     FloodGate,
     /// The new id of a group that became a supergroup is recorded.
     Migration,
+    /// A bot command becomes a tombstone in `done/`, before it is carried out.
+    Command,
+    /// The menu of the bot's commands that Telegram was told is recorded.
+    Menu,
+    /// A session that is no longer configured loses its name.
+    Prune,
     /// A person's wish that a delivery is not sent becomes a file in `drops/`.
     Drop,
     /// It is noted which failures an agent was told of.
@@ -77,7 +83,7 @@ pub enum Step {
 
 impl Step {
     /// All steps, for the crash harness.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::InboxEntry,
         Self::InboxSync,
         Self::DeadLetter,
@@ -93,6 +99,9 @@ impl Step {
         Self::Accepted,
         Self::FloodGate,
         Self::Migration,
+        Self::Command,
+        Self::Menu,
+        Self::Prune,
         Self::Drop,
         Self::Told,
         Self::Receipt,
@@ -127,6 +136,9 @@ impl Step {
             Self::Accepted => "accepted",
             Self::FloodGate => "flood-gate",
             Self::Migration => "migration",
+            Self::Command => "command",
+            Self::Menu => "menu",
+            Self::Prune => "prune",
             Self::Drop => "drop",
             Self::Told => "told",
             Self::Receipt => "receipt",

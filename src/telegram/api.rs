@@ -12,12 +12,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use teloxide_core::Bot;
 use teloxide_core::payloads::{
-    EditMessageText, GetMe, SendChatAction, SendMessage, SetMessageReaction,
+    AnswerCallbackQuery, EditMessageText, GetMe, SendChatAction, SendMessage, SetMessageReaction,
+    SetMyCommands,
 };
 use teloxide_core::requests::Payload;
 use teloxide_core::types::{
-    ChatAction, ChatId as WireChat, LinkPreviewOptions, MessageEntity, MessageEntityKind,
-    MessageId as WireMessage, ReactionType, ReplyParameters, ThreadId,
+    BotCommand, BotCommandScope, CallbackQueryId, ChatAction, ChatId as WireChat,
+    LinkPreviewOptions, MessageEntity, MessageEntityKind, MessageId as WireMessage, ReactionType,
+    ReplyParameters, ThreadId,
 };
 use url::Url;
 
@@ -67,6 +69,15 @@ impl std::fmt::Debug for Api {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up HTTPS: {0}")]
 pub struct ClientError(String);
+
+/// In which chats a menu of commands is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MenuScope {
+    /// Private chats.
+    Private,
+    /// Groups and supergroups.
+    Groups,
+}
 
 /// What `getMe` tells.
 #[derive(Debug, Deserialize)]
@@ -200,6 +211,29 @@ impl Api {
     pub async fn typing(&self, to: Address) -> Result<(), ApiError> {
         let mut payload = SendChatAction::new(WireChat(to.chat_id.0), ChatAction::Typing);
         payload.message_thread_id = thread(to);
+        self.call(&payload, SEND_TIMEOUT).await.map(drop)
+    }
+
+    /// Tells Telegram that a press of a button has arrived, so that the phone stops waiting. Not
+    /// limited, and taken for some minutes only.
+    pub async fn answer_press(&self, id: &str) -> Result<(), ApiError> {
+        let payload = AnswerCallbackQuery::new(CallbackQueryId(id.to_owned()));
+        self.call(&payload, SEND_TIMEOUT).await.map(drop)
+    }
+
+    /// Sets the commands that are shown in a kind of chats: names and descriptions.
+    pub async fn set_menu(
+        &self,
+        commands: &[(&str, &str)],
+        scope: MenuScope,
+    ) -> Result<(), ApiError> {
+        let commands = commands.iter();
+        let commands = commands.map(|(name, description)| BotCommand::new(*name, *description));
+        let mut payload = SetMyCommands::new(commands);
+        payload.scope = Some(match scope {
+            MenuScope::Private => BotCommandScope::AllPrivateChats,
+            MenuScope::Groups => BotCommandScope::AllGroupChats,
+        });
         self.call(&payload, SEND_TIMEOUT).await.map(drop)
     }
 

@@ -63,9 +63,48 @@ pub enum Body {
     /// Somebody changed the reactions on a message.
     Reaction(Box<Reaction>),
     /// Our own standing in a chat changed: in which, if it says so.
-    Membership(Option<ChatId>),
+    Membership(Option<Membership>),
     /// A kind that we do not route.
     Other(String),
+}
+
+/// What our bot is in a chat now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// The chat.
+    pub chat: ChatId,
+    /// What the bot may do there.
+    pub standing: Standing,
+}
+
+/// What our bot may do in a chat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It may write, as far as the update tells.
+    Member,
+    /// A person has blocked it, or a group has removed it.
+    Removed,
+    /// It is in the group and may not write.
+    Muted,
+}
+
+impl Membership {
+    /// Reads a `ChatMemberUpdated`; `None` if it does not say which chat.
+    fn read(value: &Value) -> Option<Self> {
+        let chat = value.pointer("/chat/id").and_then(Value::as_i64)?;
+        let now = value.get("new_chat_member")?;
+        let flag = |name: &str| now.get(name).and_then(Value::as_bool);
+        let standing = match now.get("status").and_then(Value::as_str)? {
+            "kicked" | "left" => Standing::Removed,
+            "restricted" if flag("is_member") == Some(false) => Standing::Removed,
+            "restricted" if flag("can_send_messages") == Some(false) => Standing::Muted,
+            _ => Standing::Member,
+        };
+        Some(Self {
+            chat: ChatId(chat),
+            standing,
+        })
+    }
 }
 
 /// Why an update cannot be read. No reason repeats what somebody wrote.
@@ -142,10 +181,7 @@ fn body(mut fields: Map<String, Value>) -> Result<Body, String> {
         }),
         "callback_query" => Ok(Body::Press(Box::new(Press::read(value)?))),
         "message_reaction" => Ok(Body::Reaction(Box::new(Reaction::read(value)?))),
-        _ => {
-            let chat = value.pointer("/chat/id").and_then(Value::as_i64);
-            Ok(Body::Membership(chat.map(ChatId)))
-        }
+        _ => Ok(Body::Membership(Membership::read(&value))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A chat that cannot be written to is left alone; what waits for it is kept, and goes out when that
+//! A chat that cannot be written to, as a refused answer tells, is left alone; what waits for it is kept, and goes out when that
 //! is over.
 
 use std::fs;
@@ -13,7 +13,9 @@ fn a_person_who_blocked_the_bot_gets_what_waits_when_they_come_back_and_nothing_
     let house = House::new();
     let gateway = house.gateway();
     let mut agent = house.agent_asked("bye");
-    house.sim.block(house.bot(), OWNER);
+    house
+        .sim
+        .set_standing(house.bot(), OWNER, Standing::Blocked);
     let kept = agent.reply(json!({"text": "wait"}));
     assert_eq!(
         (kept["status"].as_str(), kept["reason"].as_str()),
@@ -74,7 +76,7 @@ fn a_group_that_takes_the_bot_back_gets_what_waits_although_nobody_writes() {
     let mut agent = house.agent();
     agent.wait_for_message();
     let bot = house.bot();
-    house.sim.block(bot, GROUP);
+    house.sim.set_standing(bot, GROUP, Standing::Blocked);
     let kept = agent.reply(json!({"text": "wait"}));
     assert!(
         kept["reason"].as_str().unwrap().contains("kicked"),
@@ -114,7 +116,9 @@ fn a_reaction_in_a_chat_that_cannot_be_written_to_is_given_up() {
     let house = House::new();
     let _gateway = house.gateway();
     let mut agent = house.agent_asked("bye");
-    house.sim.block(house.bot(), OWNER);
+    house
+        .sim
+        .set_standing(house.bot(), OWNER, Standing::Blocked);
     let reaction = agent.call("telegram_react", json!({"emoji": "👍"})).ok();
     assert_eq!(reaction["status"], "failed");
     let record: Value =

@@ -8,6 +8,7 @@ use crate::support::{Gateway, House};
 fn a_second_gateway_exits_with_4_names_the_first_and_touches_nothing() {
     let house = House::new();
     let first = house.gateway();
+    house.wait_for_menu();
     let calls = house.sim.calls(house.bot()).len();
     let log_folder = house.state().join("logs");
     let log = fs::read_dir(&log_folder)
@@ -45,6 +46,7 @@ fn a_second_gateway_exits_with_4_names_the_first_and_touches_nothing() {
 fn gateways_with_nothing_in_common_but_the_token_still_find_each_other() {
     let house = House::new();
     let first = house.gateway();
+    house.wait_for_menu();
     let elsewhere = tempfile::tempdir().unwrap();
     let path = |name: &str| {
         elsewhere

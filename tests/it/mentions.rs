@@ -73,10 +73,10 @@ fn a_name_a_reply_and_a_command_are_heard_and_talk_among_people_is_not() {
         Some("hashtag"),
     );
     say(&house, "@other_bot build it", Some("mention"));
-    say(&house, "/status", Some("bot_command"));
-    say(&house, "/status@other_bot", Some("bot_command"));
+    say(&house, "/build", Some("bot_command"));
+    say(&house, "/build@other_bot", Some("bot_command"));
     say(&house, "Bot build it", Some("text_mention"));
-    house.sim.say(house.bot(), SUPERGROUP, STRANGER, "/status");
+    house.sim.say(house.bot(), SUPERGROUP, STRANGER, "/build");
     let bot = json!({"id": house.bot(), "is_bot": true, "first_name": "Bot"});
     let quoted = |from: &Value| json!({"text": "yes", "reply_to_message": {"message_id": 3, "date": 5, "chat": {"id": SUPERGROUP, "type": "supergroup"}, "from": from, "text": "?"}});
     in_group(&house, quoted(&bot));
@@ -84,11 +84,7 @@ fn a_name_a_reply_and_a_command_are_heard_and_talk_among_people_is_not() {
         &house,
         quoted(&json!({"id": STRANGER, "is_bot": false, "first_name": "S"})),
     );
-    wait_for_shown(
-        &house,
-        &gateway,
-        &[&named, "/status", "Bot build it", "yes"],
-    );
+    wait_for_shown(&house, &gateway, &[&named, "/build", "Bot build it", "yes"]);
 }
 
 #[test]
@@ -193,7 +189,7 @@ fn topics_and_other_events_of_a_listed_person_get_in_without_a_name() {
 fn a_reaction_in_a_group_gets_in_if_it_is_on_a_message_of_the_bot() {
     let house = house();
     let gateway = house.gateway();
-    say(&house, "/start", Some("bot_command"));
+    say(&house, "/build", Some("bot_command"));
     house.wait_for_inbox(1);
     let mut agent = house.agent();
     agent.poll(json!({}));

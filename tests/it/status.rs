@@ -65,7 +65,7 @@ fn everything_that_waits_is_counted() {
     let expected = json!({
         "gateway": {"pid": "PID", "version": env!("CARGO_PKG_VERSION"), "uptime_s": "SECONDS"},
         "bots": [{"id": house.bot(), "username": name, "polling": true, "last_poll_age_s": "SECONDS", "conflict": null}],
-        "sessions": [{"id": "ONE", "pending": 2, "held": 1, "dead": 0, "outbox": 1, "failed": 0, "oldest_age_s": "SECONDS", "held_until": "TIME"}],
+        "sessions": [{"id": "ONE", "pending": 2, "held": 1, "dead": 0, "outbox": 1, "failed": 0, "oldest_age_s": "SECONDS", "held_until": "TIME", "agents": 1}],
     });
     wait_for("the whole status", || {
         let status = settled(house.status());

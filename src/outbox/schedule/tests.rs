@@ -538,3 +538,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_answer_of_the_gateway_counts_as_a_reply_does_and_goes_before_those_that_wait() {
+    let mut schedule = Schedule::new(Pace::Normal);
+    for _ in 0..3 {
+        assert!(schedule.aside_begun(CHAT, secs(1)));
+    }
+    assert!(
+        !schedule.aside_begun(CHAT, secs(1)),
+        "three in three seconds"
+    );
+    assert!(schedule.aside_begun(GROUP_CHAT, secs(1)), "another chat");
+    for _ in 0..3 {
+        schedule.aside_ended(CHAT, secs(1));
+    }
+    let seat = seat(0, 1);
+    schedule.add(CHAT, seat, REPLY);
+    assert_eq!(schedule.next(secs(2)), None);
+    assert_eq!(schedule.aside_due(CHAT), Some(secs(4)));
+    assert!(schedule.aside_begun(CHAT, secs(4)));
+    assert_eq!(schedule.next(secs(4)), Some(Turn { chat: CHAT, seat }));
+}

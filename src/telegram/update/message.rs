@@ -209,6 +209,16 @@ impl Message {
             .or_else(|| name_in(&quoted?.rest, "forum_topic_created"))
     }
 
+    /// The group that became a supergroup, and the supergroup: both chats are told, each of the
+    /// other one (telegram.md 8).
+    pub fn migration(&self) -> Option<(ChatId, ChatId)> {
+        let other = |field: &str| Some(ChatId(self.rest.get(field)?.as_i64()?));
+        let here = self.chat.id;
+        other("migrate_to_chat_id")
+            .map(|to| (here, to))
+            .or_else(|| Some((other("migrate_from_chat_id")?, here)))
+    }
+
     /// The message that the person replied to. In a topic the message that made it stands there
     /// when nobody replied to anything.
     pub fn replied(&self) -> Option<&Self> {

@@ -315,3 +315,42 @@ fn only_what_a_person_marked_is_a_quote() {
     );
     assert_eq!(of(&json!({"quote": {"text": "x"}})).manual_quote(), None);
 }
+
+#[test]
+fn both_service_messages_tell_the_old_id_and_the_new_one() {
+    let pair = Some((ChatId(-50), ChatId(-100)));
+    let old = of(&json!({"chat": {"id": -50}, "migrate_to_chat_id": -100}));
+    let new = of(&json!({"chat": {"id": -100}, "migrate_from_chat_id": -50}));
+    assert_eq!((old.migration(), new.migration()), (pair, pair));
+    for none in [json!({}), json!({"migrate_to_chat_id": "-100"})] {
+        assert_eq!(of(&none).migration(), None);
+    }
+}
+
+#[test]
+fn what_the_bot_is_in_a_chat_is_read_and_what_is_unknown_may_write() {
+    let is = |member: Value| {
+        let update = json!({"update_id": 5, "my_chat_member": {"chat": {"id": -50}, "new_chat_member": member}});
+        match read(&update.to_string()).unwrap().body {
+            Body::Membership(membership) => membership.map(|is| is.standing),
+            other
+            @ (Body::Message { .. } | Body::Press(_) | Body::Reaction(_) | Body::Other(_)) => {
+                panic!("{other:?}")
+            }
+        }
+    };
+    for status in ["kicked", "left"] {
+        assert_eq!(is(json!({"status": status})), Some(Standing::Removed));
+    }
+    for status in ["member", "administrator", "restricted", "invented"] {
+        assert_eq!(
+            is(json!({"status": status})),
+            Some(Standing::Member),
+            "{status}"
+        );
+    }
+    let restricted = |field: &str| is(json!({"status": "restricted", field: false}));
+    assert_eq!(restricted("can_send_messages"), Some(Standing::Muted));
+    assert_eq!(restricted("is_member"), Some(Standing::Removed));
+    assert_eq!(is(json!("kicked")), None);
+}

@@ -116,11 +116,30 @@ impl House {
         assert_eq!(self.inbox_texts(), texts);
     }
 
-    /// The calls of the first bot that do more than listen.
+    /// The calls of the first bot that do more than listen and set up the bot itself.
     pub(crate) fn effects(&self) -> Vec<telegram_sim::Call> {
+        let own = ["getUpdates", "getMe", "setMyCommands"];
         let mut calls = self.sim.calls(self.bot());
-        calls.retain(|call| call.method != "getUpdates" && call.method != "getMe");
+        calls.retain(|call| !own.contains(&call.method.as_str()));
         calls
+    }
+
+    /// Where it is noted which menu of commands the first bot has.
+    pub(crate) fn menu_file(&self) -> PathBuf {
+        self.state().join(format!("bots/{}/menu.json", self.bot()))
+    }
+
+    /// Waits until the menu of the first bot is set: then a gateway does nothing more by itself.
+    #[track_caller]
+    pub(crate) fn wait_for_menu(&self) {
+        wait_for("the menu of the commands", || {
+            let calls = self.sim.call_count(self.bot(), "setMyCommands");
+            if self.menu_file().exists() {
+                Ok(())
+            } else {
+                Err(calls)
+            }
+        });
     }
 
     /// All texts that the gateway has written into its log files.

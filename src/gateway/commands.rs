@@ -1,0 +1,316 @@
+//! The bot's own commands: which messages are one, and what is answered. Pure.
+//!
+//! The gateway answers them itself, at once, also while the agent is busy; no agent sees them. Any
+//! other `/word` is a text for the agent. A command is a message's own words: a forwarded text, a
+//! caption and an edit never are one.
+//!
+//! What somebody else wrote stands in an answer as code only: there Telegram makes no links, mentions
+//! or commands of it.
+
+use crate::clock::Timestamp;
+use crate::ids::{Address, UpdateId, UserId};
+use crate::report::{SessionReport, span};
+use crate::telegram::format::{Entity, Kind, Rich};
+use crate::telegram::update::content::short;
+use crate::telegram::update::{EntityKind, Message};
+use crate::terminal::one_line;
+
+/// The commands as Telegram's menu shows them: name and description. `/start` is what everybody
+/// begins with and needs no line.
+pub const MENU: [(&str, &str); 5] = [
+    (
+        "status",
+        "How this session is: agent, what waits, what is sent",
+    ),
+    ("queue", "The messages of this chat that wait"),
+    ("skip", "Drop waiting messages: /skip 123 124"),
+    ("id", "The ids of this chat and of you"),
+    ("help", "What this bot does"),
+];
+
+/// Most messages that `/queue` lists.
+pub const QUEUE_SHOWN: usize = 20;
+/// Most ids that one `/skip` takes.
+pub const SKIP_MOST: usize = 50;
+/// Most characters that the list shows of a message.
+const WORDS_SHOWN: usize = 60;
+
+/// What a person asks of the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `/start` and `/help`.
+    Help,
+    /// `/status`.
+    Status,
+    /// `/queue`.
+    Queue,
+    /// `/skip 123 124`.
+    Skip {
+        /// What is to be dropped, each once.
+        ids: Vec<UpdateId>,
+        /// How many words are no number of a message, or one too many.
+        others: usize,
+    },
+    /// `/id`.
+    Id,
+}
+
+impl Command {
+    /// The command that a message is, if it is one of ours. `username` is the bot's, without `@`: in
+    /// a group `/status@other_bot` is another bot's.
+    pub fn read(message: &Message, username: Option<&str>) -> Option<Self> {
+        let text = message.text.as_deref()?;
+        let end = message.entities().into_iter().find_map(|entity| {
+            let first = entity.start == 0 && entity.kind == EntityKind::Command;
+            first.then_some(entity.end)
+        })?;
+        if message.forward().is_some() {
+            return None;
+        }
+        let (word, rest) = (text.get(..end)?, text.get(end..)?);
+        let word = word.strip_prefix('/')?;
+        let name = match word.split_once('@') {
+            Some((name, bot)) => username
+                .is_some_and(|mine| mine.eq_ignore_ascii_case(bot))
+                .then_some(name)?,
+            None => word,
+        };
+        match name.to_ascii_lowercase().as_str() {
+            "start" | "help" => Some(Self::Help),
+            "status" => Some(Self::Status),
+            "queue" => Some(Self::Queue),
+            "skip" => Some(Self::skip(rest)),
+            "id" => Some(Self::Id),
+            _ => None,
+        }
+    }
+
+    fn skip(words: &str) -> Self {
+        let mut ids = Vec::new();
+        let mut others = 0;
+        let separates = |c: char| c.is_whitespace() || c == ',';
+        for word in words.split(separates).filter(|word| !word.is_empty()) {
+            match word.parse().map(UpdateId) {
+                Ok(id) if ids.contains(&id) => {}
+                Ok(id) if ids.len() < SKIP_MOST => ids.push(id),
+                Ok(_) | Err(_) => others += 1,
+            }
+        }
+        Self::Skip { ids, others }
+    }
+
+    /// For the log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Help => "help",
+            Self::Status => "status",
+            Self::Queue => "queue",
+            Self::Skip { .. } => "skip",
+            Self::Id => "id",
+        }
+    }
+}
+
+/// A message that waits, as `/queue` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// What `/skip` takes.
+    pub id: UpdateId,
+    /// How long it has waited, in seconds.
+    pub age_s: u64,
+    /// Who wrote it.
+    pub from: String,
+    /// What it says.
+    pub text: String,
+    /// Whether an agent was shown it.
+    pub held: bool,
+}
+
+/// What became of one id of `/skip`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skipped {
+    /// Dropped; no agent has seen it.
+    Dropped,
+    /// Dropped, but an agent was shown it and may still answer.
+    Seen,
+    /// No message of that number waits in this chat.
+    NotHere,
+}
+
+/// A text that is being written.
+#[derive(Debug, Default)]
+struct Words {
+    rich: Rich,
+    /// Its length in UTF-16 units.
+    length: usize,
+}
+
+impl Words {
+    fn say(mut self, text: &str) -> Self {
+        self.rich.text.push_str(text);
+        self.length += text.encode_utf16().count();
+        self
+    }
+
+    /// Something that others may have written, on one line.
+    fn code(self, text: &str) -> Self {
+        let text = one_line(text);
+        let offset = self.length;
+        let mut words = self.say(&text);
+        let length = words.length - offset;
+        if length > 0 {
+            words
+                .rich
+                .entities
+                .push(Entity::new(Kind::Code, offset, length));
+        }
+        words
+    }
+}
+
+/// The answer to `/help` and `/start`.
+pub fn help(session: &str, name: &str) -> Rich {
+    let mut words = Words::default()
+        .say("This is the mailbox of session ")
+        .code(session);
+    if name != session {
+        words = words.say(" (").code(name).say(")");
+    }
+    let mut words = words.say(". What you write here waits until its agent reads it, and the agent answers here.\n\nThese I answer myself, also while the agent is busy:\n");
+    for (command, description) in MENU {
+        words = words.say(&format!("/{command} – {description}\n"));
+    }
+    let mut rich = words.rich;
+    rich.text.truncate(rich.text.trim_end().len());
+    rich
+}
+
+/// The answer to `/status`.
+pub fn status(report: &SessionReport, now: Timestamp) -> Rich {
+    let agent = match report.agents {
+        0 => "none is connected; messages wait until one is".to_owned(),
+        1 => "connected".to_owned(),
+        many => format!("{many} are connected"),
+    };
+    let with_agent = match report.held {
+        0 => String::new(),
+        held => format!(", {held} of them with the agent"),
+    };
+    let oldest = report
+        .oldest_age_s
+        .map(|age| format!(", the oldest for {}", span(age)));
+    let waiting = format!(
+        "{}{with_agent}{}",
+        report.pending,
+        oldest.unwrap_or_default()
+    );
+    let mut words = Words::default()
+        .say("Session ")
+        .code(report.id.as_str())
+        .say(&format!(
+            "\nAgent: {agent}\nWaiting: {waiting}\nTo send: {}",
+            report.outbox
+        ));
+    if let Some(held) = report.held_for_people(now) {
+        words = words.say(&format!(", held until {held}"));
+    }
+    if report.failed > 0 {
+        words = words.say(&format!(
+            "\nCould not be delivered: {} (telepost outbox list)",
+            report.failed
+        ));
+    }
+    words.rich
+}
+
+/// The answer to `/queue`: what waits of this chat, oldest first, and how many wait in others.
+pub fn queue(waiting: &[Waiting], elsewhere: usize) -> Rich {
+    let mut words = Words::default();
+    words = match waiting.len() {
+        0 => words.say("Nothing waits in this chat."),
+        1 => words.say("1 message waits:"),
+        many => words.say(&format!("{many} messages wait:")),
+    };
+    for one in waiting.iter().take(QUEUE_SHOWN) {
+        let seen = if one.held { " · with the agent" } else { "" };
+        let said = format!(
+            "{}: {}",
+            short(&one.from, WORDS_SHOWN),
+            short(&one.text, WORDS_SHOWN)
+        );
+        words = words
+            .say("\n")
+            .code(&one.id.to_string())
+            .say(&format!(" · {}{seen} · ", span(one.age_s)))
+            .code(&said);
+    }
+    if let Some(more) = waiting
+        .len()
+        .checked_sub(QUEUE_SHOWN)
+        .filter(|more| *more > 0)
+    {
+        words = words.say(&format!("\nand {more} more"));
+    }
+    if elsewhere > 0 {
+        words = words.say(&format!("\nIn other chats of this session: {elsewhere}"));
+    }
+    if !waiting.is_empty() {
+        words = words.say("\n/skip and a number drops one.");
+    }
+    words.rich
+}
+
+/// The answer to `/skip`.
+pub fn skip(done: &[(UpdateId, Skipped)], others: usize) -> Rich {
+    if done.is_empty() {
+        return Words::default()
+            .say("Which? Write the numbers that /queue shows, such as ")
+            .code("/skip 123 124")
+            .say(".")
+            .rich;
+    }
+    let mut words = Words::default();
+    for (index, (id, skipped)) in done.iter().enumerate() {
+        let line = match skipped {
+            Skipped::Dropped => ": dropped, no agent will see it",
+            Skipped::Seen => ": dropped, but the agent has seen it and may still answer",
+            Skipped::NotHere => ": does not wait in this chat",
+        };
+        words = words
+            .say(if index == 0 { "" } else { "\n" })
+            .code(&id.to_string())
+            .say(line);
+    }
+    if others > 0 {
+        words = words.say(&format!(
+            "\nNot looked at: {others} (not numbers, or more than {SKIP_MOST})"
+        ));
+    }
+    words.rich
+}
+
+/// The answer to `/id`.
+pub fn ids(session: &str, address: Address, user: UserId) -> Rich {
+    let mut words = Words::default()
+        .say("Chat: ")
+        .code(&address.chat_id.to_string());
+    if let Some(topic) = address.topic_id {
+        words = words.say("\nTopic: ").code(&topic.to_string());
+    }
+    words
+        .say("\nYou: ")
+        .code(&user.to_string())
+        .say("\nSession: ")
+        .code(session)
+        .rich
+}
+
+/// The answer when the state cannot be read; why is in the log.
+pub fn failed() -> Rich {
+    Words::default()
+        .say("I cannot look at this session now; the gateway's log says why.")
+        .rich
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::ids::{BotId, ChatId, TopicId};
+use crate::outbox::split;
+use crate::telegram::update::{self, Body};
+
+fn read(fields: &serde_json::Value) -> Option<Command> {
+    let mut message = json!({"message_id": 1, "chat": {"id": 11}, "from": {"id": 11}});
+    message
+        .as_object_mut()
+        .unwrap()
+        .extend(fields.as_object().unwrap().clone());
+    let update = json!({"update_id": 1, "message": message}).to_string();
+    match update::read(&update).unwrap().body {
+        Body::Message { message, .. } => Command::read(&message, Some("My_Bot")),
+        other @ (Body::Press(_) | Body::Reaction(_) | Body::Membership(_) | Body::Other(_)) => {
+            panic!("{other:?}")
+        }
+    }
+}
+
+/// A text whose first word is marked as a command.
+fn typed(text: &str) -> Option<Command> {
+    let length = text
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .encode_utf16()
+        .count();
+    read(
+        &json!({"text": text, "entities": [{"type": "bot_command", "offset": 0, "length": length}]}),
+    )
+}
+
+#[test]
+fn our_commands_are_known_with_and_without_the_name_of_the_bot() {
+    for (text, command) in [
+        ("/start", Command::Help),
+        ("/start from_a_link", Command::Help),
+        ("/help", Command::Help),
+        ("/Status", Command::Status),
+        ("/status@my_bot", Command::Status),
+        ("/queue", Command::Queue),
+        ("/id@MY_BOT please", Command::Id),
+    ] {
+        assert_eq!(typed(text), Some(command), "{text}");
+    }
+}
+
+#[test]
+fn everything_else_is_a_text_for_the_agent() {
+    for text in ["/deploy now", "/status@other_bot", "/statuses", "/@my_bot"] {
+        assert_eq!(typed(text), None, "{text}");
+    }
+    let command = json!([{"type": "bot_command", "offset": 0, "length": 7}]);
+    for fields in [
+        json!({"text": "/status"}),
+        json!({"text": "see /status", "entities": [{"type": "bot_command", "offset": 4, "length": 7}]}),
+        json!({"caption": "/status", "caption_entities": command}),
+        json!({"text": "/status", "entities": command, "forward_origin": {"type": "hidden_user", "sender_user_name": "x"}}),
+    ] {
+        assert_eq!(read(&fields), None, "{fields}");
+    }
+}
+
+#[test]
+fn skip_takes_numbers_however_they_are_separated_and_each_once() {
+    let expected = Command::Skip {
+        ids: [12, 13, 14].map(UpdateId).into(),
+        others: 1,
+    };
+    assert_eq!(typed("/skip 12,13\n14  12 all"), Some(expected));
+    let none = Command::Skip {
+        ids: Vec::new(),
+        others: 0,
+    };
+    assert_eq!(typed("/skip"), Some(none));
+}
+
+#[test]
+fn skip_takes_no_more_than_its_answer_can_name() {
+    let numbers: Vec<String> = (1..=60).map(|id| id.to_string()).collect();
+    let Some(Command::Skip { ids, others }) = typed(&format!("/skip {}", numbers.join(" "))) else {
+        panic!("no skip");
+    };
+    assert_eq!((ids.len(), others), (SKIP_MOST, 10));
+}
+
+fn waits(id: i64, text: &str) -> Waiting {
+    Waiting {
+        id: UpdateId(id),
+        age_s: 90,
+        from: "Ann".to_owned(),
+        text: text.to_owned(),
+        held: false,
+    }
+}
+
+/// What of an answer is code, and what is not.
+fn code_and_rest(rich: &Rich) -> (Vec<String>, String) {
+    let units: Vec<u16> = rich.text.encode_utf16().collect();
+    let (mut code, mut rest, mut at) = (Vec::new(), String::new(), 0);
+    let part = |from: usize, to: usize| String::from_utf16(&units[from..to]).unwrap();
+    for entity in &rich.entities {
+        rest += &part(at, entity.offset);
+        at = entity.offset + entity.length;
+        code.push(part(entity.offset, at));
+    }
+    rest += &part(at, units.len());
+    (code, rest)
+}
+
+#[test]
+fn what_others_wrote_is_code_and_nothing_else() {
+    let hostile = "@everyone /skip 1 https://evil.example\n😀\u{202e}";
+    let mut other = waits(124, hostile);
+    other.from = "@root".to_owned();
+    other.held = true;
+    let (code, rest) = code_and_rest(&queue(&[waits(123, hostile), other], 1));
+    let said = "@everyone /skip 1 https://evil.example 😀\\u{202e}";
+    assert_eq!(
+        code,
+        [
+            "123",
+            &format!("Ann: {said}"),
+            "124",
+            &format!("@root: {said}")
+        ]
+    );
+    assert_eq!(
+        rest,
+        "2 messages wait:\n · 90 s · \n · 90 s · with the agent · \nIn other chats of this session: 1\n/skip and a number drops one."
+    );
+}
+
+#[test]
+fn a_long_queue_is_cut_and_says_how_many_are_left() {
+    let long = "x".repeat(5000);
+    let waiting: Vec<Waiting> = (1..=27).map(|id| waits(id, &long)).collect();
+    let text = queue(&waiting, 0).text;
+    assert!(text.contains("\nand 7 more\n"), "{text}");
+    assert_eq!(queue(&[], 0).text, "Nothing waits in this chat.");
+}
+
+#[test]
+fn skip_says_of_each_number_what_became_of_it() {
+    let done = [
+        (UpdateId(1), Skipped::Dropped),
+        (UpdateId(2), Skipped::Seen),
+        (UpdateId(3), Skipped::NotHere),
+    ];
+    assert_eq!(
+        skip(&done, 2).text,
+        "1: dropped, no agent will see it\n2: dropped, but the agent has seen it and may still answer\n3: does not wait in this chat\nNot looked at: 2 (not numbers, or more than 50)"
+    );
+    assert!(skip(&[], 3).text.starts_with("Which?"));
+}
+
+#[test]
+fn ids_are_those_of_the_chat_the_topic_and_the_person() {
+    let address = Address {
+        bot_id: BotId(7),
+        chat_id: ChatId(-100),
+        topic_id: Some(TopicId(9)),
+    };
+    assert_eq!(
+        ids("ONE", address, UserId(11)).text,
+        "Chat: -100\nTopic: 9\nYou: 11\nSession: ONE"
+    );
+}
+
+#[test]
+fn help_names_every_command_of_the_menu() {
+    let text = help("ONE", "Shop").text;
+    for (name, description) in MENU {
+        assert!(text.contains(&format!("/{name} – {description}")), "{text}");
+    }
+    assert!(text.starts_with("This is the mailbox of session ONE (Shop)."));
+    let (code, _) = code_and_rest(&help("ONE", "ONE"));
+    assert_eq!(code, ["ONE"]);
+}
+
+proptest! {
+    /// An answer is always one message, whatever waits.
+    #[test]
+    fn an_answer_fits_into_one_message(
+        texts in proptest::collection::vec("\\PC{0,200}", 0..40),
+        ids in proptest::collection::vec(any::<i64>(), 0..SKIP_MOST),
+    ) {
+        let waiting: Vec<Waiting> = texts.iter().map(|text| {
+            let mut one = waits(i64::MAX, text);
+            one.from.clone_from(text);
+            one
+        }).collect();
+        let done: Vec<_> = ids.into_iter().map(|id| (UpdateId(id), Skipped::Seen)).collect();
+        for rich in [queue(&waiting, 9), skip(&done, 9)] {
+            prop_assert!(rich.text.chars().count() <= split::MESSAGE_LIMIT);
+            prop_assert!(rich.entities.len() <= 100);
+            code_and_rest(&rich);
+        }
+    }
+}
