@@ -37,9 +37,18 @@ pub fn split(rich: &Rich, limit: usize) -> Vec<Rich> {
         start = cutter.skip_blank(end);
     }
     if pieces.is_empty() {
-        pieces.push(rich.clone());
+        pieces.push(blank(rich, limit));
     }
     pieces
+}
+
+/// A text that shows nothing, as the one message that it is.
+fn blank(rich: &Rich, limit: usize) -> Rich {
+    if rich.code_points() <= limit {
+        return rich.clone();
+    }
+    let text = rich.text.chars().take(limit).collect();
+    Rich::from_spans(text, Vec::new())
 }
 
 /// A text as one message: its beginning, if it is too long.
@@ -48,7 +57,7 @@ pub fn fit(rich: &Rich, limit: usize) -> Rich {
     let start = cutter.skip_blank(0);
     let whole = cutter.slice(start..rich.text.len());
     if whole.text.is_empty() {
-        return rich.clone();
+        return blank(rich, limit);
     }
     if whole.code_points() <= limit {
         return whole;
@@ -392,6 +401,16 @@ mod tests {
     fn what_must_be_one_message_loses_its_end() {
         assert_eq!(fit(&plain("aaa bbb"), 7).text, "aaa bbb");
         assert_eq!(marked(&fit(&rich("aaa *bbb*b"), 7)), "aaa *bb*…");
+    }
+
+    #[test]
+    fn what_shows_nothing_is_one_message_that_is_not_too_long() {
+        for text in ["\u{301}".repeat(21), " ".repeat(21), "\u{2800}".repeat(21)] {
+            let all = rich(&text);
+            let sizes: Vec<usize> = split(&all, 20).iter().map(Rich::code_points).collect();
+            assert_eq!(sizes, [20], "{text:?}");
+            assert!(fit(&all, 20).code_points() <= 20, "{text:?}");
+        }
     }
 
     proptest! {
