@@ -22,6 +22,7 @@ use crate::outbox::bot::Heard;
 use crate::outbox::disk::Outbox;
 use crate::outbox::migrations::{Migrations, Moves};
 use crate::store::StoreError;
+use crate::store::atomic::Prepared;
 use crate::store::layout::StateDir;
 use crate::telegram::update::{self, Body, Membership, Message, Standing, Unreadable, Update};
 
@@ -55,12 +56,44 @@ pub struct Ingest {
     strangers: BTreeMap<Option<UserId>, i64>,
     /// What is to be answered once its batch is durable.
     tasks: Vec<Task>,
+    /// Entries of the batch that have no file yet.
+    ready: Vec<Ready>,
+}
+
+#[derive(Debug)]
+struct Ready {
+    session: SessionId,
+    inbox: Inbox,
+    entry: Entry,
 }
 
 #[derive(Debug)]
 struct SessionInbox {
     inbox: Inbox,
     last_received: i64,
+}
+
+/// How many files are synced at the same time: the file system writes them out together.
+const SYNCS: usize = 8;
+
+/// Does the work for all of them on a few threads, and returns what came of it in their order.
+fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    // The usual batch is one message, which is not to wait for a thread.
+    if items.len() < 2 {
+        return items.iter().map(work).collect();
+    }
+    let work = &work;
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = items
+            .chunks(items.len().div_ceil(SYNCS))
+            .map(|part| scope.spawn(move || part.iter().map(work).collect::<Vec<_>>()))
+            .collect();
+        let done = parts.into_iter().flat_map(|part| {
+            part.join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        done.collect()
+    })
 }
 
 /// What became of a batch.
@@ -106,6 +139,7 @@ impl Ingest {
             recent: Recent::default(),
             strangers: BTreeMap::new(),
             tasks: Vec::new(),
+            ready: Vec::new(),
         };
         ingest.follow();
         for id in state.all_sessions()? {
@@ -184,6 +218,7 @@ impl Ingest {
     pub fn batch(&mut self, updates: &[Box<RawValue>]) -> Result<Taken, StoreError> {
         let mut taken = Taken::default();
         let mut touched = BTreeSet::new();
+        self.ready.clear();
         let read: Vec<_> = updates.iter().map(|raw| update::read(raw.get())).collect();
         self.learn(&read)?;
         self.follow();
@@ -210,6 +245,7 @@ impl Ingest {
                 }
             }
         }
+        self.write_ready()?;
         for session in &touched {
             self.open_session(session)?.inbox.sync()?;
         }
@@ -320,14 +356,27 @@ impl Ingest {
             // An edit is no second command, and nothing for the agent.
             Some(_) if is_edit(update) => return Ok(()),
             Some(asked) => {
-                self.put(&session, address, update.id, raw, Inbox::put_command)?;
+                let (inbox, tombstone) = self.entry(&session, address, update.id, raw)?;
+                let written = inbox.put_command(&tombstone);
+                if written.is_err()
+                    && let Some(places) = self.seen.get_mut(&update.id)
+                {
+                    // A tombstone that may not last is none: nothing was carried out.
+                    places.retain(|(_, name)| *name != tombstone.name());
+                }
+                self.reopen_if_gone(&session, written)?;
                 self.ask(Task::Command(asked));
                 return Ok(());
             }
         }
-        self.put(&session, address, update.id, raw, Inbox::put)?;
+        let (inbox, entry) = self.entry(&session, address, update.id, raw)?;
         *taken.entries.entry(session.clone()).or_default() += 1;
-        touched.insert(session);
+        touched.insert(session.clone());
+        self.ready.push(Ready {
+            session,
+            inbox,
+            entry,
+        });
         Ok(())
     }
 
@@ -345,6 +394,10 @@ impl Ingest {
 
     /// The session in which an update of this bot is stored already.
     fn known(&mut self, id: UpdateId) -> Result<Option<SessionId>, StoreError> {
+        let same = |ready: &&Ready| ready.entry.name().update_id == id;
+        if let Some(ready) = self.ready.iter().find(same) {
+            return Ok(Some(ready.session.clone()));
+        }
         let Some(places) = self.seen.get(&id).cloned() else {
             return Ok(None);
         };
@@ -378,31 +431,50 @@ impl Ingest {
         })
     }
 
-    fn put(
+    /// The entry of an update, with a name that is newer than all of its session.
+    fn entry(
         &mut self,
         session: &SessionId,
         address: Address,
         id: UpdateId,
         raw: &RawValue,
-        put: impl FnOnce(&Inbox, &Entry) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(Inbox, Entry), StoreError> {
         let now = self.clock.now();
         let place = self.open_session(session)?;
         let received = now.0.max(place.last_received + 1);
-        let entry = disk::entry(address, id, Timestamp(received), raw.to_owned());
-        if let Err(error) = put(&place.inbox, &entry) {
-            if error.is_not_found() {
-                // Somebody has removed the folder: the next attempt opens the session anew.
-                self.sessions.remove(session);
-            }
-            return Err(error);
-        }
         place.last_received = received;
+        let inbox = place.inbox.clone();
+        let entry = disk::entry(address, id, Timestamp(received), raw.to_owned());
+        // Whether it is really there is asked of the disk.
         let places = self.seen.entry(id).or_default();
         places.retain(|(_, name)| now.0 - name.received <= TOMBSTONE_MS);
         places.push((session.clone(), entry.name()));
-        tracing::debug!(%session, update_id = id.0, "update stored");
+        Ok((inbox, entry))
+    }
+
+    /// Writes the entries of the batch: their bytes side by side, their names in order, so that no
+    /// agent sees a later one first.
+    fn write_ready(&mut self) -> Result<(), StoreError> {
+        let batch = std::mem::take(&mut self.ready);
+        let prepared = side_by_side(&batch, |ready| ready.inbox.prepare(&ready.entry));
+        for (ready, prepared) in batch.iter().zip(prepared) {
+            let written = prepared.and_then(Prepared::publish);
+            self.reopen_if_gone(&ready.session, written)?;
+            tracing::debug!(session = %ready.session, update_id = ready.entry.name().update_id.0, "update stored");
+        }
         Ok(())
+    }
+
+    /// If somebody has removed the folder, the next attempt opens the session anew.
+    fn reopen_if_gone(
+        &mut self,
+        session: &SessionId,
+        written: Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        if written.as_ref().is_err_and(StoreError::is_not_found) {
+            self.sessions.remove(session);
+        }
+        written
     }
 
     /// Forgets what is older than any tombstone, so that memory does not grow for ever.

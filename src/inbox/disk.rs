@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::ids::{BotId, UpdateId};
 use crate::inbox::entry::{Entry, EntryName};
 use crate::store::StoreError;
-use crate::store::atomic::{self, Durability};
+use crate::store::atomic::{self, Durability, Prepared};
 use crate::store::format::{self, FORMAT, ReadError};
 use crate::store::layout::{SessionDir, StateDir};
 use crate::store::steps::Step;
@@ -37,6 +37,13 @@ impl Inbox {
     pub fn put(&self, entry: &Entry) -> Result<(), StoreError> {
         let path = self.dir.inbox().join(entry.name().file_name());
         format::write(&path, entry, Step::InboxEntry, Durability::FileSynced)
+    }
+
+    /// The bytes of an entry, durable and without a name: a file system commits several syncs at once,
+    /// so the entries of a batch are prepared side by side.
+    pub fn prepare(&self, entry: &Entry) -> Result<Prepared, StoreError> {
+        let path = self.dir.inbox().join(entry.name().file_name());
+        atomic::prepare(&path, &format::encode(&path, entry)?, Step::InboxEntry)
     }
 
     /// Writes a command of the bot as a tombstone, durably: it is carried out now, and never becomes

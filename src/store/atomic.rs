@@ -81,6 +81,37 @@ pub fn real(path: &Path) -> PathBuf {
     path
 }
 
+/// A file whose bytes are durable, and that has no name yet.
+#[derive(Debug)]
+pub struct Prepared {
+    temporary: NamedTempFile,
+    path: PathBuf,
+    step: Step,
+    attempt: Attempt,
+}
+
+/// The first half of [`replace`] with [`Durability::FileSynced`]: a batch is prepared side by side.
+pub fn prepare(path: &Path, bytes: &[u8], step: Step) -> Result<Prepared, StoreError> {
+    reached(step, Side::Before);
+    let attempt = Attempt::new(step, 2);
+    Ok(Prepared {
+        temporary: write_temporary(path, bytes, Durability::FileSynced, attempt)?,
+        path: path.to_owned(),
+        step,
+        attempt,
+    })
+}
+
+impl Prepared {
+    /// The second half: gives the file its name. The caller syncs the folder.
+    pub fn publish(self) -> Result<(), StoreError> {
+        let durability = Durability::FileSynced;
+        publish(self.temporary, &self.path, durability, self.attempt)?;
+        reached(self.step, Side::After);
+        Ok(())
+    }
+}
+
 /// Creates or replaces a file and returns it open and locked: it is locked before it has its name.
 pub fn replace_locked(path: &Path, bytes: &[u8], step: Step) -> Result<File, StoreError> {
     reached(step, Side::Before);
