@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::attachments::disk::Files;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::gate::{Routes, Verdict};
@@ -164,8 +165,11 @@ impl Care<'_> {
                 message: None,
                 updates: vec![letter.update],
             }),
-            Found::Waiting(waiting) => {
+            Found::Waiting(mut waiting) => {
                 let inbox = self.inbox(&waiting.session);
+                let files = Files::new(self.state, self.state.session(&waiting.session));
+                // What the log says of a damaged one is said there.
+                drop(files.fill(&mut waiting.shown, now));
                 let mut updates = Vec::new();
                 for &name in &waiting.shown.entries {
                     updates.extend(inbox.peek(name)?.map(|entry| entry.update));

@@ -6,6 +6,7 @@
 )]
 mod arguments;
 mod ask;
+mod files;
 mod inbox;
 mod install;
 mod prune;
@@ -173,6 +174,10 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Inbox { session, action } => {
             let (config, state) = load(cli, &env)?;
             inbox::run(action, session.as_deref(), &config, &state, &clock(&env))
+        }
+        Command::Files { action } => {
+            let (_, state) = load(cli, &env)?;
+            files::run(action, &state, &clock(&env))
         }
         Command::Gateway {
             action: Some(GatewayAction::Stop),

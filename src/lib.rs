@@ -8,6 +8,8 @@ pub mod gate;
 
 pub mod inbox;
 
+pub mod attachments;
+
 pub mod mcp;
 
 pub mod outbox;

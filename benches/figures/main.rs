@@ -16,6 +16,7 @@
     reason = "a bench fails by panicking, makes its own files and times, and uses a part of the harness of the tests"
 )]
 
+mod files;
 mod gateway;
 mod machine;
 mod mailbox;
@@ -58,12 +59,13 @@ pub(crate) fn wait_for<T, S: std::fmt::Debug>(
 type Measure = fn(&mut table::Table);
 
 /// The parts, which may be asked for by name: `cargo bench --bench figures -- start gateway`.
-const PARTS: [(&str, Measure); 5] = [
+const PARTS: [(&str, Measure); 6] = [
     ("start", start::measure),
     ("way", way::measure),
     ("ingest", mailbox::measure_ingest),
     ("pending", mailbox::measure_pending),
     ("gateway", gateway::measure),
+    ("files", files::measure),
 ];
 
 fn main() {

@@ -13,7 +13,7 @@ use crate::faults::{self, Effect, Plan};
 use crate::methods::{self, Context};
 use crate::params::Params;
 use crate::polling;
-use crate::reply::Reply;
+use crate::reply::{Ending, Reply};
 use crate::shared::Shared;
 
 /// Under this name downloads are recorded, and faults can strike them.
@@ -169,7 +169,8 @@ async fn carry_out(
         | Effect::AnswerLost { .. }
         | Effect::HangAfter
         | Effect::Malformed
-        | Effect::Truncated => {}
+        | Effect::Truncated
+        | Effect::Stalled => {}
     }
     let result = work(bot).await;
     if !plan.delay_after.is_zero() {
@@ -188,7 +189,14 @@ async fn carry_out(
             record.close(Outcome::Lost);
             result
                 .unwrap_or_else(|refusal| Reply::refusal(&refusal))
-                .truncated()
+                .ending(Ending::Cut)
+        }
+        Effect::Stalled => {
+            let (shared, id) = (Arc::clone(shared), plan.id);
+            let cleared = async move { shared.fault_cleared(id).await };
+            record
+                .answer(result)
+                .ending(Ending::Stalled(Box::pin(cleared)))
         }
         Effect::HangAfter => {
             shared.fault_cleared(plan.id).await;

@@ -20,7 +20,7 @@ POST /sim/raw       {bot, update}  or  {bot, verbatim}
 POST /sim/fault     {bot?, method?, chat?, contains?, times?, after?, kind, status?, description?, retry_after?,
                      parameters?, delay_before_ms?, delay_after_ms?}
                     kind: error delay answer_lost closed_after closed_before reset_before hang hang_after html
-                    malformed truncated; {\"clear\": true} removes all faults
+                    malformed truncated stalled; {\"clear\": true} removes all faults
 POST /sim/reset     forgets chats, messages, updates, calls and faults; bots stay
 GET  /sim/transcript?bot=&chat= (all chats without one)    GET /sim/calls?bot=
 bot: the number before the colon of its token; not needed when there is only one

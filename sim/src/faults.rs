@@ -31,6 +31,8 @@ pub(crate) enum Effect {
     Malformed,
     /// Applied; the answer ends in the middle, and the connection with it.
     Truncated,
+    /// Applied; the second half of the answer comes only when the fault is cleared.
+    Stalled,
 }
 
 /// One injected fault. Without [`times`](Fault::times) it strikes once.
@@ -210,6 +212,12 @@ impl Fault {
         self
     }
 
+    /// Applies the call, and holds back the second half of the answer until the fault is cleared.
+    pub fn stalled(mut self) -> Self {
+        self.effect = Effect::Stalled;
+        self
+    }
+
     /// Reads a fault from the JSON of the control side; see `/sim/help`.
     pub(crate) fn from_json(value: &Value) -> Result<Self, String> {
         let int = |name: &str| value.get(name).and_then(crate::params::as_int);
@@ -251,6 +259,7 @@ impl Fault {
             "html" => fault.html(status(502)),
             "malformed" => fault.malformed(),
             "truncated" => fault.truncated(),
+            "stalled" => fault.stalled(),
             other => return Err(format!("unknown fault kind {other:?}")),
         };
         Ok(match value.get("parameters") {

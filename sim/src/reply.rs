@@ -1,5 +1,6 @@
 //! What goes back over the connection, whole or broken.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -18,7 +19,7 @@ pub(crate) enum Reply {
         content_type: &'static str,
         retry_after: Option<String>,
         body: Bytes,
-        cut: bool,
+        ending: Ending,
     },
     /// The connection ends here, with a reset or with an ordinary close.
     Close { reset: bool },
@@ -43,7 +44,7 @@ impl Reply {
             content_type,
             retry_after: None,
             body: body.into(),
-            cut: false,
+            ending: Ending::Whole,
         }
     }
 
@@ -53,12 +54,12 @@ impl Reply {
             content_type: "application/json",
             retry_after: refusal.retry_after(),
             body: refusal.body().into(),
-            cut: false,
+            ending: Ending::Whole,
         }
     }
 
-    /// The same answer, broken off in the middle.
-    pub(crate) fn truncated(self) -> Self {
+    /// The same answer, with another ending.
+    pub(crate) fn ending(self, ending: Ending) -> Self {
         match self {
             Self::Send {
                 status,
@@ -71,7 +72,7 @@ impl Reply {
                 content_type,
                 retry_after,
                 body,
-                cut: true,
+                ending,
             },
             Self::Close { .. } => self,
         }
@@ -79,21 +80,25 @@ impl Reply {
 
     /// The response, or how the connection shall end.
     pub(crate) fn into_response(self) -> Result<Response<Payload>, bool> {
-        let (status, content_type, retry_after, body, cut) = match self {
+        let (status, content_type, retry_after, mut body, ending) = match self {
             Self::Send {
                 status,
                 content_type,
                 retry_after,
                 body,
-                cut,
-            } => (status, content_type, retry_after, body, cut),
+                ending,
+            } => (status, content_type, retry_after, body, ending),
             Self::Close { reset } => return Err(reset),
         };
         let length = body.len();
-        let sent = if cut { body.slice(..length / 2) } else { body };
+        let rest = match ending {
+            Ending::Whole => Bytes::new(),
+            Ending::Cut | Ending::Stalled(_) => body.split_off(length / 2),
+        };
         let payload = Payload {
-            data: Some(sent),
-            breaks: cut,
+            data: Some(body),
+            rest,
+            ending,
             flushed: false,
             length,
         };
@@ -114,11 +119,32 @@ impl Reply {
     }
 }
 
-/// A body that may break off: it promises its whole length and then fails.
+/// How the body of an answer ends.
+pub(crate) enum Ending {
+    /// As it should.
+    Whole,
+    /// In the middle, and the connection with it.
+    Cut,
+    /// As it should, but the second half comes only when this is over.
+    Stalled(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+impl fmt::Debug for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Whole => "Whole",
+            Self::Cut => "Cut",
+            Self::Stalled(_) => "Stalled",
+        })
+    }
+}
+
+/// A body that promises its whole length, and may fail to keep it.
 #[derive(Debug)]
 pub(crate) struct Payload {
     data: Option<Bytes>,
-    breaks: bool,
+    rest: Bytes,
+    ending: Ending,
     flushed: bool,
     length: usize,
 }
@@ -134,8 +160,17 @@ impl Body for Payload {
         if let Some(data) = self.data.take() {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        if !self.breaks {
-            return Poll::Ready(None);
+        match &mut self.ending {
+            Ending::Whole => return Poll::Ready(None),
+            Ending::Stalled(over) => {
+                if over.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                self.ending = Ending::Whole;
+                let rest = std::mem::take(&mut self.rest);
+                return Poll::Ready(Some(Ok(Frame::data(rest))));
+            }
+            Ending::Cut => {}
         }
         if !self.flushed {
             // Lets the first half reach the client before the failure drops what is buffered.
@@ -147,7 +182,7 @@ impl Body for Payload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_none() && !self.breaks
+        self.data.is_none() && matches!(self.ending, Ending::Whole)
     }
 
     fn size_hint(&self) -> SizeHint {

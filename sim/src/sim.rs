@@ -440,6 +440,15 @@ impl Sim {
         self.put_file(file_id, size, Bytes::new());
     }
 
+    /// Lets `getFile` say another path of a file, as odd servers do.
+    pub fn place_file(&self, file_id: &str, path: &str) {
+        self.shared.change(|state| {
+            if let Some(file) = state.files.get_mut(file_id) {
+                path.clone_into(&mut file.path);
+            }
+        });
+    }
+
     fn put_file(&self, file_id: &str, size: u64, bytes: Bytes) {
         self.shared.change(|state| {
             let path = format!("documents/file_{}", state.number());

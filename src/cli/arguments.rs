@@ -74,6 +74,11 @@ pub(super) enum Command {
         #[command(subcommand)]
         action: InboxAction,
     },
+    /// Look after the files that came with messages
+    Files {
+        #[command(subcommand)]
+        action: FilesAction,
+    },
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -156,6 +161,22 @@ pub(super) enum OutboxAction {
 pub(super) enum GatewayAction {
     /// Stop the running gateway
     Stop,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum FilesAction {
+    /// Remove the files of messages that are answered; those of messages that wait always stay
+    Prune {
+        /// Only this session
+        #[arg(long, value_name = "ID")]
+        session: Option<String>,
+        /// Only files that came longer ago than that, such as 7d, 12h, 30m
+        #[arg(long, value_name = "SPAN", value_parser = super::files::span)]
+        older_than: Option<std::time::Duration>,
+        /// Say what would be removed, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

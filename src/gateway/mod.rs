@@ -1,7 +1,8 @@
 //! The gateway: the one process per machine that owns the tokens. It alone polls, and it alone sends.
 //!
 //! Owns the order of its life: locks before any side effect, then the house of tasks (one poller and
-//! one responder per bot, one sender, one housekeeper), then an orderly end that saves time and never data.
+//! one responder per bot, one sender, one fetcher, one housekeeper), then an orderly end that saves time
+//! and never data.
 
 pub mod commands;
 pub mod detach;
@@ -18,6 +19,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::attachments::disk::Files;
+use crate::attachments::fetcher::Fetcher;
 use crate::clock::Clock;
 use crate::config::{Bot, Config, TokenState, Tokens};
 use crate::gate::Routes;
@@ -82,6 +85,7 @@ enum Task {
     Poller,
     Responder,
     Sender,
+    Fetcher,
     Housekeeper,
 }
 
@@ -150,7 +154,7 @@ impl Gateway {
         } = locks;
         let hall = Hall {
             presence,
-            polled: Arc::new(Notify::new()),
+            polled: [Arc::new(Notify::new()), Arc::new(Notify::new())],
             heard: Arc::new(Heard::default()),
             asides: Asides::default(),
         };
@@ -164,11 +168,12 @@ impl Gateway {
         }
         let states: Vec<_> = staff.iter().map(|staff| Arc::clone(&staff.bot)).collect();
         let Hall {
-            polled,
+            polled: [polled, fetch],
             heard,
             asides,
             ..
         } = hall;
+        let fetcher = Fetcher::new(&state, &config, &states, clock.clone(), fetch);
         let sender = Sender::new(
             &state,
             &config,
@@ -200,6 +205,11 @@ impl Gateway {
             sender.run(sender_stop).await;
             Task::Sender
         });
+        let fetcher_stop = stop.clone();
+        house.spawn(async move {
+            fetcher.run(fetcher_stop).await;
+            Task::Fetcher
+        });
         let housekeeping = housekeeping(state.clone(), clock, stop.clone());
         house.spawn(async move {
             housekeeping.await;
@@ -217,8 +227,8 @@ impl Gateway {
 #[derive(Debug)]
 struct Hall {
     presence: Arc<Presence>,
-    /// Tells the sender that a poll is done.
-    polled: Arc<Notify>,
+    /// Tells the sender and the fetcher that a poll is done.
+    polled: [Arc<Notify>; 2],
     heard: Arc<Heard>,
     asides: Asides,
 }
@@ -262,7 +272,7 @@ impl Staff {
         );
         let told = poller::Told {
             presence: Arc::clone(&hall.presence),
-            polled: Arc::clone(&hall.polled),
+            polled: hall.polled.clone(),
             tasks,
         };
         let poller = poller::Poller::new(
@@ -328,6 +338,7 @@ fn name(task: Task) -> &'static str {
         Task::Poller => "poller",
         Task::Responder => "responder",
         Task::Sender => "sender",
+        Task::Fetcher => "fetcher",
         Task::Housekeeper => "housekeeper",
     }
 }
@@ -387,6 +398,7 @@ fn sweep(state: &StateDir, clock: &Clock) {
                 atomic::remove_leftovers(&folder, file_time);
             }
             Inbox::new(state, dir.clone()).sweep(now)?;
+            Files::new(state, dir.clone()).sweep(now)?;
             Outbox::new(state, dir).sweep(now)?;
         }
         atomic::remove_leftovers(state.root(), file_time);

@@ -41,8 +41,8 @@ const NAME_DEADLINE: Duration = Duration::from_secs(5);
 pub struct Told {
     /// What `status` reads.
     pub presence: Arc<Presence>,
-    /// The sender.
-    pub polled: Arc<Notify>,
+    /// The sender and the fetcher.
+    pub polled: [Arc<Notify>; 2],
     /// The responder of the bot.
     pub tasks: Tasks,
 }
@@ -56,8 +56,8 @@ pub struct Poller {
     tasks: Tasks,
     lock: BotLock,
     presence: Arc<Presence>,
-    /// Tells the sender that a poll is done.
-    polled: Arc<Notify>,
+    /// Told when a poll is done: the sender and the fetcher.
+    polled: [Arc<Notify>; 2],
     clock: Clock,
     backoff: Backoff,
     /// Confirms everything below it, on arrival of the next poll.
@@ -182,7 +182,7 @@ impl Poller {
             tracing::info!(bot_id = self.api.id().0, "there is room again; going on");
         }
         taken.memberships.iter().for_each(|is| self.is_member(*is));
-        self.polled.notify_one();
+        self.polled.iter().for_each(|told| told.notify_one());
         taken
             .tasks
             .into_iter()

@@ -26,6 +26,8 @@ const BACKLOG_SECONDS: u64 = 15 * 60;
 /// Most bytes of JSON that the text of one part may take: with the largest envelope a message stays
 /// below a page of 9,000 bytes.
 pub const PART_BYTES: usize = 4500;
+/// How many of them each file of the message takes away.
+const FILE_BYTES: usize = 200;
 
 /// A pending entry, read.
 #[derive(Clone, Debug)]
@@ -47,8 +49,19 @@ pub struct Shown {
     pub address: Address,
     /// The whole message, before it is cut into parts.
     pub message: MessageView,
+    /// The files of `message.attachments`, in the same order.
+    pub files: Vec<FileRef>,
     /// Not shown before this time, because more may come; `None` if nothing can.
     pub ready_at: Option<Timestamp>,
+}
+
+/// One file of a message: where its state is to be found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRef {
+    /// The updates that brought it, the newest first: an edit brings the file of its message again.
+    pub updates: Vec<UpdateId>,
+    /// Which bytes it is about.
+    pub content: String,
 }
 
 impl Shown {
@@ -56,9 +69,20 @@ impl Shown {
     /// so they may lie ahead of the clock, and after the clock was set back far ahead: nothing waits
     /// for that.
     pub fn wait(&self, now: Timestamp) -> Option<Duration> {
-        let wait = self.ready_at?.since(now);
-        (!wait.is_zero() && wait <= JOIN_AT_MOST).then_some(wait)
+        within(self.ready_at?.since(now))
     }
+
+    /// How long a call that waits anyway gives its files to arrive: most are there within the time that
+    /// an album has to wait for.
+    pub fn wait_for_files(&self, now: Timestamp) -> Option<Duration> {
+        let newest = self.entries.iter().map(|name| name.received).max()?;
+        let wait = Timestamp(newest + JOIN_MS).since(now);
+        within(wait).filter(|_| self.message.awaits_files())
+    }
+}
+
+fn within(wait: Duration) -> Option<Duration> {
+    (!wait.is_zero() && wait <= JOIN_AT_MOST).then_some(wait)
 }
 
 /// A message, in the words of the tools.
@@ -220,8 +244,9 @@ pub struct AttachmentView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u64")]
     pub size: Option<u64>,
-    /// ready, downloading or failed.
-    pub state: String,
+    /// ready (it is at `path`), downloading (it comes: poll again), or failed (see `reason`).
+    #[schemars(with = "String", extend("enum" = ["ready", "downloading", "failed"]))]
+    pub state: FileStanding,
     /// Where it is on this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
@@ -234,6 +259,18 @@ pub struct AttachmentView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub reason: Option<String>,
+}
+
+/// How a file stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileStanding {
+    /// It is there.
+    Ready,
+    /// It is being fetched, or will be.
+    Downloading,
+    /// It cannot be had.
+    Failed,
 }
 
 /// Groups entries that nobody was shown yet into messages, oldest first.
@@ -319,10 +356,12 @@ fn show(group: &[&Item]) -> Option<Shown> {
         .any(|(message, edited)| {
             !edited && (message.media_group_id.is_some() || is_near_limit(message))
         });
+    let (message, files) = render::message(first, group);
     Some(Shown {
         entries: group.iter().map(|item| item.name).collect(),
         address: first.address,
-        message: render::message(first, group),
+        message,
+        files,
         ready_at: may_grow.then_some(Timestamp(newest + JOIN_MS)),
     })
 }
@@ -339,9 +378,15 @@ impl MessageView {
         self
     }
 
+    /// Whether a file of it is still on its way.
+    pub fn awaits_files(&self) -> bool {
+        let mut files = self.attachments.iter();
+        files.any(|file| file.state == FileStanding::Downloading)
+    }
+
     /// One part of the message, from 1. A message that fits is its only part, unnumbered.
     pub fn part(&self, number: usize) -> Option<Self> {
-        let pieces = parts(&self.text);
+        let pieces = self.pieces();
         let piece = pieces.get(number.checked_sub(1)?)?;
         let mut view = self.clone();
         (*piece).clone_into(&mut view.text);
@@ -349,18 +394,30 @@ impl MessageView {
             view.part = Some(number);
             view.parts = Some(pieces.len());
         }
+        if number > 1 {
+            view.attachments.clear();
+        }
         Some(view)
     }
 
     /// How many parts the message has.
     pub fn part_count(&self) -> usize {
-        parts(&self.text).len()
+        self.pieces().len()
+    }
+
+    /// Files take room that the text then has not. As many bytes for each, however it stands: the
+    /// parts of a message must not change while they are read.
+    fn pieces(&self) -> Vec<&str> {
+        parts(
+            &self.text,
+            PART_BYTES - self.attachments.len().min(10) * FILE_BYTES,
+        )
     }
 }
 
-/// Cuts a text into pieces of at most [`PART_BYTES`] bytes as JSON, after a line end where one is in
-/// the last quarter of the piece.
-fn parts(text: &str) -> Vec<&str> {
+/// Cuts a text into pieces of at most so many bytes as JSON, after a line end where one is in the last
+/// quarter of the piece.
+fn parts(text: &str, most: usize) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut rest = text;
     loop {
@@ -369,11 +426,11 @@ fn parts(text: &str) -> Vec<&str> {
         let mut line_end = None;
         for (index, character) in rest.char_indices() {
             bytes += json_len(character);
-            if bytes > PART_BYTES {
+            if bytes > most {
                 end = line_end.unwrap_or(index);
                 break;
             }
-            if character == '\n' && bytes > PART_BYTES * 3 / 4 {
+            if character == '\n' && bytes > most * 3 / 4 {
                 line_end = Some(index + 1);
             }
         }

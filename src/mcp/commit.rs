@@ -382,7 +382,7 @@ impl Desk<'_> {
             repeat,
             remaining: self.pending.len(),
             acked,
-            notices: page::notices(std::mem::take(&mut self.notices)),
+            notices: page::notices(&std::mem::take(&mut self.notices)),
         }
     }
 }

@@ -57,6 +57,10 @@ pub struct Held {
     /// Whether the result that showed it went out to the client. If the server died before, nobody
     /// knows whether the agent has seen it: then it is shown again before it may be answered.
     pub seen: bool,
+    /// Whether a file of it was still on its way when it was shown last: it is shown again when that
+    /// has come, or is given up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_files: bool,
 }
 
 /// A turn that has shown progress.
@@ -137,7 +141,17 @@ impl Conversation {
     pub fn hold(&mut self, shown: &[&Shown], now: Timestamp) {
         for shown in shown {
             let known = self.seen();
+            let awaits_files = shown.message.awaits_files();
             if shown.entries.iter().all(|entry| known.contains(entry)) {
+                for held in &mut self.held {
+                    if held
+                        .entries
+                        .iter()
+                        .any(|entry| shown.entries.contains(entry))
+                    {
+                        held.awaits_files = awaits_files;
+                    }
+                }
                 continue;
             }
             // A message whose showing was lost may be another now, with one more part.
@@ -154,6 +168,7 @@ impl Conversation {
                 address: shown.address,
                 entries: shown.entries.clone(),
                 seen: false,
+                awaits_files,
             });
         }
     }

@@ -84,6 +84,7 @@ fn lock(mailbox: &Mailbox, caller: &Caller) -> Result<FileLock, MailboxError> {
 /// Whether messages that the agent holds are shown once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Again {
+    /// The call looks again if it shows nothing.
     Never,
     IfNothingNew,
     Also,
@@ -280,7 +281,16 @@ impl<'a> Desk<'a> {
         if unread && shown.len() > 1 {
             shown.pop();
         }
+        for message in &mut shown {
+            self.fill(message);
+        }
         Ok(shown)
+    }
+
+    /// How the files of a message stand at this moment.
+    fn fill(&mut self, shown: &mut Shown) {
+        let notices = self.mailbox.files.fill(shown, self.now);
+        self.notices.extend(notices);
     }
 
     /// The messages that this agent holds, oldest first, as they were shown.
@@ -298,12 +308,32 @@ impl<'a> Desk<'a> {
             .collect()
     }
 
+    /// The messages that this agent holds whose files were on their way when it was shown them, and are
+    /// not any more.
+    fn with_news_of_files(&mut self) -> Result<Vec<Shown>, MailboxError> {
+        let waiting = self.me.held.iter();
+        let waiting: Vec<Held> = waiting
+            .filter(|held| held.seen && held.awaits_files)
+            .cloned()
+            .collect();
+        let mut news = Vec::new();
+        for held in waiting {
+            let shown = self.read_held(&held)?;
+            news.extend(shown.filter(|shown| !shown.message.awaits_files()));
+        }
+        Ok(news)
+    }
+
     fn read_held(&mut self, held: &Held) -> Result<Option<Shown>, MailboxError> {
         let mut items = Vec::new();
         for &name in &held.entries {
             items.extend(self.read(name)?);
         }
-        Ok(view::together(&items))
+        let mut shown = view::together(&items);
+        if let Some(shown) = &mut shown {
+            self.fill(shown);
+        }
+        Ok(shown)
     }
 
     pub(super) fn show(
@@ -318,11 +348,16 @@ impl<'a> Desk<'a> {
         let mut before: BTreeSet<EntryName> = self.left_behind();
         before.extend(self.me.entries());
         let fresh = self.fresh(limit, only)?;
-        let ready_in = fresh.iter().filter_map(|shown| shown.wait(self.now)).min();
+        let patient = again == Again::Never;
+        let wait = |shown: &Shown, now| {
+            let files = shown.wait_for_files(now).filter(|_| patient);
+            shown.wait(now).into_iter().chain(files).max()
+        };
+        let ready_in = fresh.iter().filter_map(|shown| wait(shown, self.now)).min();
         let mut page = Page::new(&base, limit);
         let mut on_page = Vec::new();
         for shown in fresh {
-            if shown.wait(self.now).is_some() {
+            if wait(&shown, self.now).is_some() {
                 continue;
             }
             let again = shown.entries.iter().any(|entry| before.contains(entry));
@@ -330,6 +365,14 @@ impl<'a> Desk<'a> {
                 break;
             }
             on_page.push(shown);
+        }
+        if again != Again::Also {
+            for shown in self.with_news_of_files()? {
+                if !self.place(&mut page, &shown, true) {
+                    break;
+                }
+                on_page.push(shown);
+            }
         }
         if again == Again::Also || (again == Again::IfNothingNew && page.is_empty()) {
             for shown in self.held(only)? {
@@ -471,7 +514,7 @@ impl<'a> Desk<'a> {
         result.messages = messages.into_iter().map(|(_, message)| message).collect();
         result.notices.extend(self.others_notice(&entries));
         result.notices.append(&mut self.notices);
-        result.notices = page::notices(result.notices);
+        result.notices = page::notices(&result.notices);
         Ok(ShownPage {
             result,
             showing: Showing {

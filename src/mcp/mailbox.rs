@@ -17,6 +17,7 @@ use super::holder::{HolderId, Registration};
 use super::tools::{
     PollParams, ReactParams, Refusal, ReplyParams, Status, To, ToolResult, in_range,
 };
+use crate::attachments::disk::Files;
 use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{Address, ChatId, SessionId, UpdateId};
@@ -44,6 +45,7 @@ pub struct Mailbox {
     pub(super) reply_to_message: bool,
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
+    pub(super) files: Files,
     pub(super) clock: Clock,
     roots: Roots,
     pub(super) registration: Mutex<Registration>,
@@ -157,6 +159,7 @@ impl Mailbox {
         Self {
             inbox: Inbox::new(&state, dir.clone()),
             outbox: Outbox::new(&state, dir.clone()),
+            files: Files::new(&state, dir.clone()),
             session: session.id.clone(),
             home: session.chat_ids.first().copied().unwrap_or(ChatId(0)),
             reply_to_message: session.reply_to_message,
@@ -169,9 +172,15 @@ impl Mailbox {
         }
     }
 
-    /// The folders whose changes a waiting call watches: new messages, and finished deliveries.
-    pub fn watched(&self) -> [std::path::PathBuf; 3] {
-        [self.dir.inbox(), self.dir.sent(), self.dir.failed()]
+    /// The folders whose changes a waiting call watches: new messages, their files, and finished
+    /// deliveries.
+    pub fn watched(&self) -> [std::path::PathBuf; 4] {
+        [
+            self.dir.inbox(),
+            self.dir.files(),
+            self.dir.sent(),
+            self.dir.failed(),
+        ]
     }
 
     /// Creates the folders of the session, so that they can be watched.

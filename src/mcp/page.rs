@@ -13,6 +13,8 @@ const RESERVE: usize = 1200;
 /// Most notices, and most bytes of each.
 const NOTICES: usize = 4;
 const NOTICE_CHARS: usize = 240;
+/// How much of why a file is not there stays where room is short.
+const REASON_CHARS: usize = 60;
 
 /// Fills a page.
 #[derive(Debug)]
@@ -70,18 +72,22 @@ fn slim(mut message: MessageView, room: usize) -> MessageView {
         return message;
     }
     for attachment in &mut message.attachments {
-        attachment.reason = None;
         attachment.mime = None;
+        attachment.reason = attachment
+            .reason
+            .take()
+            .map(|reason| cut(&reason, REASON_CHARS));
     }
     if json_len(&message) < room {
         return message;
     }
     for attachment in &mut message.attachments {
         attachment.name = None;
+        attachment.sha256 = None;
     }
     if let Some(reply) = &mut message.reply_to {
         reply.quote = None;
-        reply.text = reply.text.chars().take(50).chain(['…']).collect();
+        reply.text = cut(&reply.text, 50);
     }
     if json_len(&message) < room {
         return message;
@@ -101,15 +107,18 @@ fn slim(mut message: MessageView, room: usize) -> MessageView {
     message
 }
 
+/// The beginning of a text.
+fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most - 1).chain(['…']).collect()
+}
+
 /// Notices, no more and no longer than a result has room for.
-pub fn notices(all: Vec<String>) -> Vec<String> {
-    let shorten = |notice: String| {
-        if notice.chars().count() <= NOTICE_CHARS {
-            return notice;
-        }
-        notice.chars().take(NOTICE_CHARS - 1).chain(['…']).collect()
-    };
-    let mut notices: Vec<String> = all.into_iter().map(shorten).collect();
+pub fn notices(all: &[String]) -> Vec<String> {
+    let shortened = all.iter().map(|notice| cut(notice, NOTICE_CHARS));
+    let mut notices: Vec<String> = shortened.collect();
     notices.dedup();
     notices.truncate(NOTICES);
     notices
@@ -128,8 +137,11 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::ids::{Address, BotId, ChatId, UpdateId};
     use crate::inbox::entry::EntryName;
-    use crate::inbox::view::{self, Item};
+    use crate::inbox::view::{self, FileStanding, Item};
     use crate::telegram::update;
+
+    /// A state folder may lie deep.
+    const PATH_BYTES: usize = 200;
 
     /// The largest message that anybody can make: every field at its limit, in a given letter.
     fn largest(letter: char, text: usize) -> MessageView {
@@ -149,10 +161,13 @@ mod tests {
                 update: update::read(&raw.to_string()).ok(),
             }
         });
-        view::fresh(&photos.collect::<Vec<_>>())
-            .remove(0)
-            .message
-            .at(Timestamp(1_900_000_000_000), true)
+        let mut message = view::fresh(&photos.collect::<Vec<_>>()).remove(0).message;
+        for file in &mut message.attachments {
+            file.state = FileStanding::Ready;
+            file.path = Some(format!("/home/{}/document.docx", "s".repeat(PATH_BYTES)));
+            file.sha256 = Some("0".repeat(64));
+        }
+        message.at(Timestamp(1_900_000_000_000), true)
     }
 
     proptest! {
@@ -164,7 +179,7 @@ mod tests {
                 let mut page = Page::new(&result, 20);
                 prop_assert!(page.push(message.part(part).unwrap()));
                 result.messages = page.into_messages();
-                result.notices = notices(vec!["é".repeat(500), "a".repeat(500), "b".to_owned(), "c".to_owned(), "d".to_owned()]);
+                result.notices = notices(&["é".repeat(500), "a".repeat(500), "b".to_owned(), "c".to_owned(), "d".to_owned()]);
                 let length = json_len(&result);
                 prop_assert!(length <= PAGE_BYTES, "{length}");
             }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::holder;
 use super::mailbox::{Caller, Mailbox, MailboxError};
 use super::tools::Refusal;
+use crate::attachments::notice;
 use crate::outbox::delivery::{Content, DeliveryId, Finished, Outcome};
 use crate::store::atomic::Durability;
 use crate::store::format::{self, FORMAT, ReadError};
@@ -68,6 +69,10 @@ impl Mailbox {
                 Err(error) => return Err(error.into()),
             };
             let whose = finished.delivery.holder.as_str();
+            // No agent has said that.
+            if whose == notice::GATEWAY {
+                continue;
+            }
             let another = whose != caller.holder.as_str()
                 && living.iter().any(|holder| holder.as_str() == whose);
             if another {

@@ -54,7 +54,7 @@ impl Tool {
     pub const fn description(self) -> &'static str {
         match self {
             Self::Poll => {
-                "Show Telegram messages that wait for this session. Showing does not remove: a message waits until you answer it with telegram_reply or list it in `ack`. `remaining` says how many more wait: call again for them. A long message comes in `parts`: read the rest with `message` and `part` before you answer."
+                "Show Telegram messages that wait for this session. Showing does not remove: a message waits until you answer it with telegram_reply or list it in `ack`. `remaining` says how many more wait: call again for them. A long message comes in `parts`: read the rest with `message` and `part` before you answer. A file in `attachments` that is `ready` lies at its `path`; for one that is `downloading`, poll again with `wait_seconds` before you answer: its message is shown once more when it has come."
             }
             Self::Reply => {
                 "Without text: show the oldest waiting conversation (one chat, one topic) and remember it as the one you are answering. With text, files or both: send them there and acknowledge its messages that you were shown. The person sees only what you send with this tool. `accepted` means that it is safely stored and will be delivered: do not send it again."

@@ -66,7 +66,7 @@ impl Outbox {
 
     /// Accepts a delivery with its copies, which stand durably in their place before it does.
     pub fn accept_with(&self, delivery: &Delivery, mut copies: Staging) -> Result<(), StoreError> {
-        copies.publish(&self.copies(&delivery.id))?;
+        copies.publish(&self.copies(&delivery.id), Step::Attach)?;
         let accepted = self.accept(delivery);
         // If only its last sync has failed, it is there and counts.
         if accepted.is_ok() || self.path(&delivery.id).exists() {

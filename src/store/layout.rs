@@ -172,6 +172,7 @@ impl SessionDir {
             self.sent(),
             self.failed(),
             self.drops(),
+            self.files(),
         ] {
             atomic::create_folder(&folder)?;
         }
@@ -221,6 +222,11 @@ impl SessionDir {
     /// Deliveries that Telegram has.
     pub fn sent(&self) -> PathBuf {
         self.root.join("sent")
+    }
+
+    /// Files that came with messages.
+    pub fn files(&self) -> PathBuf {
+        self.root.join("files")
     }
 
     /// Deliveries that nobody can deliver.

@@ -63,19 +63,25 @@ impl Staging {
         }
     }
 
-    /// Copies `source` to its end into a new file of this name, durably but for the file's name.
-    /// Returns how many bytes it has.
-    pub fn copy(&self, name: &str, source: &mut impl Read) -> Result<u64, CopyError> {
+    /// A new file of this name, to be written, and where it is for now.
+    pub fn file(&self, name: &str) -> Result<(File, PathBuf), StoreError> {
         let path = self.path.join(name);
-        reached(Step::Stage, Side::Before);
-        let attempt = Attempt::new(Step::Stage, 2);
-        let failed = |source| StoreError::new("write", &path, source);
-        let mut copy = File::options()
+        let file = File::options()
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(&path)
-            .map_err(failed)?;
+            .map_err(|source| StoreError::new("write", &path, source))?;
+        Ok((file, path))
+    }
+
+    /// Copies `source` to its end into a new file of this name, durably but for the file's name.
+    /// Returns how many bytes it has.
+    pub fn copy(&self, name: &str, source: &mut impl Read) -> Result<u64, CopyError> {
+        reached(Step::Stage, Side::Before);
+        let attempt = Attempt::new(Step::Stage, 2);
+        let (mut copy, path) = self.file(name)?;
+        let failed = |source| StoreError::new("write", &path, source);
         attempt.part(0).map_err(failed)?;
         let (mut chunk, mut size) = (vec![0; CHUNK], 0);
         loop {
@@ -118,11 +124,11 @@ impl Staging {
     }
 
     /// Gives the folder its name, durably. It still goes again unless it is kept.
-    pub fn publish(&mut self, path: &Path) -> Result<(), StoreError> {
-        reached(Step::Attach, Side::Before);
+    pub fn publish(&mut self, path: &Path, step: Step) -> Result<(), StoreError> {
+        reached(step, Side::Before);
         #[cfg(feature = "test-hooks")]
         super::power::moving(&self.path, path);
-        let attempt = Attempt::new(Step::Attach, 2);
+        let attempt = Attempt::new(step, 2);
         let failed = |source| StoreError::new("write", path, source);
         attempt
             .part(0)
@@ -131,7 +137,7 @@ impl Staging {
         path.clone_into(&mut self.path);
         attempt.part(1).map_err(failed)?;
         atomic::sync_folder(path.parent().unwrap_or(Path::new(".")))?;
-        reached(Step::Attach, Side::After);
+        reached(step, Side::After);
         Ok(())
     }
 
@@ -273,7 +279,9 @@ mod tests {
     fn a_named_folder_is_not_swept_before_what_it_belongs_to_is_written() {
         let parent = tempfile::tempdir().unwrap();
         let mut staging = Staging::create(parent.path()).unwrap();
-        staging.publish(&parent.path().join("named")).unwrap();
+        staging
+            .publish(&parent.path().join("named"), Step::Attach)
+            .unwrap();
         sweep(parent.path(), |_| Ok(Some(false)), Step::Sweep).unwrap();
         assert_eq!(names(parent.path()), ["named"]);
         staging.keep();

@@ -33,6 +33,8 @@ pub enum Step {
     Stage,
     /// The folder with the copies gets the name of its delivery.
     Attach,
+    /// A folder with a fetched file, or with why there is none, gets its name in `files/`.
+    Download,
     /// A delivery becomes a file in `outbox/`: the commit point of a reply.
     Accept,
     /// The conversation forgets what is settled, or what a cancelled call showed.
@@ -83,7 +85,7 @@ pub enum Step {
 
 impl Step {
     /// All steps, for the crash harness.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::InboxEntry,
         Self::InboxSync,
         Self::DeadLetter,
@@ -93,6 +95,7 @@ impl Step {
         Self::Agent,
         Self::Stage,
         Self::Attach,
+        Self::Download,
         Self::Accept,
         Self::Release,
         Self::InFlight,
@@ -130,6 +133,7 @@ impl Step {
             Self::Agent => "agent",
             Self::Stage => "stage",
             Self::Attach => "attach",
+            Self::Download => "download",
             Self::Accept => "accept",
             Self::Release => "release",
             Self::InFlight => "in-flight",

@@ -4,6 +4,7 @@
 //! error and sleeps 10 s on each 5xx (telegram.md 10.4), so only its types are used. The token is
 //! in the URL of every request: no URL ever leaves this file.
 
+mod download;
 mod upload;
 
 use std::time::Duration;
@@ -23,6 +24,7 @@ use teloxide_core::types::{
 };
 use url::Url;
 
+pub use self::download::{Download, Place};
 use super::error::{ApiError, read_answer};
 use super::format::{Entity, Kind, Rich};
 use crate::chain::Chain;

@@ -7,10 +7,11 @@
 //! Field by field and not by `serde`: an error of `serde` repeats what it did not expect, and the
 //! reason of a refusal goes into the log, where no word of a person may stand.
 //!
-//! [`message`] is what a message is made of, [`content`] what it says, [`markdown`] and [`rich`] its
-//! words as Markdown.
+//! [`message`] is what a message is made of, [`content`] what it says, [`mod@file`] what came with it,
+//! [`markdown`] and [`rich`] its words as Markdown.
 
 pub mod content;
+pub mod file;
 pub mod markdown;
 pub mod message;
 pub mod rich;

@@ -216,6 +216,23 @@ mod gateway_dies_at {
     }
 }
 
+/// What comes beside the messages; the day has none of it.
+mod fetcher_dies_at {
+    use crate::attachments::dies_at;
+
+    #[test]
+    fn download() {
+        dies_at("download", false);
+        dies_at("download", true);
+    }
+
+    #[test]
+    fn accept() {
+        dies_at("accept", false);
+        dies_at("accept", true);
+    }
+}
+
 mod agent_dies_at {
     use super::{Who, a_day};
 

@@ -10,7 +10,8 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::{House, PATIENCE, texts};
+use crate::attachments::{bytes, send, settled};
+use crate::support::{House, PATIENCE, texts, wait_for};
 
 /// A state folder of 256 KiB, unmounted when the test ends.
 struct SmallDisk {
@@ -54,6 +55,17 @@ impl SmallDisk {
                 size /= 2;
             }
         }
+    }
+
+    /// Takes all the room but so many bytes.
+    fn leave(&self, bytes: u64) {
+        self.fill();
+        let file = fs::File::options()
+            .write(true)
+            .open(self.ballast())
+            .unwrap();
+        let size = file.metadata().unwrap().len();
+        file.set_len(size - bytes).unwrap();
     }
 
     fn make_room(&self) {
@@ -164,4 +176,87 @@ fn what_cannot_be_recorded_is_not_sent_until_there_is_room() {
     assert_eq!(house.effects(), []);
     disk.make_room();
     house.wait_to_hear(&["answer"]);
+}
+
+#[test]
+fn a_file_that_does_not_fit_holds_up_no_message_and_comes_when_there_is_room() {
+    let house = House::new();
+    let Some(disk) = SmallDisk::mount(&house) else {
+        return;
+    };
+    let gateway = house.gateway();
+    // More than there is room for, and texts meanwhile.
+    disk.leave(120 * 1024);
+    let content = bytes(1, 200_000);
+    let sent = send(&house, "doc", content.clone(), "a file");
+    gateway.wait_for_log("cannot store a file");
+    house.say("a text");
+    house.wait_for_inbox(2);
+    let mut agent = house.agent();
+    let shown = agent.poll(json!({}));
+    assert_eq!(texts(&shown), ["a file", "a text"]);
+    let file = &shown["messages"][0]["attachments"][0];
+    assert_eq!(file["state"], "downloading");
+    disk.make_room();
+    let file = settled(&mut agent, &sent).remove(0);
+    assert_eq!(fs::read(file["path"].as_str().unwrap()).unwrap(), content);
+    gateway.wait_for_log("files can be stored again");
+}
+
+#[test]
+fn a_stream_of_messages_and_files_into_a_full_disk_is_all_there_afterwards() {
+    let house = House::new();
+    let Some(disk) = SmallDisk::mount(&house) else {
+        return;
+    };
+    let gateway = house.gateway();
+    let mut expected = Vec::new();
+    let mut sent = Vec::new();
+    let mut stream = |round: u8| {
+        for number in 0..5 {
+            let text = format!("{round}-{number}");
+            house.say(&text);
+            expected.push(text);
+        }
+        let text = format!("file {round}");
+        sent.push(send(&house, &text, bytes(round, 4000), &text));
+        expected.push(text);
+    };
+    stream(0);
+    house.wait_for_inbox(6);
+    gateway.wait_until_polling(&house);
+    // What is given up half way would make room.
+    gateway.wait_for_log("file fetched");
+    disk.fill();
+    stream(1);
+    gateway.wait_for_log("cannot store messages");
+    let confirmed = house.sim.confirmed(house.bot()).len();
+    stream(2);
+    let polls = house.sim.call_count(house.bot(), "getUpdates");
+    let tried = house.sim.wait_for(
+        |view| view.call_count(house.bot(), "getUpdates") >= polls + 2,
+        PATIENCE,
+    );
+    tried.unwrap();
+    assert_eq!(
+        house.sim.confirmed(house.bot()).len(),
+        confirmed,
+        "the offset stands still"
+    );
+    disk.make_room();
+    let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+    wait_for("all messages", || {
+        let texts = house.inbox_texts();
+        if texts.len() == expected.len() {
+            Ok(())
+        } else {
+            Err(texts)
+        }
+    });
+    let mut agent = house.agent();
+    for (round, sent) in sent.iter().enumerate() {
+        let file = settled(&mut agent, sent).remove(0);
+        let content = fs::read(file["path"].as_str().unwrap()).unwrap();
+        assert_eq!(content, bytes(u8::try_from(round).unwrap(), 4000));
+    }
 }

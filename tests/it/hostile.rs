@@ -229,11 +229,9 @@ fn two_hundred_injections_in_texts_names_files_and_topics_stay_in_their_fields()
         let page = agent.poll(json!({"limit": 100}));
         let messages = page["messages"].as_array().unwrap().clone();
         assert!(!messages.is_empty());
-        texts.extend(
-            messages
-                .iter()
-                .map(|message| message["text"].as_str().unwrap().to_owned()),
-        );
+        // What comes once more has news of its file.
+        let new = messages.iter().filter(|message| message["again"] != true);
+        texts.extend(new.map(|message| message["text"].as_str().unwrap().to_owned()));
     }
     assert_eq!(texts, injections);
     gateway.wait_until_polling(&house);
@@ -268,7 +266,10 @@ fn two_hundred_injections_in_texts_names_files_and_topics_stay_in_their_fields()
             assert!(!file.to_string().contains(MARK), "{name}");
         }
     }
-    assert_eq!(house.effects(), []);
+    // The owner's documents are asked for; whoever is nobody has none.
+    let mut effects = house.effects();
+    effects.retain(|call| call.method != "getFile");
+    assert_eq!(effects, []);
 }
 
 /// All files below a folder.

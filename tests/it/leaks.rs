@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use telegram_sim::Fault;
 
+use crate::attachments::{bytes, send, settled};
 use crate::support::{Background, Gateway, House, OWNER, PATIENCE};
 
 /// What the secret part of the harness's tokens consists of; nothing else has so many of them.
@@ -166,6 +167,47 @@ fn a_poll_that_is_never_answered_leaks_nothing() {
     // The first poll does not ask to wait, so that it is given up after ten seconds.
     gateway.wait_for_log("polling fails");
     gateway.wait_until_polling(&house);
+    assert!(gateway.stop().success());
+    assert_eq!(leaks_below(house.path()), [""; 0].map(PathBuf::from));
+}
+
+#[test]
+fn files_that_cannot_be_fetched_leak_nothing() {
+    let house = House::new();
+    let gateway = gateway_at(&house, "trace,telepost=trace");
+    gateway.wait_until_polling(&house);
+    let faults: [fn(Fault) -> Fault; 11] = [
+        |fault| fault.html(502),
+        |fault| fault.html(404),
+        |fault| fault.error(404, "Not Found"),
+        |fault| fault.error(401, "Unauthorized"),
+        |fault| fault.error(500, "Internal Server Error"),
+        |fault| fault.retry_after(1),
+        Fault::malformed,
+        Fault::truncated,
+        Fault::answer_lost,
+        Fault::reset_before,
+        Fault::closed_before,
+    ];
+    let mut armed = Vec::new();
+    for method in ["getFile", "download"] {
+        let on = |fault: &fn(Fault) -> Fault| fault(Fault::on(house.bot()).method(method));
+        armed.extend(faults.iter().map(|fault| house.sim.fault(on(fault))));
+    }
+    let sent: Vec<_> = (0..12)
+        .map(|number| send(&house, &number.to_string(), bytes(number, 5000), "a file"))
+        .collect();
+    let mut agent = house.agent();
+    for sent in &sent {
+        assert_eq!(settled(&mut agent, sent)[0]["state"], "ready");
+    }
+    let struck = |fault: &_| house.sim.fault_hits(*fault) > 0;
+    assert!(armed.iter().all(struck), "not every fault has struck");
+    // And with nobody at the other end.
+    send(&house, "last", bytes(99, 5000), "never");
+    house.wait_for_inbox(13);
+    house.sim.pause().unwrap();
+    gateway.wait_for_log("cannot reach Telegram");
     assert!(gateway.stop().success());
     assert_eq!(leaks_below(house.path()), [""; 0].map(PathBuf::from));
 }

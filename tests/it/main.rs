@@ -16,6 +16,7 @@
 mod support;
 
 mod architecture;
+mod attachments;
 mod autostart;
 mod cancel;
 mod check;

@@ -333,3 +333,23 @@ fn downloads_are_recorded_and_can_fail() {
         [telegram_sim::Outcome::Lost, telegram_sim::Outcome::Ok]
     );
 }
+
+#[test]
+fn the_second_half_of_a_download_can_be_held_back() {
+    let house = house();
+    house.sim.add_file("doc", "a long content");
+    let path = house.call("getFile", json!({ "file_id": "doc" })).result()["file_path"].clone();
+    let line = format!("GET /file/bot{TOKEN}/{}", path.as_str().unwrap());
+    let fault = house.sim.fault(
+        telegram_sim::Fault::on(house.bot)
+            .method("download")
+            .stalled(),
+    );
+    std::thread::scope(|scope| {
+        let fetched = scope.spawn(|| request(&house.sim, &line, "", b"").unwrap());
+        house.wait_for(|view| view.call_count(house.bot, "download") == 1);
+        assert!(!fetched.is_finished(), "half of it cannot be all of it");
+        house.sim.clear_fault(fault);
+        assert_eq!(fetched.join().unwrap().body, b"a long content");
+    });
+}

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{
-    AttachmentView, ChatView, ForwardView, Item, MessageView, PersonView, ReplyView, TopicView,
-    message_of,
+    AttachmentView, ChatView, FileRef, FileStanding, ForwardView, Item, MessageView, PersonView,
+    ReplyView, TopicView, message_of,
 };
 use crate::clock::Timestamp;
-use crate::ids::MessageId;
+use crate::ids::{MessageId, UpdateId};
 use crate::telegram::update::content::short;
+use crate::telegram::update::file::Attached;
 use crate::telegram::update::{Body, Chat, Forward, Message, Press, Reaction, User};
 
 /// Most characters of a quoted message.
@@ -20,21 +21,9 @@ const NAME_CHARS: usize = 64;
 /// Where Telegram's clients cut a text.
 const CUT_CHARS: usize = 4096;
 
-/// The kinds that come with a file.
-const FILES: [&str; 9] = [
-    "animation",
-    "live_photo",
-    "photo",
-    "document",
-    "voice",
-    "audio",
-    "video",
-    "video_note",
-    "sticker",
-];
-
 /// The message of a group of entries, of which `first` is the oldest.
-pub(super) fn message(first: &Item, group: &[&Item]) -> MessageView {
+pub(super) fn message(first: &Item, group: &[&Item]) -> (MessageView, Vec<FileRef>) {
+    let mut files = Vec::new();
     let mut view = MessageView {
         update_id: first.name.update_id,
         message_id: MessageId(0),
@@ -62,15 +51,15 @@ pub(super) fn message(first: &Item, group: &[&Item]) -> MessageView {
         attachments: Vec::new(),
     };
     match first.update.as_ref().map(|update| &update.body) {
-        Some(Body::Message { message, .. }) => said(&mut view, message, group),
+        Some(Body::Message { message, .. }) => said(&mut view, &mut files, message, group),
         Some(Body::Press(press)) => pressed(&mut view, press),
         Some(Body::Reaction(reaction)) => reacted(&mut view, reaction),
         Some(Body::Membership(_) | Body::Other(_)) | None => {}
     }
-    view
+    (view, files)
 }
 
-fn said(view: &mut MessageView, first: &Message, group: &[&Item]) {
+fn said(view: &mut MessageView, files: &mut Vec<FileRef>, first: &Message, group: &[&Item]) {
     first.kind().clone_into(&mut view.kind);
     view.message_id = first.message_id;
     view.chat = chat(&first.chat);
@@ -103,7 +92,13 @@ fn said(view: &mut MessageView, first: &Message, group: &[&Item]) {
             text.push('\n');
         }
         text.push_str(&piece);
-        view.attachments.extend(attachment(message));
+        if let Some(file) = message.file() {
+            files.push(FileRef {
+                updates: brought_by(group, message.message_id, &file.content),
+                content: file.content.clone(),
+            });
+            view.attachments.push(attachment(&file));
+        }
         previous = Some(message);
     }
     view.text = if text.is_empty() {
@@ -142,33 +137,30 @@ fn reacted(view: &mut MessageView, reaction: &Reaction) {
     };
 }
 
-/// Until attachments are downloaded, the agent is told that there is one and that it cannot see it.
-fn attachment(message: &Message) -> Option<AttachmentView> {
-    let kind = message.kind();
-    if !FILES.contains(&kind) {
-        return None;
-    }
-    let field = message.rest.get(kind)?;
-    // A photo comes in several sizes, the largest last.
-    let file = field
-        .as_array()
-        .and_then(|sizes| sizes.last())
-        .unwrap_or(field);
-    let text = |name: &str| {
-        file.get(name)
-            .and_then(Value::as_str)
-            .map(|text| short(text, NAME_CHARS))
-    };
-    Some(AttachmentView {
-        kind: kind.to_owned(),
-        name: text("file_name"),
-        mime: text("mime_type"),
-        size: file.get("file_size").and_then(Value::as_u64),
-        state: "failed".to_owned(),
+/// The updates of a group that brought a file with a message, the newest first.
+fn brought_by(group: &[&Item], message_id: MessageId, content: &str) -> Vec<UpdateId> {
+    let brought = group.iter().rev().filter(|item| {
+        message_of(item).is_some_and(|(message, _)| {
+            message.message_id == message_id
+                && message.file().is_some_and(|file| file.content == content)
+        })
+    });
+    brought.map(|item| item.name.update_id).collect()
+}
+
+/// A file as far as the message tells of it; how it stands is found in its state.
+fn attachment(file: &Attached) -> AttachmentView {
+    let words = |words: &Option<String>| words.as_deref().map(|words| short(words, NAME_CHARS));
+    AttachmentView {
+        kind: file.kind.to_owned(),
+        name: words(&file.name),
+        mime: words(&file.mime),
+        size: file.size,
+        state: FileStanding::Downloading,
         path: None,
         sha256: None,
-        reason: Some("this version of telepost does not fetch files yet".to_owned()),
-    })
+        reason: None,
+    }
 }
 
 fn reply_to(message: &Message) -> Option<ReplyView> {

@@ -113,6 +113,70 @@ fn an_album_is_one_message_with_all_its_files() {
 }
 
 #[test]
+fn a_file_is_looked_for_where_any_of_its_updates_brought_it_and_the_newest_first() {
+    let document = |id: i64, field: &str, file: &str| {
+        let message = json!({"message_id": 1, "date": 5, "chat": {"id": 11}, "from": {"id": 11},
+            "document": {"file_id": format!("{file}{id}"), "file_unique_id": file}});
+        item(id, 1_700_000_000_000 + id, &json!({field: message}))
+    };
+    let files = |items: &[Item]| fresh(items).remove(0).files;
+    let same = [
+        document(1, "message", "a"),
+        document(2, "edited_message", "a"),
+    ];
+    let ids = |updates: &[i64]| updates.iter().copied().map(UpdateId).collect::<Vec<_>>();
+    assert_eq!(files(&same)[0].updates, ids(&[2, 1]));
+    let other = [
+        document(1, "message", "a"),
+        document(2, "edited_message", "b"),
+    ];
+    assert_eq!(files(&other)[0].updates, ids(&[2]));
+    assert_eq!(files(&other)[0].content, "b");
+}
+
+#[test]
+fn a_message_waits_a_second_for_its_files_and_a_text_for_nothing() {
+    let now = Timestamp(1_700_000_000_400);
+    let file = item(
+        1,
+        1_700_000_000_000,
+        &json!({"message": {"message_id": 1, "date": 5, "chat": {"id": 11}, "from": {"id": 11}, "voice": {"file_id": "v"}}}),
+    );
+    let mut shown = fresh(&[file]).remove(0);
+    assert_eq!(shown.wait(now), None);
+    assert_eq!(shown.wait_for_files(now), Some(Duration::from_millis(600)));
+    assert_eq!(shown.wait_for_files(now.plus(Duration::from_secs(1))), None);
+    shown.message.attachments[0].state = FileStanding::Failed;
+    assert_eq!(shown.wait_for_files(now), None);
+    assert_eq!(fresh(&[text(2, 5, "x")])[0].wait_for_files(now), None);
+}
+
+#[test]
+fn only_the_first_part_of_a_long_message_has_the_files_and_the_parts_stay_when_those_arrive() {
+    let caption = "long words ".repeat(900);
+    let photo = item(
+        1,
+        1_700_000_000_000,
+        &json!({"message": {"message_id": 1, "date": 5, "chat": {"id": 11}, "from": {"id": 11}, "photo": [{"file_id": "p"}], "caption": caption}}),
+    );
+    let mut message = fresh(&[photo]).remove(0).message;
+    let cut = |message: &MessageView| -> Vec<(String, usize)> {
+        let parts = (1..=message.part_count()).filter_map(|number| message.part(number));
+        parts
+            .map(|part| (part.text, part.attachments.len()))
+            .collect()
+    };
+    let before = cut(&message);
+    assert_eq!(
+        before.iter().map(|part| part.1).collect::<Vec<_>>(),
+        [1, 0, 0]
+    );
+    message.attachments[0].path = Some("p".repeat(300));
+    message.attachments[0].state = FileStanding::Ready;
+    assert_eq!(cut(&message), before);
+}
+
+#[test]
 fn an_edit_of_what_nobody_has_seen_replaces_the_text() {
     let shown = fresh(&[
         text(1, 5, "old"),
@@ -404,7 +468,7 @@ proptest! {
 
     #[test]
     fn parts_put_together_are_the_text_and_each_fits(text in "(\\PC|[\u{0}-\u{1f}\"\\\\😀]|\n){0,6000}") {
-        let pieces = parts(&text);
+        let pieces = parts(&text, PART_BYTES);
         prop_assert_eq!(pieces.concat(), text.as_str());
         for piece in pieces {
             prop_assert!(serde_json::to_string(piece).unwrap().len() - 2 <= PART_BYTES);

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::ids::{BotId, ChatId};
-use crate::inbox::view::{self, Item};
+use crate::inbox::view::{self, FileStanding, Item};
 use crate::telegram::update;
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -243,4 +243,21 @@ fn what_was_shown_in_a_result_that_may_be_lost_is_held_but_not_seen() {
     assert_eq!(conversation.held.len(), 1);
     conversation.confirm(&[name(1)].into());
     assert_eq!(conversation.seen(), [name(1)].into());
+}
+
+#[test]
+fn what_is_held_knows_whether_a_file_was_on_its_way_when_it_was_shown_last() {
+    let mut message = shown(1, 11);
+    let file = json!({"kind": "photo", "state": "downloading"});
+    message.message.attachments = vec![serde_json::from_value(file).unwrap()];
+    let mut conversation = Conversation::new("h", "test", NOW);
+    conversation.hold(&[&message], NOW);
+    conversation.confirm(&conversation.entries());
+    assert!(conversation.held[0].awaits_files);
+    let shown_at = conversation.shown_at;
+    message.message.attachments[0].state = FileStanding::Ready;
+    conversation.hold(&[&message], Timestamp(NOW.0 + 9));
+    assert!(!conversation.held[0].awaits_files && conversation.held[0].seen);
+    // Nothing new was shown: the same answer again is still a repetition.
+    assert_eq!(conversation.shown_at, shown_at);
 }

@@ -1,0 +1,537 @@
+//! Fetching what came with messages, beside everything else.
+//!
+//! Looks after every poll which pending entries have a file that is neither there nor given up, and
+//! fetches a few at a time; no message ever waits for it. All that it knows is derived again after a
+//! kill. A file is counted, hashed and written as it comes, so that memory stays as it is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::disk::{Files, QUOTA};
+use super::notice::{self, TooBig};
+use super::state::{self, Standing, megabytes};
+use super::verdict::{BOT_PAUSE, Failures, Stage, Verdict, verdict};
+use crate::chain::Chain;
+use crate::clock::Clock;
+use crate::config::{Config, Pace};
+use crate::ids::{Address, BotId, MessageId, SessionId, UpdateId};
+use crate::inbox::disk::Inbox;
+use crate::inbox::entry::EntryName;
+use crate::outbox::bot::BotState;
+use crate::outbox::disk::Outbox;
+use crate::store::StoreError;
+use crate::store::layout::StateDir;
+use crate::telegram::api::{Api, Place};
+use crate::telegram::error::ApiError;
+use crate::telegram::update::content::short;
+use crate::telegram::update::file::{Attached, FETCH_BYTES};
+use crate::telegram::update::{self, Body};
+
+/// How many files of one bot are fetched at once.
+const AT_ONCE: usize = 2;
+/// Of larger files only one, so that a picture never waits for a film.
+const LARGE: u64 = 1 << 20;
+/// How often it is asked anew whether what was fetched is still there.
+const LOOK_ANEW: Duration = Duration::from_secs(3600);
+/// How long nothing is fetched after a full disk.
+const DISK_PAUSE: Duration = Duration::from_secs(10);
+/// How much of Telegram's words an agent is told.
+const WORDS: usize = 160;
+
+/// A pending message with a file.
+type Key = (SessionId, EntryName);
+
+/// Fetches files for the sessions of the configuration, and the bots that run.
+#[derive(Debug)]
+pub struct Fetcher {
+    hands: Hands,
+    sessions: Vec<SessionId>,
+    bots: BTreeMap<BotId, Api>,
+    /// Told after every completed poll.
+    polled: Arc<Notify>,
+    /// Pauses are divided by it.
+    divisor: u32,
+    known: BTreeMap<Key, Known>,
+    lanes: BTreeMap<BotId, Lane>,
+    looked_anew: Instant,
+    /// Whether the disk refused the last file.
+    refused: bool,
+}
+
+/// What is known of a pending entry.
+#[derive(Debug)]
+enum Known {
+    /// It has no file.
+    Nothing,
+    /// Its file, and how far that is.
+    File { job: Box<Job>, phase: Phase },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It may be there already.
+    Unknown,
+    /// It is to be fetched, once this time has come.
+    Wanted {
+        due: Option<Instant>,
+    },
+    AtWork,
+    /// There, or given up.
+    Done,
+    /// Given up until there is room.
+    NoRoom,
+}
+
+/// One file to fetch.
+#[derive(Clone, Debug)]
+struct Job {
+    session: SessionId,
+    entry: EntryName,
+    address: Address,
+    message_id: MessageId,
+    file: Attached,
+    failures: Failures,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    at_work: usize,
+    large: usize,
+    paused: Option<Instant>,
+}
+
+/// How the work on one file ended for now.
+#[derive(Debug)]
+enum Ended {
+    /// It is there, or given up.
+    Done,
+    NoRoom,
+    /// It failed like this, with these words.
+    Failed(Verdict, String),
+    /// The disk refused.
+    Disk(StoreError),
+}
+
+/// What the tasks work with.
+#[derive(Clone, Debug)]
+struct Hands {
+    state: StateDir,
+    clock: Clock,
+}
+
+impl Job {
+    fn is_large(&self) -> bool {
+        self.file.size.is_none_or(|size| size > LARGE)
+    }
+
+    fn id(&self) -> UpdateId {
+        self.entry.update_id
+    }
+}
+
+impl Fetcher {
+    /// A fetcher that has not looked yet.
+    pub fn new(
+        state: &StateDir,
+        config: &Config,
+        bots: &[Arc<BotState>],
+        clock: Clock,
+        polled: Arc<Notify>,
+    ) -> Self {
+        Self {
+            sessions: config.sessions.keys().cloned().collect(),
+            bots: bots
+                .iter()
+                .map(|bot| (bot.api.id(), bot.api.clone()))
+                .collect(),
+            polled,
+            divisor: match config.pace {
+                Pace::Normal => 1,
+                Pace::Off => 10,
+            },
+            known: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            looked_anew: clock.instant(),
+            refused: false,
+            hands: Hands {
+                state: state.clone(),
+                clock,
+            },
+        }
+    }
+
+    /// Fetches until it is told to stop.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut at_work: JoinSet<(Key, Ended)> = JoinSet::new();
+        loop {
+            // Many may be pending at the start.
+            tokio::task::block_in_place(|| self.scan());
+            self.start(&mut at_work);
+            let due = self.next_due();
+            let clock = self.hands.clock.clone();
+            let pause = async {
+                match due {
+                    Some(due) => clock.sleep(due.duration_since(clock.instant())).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // All arms are cancel-safe: what is to be fetched is found by looking, a JoinSet keeps
+                // what has ended, time passes by itself. What is half fetched goes with the set.
+                () = stop.cancelled() => return,
+                () = self.polled.notified() => {}
+                Some(ended) = at_work.join_next() => match ended {
+                    Ok((key, ended)) => self.ended(&key, ended),
+                    Err(error) => {
+                        // The gateway ends with it and begins anew from what is on disk.
+                        tracing::error!(%error, "the fetcher met a bug");
+                        return;
+                    }
+                },
+                () = pause => {}
+            }
+        }
+    }
+
+    /// Finds out what is to be fetched.
+    fn scan(&mut self) {
+        let now = self.hands.clock.instant();
+        let anew = now.duration_since(self.looked_anew) >= LOOK_ANEW;
+        if anew {
+            self.looked_anew = now;
+        }
+        for session in self.sessions.clone() {
+            if let Err(error) = self.scan_session(&session, anew) {
+                tracing::error!(%session, error = %Chain(&error), "cannot look for files to fetch");
+            }
+        }
+    }
+
+    fn scan_session(&mut self, session: &SessionId, anew: bool) -> Result<(), StoreError> {
+        let dir = self.hands.state.session(session);
+        let inbox = Inbox::new(&self.hands.state, dir);
+        let files = self.hands.files(session);
+        let pending = inbox.pending()?;
+        self.known.retain(|(known, entry), state| {
+            let at_work = matches!(
+                state,
+                Known::File {
+                    phase: Phase::AtWork,
+                    ..
+                }
+            );
+            known != session || at_work || pending.contains(entry)
+        });
+        for entry in pending {
+            let known = match self.known.entry((session.clone(), entry)) {
+                std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+                std::collections::btree_map::Entry::Vacant(vacant) => {
+                    let job = read(&inbox, session, entry)?;
+                    vacant.insert(job.map_or(Known::Nothing, |job| Known::File {
+                        job: Box::new(job),
+                        phase: Phase::Unknown,
+                    }))
+                }
+            };
+            let Known::File { job, phase } = known else {
+                continue;
+            };
+            let gone = *phase == Phase::Done && (anew || !files.has_state(job.id()));
+            if *phase == Phase::Unknown || gone {
+                *phase = self.hands.look(&files, job);
+            }
+            if *phase == Phase::NoRoom && files.make_room(needed(&job.file), QUOTA)? {
+                *phase = Phase::Wanted { due: None };
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts what is due and has a free hand, the oldest first.
+    fn start(&mut self, at_work: &mut JoinSet<(Key, Ended)>) {
+        let now = self.hands.clock.instant();
+        for (key, known) in &mut self.known {
+            let Known::File { job, phase } = known else {
+                continue;
+            };
+            let Phase::Wanted { due } = *phase else {
+                continue;
+            };
+            let Some(api) = self.bots.get(&job.address.bot_id) else {
+                continue;
+            };
+            let lane = self.lanes.entry(api.id()).or_default();
+            let later = due.into_iter().chain(lane.paused).any(|time| time > now);
+            if later || lane.at_work >= AT_ONCE || (job.is_large() && lane.large > 0) {
+                continue;
+            }
+            *phase = Phase::AtWork;
+            lane.at_work += 1;
+            lane.large += usize::from(job.is_large());
+            let (hands, api, key, job) =
+                (self.hands.clone(), api.clone(), key.clone(), job.clone());
+            at_work.spawn(async move {
+                let ended = hands.fetch(&api, &job).await;
+                (key, ended.unwrap_or_else(Ended::Disk))
+            });
+        }
+    }
+
+    /// The next time at which something may be fetched that may not now.
+    fn next_due(&self) -> Option<Instant> {
+        let now = self.hands.clock.instant();
+        let waiting = self.known.values().filter_map(|known| match known {
+            Known::File {
+                job,
+                phase: Phase::Wanted { due },
+            } => {
+                let paused = self.lanes.get(&job.address.bot_id)?.paused;
+                due.iter().chain(&paused).copied().max()
+            }
+            Known::File { .. } | Known::Nothing => None,
+        });
+        waiting.filter(|due| *due > now).min()
+    }
+
+    fn ended(&mut self, key: &Key, ended: Ended) {
+        let Some(Known::File { job, phase }) = self.known.get_mut(key) else {
+            return;
+        };
+        let lane = self.lanes.entry(job.address.bot_id).or_default();
+        lane.at_work = lane.at_work.saturating_sub(1);
+        lane.large = lane.large.saturating_sub(usize::from(job.is_large()));
+        let now = self.hands.clock.instant();
+        let (session, update_id) = (&job.session, job.id().0);
+        *phase = match ended {
+            Ended::Done | Ended::NoRoom => {
+                if std::mem::take(&mut self.refused) {
+                    tracing::info!("files can be stored again; going on");
+                }
+                if matches!(ended, Ended::Done) {
+                    Phase::Done
+                } else {
+                    Phase::NoRoom
+                }
+            }
+            Ended::Disk(error) => {
+                if !std::mem::replace(&mut self.refused, true) {
+                    tracing::error!(%session, update_id, error = %Chain(&error), "cannot store a file; it is fetched again when that is over");
+                }
+                let pause = now + DISK_PAUSE / self.divisor;
+                lane.paused = lane.paused.max(Some(pause));
+                Phase::Wanted { due: None }
+            }
+            Ended::Failed(Verdict::PauseBot(asked), words) => {
+                let pause = asked.unwrap_or(BOT_PAUSE / self.divisor);
+                tracing::warn!(
+                    bot_id = job.address.bot_id.0,
+                    error = words,
+                    seconds = pause.as_secs(),
+                    "no file of this bot is fetched for a while"
+                );
+                lane.paused = lane.paused.max(Some(now + pause));
+                Phase::Wanted { due: None }
+            }
+            Ended::Failed(verdict, words) => {
+                job.failures = job.failures.and(&verdict);
+                let received = job.entry.received_at();
+                if job.failures.are_enough(received, self.hands.clock.now()) {
+                    tracing::warn!(%session, update_id, error = words, "a file cannot be fetched; the agent is told");
+                    let reason = format!(
+                        "Telegram does not give it ({}); ask the person to send it again",
+                        short(&words, WORDS)
+                    );
+                    self.hands
+                        .give_up_or_later(job, Standing::Failed { reason }, now)
+                } else {
+                    let pause = job.failures.pause(fastrand::f64()) / self.divisor;
+                    tracing::debug!(%session, update_id, error = words, pause_s = pause.as_secs(), "a file could not be fetched; trying again");
+                    Phase::Wanted {
+                        due: Some(now + pause),
+                    }
+                }
+            }
+        };
+    }
+}
+
+/// How much room a file takes, or may take.
+fn needed(file: &Attached) -> u64 {
+    file.size.unwrap_or(FETCH_BYTES).min(FETCH_BYTES)
+}
+
+/// The file of an entry, if it has one. Whoever is shown a damaged entry says what is wrong with it.
+fn read(inbox: &Inbox, session: &SessionId, entry: EntryName) -> Result<Option<Job>, StoreError> {
+    let Some(read) = inbox.peek(entry)? else {
+        return Ok(None);
+    };
+    let Ok(update) = update::read(read.update.get()) else {
+        return Ok(None);
+    };
+    let Body::Message { message, .. } = update.body else {
+        return Ok(None);
+    };
+    Ok(message.file().map(|file| Job {
+        session: session.clone(),
+        entry,
+        address: read.address,
+        message_id: message.message_id,
+        file,
+        failures: Failures::default(),
+    }))
+}
+
+impl Hands {
+    fn files(&self, session: &SessionId) -> Files {
+        Files::new(&self.state, self.state.session(session))
+    }
+
+    /// How far a file is that nothing is known of.
+    fn look(&self, files: &Files, job: &Job) -> Phase {
+        match files.standing(job.id(), &job.file.content, self.clock.now()) {
+            Ok(Some(Standing::Ready { .. } | Standing::Failed { .. })) => Phase::Done,
+            Ok(Some(Standing::NoRoom { .. })) => Phase::NoRoom,
+            // Damaged: its bytes are kept, as the log says, and it is fetched again.
+            Ok(None) | Err(crate::store::format::ReadError::Quarantined { .. }) => {
+                Phase::Wanted { due: None }
+            }
+            // A newer one is not overwritten.
+            Err(error) => {
+                tracing::error!(session = %job.session, error = %Chain(&error), "cannot see how a file stands");
+                Phase::Done
+            }
+        }
+    }
+
+    /// Fetches one file.
+    async fn fetch(&self, api: &Api, job: &Job) -> Result<Ended, StoreError> {
+        let files = self.files(&job.session);
+        let Some(file_id) = &job.file.file_id else {
+            let reason = "Telegram does not say how to fetch it".to_owned();
+            return self.give_up(job, Standing::Failed { reason });
+        };
+        if let Some(ended) = self.not_at_all(job, job.file.size)? {
+            return Ok(ended);
+        }
+        let place = match api.place_of(file_id).await {
+            Ok(place) => place,
+            Err(error) => return self.failed(job, &error, Stage::Asking),
+        };
+        if place.is_local() {
+            let reason = "the Bot API server is a local one (--local), which gives files to nobody over the network; telepost needs one that does".to_owned();
+            return self.give_up(job, Standing::Failed { reason });
+        }
+        let size = place.file_size.or(job.file.size);
+        if let Some(ended) = self.not_at_all(job, size)? {
+            return Ok(ended);
+        }
+        self.take(api, &place, job, size, &files).await
+    }
+
+    async fn take(
+        &self,
+        api: &Api,
+        place: &Place,
+        job: &Job,
+        size: Option<u64>,
+        files: &Files,
+    ) -> Result<Ended, StoreError> {
+        let most = size.unwrap_or(FETCH_BYTES);
+        let mut download = match api.download(place).await {
+            Ok(download) => download,
+            Err(error) => return self.failed(job, &error, Stage::Fetching),
+        };
+        let mut partial = files.begin(state::name_of(&job.file))?;
+        loop {
+            match download.next().await {
+                Ok(Some(piece)) => {
+                    tokio::task::block_in_place(|| partial.write(piece.as_ref()))?;
+                }
+                Ok(None) => break,
+                Err(error) => return self.failed(job, &error, Stage::Fetching),
+            }
+            if partial.size() > most {
+                break;
+            }
+        }
+        let got = partial.size();
+        if got > most || size.is_some_and(|size| size != got) {
+            let words = format!("it came with {got} bytes or more, not with {most}");
+            return Ok(Ended::Failed(Verdict::Suspect, words));
+        }
+        let now = self.clock.now();
+        tokio::task::block_in_place(|| files.finish(partial, job.id(), &job.file.content, now))?;
+        tracing::info!(session = %job.session, update_id = job.id().0, bytes = got, "file fetched");
+        Ok(Ended::Done)
+    }
+
+    /// Whether a file of that size is not fetched, or not now.
+    fn not_at_all(&self, job: &Job, size: Option<u64>) -> Result<Option<Ended>, StoreError> {
+        if size.is_some_and(|size| size > FETCH_BYTES) {
+            return self.too_big(job, size).map(Some);
+        }
+        let room = self
+            .files(&job.session)
+            .make_room(size.unwrap_or(FETCH_BYTES), QUOTA)?;
+        if room {
+            return Ok(None);
+        }
+        let reason = format!(
+            "the files of this session take all of the {} that they may, and messages wait that have them; it is fetched when some of those are answered",
+            megabytes(QUOTA)
+        );
+        self.give_up(job, Standing::NoRoom { reason }).map(Some)
+    }
+
+    fn failed(&self, job: &Job, error: &ApiError, stage: Stage) -> Result<Ended, StoreError> {
+        match verdict(error, stage) {
+            Verdict::TooBig => self.too_big(job, job.file.size),
+            other @ (Verdict::PauseBot(_) | Verdict::Again | Verdict::Suspect) => {
+                Ok(Ended::Failed(other, error.to_string()))
+            }
+        }
+    }
+
+    /// Tells the person first: who is killed in between finds that it was said.
+    fn too_big(&self, job: &Job, size: Option<u64>) -> Result<Ended, StoreError> {
+        let outbox = Outbox::new(&self.state, self.state.session(&job.session));
+        let about = TooBig {
+            session: &job.session,
+            address: job.address,
+            message_id: job.message_id,
+            content: &job.file.content,
+            size,
+        };
+        notice::give(&outbox, &about, self.clock.now())?;
+        let reason = state::too_big(size);
+        tracing::info!(session = %job.session, update_id = job.id().0, size, "a file is too big to be fetched; agent and person are told");
+        self.give_up(job, Standing::Failed { reason })
+    }
+
+    fn give_up(&self, job: &Job, standing: Standing) -> Result<Ended, StoreError> {
+        let no_room = matches!(standing, Standing::NoRoom { .. });
+        let files = self.files(&job.session);
+        let now = self.clock.now();
+        files.give_up(job.id(), &job.file.content, standing, now)?;
+        Ok(if no_room { Ended::NoRoom } else { Ended::Done })
+    }
+
+    /// The same outside of a task; a disk that refuses is asked again.
+    fn give_up_or_later(&self, job: &Job, standing: Standing, now: Instant) -> Phase {
+        match self.give_up(job, standing) {
+            Ok(_) => Phase::Done,
+            Err(error) => {
+                tracing::error!(session = %job.session, error = %Chain(&error), "cannot note that a file is given up; trying again");
+                Phase::Wanted {
+                    due: Some(now + DISK_PAUSE),
+                }
+            }
+        }
+    }
+}
