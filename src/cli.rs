@@ -15,6 +15,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 use clap::{CommandFactory as _, Parser as _};
 use tokio_util::sync::CancellationToken;
@@ -33,13 +34,15 @@ use crate::logging;
 use crate::mcp::attach::Roots;
 use crate::mcp::holder::Registration;
 use crate::mcp::mailbox::Mailbox;
-use crate::mcp::server::{Served, Server};
+use crate::mcp::server::{Served, Server, Waking};
 use crate::outbox::manage::{ManageError, Outboxes};
 use crate::report::{self, Report};
 use crate::session::process::ProcessId;
+use crate::session::registry::{Calls, Reach};
 use crate::store::format::ReadError;
 use crate::store::layout::StateDir;
 use crate::store::lock::LockError;
+use crate::wake::socket::InboxSocket;
 
 /// How the program ends, besides clap's 2 for a command line that it does not understand. The numbers
 /// are public.
@@ -409,8 +412,15 @@ fn serve(
     let cwd = std::env::current_dir().ok();
     let (session, binding) = config.serving(session, env, cwd.as_deref())?;
     tracing::info!(session = %session.id, ?binding, "serving");
-    let registration = Registration::new(&state.session(&session.id), client, clock.now());
     let roots = Roots::new(session, cwd.as_deref(), state.root(), &config.path);
+    let dir = state.session(&session.id);
+    let reach = Reach::see(env, client);
+    let registration = Registration::new(&dir, client, reach, clock.now());
+    let waking = Waking {
+        explicit: binding.is_explicit(),
+        socket: Mutex::new(InboxSocket::of(env)),
+        calls: Mutex::new(Calls::new(&dir, &registration.name())),
+    };
     let launch = Launch {
         program: program()?,
         config: config.path.clone(),
@@ -427,6 +437,7 @@ fn serve(
         state,
         launch,
         start,
+        waking,
     })
 }
 

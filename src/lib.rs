@@ -16,6 +16,8 @@ pub mod outbox;
 
 pub mod session;
 
+pub mod wake;
+
 pub mod gateway;
 
 pub mod store;

@@ -1,5 +1,7 @@
 //! How everything is: one report for `status`, later for the doctor, the health file and the chat.
 
+mod waking;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -21,6 +23,8 @@ use crate::outbox::migrations;
 use crate::store::atomic;
 use crate::store::format::{self, ReadError};
 use crate::store::layout::{SessionDir, StateDir};
+
+pub use self::waking::WakingReport;
 
 /// How many waiting deliveries are read in search of one that is held up.
 const LOOKED_AT: usize = 1000;
@@ -117,6 +121,9 @@ pub struct SessionReport {
     /// Whether it is in the configuration. If not, nobody serves it.
     #[serde(skip_serializing_if = "Clone::clone")]
     pub configured: bool,
+    /// How its agents can be woken; absent while nothing is known of any.
+    #[serde(skip_serializing_if = "WakingReport::is_empty")]
+    pub waking: WakingReport,
     /// The same as `held_until`, for people.
     #[serde(skip)]
     opens: Option<Timestamp>,
@@ -278,6 +285,10 @@ impl Report {
                 remarks.push(format!("{id}: {} message(s) may stand twice, because nobody knew whether they had arrived; the second is marked.", session.repeats));
             }
         }
+        for session in &self.sessions {
+            let waits = session.pending > session.held;
+            remarks.extend(session.waking.remark(&session.id, waits));
+        }
         for parked in &self.parked {
             remarks.push(format!(
                 "Chat {} cannot be written to: {} (since {}).",
@@ -420,6 +431,7 @@ impl SessionReport {
             opens: held_up.as_ref().map(|held| held.opens),
             reason: held_up.and_then(|held| held.reason),
             repeats: outbox.repeats(now)?,
+            waking: waking::gather(state, &dir, now)?,
         })
     }
 

@@ -1,8 +1,8 @@
 //! The gateway: the one process per machine that owns the tokens. It alone polls, and it alone sends.
 //!
 //! Owns the order of its life: locks before any side effect, then the house of tasks (one poller and
-//! one responder per bot, one sender, one fetcher, one housekeeper), then an orderly end that saves time
-//! and never data.
+//! one responder per bot, one sender, one fetcher, one waker, one housekeeper), then an orderly end that saves
+//! time and never data.
 
 pub mod commands;
 pub mod detach;
@@ -33,6 +33,7 @@ use crate::outbox::sender::asides::Asides;
 use crate::store::layout::StateDir;
 use crate::store::{StoreError, atomic};
 use crate::telegram::api::{self, Api, ClientError};
+use crate::wake::Waker;
 use presence::Presence;
 use responder::Responder;
 use singleton::{BotLock, Locks, SingletonError};
@@ -86,6 +87,7 @@ enum Task {
     Responder,
     Sender,
     Fetcher,
+    Waker,
     Housekeeper,
 }
 
@@ -166,6 +168,7 @@ impl Gateway {
                 &config, &state, &clock, api, bot, bot_lock, &hall,
             )?);
         }
+        let sessions = config.sessions.keys().cloned().collect();
         let states: Vec<_> = staff.iter().map(|staff| Arc::clone(&staff.bot)).collect();
         let Hall {
             polled: [polled, fetch],
@@ -190,37 +193,29 @@ impl Gateway {
             poller, responder, ..
         } in staff
         {
-            let (poller_stop, stop) = (stop.clone(), stop.clone());
-            house.spawn(async move {
-                poller.run(poller_stop).await;
-                Task::Poller
-            });
-            house.spawn(async move {
-                responder.run(stop).await;
-                Task::Responder
-            });
+            enter(&mut house, Task::Poller, poller.run(stop.clone()));
+            enter(&mut house, Task::Responder, responder.run(stop.clone()));
         }
-        let sender_stop = stop.clone();
-        house.spawn(async move {
-            sender.run(sender_stop).await;
-            Task::Sender
-        });
-        let fetcher_stop = stop.clone();
-        house.spawn(async move {
-            fetcher.run(fetcher_stop).await;
-            Task::Fetcher
-        });
+        enter(&mut house, Task::Sender, sender.run(stop.clone()));
+        enter(&mut house, Task::Fetcher, fetcher.run(stop.clone()));
+        let waker = Waker::new(&state, sessions, clock.clone());
+        enter(&mut house, Task::Waker, waker.run(stop.clone()));
         let housekeeping = housekeeping(state.clone(), clock, stop.clone());
-        house.spawn(async move {
-            housekeeping.await;
-            Task::Housekeeper
-        });
+        enter(&mut house, Task::Housekeeper, housekeeping);
         ready();
         let ended = live(house, stop).await;
         drop(gateway_lock);
         tracing::info!("gateway stopped");
         ended
     }
+}
+
+/// Lets a task of the gateway begin its work.
+fn enter(house: &mut JoinSet<Task>, task: Task, work: impl Future<Output = ()> + Send + 'static) {
+    house.spawn(async move {
+        work.await;
+        task
+    });
 }
 
 /// Where the tasks of the house meet.
@@ -339,6 +334,7 @@ fn name(task: Task) -> &'static str {
         Task::Responder => "responder",
         Task::Sender => "sender",
         Task::Fetcher => "fetcher",
+        Task::Waker => "waker",
         Task::Housekeeper => "housekeeper",
     }
 }
@@ -390,6 +386,7 @@ fn sweep(state: &StateDir, clock: &Clock) {
                 dir.inbox(),
                 dir.conversations(),
                 dir.agents(),
+                dir.wakes(),
                 dir.outbox(),
                 dir.sent(),
                 dir.failed(),

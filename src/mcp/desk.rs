@@ -15,6 +15,7 @@ use crate::gateway::presence;
 use crate::ids::{Address, UpdateId};
 use crate::inbox::entry::EntryName;
 use crate::inbox::view::{self, Item, Shown};
+use crate::session::registry::{AgentFile, ClientName, Thread};
 use crate::store::atomic::{self, Durability};
 use crate::store::format::{self, ReadError};
 use crate::store::lock::FileLock;
@@ -68,17 +69,42 @@ pub(super) fn confirm(
     Ok(())
 }
 
+/// Makes the server known before an agent has called it.
+pub(super) fn register(mailbox: &Mailbox, client: Option<ClientName>) -> Result<(), MailboxError> {
+    mailbox.state.prepare()?;
+    mailbox.dir.prepare()?;
+    let _lock = lock_as(mailbox, "registering")?;
+    let mut registration = mailbox
+        .registration
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    Ok(registration.tell(|file| file.client = client)?)
+}
+
 fn lock(mailbox: &Mailbox, caller: &Caller) -> Result<FileLock, MailboxError> {
-    let who = format!(
-        "telepost mcp, pid {} ({})",
-        std::process::id(),
-        caller.label
-    );
+    lock_as(mailbox, &caller.label)
+}
+
+fn lock_as(mailbox: &Mailbox, whom: &str) -> Result<FileLock, MailboxError> {
+    let who = format!("telepost mcp, pid {} ({whom})", std::process::id());
     Ok(FileLock::take_within(
         &mailbox.dir.lock(),
         &who,
         LOCK_PATIENCE,
     )?)
+}
+
+/// What a call tells of an agent: that it lives, and how it can be reached.
+fn call_of(file: &mut AgentFile, caller: &Caller) {
+    file.holders.insert(caller.holder.clone());
+    if caller.client.is_some() {
+        file.client.clone_from(&caller.client);
+    }
+    let known = file.threads.iter().any(|one| one.holder == caller.holder);
+    if let Some(id) = caller.thread.clone().filter(|_| !known) {
+        let holder = caller.holder.clone();
+        file.threads.push(Thread { holder, id });
+    }
 }
 
 /// Whether messages that the agent holds are shown once more.
@@ -107,7 +133,7 @@ impl<'a> Desk<'a> {
             .registration
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .announce(&caller.holder)?;
+            .tell(|file| call_of(file, caller))?;
 
         let mut notices = Vec::new();
         mailbox.settle_committed(now, &mut notices)?;

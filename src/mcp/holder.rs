@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::clock::Timestamp;
 use crate::session::process;
+use crate::session::registry::{AgentFile, Reach};
 use crate::store::StoreError;
 use crate::store::atomic;
 use crate::store::format::{self, FORMAT};
@@ -58,16 +59,6 @@ pub fn short_hash(parts: &[&str]) -> String {
     format!("{half:032x}")
 }
 
-/// The file of a living MCP server.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct AgentFile {
-    format: u32,
-    pid: u32,
-    started_at: Timestamp,
-    client_process: process::ProcessId,
-    holders: BTreeSet<HolderId>,
-}
-
 /// This MCP server's registration in `agents/`. Its lock lives as long as the process.
 #[derive(Debug)]
 pub struct Registration {
@@ -78,7 +69,12 @@ pub struct Registration {
 
 impl Registration {
     /// A registration that is not written yet.
-    pub fn new(dir: &SessionDir, client: &process::ProcessId, started_at: Timestamp) -> Self {
+    pub fn new(
+        dir: &SessionDir,
+        client: &process::ProcessId,
+        reach: Reach,
+        started_at: Timestamp,
+    ) -> Self {
         let pid = std::process::id();
         Self {
             path: dir.agents().join(format!("{pid}-{}.json", started_at.0)),
@@ -88,20 +84,40 @@ impl Registration {
                 started_at,
                 client_process: client.clone(),
                 holders: BTreeSet::new(),
+                client: None,
+                threads: Vec::new(),
+                reach,
             },
             locked: None,
         }
     }
 
-    /// Makes a holder known as alive. Written when it is new. The caller holds the session lock, as
-    /// does whoever asks for the [`living`], so that nobody looks while one file takes the other's
-    /// place.
+    /// Its name without `.json`, which its other files have, too.
+    pub fn name(&self) -> String {
+        format!("{}-{}", self.file.pid, self.file.started_at.0)
+    }
+
+    /// How the client can be reached.
+    pub fn reach(&self) -> &Reach {
+        &self.file.reach
+    }
+
+    /// Makes a holder known as alive.
     pub fn announce(&mut self, holder: &HolderId) -> Result<(), StoreError> {
-        if self.locked.is_some() && self.file.holders.contains(holder) {
+        self.tell(|file| {
+            file.holders.insert(holder.clone());
+        })
+    }
+
+    /// Says something of this server, and that it lives. Written when it is new. The caller holds the
+    /// session lock, as does whoever asks for the [`living`], so that nobody looks while one file
+    /// takes the other's place.
+    pub fn tell(&mut self, change: impl FnOnce(&mut AgentFile)) -> Result<(), StoreError> {
+        let mut file = self.file.clone();
+        change(&mut file);
+        if self.locked.is_some() && self.file == file {
             return Ok(());
         }
-        let mut file = self.file.clone();
-        file.holders.insert(holder.clone());
         let bytes = format::encode(&self.path, &file)?;
         self.locked = Some(atomic::replace_locked(&self.path, &bytes, Step::Agent)?);
         // Only what is written counts: else a failed write would never be made again.
@@ -198,7 +214,7 @@ mod tests {
             pid: 1,
             start: "1".to_owned(),
         };
-        Registration::new(dir, &client, Timestamp(started))
+        Registration::new(dir, &client, Reach::default(), Timestamp(started))
     }
 
     #[test]

@@ -27,11 +27,13 @@ use crate::outbox::delivery::{DeliveryId, Outcome};
 use crate::outbox::disk::{Outbox, Standing};
 use crate::outbox::gates::{self, HeldUntil};
 use crate::outbox::migrations;
+use crate::session::registry::ClientName;
 use crate::store::StoreError;
 use crate::store::format::ReadError;
 use crate::store::layout::{SessionDir, StateDir};
 use crate::store::lock::LockError;
 use crate::store::steps::Step;
+use crate::wake::socket::{InboxSocket, Listener};
 
 /// Most ids in one `ack`.
 const ACK_MOST: usize = 200;
@@ -60,6 +62,10 @@ pub struct Caller {
     pub holder: HolderId,
     /// The client, for people.
     pub label: String,
+    /// The client's name of the thread that calls, where it has one that is safe to use.
+    pub thread: Option<String>,
+    /// What the client calls itself.
+    pub client: Option<ClientName>,
     /// The client's own id of this call, if it gives one: the same call is never carried out twice.
     pub call: Option<String>,
 }
@@ -187,6 +193,20 @@ impl Mailbox {
     pub fn prepare(&self) -> Result<(), Refusal> {
         let prepared = self.state.prepare().and_then(|()| self.dir.prepare());
         prepared.map_err(|error| MailboxError::from(error).into())
+    }
+
+    /// Makes this server known before an agent has called it, so that messages can wake the agent.
+    pub fn register(&self, client: Option<ClientName>) -> Result<(), Refusal> {
+        Ok(desk::register(self, client)?)
+    }
+
+    /// Where requests to wake the agent of this server arrive.
+    pub fn listener(&self, socket: InboxSocket) -> Listener {
+        let registration = self
+            .registration
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Listener::new(self.dir.clone(), registration.name(), socket)
     }
 
     /// Carries out `ack`. Returns what was and what was not acknowledged.

@@ -5,6 +5,7 @@
 //! else. EOF on stdin, or a stop signal, ends it at once; every state is on disk.
 
 mod out;
+mod wake;
 mod wire;
 
 use std::borrow::Cow;
@@ -21,9 +22,11 @@ use rmcp::model::{
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt as _};
 use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::out::{Show, What};
+pub use self::wake::Waking;
 use self::wire::{AnswerWriter, EofReader, wire_tool};
 use super::attach::Copies;
 use super::holder::HolderId;
@@ -36,6 +39,7 @@ use crate::config::GatewayStart;
 use crate::gateway::detach::{Launch, Started};
 use crate::gateway::presence;
 use crate::session::process::ProcessId;
+use crate::session::registry::{ClientName, thread_id};
 use crate::store::layout::StateDir;
 use crate::store::steps::{Side, Step, reached};
 use crate::store::watch::FolderWatch;
@@ -59,6 +63,8 @@ pub struct Served {
     pub launch: Launch,
     /// Who starts it.
     pub start: GatewayStart,
+    /// How this agent can be woken.
+    pub waking: Waking,
 }
 
 /// The server. With a broken configuration it still starts, and every tool returns the error.
@@ -77,6 +83,8 @@ struct Shared {
     /// Taken in the order in which calls, cancellations and results come and go, so that a call finds
     /// noted what earlier results showed, and taken back what a cancelled one did.
     turn: tokio::sync::Mutex<()>,
+    /// A call has been made, so that the agent is registered.
+    called: Notify,
     /// Which call showed what, newest last.
     shows: Mutex<VecDeque<Show>>,
 }
@@ -105,6 +113,7 @@ impl Server {
             closing: CancellationToken::new(),
             starts: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
+            called: Notify::new(),
             shows: Mutex::default(),
         };
         Self {
@@ -135,11 +144,17 @@ impl Server {
                 return Ok(());
             }
         };
+        let peer = running.peer().clone();
         let live = async {
             shared.clock.sleep(LIVE).await;
+            let info = peer.peer_info();
+            shared
+                .register(info.map(|info| client_name(&info.client_info)))
+                .await;
             shared.ensure_gateway().await;
             std::future::pending::<()>().await;
         };
+        let woken = shared.listen();
         tokio::select! {
             // Cancel-safe: state is on disk at every moment.
             () = stop.cancelled() => shared.closing.cancel(),
@@ -149,6 +164,7 @@ impl Server {
                 }
             }
             () = live => {}
+            () = woken => {}
         }
         Ok(())
     }
@@ -223,6 +239,7 @@ impl Shared {
             )));
         }
         let caller = self.caller(context);
+        let _under_way = self.call_begins();
         self.note_out().await;
         let result = self.carry_out(tool, caller, arguments, context).await;
         if result.is_err() {
@@ -276,21 +293,18 @@ impl Shared {
                 .and_then(serde_json::Value::as_str)
                 .map(str::to_owned)
         };
-        let holder = match meta("threadId") {
-            Some(thread) => HolderId::of_thread(&thread),
+        let thread = meta("threadId");
+        let holder = match &thread {
+            Some(thread) => HolderId::of_thread(thread),
             None => HolderId::of_process(&self.client),
         };
-        let client = context
-            .client_info()
-            .map_or_else(|| "a client".to_owned(), |info| info.name);
-        let client: String = client
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(40)
-            .collect();
+        let client = context.client_info().map(|info| client_name(&info));
+        let name = client.as_ref().map_or("a client", |client| &client.name);
         Caller {
             holder,
-            label: format!("{client}, pid {}", self.client.pid),
+            label: format!("{name}, pid {}", self.client.pid),
+            thread: thread.as_deref().and_then(thread_id),
+            client,
             call: meta("claudecode/toolUseId").or_else(|| meta("callId")),
         }
     }
@@ -579,6 +593,16 @@ impl Shared {
                 "No gateway runs, so nothing arrives and nothing leaves (what you send is stored). {words}"
             ));
         }
+    }
+}
+
+/// What a client calls itself, harmless wherever it is printed.
+fn client_name(info: &Implementation) -> ClientName {
+    let plain =
+        |text: &str| -> String { text.chars().filter(|c| !c.is_control()).take(40).collect() };
+    ClientName {
+        name: plain(&info.name),
+        version: plain(&info.version),
     }
 }
 

@@ -1,3 +1,4 @@
 //! The processes around a session.
 
 pub mod process;
+pub mod registry;

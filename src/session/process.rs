@@ -1,5 +1,7 @@
 //! Processes by pid *and* start time: a pid alone may be somebody else's tomorrow.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// A process.
@@ -37,6 +39,39 @@ impl ProcessId {
             pid,
             start: "unknown".to_owned(),
         })
+    }
+
+    /// The program that it runs; `None` where that cannot be seen.
+    #[cfg(target_os = "linux")]
+    pub fn program(&self) -> Option<PathBuf> {
+        std::fs::read_link(format!("/proc/{}/exe", self.pid)).ok()
+    }
+
+    /// The program that it runs; `None` where that cannot be seen.
+    #[cfg(not(target_os = "linux"))]
+    pub fn program(&self) -> Option<PathBuf> {
+        let output = std::process::Command::new("ps")
+            .args(["-o", "comm=", "-p", &self.pid.to_string()])
+            .output()
+            .ok()?;
+        let path = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
+        path.is_absolute().then_some(path)
+    }
+
+    /// One variable of the environment that it was started with; `None` where that cannot be seen.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let bytes = std::fs::read(format!("/proc/{}/environ", self.pid)).ok()?;
+        let text = String::from_utf8_lossy(&bytes);
+        let mut pairs = text.split('\0').filter_map(|pair| pair.split_once('='));
+        let (_, value) = pairs.find(|(one, value)| *one == name && !value.is_empty())?;
+        Some(value.to_owned())
+    }
+
+    /// Whether it started at that time, in the form in which Claude Code writes it (on Linux the
+    /// ticks since boot; elsewhere its form is not known, and every time is believed).
+    pub fn began_at(&self, start: &str) -> bool {
+        let ticks = self.start.split_once('b').map_or("", |(ticks, _)| ticks);
+        !cfg!(target_os = "linux") || ticks == start
     }
 
     /// Whether it still runs.

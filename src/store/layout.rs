@@ -168,6 +168,7 @@ impl SessionDir {
             self.dead(),
             self.conversations(),
             self.agents(),
+            self.wakes(),
             self.outbox(),
             self.sent(),
             self.failed(),
@@ -212,6 +213,16 @@ impl SessionDir {
     /// Living MCP servers.
     pub fn agents(&self) -> PathBuf {
         self.root.join("agents")
+    }
+
+    /// What gateway and living MCP servers tell each other about waking, and who is in a call.
+    pub fn wakes(&self) -> PathBuf {
+        self.root.join("wakes")
+    }
+
+    /// For what the agent was woken last, and which ways of waking have worked.
+    pub fn wake(&self) -> PathBuf {
+        self.root.join("wake.json")
     }
 
     /// Deliveries that are not finished.

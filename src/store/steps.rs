@@ -59,6 +59,10 @@ pub enum Step {
     Told,
     /// The messages that wear a receipt are recorded.
     Receipt,
+    /// It is noted for what an agent is about to be woken, or what became of that.
+    Wake,
+    /// An MCP server is asked to wake its agent, or answers that.
+    WakeRequest,
     /// A finished delivery becomes a file in `sent/` or `failed/`.
     Finish,
     /// A finished delivery leaves `outbox/`.
@@ -85,7 +89,7 @@ pub enum Step {
 
 impl Step {
     /// All steps, for the crash harness.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::InboxEntry,
         Self::InboxSync,
         Self::DeadLetter,
@@ -108,6 +112,8 @@ impl Step {
         Self::Drop,
         Self::Told,
         Self::Receipt,
+        Self::Wake,
+        Self::WakeRequest,
         Self::Finish,
         Self::Leave,
         Self::Presence,
@@ -146,6 +152,8 @@ impl Step {
             Self::Drop => "drop",
             Self::Told => "told",
             Self::Receipt => "receipt",
+            Self::Wake => "wake",
+            Self::WakeRequest => "wake-request",
             Self::Finish => "finish",
             Self::Leave => "leave",
             Self::Presence => "presence",

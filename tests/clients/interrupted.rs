@@ -1,5 +1,7 @@
 //! What becomes of messages when the person stops a call, or the client is killed in the middle of one.
 
+use std::fs;
+
 use serde_json::{Value, json};
 use telegram_sim::Fault;
 
@@ -138,11 +140,26 @@ fn answer_and_end(client: &Client, asked: crate::model::Asked, text: &str) {
     asked.say("Answered.");
 }
 
-/// Waits until a tool call of an agent has begun: it registers.
+/// Waits until a tool call of an agent has begun: its registration names the agent.
 fn wait_for_a_call(house: &House) {
-    wait_for("a registered agent", || {
-        let names = house.names("agents");
-        if names.is_empty() { Err(names) } else { Ok(()) }
+    wait_for("an agent that has called", || {
+        let names = house.names("agents").into_iter();
+        let files = names.map(|name| house.session("agents").join(name));
+        let texts: Vec<String> = files
+            .filter_map(|file| fs::read_to_string(file).ok())
+            .collect();
+        let called = |text: &String| {
+            serde_json::from_str::<Value>(text).is_ok_and(|file| {
+                file["holders"]
+                    .as_array()
+                    .is_some_and(|all| !all.is_empty())
+            })
+        };
+        if texts.iter().any(called) {
+            Ok(())
+        } else {
+            Err(texts)
+        }
     });
 }
 

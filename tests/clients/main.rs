@@ -48,3 +48,4 @@ mod reading;
 mod registration;
 mod soak;
 mod turn;
+mod waking;

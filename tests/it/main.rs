@@ -74,3 +74,4 @@ mod storm;
 mod strangers;
 mod typing;
 mod uninstall;
+mod wake;

@@ -102,6 +102,13 @@ impl Model {
     }
 }
 
+impl Model {
+    /// Whether no request waits for the model's word.
+    pub(crate) fn is_left_alone(&self) -> bool {
+        self.asked.try_recv().is_err()
+    }
+}
+
 impl Asked {
     /// The tools that the model may call.
     pub(crate) fn tools(&self) -> Vec<Offered> {

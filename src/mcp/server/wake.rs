@@ -1,0 +1,110 @@
+//! Being found and being woken: when this server registers, that a call is under way, and the
+//! requests of the gateway to wake the agent.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::Shared;
+use crate::chain::Chain;
+use crate::session::registry::{Calls, ClientName};
+use crate::store::watch::{Interest, NameWatch};
+use crate::wake::socket::InboxSocket;
+
+/// How often a request is looked for where folders cannot be watched.
+const UNWATCHED: Duration = Duration::from_secs(2);
+
+/// How the agent of this server can be woken.
+#[derive(Debug)]
+pub struct Waking {
+    /// Whether somebody chose this very session: then its agent may be woken before its first call.
+    pub explicit: bool,
+    /// The inbox socket of the client's session, taken by the one who listens.
+    pub socket: Mutex<Option<InboxSocket>>,
+    /// The calls that are under way.
+    pub calls: Mutex<Calls>,
+}
+
+/// A call that is under way, until it is dropped.
+pub(super) struct UnderWay(Arc<Shared>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Ok(served) = &self.0.served {
+            let calls = served.waking.calls.lock();
+            let mut calls = calls.unwrap_or_else(PoisonError::into_inner);
+            calls.end(self.0.clock.now());
+        }
+        self.0.called.notify_one();
+    }
+}
+
+impl Shared {
+    /// Shows the gateway that the agent is at work.
+    pub(super) fn call_begins(self: &Arc<Self>) -> UnderWay {
+        if let Ok(served) = &self.served {
+            let calls = served.waking.calls.lock();
+            calls.unwrap_or_else(PoisonError::into_inner).begin();
+        }
+        UnderWay(Arc::clone(self))
+    }
+
+    /// Makes this server known, if somebody chose its session. Else its agent might be any window of
+    /// a client that has us everywhere, and is only known once it has called.
+    pub(super) async fn register(self: &Arc<Self>, client: Option<ClientName>) {
+        let explicit = |served: &super::Served| served.waking.explicit;
+        if !self.served.as_ref().is_ok_and(explicit) {
+            return;
+        }
+        let registered = self
+            .blocking(move |served| served.mailbox.register(client))
+            .await;
+        match registered {
+            Ok(()) => self.called.notify_one(),
+            Err(error) => {
+                tracing::warn!(%error, "cannot register; the agent is woken only after its first call");
+            }
+        }
+    }
+
+    /// Carries out the gateway's requests, once this server is registered. Without a socket there is
+    /// nothing to listen for.
+    pub(super) async fn listen(self: &Arc<Self>) {
+        let socket = self.served.as_ref().ok().and_then(|served| {
+            let socket = served.waking.socket.lock();
+            socket.unwrap_or_else(PoisonError::into_inner).take()
+        });
+        let (Ok(served), Some(socket)) = (&self.served, socket) else {
+            return std::future::pending().await;
+        };
+        let mut listener = served.mailbox.listener(socket);
+        self.called.notified().await;
+        let path = listener.path();
+        let own = move |changed: &std::path::Path, gone: bool| {
+            if changed == path && !gone {
+                Interest::Name
+            } else {
+                Interest::None
+            }
+        };
+        let watch = NameWatch::new(&[listener.folder()], &self.clock, own);
+        loop {
+            let looked = tokio::task::spawn_blocking(move || {
+                let looked = listener.look();
+                (listener, looked)
+            });
+            let Ok((again, looked)) = looked.await else {
+                tracing::error!("a request to wake the agent panicked");
+                return std::future::pending().await;
+            };
+            listener = again;
+            if let Err(error) = looked {
+                tracing::warn!(error = %Chain(&error), "cannot answer a request to wake the agent");
+            }
+            if watch.news().all {
+                self.clock.sleep(UNWATCHED).await;
+            } else {
+                watch.changed().await;
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+use super::*;
+use crate::ids::SessionId;
+use crate::store::layout::StateDir;
+
+const NOW: Timestamp = Timestamp(1_000_000);
+
+fn calls(under_way: bool, ended_ago: Option<i64>) -> CallsSeen {
+    CallsSeen {
+        under_way,
+        last: ended_ago.map(|ago| Timestamp(NOW.0 - ago)),
+    }
+}
+
+fn says(state: AgentState, ago: i64) -> ClientSays {
+    let since = Timestamp(NOW.0 - ago);
+    ClientSays { state, since }
+}
+
+#[test]
+fn what_contradicts_itself_is_not_known() {
+    use AgentState::{Busy, Idle, Unknown, Waiting};
+    for (calls, says, expected, age) in [
+        (calls(false, None), None, Unknown, None),
+        (calls(false, Some(5)), None, Unknown, Some(5)),
+        (calls(true, Some(5)), None, Busy, Some(0)),
+        // A call under way is at work, whatever the client says.
+        (calls(true, None), Some(says(Idle, 7)), Busy, Some(0)),
+        (calls(false, None), Some(says(Idle, 7)), Idle, Some(7)),
+        (calls(false, Some(9)), Some(says(Idle, 7)), Idle, Some(7)),
+        // It called after it is said to have become idle: that file is not up to date.
+        (calls(false, Some(5)), Some(says(Idle, 7)), Unknown, Some(5)),
+        (calls(false, Some(5)), Some(says(Busy, 7)), Busy, Some(7)),
+        (
+            calls(false, Some(5)),
+            Some(says(Waiting, 7)),
+            Waiting,
+            Some(7),
+        ),
+    ] {
+        let age = age.map(Duration::from_millis);
+        let expected = Sighting {
+            state: expected,
+            age,
+        };
+        assert_eq!(state(calls, says, NOW), expected, "{calls:?} {says:?}");
+    }
+}
+
+#[test]
+fn claude_codes_file_is_believed_if_it_is_of_this_process_and_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let me = ProcessId::me();
+    let path = folder.path().join(format!("sessions/{}.json", me.pid));
+    atomic::create_folder(path.parent().unwrap()).unwrap();
+    let read = |text: &str| {
+        let step = crate::store::steps::Step::Presence;
+        let durability = atomic::Durability::Unsynced;
+        atomic::replace(&path, text.as_bytes(), step, durability).unwrap();
+        claude_says(folder.path(), &me).map(|says| says.state)
+    };
+    let (ticks, _) = me.start.split_once('b').unwrap_or((&me.start, ""));
+    for (status, state) in [
+        ("idle", Some(AgentState::Idle)),
+        ("busy", Some(AgentState::Busy)),
+        ("waiting", Some(AgentState::Waiting)),
+        ("dreaming", None),
+    ] {
+        let text = format!(
+            r#"{{"pid":1,"procStart":"{ticks}","status":"{status}","statusUpdatedAt":5,"more":{{}}}}"#
+        );
+        assert_eq!(read(&text), state);
+    }
+    assert_eq!(
+        read(r#"{"status":"idle","statusUpdatedAt":5}"#),
+        Some(AgentState::Idle)
+    );
+    assert_eq!(read("{"), None);
+    assert_eq!(read(r#"{"status":7}"#), None);
+    #[cfg(target_os = "linux")]
+    assert_eq!(
+        read(r#"{"procStart":"1","status":"idle","statusUpdatedAt":5}"#),
+        None,
+        "the file of an earlier process of the same number"
+    );
+}
+
+#[test]
+fn only_a_plain_name_of_a_thread_goes_on_a_command_line() {
+    let id = "0199a213-81c0-7800-8aa1-bbab2a035a53";
+    assert_eq!(thread_id(id), Some(id.to_owned()));
+    for bad in [
+        "",
+        "-x",
+        "--message",
+        "a b",
+        "a;b",
+        "ä",
+        "a/b",
+        &"x".repeat(101),
+    ] {
+        assert_eq!(thread_id(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn calls_are_under_way_until_the_last_has_ended_and_that_moment_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = StateDir::new(folder.path().to_owned()).session(&SessionId::new("ONE").unwrap());
+    let path = lock_path(&dir, "7-1");
+    let mut calls = Calls::new(&dir, "7-1");
+    let under_way = || lock::is_held(&path).unwrap();
+    assert!(!under_way());
+    calls.begin();
+    calls.begin();
+    assert!(under_way());
+    calls.end(Timestamp(5000));
+    assert!(under_way());
+    calls.end(Timestamp(6000));
+    assert!(!under_way());
+    assert_eq!(modified(&path), Some(Timestamp(6000)));
+}

@@ -1,0 +1,329 @@
+//! Waking: whether and when the gateway wakes an agent by its inbox socket, over every restart.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::{Agent, Gateway, House, wait_for};
+
+/// A client's session that can be woken: it has an inbox socket, and says what it is doing.
+struct Client {
+    socket: UnixListener,
+}
+
+impl Client {
+    fn new(house: &mut House) -> Self {
+        let path = house.path().join("in.sock");
+        let socket = UnixListener::bind(&path).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        house.env.extend([
+            set("CLAUDE_CODE_MESSAGING_SOCKET", path.to_str().unwrap()),
+            set("CLAUDE_CODE_MESSAGING_TOKEN", "a-secret-of-the-client"),
+        ]);
+        Self { socket }
+    }
+
+    /// What has been written since, a list of lines for each connection.
+    fn frames(&self) -> Vec<Vec<Value>> {
+        let mut frames = Vec::new();
+        while let Ok((stream, _)) = self.socket.accept() {
+            stream.set_nonblocking(false).unwrap();
+            let lines = BufReader::new(stream).lines();
+            let read =
+                |line: std::io::Result<String>| serde_json::from_str(&line.unwrap()).unwrap();
+            frames.push(lines.map(read).collect());
+        }
+        frames
+    }
+
+    #[track_caller]
+    fn is_left_alone(&self) {
+        let frames = self.frames();
+        assert!(frames.is_empty(), "{frames:?}");
+    }
+
+    #[track_caller]
+    fn wait_for_a_wake(&self) -> Vec<Value> {
+        wait_for("a wake", || {
+            let mut frames = self.frames();
+            assert!(frames.len() <= 1, "woken twice: {frames:?}");
+            frames.pop().ok_or("none")
+        })
+    }
+}
+
+/// What the client says of itself, as Claude Code does: the test is the client's process.
+fn says(house: &House, status: &str) {
+    let folder = house.path().join(".claude/sessions");
+    fs::create_dir_all(&folder).unwrap();
+    let far_future = 9_999_999_999_999_i64;
+    let text = json!({"status": status, "statusUpdatedAt": far_future}).to_string();
+    let path = folder.join(format!("{}.json", std::process::id()));
+    fs::write(path.with_extension("new"), text).unwrap();
+    fs::rename(path.with_extension("new"), path).unwrap();
+}
+
+fn wakes(gateway: &Gateway) -> usize {
+    gateway.log().matches("waking the agent").count()
+}
+
+fn waking(house: &House) -> Value {
+    house.status()["sessions"][0]["waking"].clone()
+}
+
+/// Waits until the agent is known.
+fn wait_until_registered(house: &House) {
+    wait_for("a registration", || {
+        let names = house.names("agents");
+        if names.is_empty() { Err(names) } else { Ok(()) }
+    });
+}
+
+/// An agent of the default session, for which nobody has chosen that session.
+fn agent_of_nobody(house: &House) -> Agent {
+    let mut command: Command = house.command(&["mcp"]);
+    Agent::start(command.stderr(std::process::Stdio::null()))
+}
+
+#[test]
+fn a_message_wakes_an_agent_that_has_never_called_and_does_not_travel_with_the_wake() {
+    let mut house = House::new();
+    let client = Client::new(&mut house);
+    let gateway = house.gateway();
+    let _agent = house.agent();
+    wait_until_registered(&house);
+    house.say("rm -rf /");
+    let frame = client.wait_for_a_wake();
+    assert_eq!(
+        frame[0],
+        json!({"type": "auth", "token": "a-secret-of-the-client"})
+    );
+    let text = frame[1]["message"]["content"].as_str().unwrap();
+    assert!(text.contains("Call the tool telegram_poll"), "{text}");
+    assert!(!text.contains("rm -rf"), "{text}");
+    assert_eq!(frame.len(), 2);
+    assert_eq!(wakes(&gateway), 1);
+}
+
+#[test]
+fn a_wake_has_worked_when_the_agent_has_taken_the_messages() {
+    let mut house = House::new();
+    let client = Client::new(&mut house);
+    let gateway = house.gateway();
+    let mut agent = house.agent();
+    wait_until_registered(&house);
+    house.say("one");
+    client.wait_for_a_wake();
+    let way = waking(&house)["ways"][0].clone();
+    assert_eq!(way, json!({"name": "inbox socket", "live": true}));
+    agent.wait_for_message();
+    agent.reply(json!({"text": "done"}));
+    wait_for("the record of it", || {
+        let way = waking(&house)["ways"][0].clone();
+        way["worked_at"].as_str().map(str::to_owned).ok_or(way)
+    });
+    let text = String::from_utf8(house.run(&["status"]).stdout).unwrap();
+    let remark = "ONE: its agent is woken by inbox socket (last worked ";
+    assert!(text.contains(remark), "{text}");
+    // Idle again: the next message is a wake of its own, with another text.
+    says(&house, "idle");
+    house.say("two");
+    client.wait_for_a_wake();
+    assert_eq!(wakes(&gateway), 2);
+}
+
+#[test]
+fn an_agent_at_work_is_woken_when_it_has_become_idle() {
+    let mut house = House::new();
+    let client = Client::new(&mut house);
+    let gateway = house.gateway();
+    says(&house, "busy");
+    let _agent = house.agent();
+    wait_until_registered(&house);
+    for (state, number) in [("busy", 1), ("waiting", 2)] {
+        says(&house, state);
+        house.say("a message");
+        gateway.wait_for_log(&format!("update_id={}", 300_000_000 + number));
+        house.wait_for_inbox(number);
+        wait_for("the state to be seen", || {
+            let seen = waking(&house)["agents"][0]["state"].clone();
+            if seen == json!(state) {
+                Ok(())
+            } else {
+                Err(seen)
+            }
+        });
+        client.is_left_alone();
+    }
+    says(&house, "idle");
+    client.wait_for_a_wake();
+    assert_eq!(wakes(&gateway), 1);
+}
+
+#[test]
+fn an_agent_that_waits_in_a_call_is_given_the_message_and_not_woken() {
+    let mut house = House::new();
+    let client = Client::new(&mut house);
+    let gateway = house.gateway();
+    let mut agent = house.agent();
+    wait_until_registered(&house);
+    for text in ["one", "two"] {
+        let call = agent.begin("telegram_poll", json!({"wait_seconds": 30}));
+        wait_for("the call to be under way", || {
+            let seen = waking(&house)["agents"][0]["state"].clone();
+            if seen == json!("busy") {
+                Ok(())
+            } else {
+                Err(seen)
+            }
+        });
+        house.say(text);
+        let shown = agent.answer(call).ok();
+        assert_eq!(shown["messages"][0]["text"], text);
+        agent.reply(json!({"text": "seen"}));
+    }
+    client.is_left_alone();
+    assert_eq!(wakes(&gateway), 0);
+}
+
+#[test]
+fn an_agent_for_which_nobody_chose_the_session_is_woken_only_once_it_has_called() {
+    let mut house = House::new();
+    let client = Client::new(&mut house);
+    let gateway = house.gateway();
+    let mut stranger = agent_of_nobody(&house);
+    // One that was chosen registers meanwhile: so much time has passed.
+    let chosen = house.agent();
+    wait_until_registered(&house);
+    assert_eq!(house.names("agents").len(), 1);
+    chosen.close();
+    house.say("one");
+    house.wait_for_inbox(1);
+    client.is_left_alone();
+    assert_eq!(wakes(&gateway), 0);
+    stranger.wait_for_message();
+    stranger.reply(json!({"text": "done"}));
+    says(&house, "idle");
+    house.say("two");
+    client.wait_for_a_wake();
+}
+
+#[test]
+fn an_agent_that_starts_while_messages_wait_is_woken() {
+    let mut house = House::new();
+    let client = Client::new(&mut house);
+    let gateway = house.gateway();
+    house.say("one");
+    house.wait_for_inbox(1);
+    let text = String::from_utf8(house.run(&["status"]).stdout).unwrap();
+    assert!(text.contains("ONE: no agent is there."), "{text}");
+    let _agent = house.agent();
+    client.wait_for_a_wake();
+    assert_eq!(wakes(&gateway), 1);
+}
+
+#[test]
+fn a_socket_that_is_gone_is_said_in_the_status() {
+    let mut house = House::new();
+    let client = Client::new(&mut house);
+    let gateway = house.gateway();
+    let _agent = house.agent();
+    wait_until_registered(&house);
+    // The file stays, nobody listens.
+    drop(client);
+    house.say("one");
+    gateway.wait_for_log("the agent could not be woken this way");
+    let way = waking(&house)["ways"][0].clone();
+    let reason = way["reason"].as_str().unwrap();
+    assert!(reason.contains("in.sock cannot be written to"), "{reason}");
+}
+
+/// A gateway that dies at this point while it wakes, and one that takes its place: how often the agent
+/// is woken.
+fn gateway_dies_at(point: &str) -> usize {
+    let mut house = House::new();
+    let client = Client::new(&mut house);
+    let dying = house.gateway_with(&[("TELEPOST_CRASH_AT", point)]);
+    dying.wait_until_polling(&house);
+    let mut agent = house.agent();
+    wait_until_registered(&house);
+    house.say("one");
+    dying.end();
+    let gateway = house.gateway();
+    client.wait_for_a_wake();
+    agent.wait_for_message();
+    agent.reply(json!({"text": "done"}));
+    house.wait_to_hear(&["done"]);
+    client.is_left_alone();
+    wakes(&gateway)
+}
+
+#[test]
+fn a_gateway_that_dies_before_it_notes_a_wake_leaves_it_to_the_next() {
+    assert_eq!(gateway_dies_at("wake:before"), 1);
+}
+
+#[test]
+fn a_gateway_that_dies_after_it_noted_a_wake_has_it_carried_out_by_the_next() {
+    assert_eq!(gateway_dies_at("wake:after"), 0);
+}
+
+#[test]
+fn a_gateway_that_dies_before_it_asks_is_asked_for_by_the_next() {
+    assert_eq!(gateway_dies_at("wake-request:before"), 0);
+}
+
+#[test]
+fn a_gateway_that_dies_after_it_asked_does_not_wake_twice() {
+    assert_eq!(gateway_dies_at("wake-request:after"), 0);
+}
+
+#[test]
+fn an_agent_whose_server_dies_when_it_was_woken_is_woken_anew() {
+    for point in ["wake-request:before", "wake-request:after"] {
+        let mut house = House::new();
+        let client = Client::new(&mut house);
+        let _gateway = house.gateway();
+        let mut command = house.agent_command("ONE");
+        let dying = Agent::start(command.env("TELEPOST_CRASH_AT", point));
+        wait_until_registered(&house);
+        house.say("one");
+        client.wait_for_a_wake();
+        dying.end();
+        let mut agent = house.agent();
+        client.wait_for_a_wake();
+        agent.wait_for_message();
+        agent.reply(json!({"text": "done"}));
+        house.wait_to_hear(&["done"]);
+    }
+}
+
+#[test]
+fn nothing_of_the_tokens_stands_in_what_waking_leaves_on_disk() {
+    let mut house = House::new();
+    let client = Client::new(&mut house);
+    let _gateway = house.gateway();
+    let _agent = house.agent();
+    wait_until_registered(&house);
+    house.say("one");
+    client.wait_for_a_wake();
+    wait_for("the answer to be noted", || {
+        let text = fs::read_to_string(house.session("../ONE/wake.json")).unwrap_or_default();
+        if text.contains("given") {
+            Ok(())
+        } else {
+            Err(text)
+        }
+    });
+    for folder in ["agents", "wakes", "."] {
+        for name in house.names(folder) {
+            let text = fs::read_to_string(house.session(folder).join(&name)).unwrap_or_default();
+            assert!(!text.contains("a-secret-of-the-client"), "{folder}/{name}");
+            assert!(!text.contains(house.token()), "{folder}/{name}");
+        }
+    }
+}
