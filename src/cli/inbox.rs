@@ -1,4 +1,4 @@
-//! `telepost inbox`: what [`Care`](crate::care::Care) finds, for people and programs.
+//! `telepost inbox`: what [`Care`] finds, for people and programs.
 
 use super::arguments::InboxAction;
 use super::{Failure, print};
