@@ -22,7 +22,7 @@ const WAYS: [Damage; 5] = [
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Damage {
+pub(crate) enum Damage {
     Empty,
     CutOff,
     Flipped,
@@ -31,7 +31,7 @@ enum Damage {
 }
 
 /// The same test for each way, side by side.
-fn in_every_way(test: impl Fn(Damage) + Sync) {
+pub(crate) fn in_every_way(test: impl Fn(Damage) + Sync) {
     std::thread::scope(|scope| {
         for way in WAYS {
             scope.spawn({
@@ -44,7 +44,7 @@ fn in_every_way(test: impl Fn(Damage) + Sync) {
 
 impl Damage {
     /// Damages a file; returns the bytes that quarantine must keep, nothing for a folder.
-    fn inflict(self, path: &Path) -> Option<Vec<u8>> {
+    pub(crate) fn inflict(self, path: &Path) -> Option<Vec<u8>> {
         let whole = fs::read(path).unwrap();
         let bytes = match self {
             Self::Empty => Vec::new(),
@@ -72,7 +72,7 @@ impl Damage {
 }
 
 /// Makes a file one of a later version; returns its bytes.
-fn make_newer(path: &Path) -> Vec<u8> {
+pub(crate) fn make_newer(path: &Path) -> Vec<u8> {
     let mut value: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     value["format"] = json!(99);
     let bytes = value.to_string().into_bytes();
@@ -82,7 +82,7 @@ fn make_newer(path: &Path) -> Vec<u8> {
 
 /// The quarantine has exactly this, under a name that says where it was.
 #[track_caller]
-fn is_kept(house: &House, was: &Path, bytes: Option<Vec<u8>>) {
+pub(crate) fn is_kept(house: &House, was: &Path, bytes: Option<Vec<u8>>) {
     let names = names_in(&house.state().join("quarantine"));
     let file = was.file_name().unwrap().to_str().unwrap();
     assert_eq!(names.len(), 1, "{names:?}");

@@ -14,7 +14,7 @@ fn refuse(house: &House) {
 }
 
 /// An agent whose answer failed after it was told `accepted`: the gateway was down meanwhile.
-fn failed_behind_its_back(house: &House) -> Agent {
+pub(crate) fn failed_behind_its_back(house: &House) -> Agent {
     let gateway = house.gateway();
     let mut agent = house.agent_asked("hello");
     assert!(gateway.stop().success());
@@ -26,7 +26,7 @@ fn failed_behind_its_back(house: &House) -> Agent {
     agent
 }
 
-fn told(result: &Value) -> Vec<&str> {
+pub(crate) fn told(result: &Value) -> Vec<&str> {
     let notices = result["notices"].as_array().into_iter().flatten();
     notices
         .filter_map(Value::as_str)

@@ -24,6 +24,7 @@ mod cli;
 mod commands;
 mod crash;
 mod damage;
+mod damaged_notes;
 mod dead_chats;
 mod disk_full;
 mod failing_writes;
