@@ -36,8 +36,6 @@ const DEAD: &str = "dead-";
 const HASH_SHOWN: usize = 12;
 /// How few may be typed.
 const HASH_LEAST: usize = 6;
-/// How long to wait for the session lock, which others hold for milliseconds.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Something could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -404,7 +402,7 @@ impl Care<'_> {
         let dir = self.state.session(session);
         dir.prepare()?;
         let who = format!("telepost inbox, pid {}", std::process::id());
-        Ok(FileLock::take_within(&dir.lock(), &who, LOCK_PATIENCE)?)
+        Ok(dir.take_lock(&who)?)
     }
 
     fn waiting(&self, session: &SessionId) -> Result<Vec<Waiting>, CareError> {

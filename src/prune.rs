@@ -6,7 +6,6 @@
 //! between has removed it, and the next one clears up.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
@@ -19,11 +18,8 @@ use crate::store::StoreError;
 use crate::store::atomic;
 use crate::store::format::ReadError;
 use crate::store::layout::StateDir;
-use crate::store::lock::{FileLock, LockError};
+use crate::store::lock::LockError;
 use crate::store::steps::Step;
-
-/// How long to wait for the session lock, which others hold for milliseconds.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A session could not be removed. Nothing of it was touched.
 #[derive(Debug, thiserror::Error)]
@@ -136,7 +132,7 @@ impl Prune<'_> {
     pub fn remove(&self, left: &Left) -> Result<(), PruneError> {
         let dir = self.state.session(&left.id);
         let who = format!("telepost prune, pid {}", std::process::id());
-        let lock = FileLock::take_within(&dir.lock(), &who, LOCK_PATIENCE)?;
+        let lock = dir.take_lock(&who)?;
         // Somebody may have come while the person was asked.
         self.unneeded(&left.id)?;
         let now = self.clock.now();

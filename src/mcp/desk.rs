@@ -22,8 +22,6 @@ use crate::store::lock::FileLock;
 use crate::store::steps::Step;
 use crate::telegram::update;
 
-/// How long to wait for the session lock, which others hold for milliseconds.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// How many entries beyond a page are read, to find the parts and edits of what is on it.
 const LOOKAHEAD: usize = 128;
 /// How many entries are read at most in search of one conversation.
@@ -81,17 +79,14 @@ pub(super) fn register(mailbox: &Mailbox, client: Option<ClientName>) -> Result<
     Ok(registration.tell(|file| file.client = client)?)
 }
 
-fn lock(mailbox: &Mailbox, caller: &Caller) -> Result<FileLock, MailboxError> {
+/// Takes the session lock for a call.
+pub(super) fn lock(mailbox: &Mailbox, caller: &Caller) -> Result<FileLock, MailboxError> {
     lock_as(mailbox, &caller.label)
 }
 
 fn lock_as(mailbox: &Mailbox, whom: &str) -> Result<FileLock, MailboxError> {
     let who = format!("telepost mcp, pid {} ({whom})", std::process::id());
-    Ok(FileLock::take_within(
-        &mailbox.dir.lock(),
-        &who,
-        LOCK_PATIENCE,
-    )?)
+    Ok(mailbox.dir.take_lock(&who)?)
 }
 
 /// What a call tells of an agent: that it lives, and how it can be reached.

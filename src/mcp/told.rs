@@ -4,22 +4,18 @@
 //! noted when the result that says it has gone out; killed before, it is said once more.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::holder;
 use super::mailbox::{Caller, Mailbox, MailboxError};
 use super::tools::Refusal;
+use super::{desk, holder};
 use crate::attachments::notice;
 use crate::outbox::delivery::{Content, DeliveryId, Finished, Outcome};
 use crate::store::atomic::Durability;
 use crate::store::format::{self, FORMAT, ReadError};
-use crate::store::lock::FileLock;
 use crate::store::steps::Step;
 
-/// How long to wait for the session lock, which others hold for milliseconds.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// Most failures that one result tells; others follow with the next.
 const MOST: usize = 2;
 /// How much of a text or a reason is said.
@@ -55,7 +51,8 @@ impl Mailbox {
         }
         let now = self.clock.now();
         let living = {
-            let _lock = self.lock(caller)?;
+            self.dir.prepare()?;
+            let _lock = desk::lock(self, caller)?;
             holder::living(&self.state, &self.dir, now)?
         };
         let mut words = Vec::new();
@@ -84,7 +81,8 @@ impl Mailbox {
     }
 
     fn record_told(&self, caller: &Caller, ids: &BTreeSet<DeliveryId>) -> Result<(), MailboxError> {
-        let _lock = self.lock(caller)?;
+        self.dir.prepare()?;
+        let _lock = desk::lock(self, caller)?;
         let mut told = self.told()?;
         // What has left failed/ is not asked for again.
         let failed: BTreeSet<DeliveryId> = self.outbox.failed()?.into_iter().collect();
@@ -105,20 +103,6 @@ impl Mailbox {
             Err(ReadError::Quarantined { .. }) => Ok(BTreeSet::new()),
             Err(error) => Err(error.into()),
         }
-    }
-
-    fn lock(&self, caller: &Caller) -> Result<FileLock, MailboxError> {
-        self.dir.prepare()?;
-        let who = format!(
-            "telepost mcp, pid {} ({})",
-            std::process::id(),
-            caller.label
-        );
-        Ok(FileLock::take_within(
-            &self.dir.lock(),
-            &who,
-            LOCK_PATIENCE,
-        )?)
     }
 }
 

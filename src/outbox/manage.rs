@@ -24,8 +24,6 @@ use crate::store::layout::StateDir;
 use crate::store::lock::{FileLock, LockError};
 use crate::store::steps::Step;
 
-/// How long to wait for the session lock, which others hold for milliseconds.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a running gateway is given to honour a drop before that is said.
 const DROP_PATIENCE: Duration = Duration::from_secs(3);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -346,7 +344,7 @@ impl Outboxes {
         let dir = self.state.session(session);
         dir.prepare()?;
         let who = format!("telepost outbox, pid {}", std::process::id());
-        Ok(FileLock::take_within(&dir.lock(), &who, LOCK_PATIENCE)?)
+        Ok(dir.take_lock(&who)?)
     }
 }
 

@@ -4,12 +4,16 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::StoreError;
 use super::atomic;
+use super::lock::{FileLock, LockError};
 use crate::clock::Timestamp;
 use crate::ids::{BotId, SessionId};
 
+/// How long to wait for the session lock, which others hold for milliseconds.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// How the folder of a session ends that is being removed.
 const PRUNED: &str = ".pruned";
 
@@ -188,6 +192,12 @@ impl SessionDir {
     /// The session lock: held for read-decide-write only.
     pub fn lock(&self) -> PathBuf {
         self.root.join("session.lock")
+    }
+
+    /// Takes that lock. Others hold it for milliseconds; after 5 s whoever has it is named. `who` is
+    /// for them.
+    pub fn take_lock(&self, who: &str) -> Result<FileLock, LockError> {
+        FileLock::take_within(&self.lock(), who, LOCK_PATIENCE)
     }
 
     /// Pending entries.
