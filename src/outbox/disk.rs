@@ -349,15 +349,18 @@ impl Outbox {
         for path in past {
             atomic::remove(&path, Step::Sweep)?;
         }
-        let waiting = self.waiting()?;
-        for name in atomic::list(&self.dir.outbox())? {
-            let orphan = name
+        // Thousands may wait: of their names none is kept.
+        let mut orphans = Vec::new();
+        atomic::visit(&self.dir.outbox(), |name| {
+            let id = name
                 .strip_suffix(PROGRESS_SUFFIX)
-                .and_then(DeliveryId::parse)
-                .filter(|id| !waiting.contains(id));
-            if orphan.is_some() {
-                atomic::remove(&self.dir.outbox().join(&name), Step::Sweep)?;
+                .and_then(DeliveryId::parse);
+            if id.is_some_and(|id| !self.may_wait(&id)) {
+                orphans.push(name);
             }
+        })?;
+        for name in orphans {
+            atomic::remove(&self.dir.outbox().join(name), Step::Sweep)?;
         }
         self.sweep_copies()
     }

@@ -447,16 +447,17 @@ impl Naive {
     }
 }
 
+/// A delivery that comes: chat, session, kind, and which turn or message.
+type Comes = (usize, u16, u8, u8);
+
 #[derive(Clone, Debug)]
 enum Happens {
-    Add {
-        chat: usize,
-        session: u16,
-        kind: u8,
-        of: u8,
-    },
+    /// One after the other; after each the pass over the disk goes on by so many.
+    Add(Vec<(Comes, usize)>),
     Pass(u64),
     Due,
+    /// All of the disk is passed over, as after a poll.
+    Look,
     End {
         which: usize,
         how: u8,
@@ -465,78 +466,260 @@ enum Happens {
 }
 
 fn happens() -> impl Strategy<Value = Happens> {
+    let comes = (0usize..6, 0u16..3, 0u8..6, 0u8..3);
+    let steps = 0usize..4;
     prop_oneof![
-        5 => (0usize..6, 0u16..3, 0u8..6, 0u8..3)
-            .prop_map(|(chat, session, kind, of)| Happens::Add { chat, session, kind, of }),
+        5 => proptest::collection::vec((comes, steps), 1..4).prop_map(Happens::Add),
         2 => (0u64..4000).prop_map(Happens::Pass),
         3 => Just(Happens::Due),
+        1 => Just(Happens::Look),
         5 => (0usize..8, 0u8..12, 0u64..1500)
             .prop_map(|(which, how, after)| Happens::End { which, how, after }),
     ]
 }
 
-proptest! {
-    #[test]
-    fn it_decides_as_a_model_that_looks_through_everything(run in proptest::collection::vec(happens(), 1..150)) {
-        let chats = [1, 2, 3, 4, -1, -2].map(ChatId);
-        let (mut schedule, mut naive) = (Schedule::new(Pace::Normal), Naive::default());
-        let (mut now, mut accepted) = (Duration::ZERO, 0i64);
-        let mut at_work: Vec<ChatId> = Vec::new();
-        for happens in run {
-            match happens {
-                Happens::Add { chat, session, kind, of } => {
-                    // Session 2 is one whose deliveries are found late.
-                    accepted += 10;
-                    let seat = seat(session, if session == 2 { accepted - 45 } else { accepted });
-                    let turn = i64::from(of);
-                    let kind = match kind {
-                        0..3 => Kind::Reply { turn: (kind == 0).then_some(turn) },
-                        3..5 => Kind::Progress { turn },
-                        _ => Kind::Reaction { message: MessageId(turn) },
-                    };
-                    schedule.add(chats[chat], seat, kind);
-                    naive.waiting.push((chats[chat], seat, kind));
+/// The disk, and who passes over it as the sender does.
+#[derive(Default)]
+struct Disk {
+    /// All that is not finished.
+    all: BTreeMap<Seat, (ChatId, Kind)>,
+    /// What the schedule has.
+    known: std::collections::BTreeSet<Seat>,
+    /// What the pass that is under way has listed and not come to.
+    pass: Option<VecDeque<Seat>>,
+}
+
+impl Disk {
+    fn add(&mut self, schedule: &mut Schedule, chat: ChatId, seat: Seat, kind: Kind) {
+        self.all.insert(seat, (chat, kind));
+        self.known.insert(seat);
+        schedule.add(chat, seat, kind);
+        self.forget(schedule);
+    }
+
+    fn forget(&mut self, schedule: &mut Schedule) {
+        for seat in schedule.left_to_disk() {
+            assert!(self.known.remove(&seat), "it was not here");
+        }
+    }
+
+    fn begin(&mut self, schedule: &mut Schedule, from: Seat) {
+        schedule.pass_begins(from);
+        let listed = self.all.range(from..).map(|(seat, _)| *seat);
+        self.pass = Some(listed.filter(|seat| !self.known.contains(seat)).collect());
+    }
+
+    /// Takes up to so many steps of a pass, if one is to be made.
+    fn steps(&mut self, schedule: &mut Schedule, most: usize) {
+        for _ in 0..most {
+            let Some(pass) = &mut self.pass else {
+                match schedule.wants() {
+                    Some(from) => self.begin(schedule, from),
+                    None => return,
                 }
-                Happens::Pass(ms) => now += Duration::from_millis(ms),
-                Happens::Due => {
-                    if let Some(due) = schedule.due() {
-                        prop_assert!(due > now, "what is due now was given out");
-                        // Until then nothing is given, then something is.
-                        prop_assert_eq!(naive.next(due.saturating_sub(Duration::from_nanos(1)).max(now)), None);
-                        now = due;
-                    } else {
-                        prop_assert_eq!(naive.next(now + secs(100_000)), None);
-                    }
-                }
-                Happens::End { which, how, after } if !at_work.is_empty() => {
-                    now += Duration::from_millis(after);
-                    let chat = at_work.remove(which % at_work.len());
-                    let end = match how {
-                        0..7 => End::Finished,
-                        7..9 => End::More,
-                        9..10 => End::Later(secs(5)),
-                        _ => End::Failed(0.0),
-                    };
-                    schedule.ended(chat, end, now);
-                    naive.ended(chat, end, now);
-                }
-                Happens::End { .. } => {}
+                continue;
+            };
+            let Some(seat) = pass.pop_front() else {
+                schedule.pass_ends(true);
+                self.pass = None;
+                continue;
+            };
+            if let Some(&(chat, kind)) = self.all.get(&seat)
+                && self.known.insert(seat)
+            {
+                schedule.found(chat, seat, kind);
+                self.forget(schedule);
             }
-            let mut gone: Vec<Seat> = std::iter::from_fn(|| schedule.overtaken()).map(|(_, seat)| seat).collect();
-            let mut expected = naive.overtaken();
-            gone.sort_unstable();
-            expected.sort_unstable();
-            prop_assert_eq!(gone, expected);
-            loop {
-                let turn = schedule.next(now);
-                prop_assert_eq!(turn, naive.next(now));
-                match turn {
-                    Some(turn) => at_work.push(turn.chat),
-                    None => break,
-                }
+            if !schedule.wants_more() {
+                schedule.pass_ends(false);
+                self.pass = None;
             }
         }
     }
+
+    fn finished(&mut self, seat: Seat) {
+        self.known.remove(&seat);
+        self.all.remove(&seat);
+    }
+}
+
+/// However few replies of a chat are in memory, it decides as the model that has them all.
+fn decides_as_the_model(most: usize, run: Vec<Happens>) -> Result<(), TestCaseError> {
+    let chats = [1, 2, 3, 4, -1, -2].map(ChatId);
+    let mut schedule = Schedule::with_window(Pace::Normal, most);
+    let (mut naive, mut disk) = (Naive::default(), Disk::default());
+    let (mut now, mut accepted) = (Duration::ZERO, 0i64);
+    let mut at_work: Vec<Turn> = Vec::new();
+    let (mut gone, mut expected) = (Vec::new(), Vec::new());
+    for happens in run {
+        match happens {
+            Happens::Add(all) => {
+                for ((chat, session, kind, of), steps) in all {
+                    // Session 2 is one whose deliveries are found late.
+                    accepted += 10;
+                    let late = if session == 2 { 45 } else { 0 };
+                    let seat = seat(session, accepted - late);
+                    let turn = i64::from(of);
+                    let kind = match kind {
+                        0..3 => Kind::Reply {
+                            turn: (kind == 0).then_some(turn),
+                        },
+                        3..5 => Kind::Progress { turn },
+                        _ => Kind::Reaction {
+                            message: MessageId(turn),
+                        },
+                    };
+                    disk.add(&mut schedule, chats[chat], seat, kind);
+                    naive.waiting.push((chats[chat], seat, kind));
+                    expected.extend(naive.overtaken());
+                    disk.steps(&mut schedule, steps);
+                }
+            }
+            Happens::Pass(ms) => now += Duration::from_millis(ms),
+            Happens::Look => {
+                disk.begin(&mut schedule, Seat::FIRST);
+            }
+            Happens::Due => {
+                if let Some(due) = schedule.due() {
+                    prop_assert!(due > now, "what is due now was given out");
+                    // Until then nothing is given, then something is.
+                    let before = due.saturating_sub(Duration::from_nanos(1)).max(now);
+                    prop_assert_eq!(naive.next(before), None);
+                    now = due;
+                } else {
+                    prop_assert_eq!(naive.next(now + secs(100_000)), None);
+                }
+            }
+            Happens::End { which, how, after } if !at_work.is_empty() => {
+                now += Duration::from_millis(after);
+                let turn = at_work.remove(which % at_work.len());
+                let end = match how {
+                    0..7 => End::Finished,
+                    7..9 => End::More,
+                    9..10 => End::Later(secs(5)),
+                    _ => End::Failed(0.0),
+                };
+                if end == End::Finished {
+                    disk.finished(turn.seat);
+                }
+                schedule.ended(turn.chat, end, now);
+                disk.forget(&mut schedule);
+                naive.ended(turn.chat, end, now);
+            }
+            Happens::End { .. } => {}
+        }
+        disk.steps(&mut schedule, usize::MAX);
+        expected.extend(naive.overtaken());
+        gone.extend(std::iter::from_fn(|| schedule.overtaken()).map(|(_, seat)| seat));
+        for seat in &gone {
+            disk.finished(*seat);
+        }
+        gone.sort_unstable();
+        expected.sort_unstable();
+        // Progress that came to light later than its reply waits until that reply is here again.
+        if schedule.lanes.values().all(|lane| lane.cut.is_none()) {
+            prop_assert_eq!(&gone, &expected);
+        }
+        prop_assert!(gone.iter().all(|seat| expected.contains(seat)));
+        for lane in schedule.lanes.values() {
+            prop_assert!(lane.replies.len() <= most + 1);
+        }
+        loop {
+            let turn = schedule.next(now);
+            prop_assert_eq!(turn, naive.next(now));
+            match turn {
+                Some(turn) => at_work.push(turn),
+                None => break,
+            }
+            disk.steps(&mut schedule, usize::MAX);
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn it_decides_as_a_model_that_looks_through_everything(run in proptest::collection::vec(happens(), 1..150)) {
+        decides_as_the_model(WINDOW, run)?;
+    }
+
+    #[test]
+    fn with_most_of_it_on_disk_it_decides_as_a_model_that_has_everything(
+        most in 1usize..6,
+        run in proptest::collection::vec(happens(), 1..150),
+    ) {
+        decides_as_the_model(most, run)?;
+    }
+}
+
+#[test]
+fn of_ten_thousand_replies_to_one_chat_few_are_here_and_all_go_in_order() {
+    let (mut schedule, mut disk) = (Schedule::new(Pace::Off), Disk::default());
+    for number in 0..10_000 {
+        disk.add(&mut schedule, CHAT, seat(0, number), REPLY);
+        assert!(disk.known.len() <= WINDOW);
+    }
+    for number in 0..10_000 {
+        disk.steps(&mut schedule, usize::MAX);
+        let turn = schedule.next(Duration::ZERO).unwrap();
+        assert_eq!(turn.seat, seat(0, number));
+        assert!(disk.known.len() <= WINDOW);
+        disk.finished(turn.seat);
+        schedule.ended(CHAT, End::Finished, Duration::ZERO);
+    }
+    assert_eq!(schedule.next(Duration::ZERO), None);
+    assert_eq!(schedule.wants(), None);
+}
+
+#[test]
+fn nothing_of_less_weight_goes_while_replies_wait_on_disk() {
+    let mut schedule = Schedule::with_window(Pace::Off, 1);
+    schedule.add(CHAT, seat(0, 1), REPLY);
+    schedule.add(CHAT, seat(0, 2), REPLY);
+    schedule.add(CHAT, seat(0, 3), Kind::Progress { turn: 3 });
+    assert_eq!(schedule.left_to_disk(), [seat(0, 2)]);
+    assert_eq!(schedule.next(secs(0)).unwrap().seat, seat(0, 1));
+    schedule.ended(CHAT, End::Finished, secs(1));
+    assert_eq!(schedule.next(secs(1)), None);
+    assert!(!schedule.has_room_for_gesture(CHAT, secs(1)));
+    assert_eq!(schedule.wants(), Some(seat(0, 2)));
+    schedule.pass_begins(seat(0, 2));
+    schedule.found(CHAT, seat(0, 2), REPLY);
+    schedule.pass_ends(true);
+    assert_eq!(schedule.next(secs(1)).unwrap().seat, seat(0, 2));
+    schedule.ended(CHAT, End::Finished, secs(2));
+    assert_eq!(schedule.next(secs(2)).unwrap().seat, seat(0, 3));
+}
+
+#[test]
+fn a_group_that_moves_takes_what_is_on_disk_along() {
+    let mut schedule = Schedule::with_window(Pace::Off, 2);
+    let to = ChatId(-100);
+    for (chat, accepted) in [(GROUP_CHAT, 1), (to, 2), (to, 4), (to, 6), (GROUP_CHAT, 5)] {
+        schedule.add(chat, seat(0, accepted), REPLY);
+    }
+    assert_eq!(schedule.left_to_disk(), [seat(0, 6)]);
+    // Here are 1, 5 and 2, 4: with the third the others are left to the disk.
+    schedule.moved(GROUP_CHAT, to);
+    let mut left = schedule.left_to_disk();
+    left.sort_unstable();
+    assert_eq!(left, [seat(0, 4), seat(0, 5)]);
+    let mut order = Vec::new();
+    while let Some(turn) = schedule.next(secs(0)) {
+        order.push(turn.seat.accepted);
+        schedule.ended(to, End::Finished, secs(0));
+        if let Some(from) = schedule.wants() {
+            schedule.pass_begins(from);
+            for accepted in [4, 5, 6] {
+                if seat(0, accepted) >= from {
+                    schedule.found(to, seat(0, accepted), REPLY);
+                }
+            }
+            schedule.pass_ends(true);
+            schedule.left_to_disk();
+        }
+    }
+    assert_eq!(order, [1, 2, 4, 5, 6]);
 }
 
 #[test]
