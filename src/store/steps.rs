@@ -63,6 +63,10 @@ pub enum Step {
     Wake,
     /// An MCP server is asked to wake its agent, or answers that.
     WakeRequest,
+    /// The wake command is pasted into an agent's input line.
+    WakePaste,
+    /// It is sent from there, by Enter.
+    WakeEnter,
     /// A finished delivery becomes a file in `sent/` or `failed/`.
     Finish,
     /// A finished delivery leaves `outbox/`.
@@ -89,7 +93,7 @@ pub enum Step {
 
 impl Step {
     /// All steps, for the crash harness.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 37] = [
         Self::InboxEntry,
         Self::InboxSync,
         Self::DeadLetter,
@@ -114,6 +118,8 @@ impl Step {
         Self::Receipt,
         Self::Wake,
         Self::WakeRequest,
+        Self::WakePaste,
+        Self::WakeEnter,
         Self::Finish,
         Self::Leave,
         Self::Presence,
@@ -154,6 +160,8 @@ impl Step {
             Self::Receipt => "receipt",
             Self::Wake => "wake",
             Self::WakeRequest => "wake-request",
+            Self::WakePaste => "wake-paste",
+            Self::WakeEnter => "wake-enter",
             Self::Finish => "finish",
             Self::Leave => "leave",
             Self::Presence => "presence",

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules that decide without touching the world.
-const PURE: [&str; 38] = [
+const PURE: [&str; 40] = [
     "src/attachments/state.rs",
     "src/attachments/verdict.rs",
     "src/gate.rs",
@@ -41,6 +41,8 @@ const PURE: [&str; 38] = [
     "src/telegram/update/message.rs",
     "src/telegram/update/rich.rs",
     "src/terminal.rs",
+    "src/wake/guard.rs",
+    "src/wake/pane.rs",
     "src/wake/policy.rs",
     "src/ids.rs",
 ];

@@ -73,6 +73,7 @@ mod startup;
 mod status;
 mod storm;
 mod strangers;
+mod tmux;
 mod typing;
 mod uninstall;
 mod wake;

@@ -13,6 +13,7 @@ pub(crate) mod home;
 mod house;
 pub(crate) mod markdown;
 pub(crate) mod oracle;
+pub(crate) mod terminal;
 pub(crate) mod worker;
 mod world;
 
