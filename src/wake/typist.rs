@@ -5,7 +5,7 @@ use super::policy::{self, Agent, AgentKey, Decision, Memory, Outcome, Rung, Situ
 use super::typing::{Attempt, Typist};
 use super::{Next, Session, tmux};
 use crate::clock::Timestamp;
-use crate::session::registry::Registered;
+use crate::session::registry::{AgentState, Registered};
 use crate::store::format::ReadError;
 
 impl Session<'_> {
@@ -28,7 +28,12 @@ impl Session<'_> {
             return Some((key, Typist::of(one, typing)?));
         }
         let target = match tmux::find(self.around, &typing.session) {
-            Ok(target) => target?,
+            Ok(Some(target)) => target,
+            Ok(None) => {
+                tracing::debug!(session = %self.id, "nobody is there to be woken");
+                memory.refused = None;
+                return None;
+            }
             Err(refusal) => {
                 self.refused(memory, &refusal, now);
                 return None;
@@ -81,12 +86,19 @@ impl Session<'_> {
         if !is_due && !cut_short {
             return decision;
         }
+        let idle_since = self.idle_since(typist);
         let next = typist.next_key(&mut || typist.sight(&self.dir, self.clock.now()), is_ours);
         if matches!(next, Ok(Key::Paste) | Err(Refusal::Draft)) {
             memory.typed = None;
         }
         match (next, &memory.wake) {
             (Ok(Key::Enter), Some(last)) if cut_short => policy::again(last),
+            // It has done nothing since: the command never came to it.
+            (Ok(Key::Paste), Some(last))
+                if cut_short && idle_since.is_some_and(|since| since < last.at) =>
+            {
+                policy::again(last)
+            }
             (Err(refusal), last) if is_due => {
                 let last = last.clone();
                 self.refused(memory, &refusal, now);
@@ -95,6 +107,13 @@ impl Session<'_> {
             }
             (Ok(_) | Err(_), _) => decision,
         }
+    }
+
+    fn idle_since(&self, typist: &Typist) -> Option<Timestamp> {
+        let now = self.clock.now();
+        let seen = typist.sight(&self.dir, now);
+        let age = seen.age.filter(|_| seen.state == AgentState::Idle)?;
+        Some(now.minus(age))
     }
 
     /// Types, and notes how that went. Before: the last wake, and whether our command may stand there.
