@@ -374,7 +374,10 @@ mod tests {
         let gone = Err(Refusal::Gone);
         assert_eq!(look("echo '%71 0 0 0 0 1 1 9 /dev/null x'; exit 1"), gone);
         assert_eq!(look("echo 'no server running on /x' >&2; exit 1"), gone);
-        assert_eq!(look("echo 'error connecting to /x (No such file)' >&2; exit 1"), gone);
+        assert_eq!(
+            look("echo 'error connecting to /x (No such file)' >&2; exit 1"),
+            gone
+        );
         let line = "echo '%7 0 0 0 0 1 1 9 /dev/null x'; echo 'a riddle' >&2; exit 3";
         let reason = "it failed (exit status: 3): a riddle".to_owned();
         assert_eq!(look(line), Err(Refusal::Tmux(reason)));
@@ -391,14 +394,18 @@ mod tests {
 
     #[test]
     fn the_text_stands_on_no_command_line_and_nothing_of_our_environment_is_given() {
-        let (folder, target) =
-            target("printf '%s\\n' \"$@\" > \"$HERE/words\"; cat > \"$HERE/text\"; env > \"$HERE/env\"");
+        let (folder, target) = target(
+            "printf '%s\\n' \"$@\" > \"$HERE/words\"; cat > \"$HERE/text\"; env > \"$HERE/env\"",
+        );
         target.paste("/some-command").unwrap();
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
         assert_eq!(read("text"), "/some-command");
         let words = read("words");
         assert!(!words.contains("some-command"), "{words}");
-        assert!(words.contains("paste-buffer -p -d -b telepost-wake -t '%7'"), "{words}");
+        assert!(
+            words.contains("paste-buffer -p -d -b telepost-wake -t '%7'"),
+            "{words}"
+        );
         let env = read("env");
         let mut names: Vec<&str> = env
             .lines()

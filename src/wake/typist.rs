@@ -86,7 +86,8 @@ impl Session<'_> {
         if !is_due && !cut_short {
             return decision;
         }
-        let idle_since = self.idle_since(typist);
+        let seen = typist.sight(&self.dir, now);
+        let idle_for = seen.age.filter(|_| seen.state == AgentState::Idle);
         let next = typist.next_key(&mut || typist.sight(&self.dir, self.clock.now()), is_ours);
         if matches!(next, Ok(Key::Paste) | Err(Refusal::Draft)) {
             memory.typed = None;
@@ -95,7 +96,7 @@ impl Session<'_> {
             (Ok(Key::Enter), Some(last)) if cut_short => policy::again(last),
             // It has done nothing since: the command never came to it.
             (Ok(Key::Paste), Some(last))
-                if cut_short && idle_since.is_some_and(|since| since < last.at) =>
+                if cut_short && idle_for.is_some_and(|span| span > now.since(last.at)) =>
             {
                 policy::again(last)
             }
@@ -107,13 +108,6 @@ impl Session<'_> {
             }
             (Ok(_) | Err(_), _) => decision,
         }
-    }
-
-    fn idle_since(&self, typist: &Typist) -> Option<Timestamp> {
-        let now = self.clock.now();
-        let seen = typist.sight(&self.dir, now);
-        let age = seen.age.filter(|_| seen.state == AgentState::Idle)?;
-        Some(now.minus(age))
     }
 
     /// Types, and notes how that went. Before: the last wake, and whether our command may stand there.

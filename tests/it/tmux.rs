@@ -559,7 +559,11 @@ fn a_shell_in_the_configured_session_is_nobody_and_is_given_nothing() {
     scene.house.say("errand 1");
     scene.house.wait_for_inbox(1);
     scene.gateway.wait_for_log("nobody is there to be woken");
-    assert_eq!(scene.terminal.screen(), before, "the shell was given something");
+    assert_eq!(
+        scene.terminal.screen(),
+        before,
+        "the shell was given something"
+    );
     let stub = scene.stub("claude-new");
     scene.wait_for_answer(1);
     stub.was_woken(1, COMMAND);

@@ -78,6 +78,8 @@ enum Event {
     Bytes(Vec<u8>),
     Command(String, UnixStream),
     Server(Value),
+    /// The terminal is gone.
+    Gone,
 }
 
 struct Stub {
@@ -153,7 +155,7 @@ fn read_keys(sender: Sender<Event>) {
                 return;
             }
         }
-        std::process::exit(0);
+        drop(sender.send(Event::Gone));
     });
 }
 
@@ -207,6 +209,7 @@ impl Stub {
                     }
                 }
                 Event::Server(line) => self.server_says(&line),
+                Event::Gone => return,
             }
             self.draw();
         }

@@ -377,7 +377,10 @@ fn typing_is_the_last_way_and_is_tried_again_like_the_others() {
     let wake = |tried: &[Rung], ago| woken(ago, tried, 0, Outcome::Given);
     let first = woken(999, &[CodexQueue], 0, Outcome::Given);
     let is_typed = |rounds| Short::Wake("a", Tmux, rounds);
-    assert_eq!(decide(&rungs, Idle, &wake(&[InboxSocket], 14)), Short::Later);
+    assert_eq!(
+        decide(&rungs, Idle, &wake(&[InboxSocket], 14)),
+        Short::Later
+    );
     assert_eq!(decide(&rungs, Idle, &wake(&[InboxSocket], 15)), is_typed(0));
     assert_eq!(decide(&[Tmux], Idle, &first), is_typed(0));
     assert_eq!(decide(&[Tmux], Idle, &wake(&[Tmux], 14)), Short::Later);
@@ -409,9 +412,8 @@ fn where_nothing_may_be_typed_the_other_ways_go_on_and_the_pane_is_looked_at_soo
 
 #[test]
 fn why_nothing_is_typed_is_said_only_of_who_could_be_woken_by_nothing_else() {
-    let said = |state, rungs: &[Rung]| {
-        not_typed(&situation(&[1], vec![agent("a", state, None, rungs)]))
-    };
+    let said =
+        |state, rungs: &[Rung]| not_typed(&situation(&[1], vec![agent("a", state, None, rungs)]));
     assert_eq!(said(Busy, &[Tmux]), Some(Refusal::Busy));
     assert_eq!(said(Waiting, &[Tmux]), Some(Refusal::Dialog));
     assert_eq!(said(Idle, &[Tmux]), None);
