@@ -16,6 +16,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser as _};
 use tokio_util::sync::CancellationToken;
@@ -296,6 +297,8 @@ fn gateway(
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        // Threads for the disk go with the work, not in the middle of an idle night.
+        .thread_keep_alive(Duration::from_millis(100))
         .enable_all()
         .build()
         .map_err(|source| Failure::Io {

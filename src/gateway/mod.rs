@@ -160,10 +160,10 @@ impl Gateway {
             heard: Arc::new(Heard::default()),
             asides: Asides::default(),
         };
-        let client = api::client()?;
+        let clients = api::Clients::new()?;
         let mut staff = Vec::new();
         for (bot_lock, bot) in bot_locks.into_iter().zip(bots.values()) {
-            let api = Api::new(&bot.token, &config.api_url, client.clone());
+            let api = Api::new(&bot.token, &config.api_url, clients.clone());
             staff.push(Staff::of(
                 &config, &state, &clock, api, bot, bot_lock, &hall,
             )?);
