@@ -6,6 +6,7 @@
 //! while messages wait.
 
 pub mod codex;
+pub mod hook;
 pub mod policy;
 pub mod socket;
 
@@ -23,7 +24,9 @@ use crate::ids::SessionId;
 use crate::inbox::disk::Inbox;
 use crate::inbox::entry::EntryName;
 use crate::mcp::conversation::Conversation;
-use crate::session::registry::{self, Registered};
+use crate::mcp::holder::HolderId;
+use crate::session::registry::{self, Registered, Thread};
+use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
 use crate::store::format::{self, FORMAT, ReadError};
 use crate::store::layout::{SessionDir, StateDir};
@@ -137,8 +140,16 @@ impl Waker {
 
     fn folders(&self) -> Vec<PathBuf> {
         let dirs = self.sessions.iter().map(|id| self.state.session(id));
-        dirs.flat_map(|dir| [dir.inbox(), dir.conversations(), dir.agents(), dir.wakes()])
-            .collect()
+        dirs.flat_map(|dir| {
+            [
+                dir.inbox(),
+                dir.conversations(),
+                dir.agents(),
+                dir.wakes(),
+                dir.turns(),
+            ]
+        })
+        .collect()
     }
 }
 
@@ -228,37 +239,14 @@ impl Session<'_> {
     /// What waits and nobody has, and the agents.
     fn situation(&self, living: &[Registered], now: Timestamp) -> Result<Situation, ReadError> {
         let pending = self.inbox.pending()?;
-        let mut held = BTreeMap::new();
-        if !pending.is_empty() {
-            for name in atomic::list(&self.dir.conversations())? {
-                let path = self.dir.conversations().join(name);
-                // One that cannot be read is for the agents to report.
-                if let Some(mut all) = format::peek::<Conversation>(&path)
-                    && !all.is_silent(now)
-                {
-                    all.reconcile(&pending);
-                    held.insert(all.holder.clone(), all.entries());
-                }
-            }
-        }
-        let mut situation = Situation::default();
-        let mut kept: BTreeSet<EntryName> = BTreeSet::new();
-        for one in living {
-            let holders = one
-                .file
-                .holders
-                .iter()
-                .map(crate::mcp::holder::HolderId::as_str);
-            let entries: BTreeSet<EntryName> = holders
-                .filter_map(|holder| held.get(holder))
-                .flatten()
-                .copied()
-                .collect();
-            situation.agents.extend(agents(&self.dir, one, &held, now));
-            kept.extend(entries);
-        }
-        situation.unshown = pending.difference(&kept).copied().collect();
-        Ok(situation)
+        let conversations = conversations(&self.dir, &pending)?;
+        let each = living.iter();
+        Ok(Situation {
+            unshown: unshown(&pending, &conversations, living, now),
+            agents: each
+                .flat_map(|one| agents(&self.dir, one, &conversations, now))
+                .collect(),
+        })
     }
 
     /// Notes what the MCP server says of the last request. The time that it has left to say it.
@@ -344,45 +332,72 @@ pub fn read(state: &StateDir, dir: &SessionDir, now: Timestamp) -> Result<Memory
     }
 }
 
+/// The conversations of a session, by holder, as far as they are about what waits.
+pub fn conversations(
+    dir: &SessionDir,
+    pending: &BTreeSet<EntryName>,
+) -> Result<BTreeMap<String, Conversation>, StoreError> {
+    let mut found = BTreeMap::new();
+    if pending.is_empty() {
+        return Ok(found);
+    }
+    for name in atomic::list(&dir.conversations())? {
+        // One that cannot be read is for the agents to report.
+        if let Some(mut all) = format::peek::<Conversation>(&dir.conversations().join(name)) {
+            all.reconcile(pending);
+            found.insert(all.holder.clone(), all);
+        }
+    }
+    Ok(found)
+}
+
+/// What waits and is in no living agent's hands.
+pub fn unshown(
+    pending: &BTreeSet<EntryName>,
+    conversations: &BTreeMap<String, Conversation>,
+    living: &[Registered],
+    now: Timestamp,
+) -> BTreeSet<EntryName> {
+    let holders = living.iter().flat_map(|one| &one.file.holders);
+    let theirs = holders
+        .filter_map(|holder| conversations.get(holder.as_str()))
+        .filter(|all| !all.is_silent(now));
+    let kept: BTreeSet<EntryName> = theirs.flat_map(Conversation::entries).collect();
+    pending.difference(&kept).copied().collect()
+}
+
 /// The agents of an MCP server: one, or one for each thread that has called it.
 pub fn agents(
     dir: &SessionDir,
     one: &Registered,
-    held: &BTreeMap<String, BTreeSet<EntryName>>,
+    conversations: &BTreeMap<String, Conversation>,
     now: Timestamp,
 ) -> Vec<Agent> {
-    let seen = registry::look(dir, one, now);
-    let holds = |holder: &str| held.get(holder).is_some_and(|entries| !entries.is_empty());
-    let key = |thread: Option<&str>| AgentKey {
-        registration: one.name.clone(),
-        thread: thread.map(str::to_owned),
+    let reach = &one.file.reach;
+    let holds = |holder: &HolderId| {
+        let all = conversations.get(holder.as_str());
+        all.is_some_and(|all| !all.is_silent(now) && !all.held.is_empty())
     };
-    if one.file.threads.is_empty() {
-        let socket = &one.file.reach.inbox_socket;
-        let rung = socket.as_ref().filter(|path| path.exists());
-        return vec![Agent {
-            key: key(None),
-            holds: one.file.holders.iter().any(|holder| holds(holder.as_str())),
-            seen,
-            rungs: rung.map(|_| Rung::InboxSocket).into_iter().collect(),
-        }];
-    }
-    let threads = one.file.threads.iter();
-    threads
-        .map(|thread| Agent {
-            key: key(Some(&thread.id)),
-            holds: holds(thread.holder.as_str()),
-            seen,
-            rungs: one
-                .file
-                .reach
-                .codex
-                .as_ref()
-                .map(|_| Rung::CodexQueue)
-                .into_iter()
-                .collect(),
-        })
-        .collect()
+    let agent = |(thread, holder): (Option<&Thread>, HolderId)| {
+        let rung = match thread {
+            None => {
+                let socket = reach.inbox_socket.as_ref();
+                let socket = socket.filter(|path| path.exists());
+                socket.map(|_| Rung::InboxSocket)
+            }
+            Some(_) => reach.codex.as_ref().map(|_| Rung::CodexQueue),
+        };
+        Agent {
+            key: AgentKey {
+                registration: one.name.clone(),
+                thread: thread.map(|thread| thread.id.clone()),
+            },
+            holds: holds(&holder),
+            seen: registry::look(dir, one, &holder, now),
+            rungs: rung.into_iter().collect(),
+        }
+    };
+    one.agents().into_iter().map(agent).collect()
 }
 
 fn queue(living: &[Registered], wake: &Wake) -> Outcome {
