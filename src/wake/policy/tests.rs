@@ -26,6 +26,7 @@ fn agent(name: &str, state: AgentState, ago: Option<u64>, rungs: &[Rung]) -> Age
     Agent {
         key: key(name),
         holds: false,
+        forgot: BTreeSet::new(),
         seen: Sighting {
             state,
             age: ago.map(Duration::from_secs),
