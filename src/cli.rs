@@ -7,6 +7,7 @@
 mod arguments;
 mod ask;
 mod files;
+mod hook;
 mod inbox;
 mod install;
 mod prune;
@@ -127,8 +128,15 @@ impl Failure {
 
 /// Runs the program with these arguments.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let is_hook = arguments.get(1).is_some_and(|word| word == "hook");
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
+        Err(error) if is_hook && error.use_stderr() => {
+            // A client takes clap's 2 for a refusal, and would hold its agent up.
+            drop(error.print());
+            return ExitCode::SUCCESS;
+        }
         Err(error) => {
             // Help and version are "errors" too, with their own exit code 0.
             let printed = error.print();
@@ -136,6 +144,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    if let Command::Hook { event, session } = &cli.command {
+        hook::run(&cli, event, session.as_deref());
+        return ExitCode::SUCCESS;
+    }
     match execute(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -166,6 +178,8 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
             session,
             no_gateway,
         } => mcp(cli, &env, level, session.as_deref(), *no_gateway),
+        // Has been carried out: whatever becomes of it is no failure.
+        Command::Hook { .. } => Ok(()),
         Command::Check => check(cli, &env),
         Command::Install(options) => install::install(cli, &env, options),
         Command::Uninstall(options) => install::uninstall(&env, options),

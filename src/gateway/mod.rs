@@ -387,6 +387,7 @@ fn sweep(state: &StateDir, clock: &Clock) {
                 dir.conversations(),
                 dir.agents(),
                 dir.wakes(),
+                dir.turns(),
                 dir.outbox(),
                 dir.sent(),
                 dir.failed(),

@@ -173,6 +173,7 @@ impl SessionDir {
             self.conversations(),
             self.agents(),
             self.wakes(),
+            self.turns(),
             self.outbox(),
             self.sent(),
             self.failed(),
@@ -228,6 +229,16 @@ impl SessionDir {
     /// What gateway and living MCP servers tell each other about waking, and who is in a call.
     pub fn wakes(&self) -> PathBuf {
         self.root.join("wakes")
+    }
+
+    /// What the hooks of each agent's client tell of its turns.
+    pub fn turns(&self) -> PathBuf {
+        self.root.join("turns")
+    }
+
+    /// The file of one agent's turns.
+    pub fn turn(&self, holder: &str) -> PathBuf {
+        self.turns().join(format!("{holder}.json"))
     }
 
     /// For what the agent was woken last, and which ways of waking have worked.

@@ -5,11 +5,13 @@
 //! waited for is waited for by a condition and a deadline.
 
 mod agent;
+pub(crate) mod client;
 mod contract;
 pub(crate) mod day;
 mod detached;
 mod files;
 pub(crate) mod home;
+pub(crate) mod hooks;
 mod house;
 pub(crate) mod markdown;
 pub(crate) mod oracle;
