@@ -46,6 +46,7 @@ mod inbox_command;
 mod install;
 mod keep_open;
 mod kinds;
+mod late_files;
 mod leaks;
 mod lossy;
 mod markdown;
