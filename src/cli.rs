@@ -45,6 +45,7 @@ use crate::store::format::ReadError;
 use crate::store::layout::StateDir;
 use crate::store::lock::LockError;
 use crate::wake::socket::InboxSocket;
+use crate::wake::tmux::Surroundings;
 
 /// How the program ends, besides clap's 2 for a command line that it does not understand. The numbers
 /// are public.
@@ -298,6 +299,7 @@ fn gateway(
         config,
         tokens,
         state: state.clone(),
+        around: Surroundings::of(env),
         clock: clock.clone(),
     };
     if replace {

@@ -34,6 +34,8 @@ use crate::store::layout::StateDir;
 use crate::store::{StoreError, atomic};
 use crate::telegram::api::{self, Api, ClientError};
 use crate::wake::Waker;
+use crate::wake::guard::Typing;
+use crate::wake::tmux::Surroundings;
 use presence::Presence;
 use responder::Responder;
 use singleton::{BotLock, Locks, SingletonError};
@@ -53,6 +55,8 @@ pub struct Gateway {
     pub tokens: Tokens,
     /// The state folder.
     pub state: StateDir,
+    /// Where agents are looked for that have not said where they are.
+    pub around: Surroundings,
     /// The clocks.
     pub clock: Clock,
 }
@@ -125,6 +129,7 @@ impl Gateway {
             config,
             tokens,
             state,
+            around,
             clock,
         } = self;
         let bots = tokens.bots();
@@ -168,7 +173,9 @@ impl Gateway {
                 &config, &state, &clock, api, bot, bot_lock, &hall,
             )?);
         }
-        let sessions = config.sessions.keys().cloned().collect();
+        let sessions = config.sessions.iter();
+        let sessions = sessions.map(|(id, session)| (id.clone(), Typing::of(session)));
+        let sessions = sessions.collect();
         let states: Vec<_> = staff.iter().map(|staff| Arc::clone(&staff.bot)).collect();
         let Hall {
             polled: [polled, fetch],
@@ -198,7 +205,7 @@ impl Gateway {
         }
         enter(&mut house, Task::Sender, sender.run(stop.clone()));
         enter(&mut house, Task::Fetcher, fetcher.run(stop.clone()));
-        let waker = Waker::new(&state, sessions, clock.clone());
+        let waker = Waker::new(&state, sessions, around, clock.clone());
         enter(&mut house, Task::Waker, waker.run(stop.clone()));
         let housekeeping = housekeeping(state.clone(), clock, stop.clone());
         enter(&mut house, Task::Housekeeper, housekeeping);

@@ -11,7 +11,8 @@ use crate::session::registry::{self, AgentState};
 use crate::store::format::ReadError;
 use crate::store::layout::{SessionDir, StateDir};
 use crate::wake;
-use crate::wake::policy::Record;
+use crate::wake::guard::Typing;
+use crate::wake::policy::{Record, Rung};
 
 /// The way that keeps an agent from falling asleep over messages, and wakes nobody. It is known once a
 /// hook was heard.
@@ -34,10 +35,15 @@ impl WakingReport {
     /// What a person should know of it. `waits`: whether messages wait that nobody was shown.
     pub(super) fn remark(&self, id: &SessionId, waits: bool) -> Option<String> {
         if self.agents.is_empty() {
-            return waits.then(|| {
-                format!(
+            let refused = self.ways.iter().find_map(|way| way.refused.as_ref());
+            return waits.then(|| match refused {
+                Some(refused) => format!(
+                    "{id}: its agent was not woken by tmux, {}.",
+                    printable(refused)
+                ),
+                None => format!(
                     "{id}: no agent is there. What waits is shown to the next one that you start."
-                )
+                ),
             });
         }
         let said = |wakes: bool| -> Vec<String> {
@@ -74,6 +80,7 @@ impl WayReport {
             worked_at: record.worked_at.map(Timestamp::rfc3339),
             failed_at: failed.as_ref().map(|(at, _)| at.rfc3339()),
             reason: failed.map(|(_, reason)| reason),
+            refused: None,
         }
     }
 
@@ -87,7 +94,8 @@ impl WayReport {
             .as_ref()
             .zip(self.reason.as_ref())
             .map(|(at, reason)| format!("failed {at}: {}", printable(reason)));
-        let said: Vec<String> = worked.into_iter().chain(failed).collect();
+        let refused = self.refused.as_deref().map(printable);
+        let said: Vec<String> = worked.into_iter().chain(failed).chain(refused).collect();
         if said.is_empty() {
             return self.name.to_owned();
         }
@@ -125,19 +133,23 @@ pub struct WayReport {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Why nothing is typed now, although something waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// How the agents of a session can be woken.
 pub(super) fn gather(
     state: &StateDir,
     dir: &SessionDir,
+    typing: Option<&Typing>,
     now: Timestamp,
 ) -> Result<WakingReport, ReadError> {
     let mut report = WakingReport::default();
     let (mut live, mut hooks) = (BTreeSet::new(), false);
     for one in registry::registered(dir)? {
         let client = one.file.client.as_ref();
-        let agents = wake::agents(dir, &one, &BTreeMap::new(), now);
+        let agents = wake::agents(dir, &one, &BTreeMap::new(), typing, now);
         for (agent, (_, holder)) in agents.into_iter().zip(one.agents()) {
             live.extend(agent.rungs.iter().copied());
             let mut ways: Vec<_> = agent.rungs.iter().map(|rung| rung.name()).collect();
@@ -154,10 +166,18 @@ pub(super) fn gather(
         }
     }
     let memory = wake::read(state, dir, now)?;
-    let known = live.iter().chain(memory.records.keys()).copied();
+    let refused = memory.refused.as_ref();
+    let refused = refused.map(|(_, refusal)| format!("not typed: {refusal}"));
+    let typed = refused.is_some().then_some(&Rung::Tmux);
+    let known = live
+        .iter()
+        .chain(memory.records.keys())
+        .chain(typed)
+        .copied();
     for rung in known.collect::<BTreeSet<_>>() {
         let record = memory.records.get(&rung).cloned().unwrap_or_default();
-        let way = WayReport::of(rung.name(), live.contains(&rung), record);
+        let mut way = WayReport::of(rung.name(), live.contains(&rung), record);
+        way.refused = refused.clone().filter(|_| rung == Rung::Tmux);
         report.ways.push(way);
     }
     if hooks || memory.stop_hook.worked_at.is_some() {

@@ -97,6 +97,29 @@ pub struct Reach {
     /// `PATH` of the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// The pane of tmux that the client runs in, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tmux: Option<Pane>,
+}
+
+/// A pane of tmux. Its id is not given a second time as long as the server runs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Pane {
+    /// The socket of the server.
+    pub socket: PathBuf,
+    /// `%` and a number.
+    pub id: String,
+}
+
+impl Pane {
+    /// The pane that tmux names in the environment (`TMUX`, `TMUX_PANE`), never one by its place.
+    pub fn of(env: &Env) -> Option<Self> {
+        let socket = env.get("TMUX")?.rsplitn(3, ',').last().map(PathBuf::from)?;
+        let id = env.get("TMUX_PANE")?.to_owned();
+        let number = id.strip_prefix('%')?;
+        let is_pane = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        (is_pane && socket.is_absolute()).then_some(Self { socket, id })
+    }
 }
 
 impl Reach {
@@ -112,6 +135,7 @@ impl Reach {
             codex_home: client.variable("CODEX_HOME").map(PathBuf::from),
             home,
             path: env.get("PATH").map(str::to_owned),
+            tmux: Pane::of(env),
         }
     }
 }
@@ -318,7 +342,8 @@ struct ClaudeFile {
     proc_start: Option<String>,
 }
 
-fn claude_says(folder: &Path, client: &ProcessId) -> Option<Says> {
+/// What a Claude Code whose own files lie in this folder says of itself; `None` if there is none.
+pub fn claude_says(folder: &Path, client: &ProcessId) -> Option<Says> {
     let path = folder.join(format!("sessions/{}.json", client.pid));
     let file: ClaudeFile = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
     // The file of a killed one stays, and its number may be somebody else's by now.

@@ -65,6 +65,10 @@ pub enum Step {
     WakeRequest,
     /// A hook of the client notes what it tells of a turn, before anything is said to the agent.
     Turn,
+    /// The wake command is pasted into an agent's input line.
+    WakePaste,
+    /// It is sent from there, by Enter.
+    WakeEnter,
     /// A finished delivery becomes a file in `sent/` or `failed/`.
     Finish,
     /// A finished delivery leaves `outbox/`.
@@ -91,7 +95,7 @@ pub enum Step {
 
 impl Step {
     /// All steps, for the crash harness.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 38] = [
         Self::InboxEntry,
         Self::InboxSync,
         Self::DeadLetter,
@@ -117,6 +121,8 @@ impl Step {
         Self::Wake,
         Self::WakeRequest,
         Self::Turn,
+        Self::WakePaste,
+        Self::WakeEnter,
         Self::Finish,
         Self::Leave,
         Self::Presence,
@@ -158,6 +164,8 @@ impl Step {
             Self::Wake => "wake",
             Self::WakeRequest => "wake-request",
             Self::Turn => "turn",
+            Self::WakePaste => "wake-paste",
+            Self::WakeEnter => "wake-enter",
             Self::Finish => "finish",
             Self::Leave => "leave",
             Self::Presence => "presence",

@@ -316,7 +316,7 @@ impl House<'_> {
         let lasts = match (&wake.outcome, wake.rung) {
             (Outcome::Failed(_), _) => return false,
             (Outcome::Open | Outcome::Given, Rung::CodexQueue) => QUEUED,
-            (Outcome::Open | Outcome::Given, Rung::InboxSocket) => ON_THE_WAY,
+            (Outcome::Open | Outcome::Given, Rung::InboxSocket | Rung::Tmux) => ON_THE_WAY,
         };
         let covers = waiting.last().is_some_and(|newest| *newest <= wake.newest);
         covers && wake.at <= self.now && self.now.since(wake.at) < lasts

@@ -7,9 +7,14 @@
 
 pub mod codex;
 pub mod forgotten;
+pub mod guard;
 pub mod hook;
+pub mod pane;
 pub mod policy;
 pub mod socket;
+pub mod tmux;
+pub mod typing;
+mod typist;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -19,7 +24,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::forgotten::Verdict;
+use self::guard::Typing;
 use self::policy::{Agent, AgentKey, Decision, Memory, Outcome, Rung, Situation, Wake};
+use self::tmux::Surroundings;
+use self::typing::Typist;
 use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp};
 use crate::ids::SessionId;
@@ -51,19 +59,47 @@ const SHARE: u32 = 10;
 #[derive(Debug)]
 pub struct Waker {
     state: StateDir,
-    sessions: Vec<SessionId>,
+    sessions: BTreeMap<SessionId, Option<Typing>>,
+    around: Surroundings,
     clock: Clock,
 }
 
-/// Says when to look at a session again.
-type Looked = (SessionId, Option<Duration>, Duration);
+/// A session that was looked at.
+#[derive(Debug)]
+struct Looked {
+    id: SessionId,
+    /// When to look again.
+    next: Option<Duration>,
+    /// How long it has worked.
+    took: Duration,
+}
+
+/// When to look again, and what was waited for meanwhile.
+#[derive(Clone, Copy, Debug, Default)]
+struct Next {
+    at: Option<Duration>,
+    waited: Duration,
+}
+
+impl From<Option<Duration>> for Next {
+    fn from(at: Option<Duration>) -> Self {
+        let waited = Duration::ZERO;
+        Self { at, waited }
+    }
+}
 
 impl Waker {
-    /// Wakes for these sessions, whose folders exist.
-    pub fn new(state: &StateDir, sessions: Vec<SessionId>, clock: Clock) -> Self {
+    /// Wakes for these sessions, whose folders exist; some of them also by typing.
+    pub fn new(
+        state: &StateDir,
+        sessions: BTreeMap<SessionId, Option<Typing>>,
+        around: Surroundings,
+        clock: Clock,
+    ) -> Self {
         Self {
             state: state.clone(),
             sessions,
+            around,
             clock,
         }
     }
@@ -73,7 +109,7 @@ impl Waker {
         let watch = NameWatch::new(&self.folders(), &self.clock, |path, _| interest(path));
         let now = self.clock.instant();
         let mut due: BTreeMap<SessionId, tokio::time::Instant> =
-            self.sessions.iter().map(|id| (id.clone(), now)).collect();
+            self.sessions.keys().map(|id| (id.clone(), now)).collect();
         // At most one look at a session at a time; what happens meanwhile is looked at afterwards.
         let mut looking: JoinSet<Looked> = JoinSet::new();
         let mut busy = BTreeSet::new();
@@ -88,10 +124,25 @@ impl Waker {
                 due.remove(&id);
                 busy.insert(id.clone());
                 let (state, clock) = (self.state.clone(), self.clock.clone());
+                let typing = self.sessions.get(&id).cloned().flatten();
+                let (around, stop) = (self.around.clone(), stop.clone());
                 looking.spawn_blocking(move || {
                     let begun = clock.instant();
-                    let next = look(&state, &id, &clock);
-                    (id, next, clock.instant().duration_since(begun))
+                    let session = Session {
+                        inbox: Inbox::new(&state, state.session(&id)),
+                        dir: state.session(&id),
+                        state: &state,
+                        id: &id,
+                        typing,
+                        around: &around,
+                        stop: &stop,
+                        clock: &clock,
+                    };
+                    let next = session.look_or_say();
+                    let took = clock.instant().duration_since(begun);
+                    let took = took.saturating_sub(next.waited);
+                    let next = next.at;
+                    Looked { id, next, took }
                 });
             }
             let next = due.iter().filter(|(id, _)| !busy.contains(*id));
@@ -108,7 +159,7 @@ impl Waker {
                 () = watch.changed() => {}
                 () = timer => {}
                 Some(looked) = looking.join_next() => match looked {
-                    Ok((id, next, took)) => {
+                    Ok(Looked { id, next, took }) => {
                         let now = self.clock.instant();
                         let soonest = now + took * SHARE;
                         busy.remove(&id);
@@ -127,7 +178,7 @@ impl Waker {
             }
             let news = watch.news();
             let now = self.clock.instant();
-            for id in &self.sessions {
+            for id in self.sessions.keys() {
                 let folder = self.state.session(id);
                 if news.all
                     || news
@@ -143,7 +194,7 @@ impl Waker {
     }
 
     fn folders(&self) -> Vec<PathBuf> {
-        let dirs = self.sessions.iter().map(|id| self.state.session(id));
+        let dirs = self.sessions.keys().map(|id| self.state.session(id));
         dirs.flat_map(|dir| {
             [
                 dir.inbox(),
@@ -167,24 +218,6 @@ fn interest(path: &Path) -> Interest {
     }
 }
 
-/// Looks at a session, wakes its agent if that is due, and says when to look again.
-fn look(state: &StateDir, id: &SessionId, clock: &Clock) -> Option<Duration> {
-    let session = Session {
-        inbox: Inbox::new(state, state.session(id)),
-        dir: state.session(id),
-        state,
-        id,
-        clock,
-    };
-    match session.look() {
-        Ok(next) => next,
-        Err(error) => {
-            tracing::warn!(session = %id, error = %Chain(&error), "cannot see whether its agent is to be woken");
-            Some(AFTER_FAILURE)
-        }
-    }
-}
-
 /// Who has what of the messages that wait.
 struct View<'l> {
     pending: BTreeSet<EntryName>,
@@ -197,18 +230,30 @@ struct Session<'a> {
     id: &'a SessionId,
     dir: SessionDir,
     inbox: Inbox,
+    typing: Option<Typing>,
+    around: &'a Surroundings,
+    stop: &'a CancellationToken,
     clock: &'a Clock,
 }
 
 impl Session<'_> {
-    fn look(&self) -> Result<Option<Duration>, ReadError> {
+    /// Looks at the session, wakes its agent if that is due, and says when to look again.
+    fn look_or_say(&self) -> Next {
+        self.look().unwrap_or_else(|error| {
+            tracing::warn!(session = %self.id, error = %Chain(&error), "cannot see whether its agent is to be woken");
+            Some(AFTER_FAILURE).into()
+        })
+    }
+
+    fn look(&self) -> Result<Next, ReadError> {
         let now = self.clock.now();
         let living = registry::registered(&self.dir)?;
         self.forget_the_dead(&living)?;
         let mut memory = read(self.state, &self.dir, now)?;
         let turns = self.turns()?;
-        if living.is_empty() && turns.is_empty() && memory.wake.is_none() {
-            return Ok(None);
+        let is_quiet = living.is_empty() && turns.is_empty() && memory.wake.is_none();
+        if is_quiet && self.typing.is_none() {
+            return Ok(None.into());
         }
         let before = memory.clone();
         let view = self.view(&living)?;
@@ -220,6 +265,7 @@ impl Session<'_> {
         for drained in turns.iter().filter_map(|turn| turn.drained) {
             memory.drained(drained, &situation.unshown, now);
         }
+        let typist = self.typist(&living, &mut situation, &mut memory, now);
         let waiting = situation.waiting();
         memory.look(&waiting, now);
         let answer_due = self.take_answer(&mut memory, &living, now)?;
@@ -227,6 +273,7 @@ impl Session<'_> {
             Some(left) => Decision::Later(left),
             None => policy::decide(&situation, memory.wake.as_ref(), now),
         };
+        let decision = self.ask_the_pane(decision, typist.as_ref(), &situation, &mut memory, now);
         let (Decision::Wake(plan), Some(newest)) = (&decision, waiting.last()) else {
             if memory != before {
                 self.write(&memory)?;
@@ -235,25 +282,30 @@ impl Session<'_> {
                 Decision::Later(later) => Some(later),
                 Decision::Nothing | Decision::Wake(_) => None,
             };
-            return Ok(later.into_iter().chain(due).min());
+            return Ok(later.into_iter().chain(due).min().into());
         };
         // Nobody is told of what a loss of power could take back.
         self.inbox.sync_names()?;
+        let last = (memory.wake.clone(), memory.typed.is_some());
         let wake = memory.begin(plan.clone(), *newest, now).clone();
+        if wake.rung == Rung::Tmux {
+            memory.typed = Some(wake.agent.clone());
+        }
         self.write(&memory)?;
         tracing::info!(session = %self.id, waiting = waiting.len(), agent = wake.agent.registration, rung = wake.rung.name(), number = wake.number, "waking the agent");
         match wake.rung {
             Rung::InboxSocket => {
                 socket::ask(&self.dir, &wake.agent.registration, wake.number)?;
-                Ok(Some(ANSWER_WITHIN))
+                Ok(Some(ANSWER_WITHIN).into())
             }
             Rung::CodexQueue => {
                 let outcome = queue(&living, &wake);
                 self.ended(&mut memory, wake.number, outcome);
                 self.write(&memory)?;
                 // What is to be done next is decided by the next look.
-                Ok(Some(Duration::ZERO))
+                Ok(Some(Duration::ZERO).into())
             }
+            Rung::Tmux => self.type_to(typist.as_ref(), &mut memory, &wake, last),
         }
     }
 
@@ -269,10 +321,11 @@ impl Session<'_> {
 
     /// What waits and nobody has, and the agents.
     fn situation(&self, view: &View<'_>, now: Timestamp) -> Situation {
+        let typing = self.typing.as_ref();
         let agents = view
             .living
             .iter()
-            .flat_map(|one| agents(&self.dir, one, &view.conversations, now));
+            .flat_map(|one| agents(&self.dir, one, &view.conversations, typing, now));
         Situation {
             unshown: unshown(&view.pending, &view.conversations, view.living, now),
             agents: agents.collect(),
@@ -481,6 +534,7 @@ pub fn agents(
     dir: &SessionDir,
     one: &Registered,
     conversations: &BTreeMap<String, Conversation>,
+    typing: Option<&Typing>,
     now: Timestamp,
 ) -> Vec<Agent> {
     let reach = &one.file.reach;
@@ -489,13 +543,17 @@ pub fn agents(
         all.is_some_and(|all| !all.is_silent(now) && !all.held.is_empty())
     };
     let agent = |(thread, holder): (Option<&Thread>, HolderId)| {
-        let rung = match thread {
+        let rungs = match thread {
             None => {
                 let socket = reach.inbox_socket.as_ref();
                 let socket = socket.filter(|path| path.exists());
-                socket.map(|_| Rung::InboxSocket)
+                let typist = typing.and_then(|typing| Typist::of(dir, one, typing));
+                [
+                    socket.map(|_| Rung::InboxSocket),
+                    typist.map(|_| Rung::Tmux),
+                ]
             }
-            Some(_) => reach.codex.as_ref().map(|_| Rung::CodexQueue),
+            Some(_) => [reach.codex.as_ref().map(|_| Rung::CodexQueue), None],
         };
         Agent {
             key: AgentKey {
@@ -505,7 +563,7 @@ pub fn agents(
             holds: holds(&holder),
             forgot: BTreeSet::new(),
             seen: registry::look(dir, one, &holder, now),
-            rungs: rung.into_iter().collect(),
+            rungs: rungs.into_iter().flatten().collect(),
         }
     };
     one.agents().into_iter().map(agent).collect()

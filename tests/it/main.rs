@@ -76,6 +76,7 @@ mod startup;
 mod status;
 mod storm;
 mod strangers;
+mod tmux;
 mod typing;
 mod uninstall;
 mod wake;

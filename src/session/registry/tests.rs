@@ -233,3 +233,29 @@ fn calls_are_under_way_until_the_last_has_ended_and_that_moment_is_known() {
     assert!(!under_way());
     assert_eq!(modified(&path), Some(Timestamp(6000)));
 }
+
+#[test]
+fn a_pane_is_known_by_its_socket_and_its_id_and_by_nothing_else() {
+    let pane =
+        |tmux: &str, id: &str| Pane::of(&Env::from_pairs([("TMUX", tmux), ("TMUX_PANE", id)]));
+    let expected = |socket: &str| {
+        let (socket, id) = (PathBuf::from(socket), "%12".to_owned());
+        Some(Pane { socket, id })
+    };
+    assert_eq!(
+        pane("/tmp/tmux-1000/default,4711,3", "%12"),
+        expected("/tmp/tmux-1000/default")
+    );
+    assert_eq!(pane("/a,b/s,1,0", "%12"), expected("/a,b/s"));
+    for (tmux, id) in [
+        ("", "%1"),
+        ("relative,1,0", "%1"),
+        ("/s,1,0", ""),
+        ("/s,1,0", "1"),
+        ("/s,1,0", "%"),
+        ("/s,1,0", "shop:0.1"),
+        ("/s,1,0", "%1; kill-server"),
+    ] {
+        assert_eq!(pane(tmux, id), None, "{tmux} {id}");
+    }
+}

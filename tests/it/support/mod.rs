@@ -15,6 +15,7 @@ pub(crate) mod hooks;
 mod house;
 pub(crate) mod markdown;
 pub(crate) mod oracle;
+pub(crate) mod terminal;
 pub(crate) mod worker;
 mod world;
 
