@@ -30,6 +30,7 @@ use crate::outbox::bot::{BotState, Heard};
 use crate::outbox::disk::Outbox;
 use crate::outbox::sender::Sender;
 use crate::outbox::sender::asides::Asides;
+use crate::session::tmux::Tmux;
 use crate::store::layout::StateDir;
 use crate::store::{StoreError, atomic};
 use crate::telegram::api::{self, Api, ClientError};
@@ -55,6 +56,8 @@ pub struct Gateway {
     pub state: StateDir,
     /// The clocks.
     pub clock: Clock,
+    /// How tmux sessions are looked at.
+    pub tmux: Tmux,
 }
 
 /// The gateway could not start, or had to end.
@@ -126,6 +129,7 @@ impl Gateway {
             tokens,
             state,
             clock,
+            tmux,
         } = self;
         let bots = tokens.bots();
         let ids: Vec<BotId> = bots.keys().copied().collect();
@@ -168,7 +172,6 @@ impl Gateway {
                 &config, &state, &clock, api, bot, bot_lock, &hall,
             )?);
         }
-        let sessions = config.sessions.keys().cloned().collect();
         let states: Vec<_> = staff.iter().map(|staff| Arc::clone(&staff.bot)).collect();
         let Hall {
             polled: [polled, fetch],
@@ -198,7 +201,7 @@ impl Gateway {
         }
         enter(&mut house, Task::Sender, sender.run(stop.clone()));
         enter(&mut house, Task::Fetcher, fetcher.run(stop.clone()));
-        let waker = Waker::new(&state, sessions, clock.clone());
+        let waker = Waker::new(&state, &config, tmux, clock.clone());
         enter(&mut house, Task::Waker, waker.run(stop.clone()));
         let housekeeping = housekeeping(state.clone(), clock, stop.clone());
         enter(&mut house, Task::Housekeeper, housekeeping);

@@ -1,4 +1,7 @@
 //! The processes around a session.
 
+pub mod down;
+pub mod downtime;
 pub mod process;
 pub mod registry;
+pub mod tmux;

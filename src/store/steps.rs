@@ -63,6 +63,8 @@ pub enum Step {
     Wake,
     /// An MCP server is asked to wake its agent, or answers that.
     WakeRequest,
+    /// It is noted that nobody is there, who was told of that, and the end of it.
+    Downtime,
     /// A finished delivery becomes a file in `sent/` or `failed/`.
     Finish,
     /// A finished delivery leaves `outbox/`.
@@ -89,7 +91,7 @@ pub enum Step {
 
 impl Step {
     /// All steps, for the crash harness.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::InboxEntry,
         Self::InboxSync,
         Self::DeadLetter,
@@ -114,6 +116,7 @@ impl Step {
         Self::Receipt,
         Self::Wake,
         Self::WakeRequest,
+        Self::Downtime,
         Self::Finish,
         Self::Leave,
         Self::Presence,
@@ -154,6 +157,7 @@ impl Step {
             Self::Receipt => "receipt",
             Self::Wake => "wake",
             Self::WakeRequest => "wake-request",
+            Self::Downtime => "downtime",
             Self::Finish => "finish",
             Self::Leave => "leave",
             Self::Presence => "presence",

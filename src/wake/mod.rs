@@ -11,6 +11,7 @@ pub mod socket;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -19,11 +20,14 @@ use tokio_util::sync::CancellationToken;
 use self::policy::{Agent, AgentKey, Decision, Memory, Outcome, Rung, Situation, Wake};
 use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
 use crate::ids::SessionId;
 use crate::inbox::disk::Inbox;
 use crate::inbox::entry::EntryName;
 use crate::mcp::conversation::Conversation;
+use crate::session::downtime::Watched;
 use crate::session::registry::{self, Registered};
+use crate::session::tmux::Tmux;
 use crate::store::atomic::{self, Durability};
 use crate::store::format::{self, FORMAT, ReadError};
 use crate::store::layout::{SessionDir, StateDir};
@@ -45,6 +49,9 @@ const SHARE: u32 = 10;
 pub struct Waker {
     state: StateDir,
     sessions: Vec<SessionId>,
+    /// The tmux sessions of those that have one.
+    terminals: Arc<BTreeMap<SessionId, String>>,
+    tmux: Tmux,
     clock: Clock,
 }
 
@@ -52,11 +59,17 @@ pub struct Waker {
 type Looked = (SessionId, Option<Duration>, Duration);
 
 impl Waker {
-    /// Wakes for these sessions, whose folders exist.
-    pub fn new(state: &StateDir, sessions: Vec<SessionId>, clock: Clock) -> Self {
+    /// Wakes for the sessions of the configuration, whose folders exist.
+    pub fn new(state: &StateDir, config: &Config, tmux: Tmux, clock: Clock) -> Self {
+        let terminals = config.sessions.iter().filter_map(|(id, session)| {
+            let tmux_session = session.tmux_session.clone()?;
+            Some((id.clone(), tmux_session))
+        });
         Self {
             state: state.clone(),
-            sessions,
+            sessions: config.sessions.keys().cloned().collect(),
+            terminals: Arc::new(terminals.collect()),
+            tmux,
             clock,
         }
     }
@@ -81,9 +94,16 @@ impl Waker {
                 due.remove(&id);
                 busy.insert(id.clone());
                 let (state, clock) = (self.state.clone(), self.clock.clone());
+                let (terminals, tmux) = (Arc::clone(&self.terminals), self.tmux.clone());
                 looking.spawn_blocking(move || {
                     let begun = clock.instant();
-                    let next = look(&state, &id, &clock);
+                    let watched = terminals.get(&id).map(|tmux_session| Watched {
+                        state: &state,
+                        id: &id,
+                        tmux_session,
+                        tmux: &tmux,
+                    });
+                    let next = look(&state, &id, watched.as_ref(), &clock);
                     (id, next, clock.instant().duration_since(begun))
                 });
             }
@@ -153,7 +173,12 @@ fn interest(path: &Path) -> Interest {
 }
 
 /// Looks at a session, wakes its agent if that is due, and says when to look again.
-fn look(state: &StateDir, id: &SessionId, clock: &Clock) -> Option<Duration> {
+fn look(
+    state: &StateDir,
+    id: &SessionId,
+    watched: Option<&Watched<'_>>,
+    clock: &Clock,
+) -> Option<Duration> {
     let session = Session {
         inbox: Inbox::new(state, state.session(id)),
         dir: state.session(id),
@@ -161,13 +186,17 @@ fn look(state: &StateDir, id: &SessionId, clock: &Clock) -> Option<Duration> {
         id,
         clock,
     };
-    match session.look() {
-        Ok(next) => next,
-        Err(error) => {
-            tracing::warn!(session = %id, error = %Chain(&error), "cannot see whether its agent is to be woken");
+    let woken = session.look().unwrap_or_else(|error| {
+        tracing::warn!(session = %id, error = %Chain(&error), "cannot see whether its agent is to be woken");
+        Some(AFTER_FAILURE)
+    });
+    let told = watched.and_then(|watched| {
+        session.look_after(watched).unwrap_or_else(|error| {
+            tracing::warn!(session = %id, error = %Chain(&error), "cannot see whether it is running");
             Some(AFTER_FAILURE)
-        }
-    }
+        })
+    });
+    woken.into_iter().chain(told).min()
 }
 
 struct Session<'a> {
@@ -179,6 +208,12 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
+    /// Sees to it that the person knows whether anybody is there.
+    fn look_after(&self, watched: &Watched<'_>) -> Result<Option<Duration>, ReadError> {
+        let lives = !registry::registered(&self.dir)?.is_empty();
+        watched.look(lives, self.clock.now())
+    }
+
     fn look(&self) -> Result<Option<Duration>, ReadError> {
         let now = self.clock.now();
         let living = registry::registered(&self.dir)?;
