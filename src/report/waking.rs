@@ -7,6 +7,8 @@ use serde::Serialize;
 use crate::clock::Timestamp;
 use crate::ids::SessionId;
 use crate::outbox::manage::printable;
+use crate::session::down::Phase;
+use crate::session::downtime;
 use crate::session::registry::{self, AgentState};
 use crate::store::format::ReadError;
 use crate::store::layout::{SessionDir, StateDir};
@@ -25,15 +27,35 @@ pub struct WakingReport {
     pub agents: Vec<LivingAgent>,
     /// The ways that can be used now, or that have been.
     pub ways: Vec<WayReport>,
+    /// Since when nobody is there, if people were told so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub down: Option<DownReport>,
+}
+
+/// A session that is not running.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DownReport {
+    /// Since when.
+    pub since: String,
+    /// What is missing.
+    pub reason: &'static str,
 }
 
 impl WakingReport {
     pub(super) fn is_empty(&self) -> bool {
-        self.agents.is_empty() && self.ways.is_empty()
+        self.agents.is_empty() && self.ways.is_empty() && self.down.is_none()
     }
 
     /// What a person should know of it. `waits`: whether messages wait that nobody was shown.
     pub(super) fn remark(&self, id: &SessionId, waits: bool) -> Option<String> {
+        if self.agents.is_empty()
+            && let Some(down) = &self.down
+        {
+            return Some(format!(
+                "{id}: it is not running since {} ({}), and who wrote was told so. What waits is shown to the next agent that you start.",
+                down.since, down.reason
+            ));
+        }
         if self.agents.is_empty() {
             let refused = self.ways.iter().find_map(|way| way.refused.as_ref());
             return waits.then(|| match refused {
@@ -165,6 +187,12 @@ pub(super) fn gather(
             });
         }
     }
+    report.down = downtime::read(state, dir, now)?
+        .filter(|note| note.phase != Phase::Doubtful)
+        .map(|note| DownReport {
+            since: note.since.rfc3339(),
+            reason: note.absence.words(),
+        });
     let memory = wake::read(state, dir, now)?;
     let refused = memory.refused.as_ref();
     let refused = refused.map(|(_, refusal)| format!("not typed: {refusal}"));

@@ -256,6 +256,11 @@ impl SessionDir {
         self.root.join("wake.json")
     }
 
+    /// That nobody is there, and who was told of it.
+    pub fn down(&self) -> PathBuf {
+        self.root.join("down.json")
+    }
+
     /// Deliveries that are not finished.
     pub fn outbox(&self) -> PathBuf {
         self.root.join("outbox")

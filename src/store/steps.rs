@@ -69,6 +69,8 @@ pub enum Step {
     WakePaste,
     /// It is sent from there, by Enter.
     WakeEnter,
+    /// It is noted that nobody is there, who was told of that, and the end of it.
+    Downtime,
     /// A finished delivery becomes a file in `sent/` or `failed/`.
     Finish,
     /// A finished delivery leaves `outbox/`.
@@ -95,7 +97,7 @@ pub enum Step {
 
 impl Step {
     /// All steps, for the crash harness.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::InboxEntry,
         Self::InboxSync,
         Self::DeadLetter,
@@ -123,6 +125,7 @@ impl Step {
         Self::Turn,
         Self::WakePaste,
         Self::WakeEnter,
+        Self::Downtime,
         Self::Finish,
         Self::Leave,
         Self::Presence,
@@ -166,6 +169,7 @@ impl Step {
             Self::Turn => "turn",
             Self::WakePaste => "wake-paste",
             Self::WakeEnter => "wake-enter",
+            Self::Downtime => "downtime",
             Self::Finish => "finish",
             Self::Leave => "leave",
             Self::Presence => "presence",

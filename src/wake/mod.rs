@@ -30,13 +30,16 @@ use self::tmux::Surroundings;
 use self::typing::Typist;
 use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
 use crate::ids::SessionId;
 use crate::inbox::disk::Inbox;
 use crate::inbox::entry::EntryName;
 use crate::mcp::conversation::Conversation;
 use crate::mcp::holder::HolderId;
 use crate::outbox::disk::Outbox;
+use crate::session::downtime::Watched;
 use crate::session::registry::{self, Registered, Thread};
+use crate::session::tmux::Tmux;
 use crate::session::turn::{Forgotten, TurnFile};
 use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
@@ -59,9 +62,19 @@ const SHARE: u32 = 10;
 #[derive(Debug)]
 pub struct Waker {
     state: StateDir,
-    sessions: BTreeMap<SessionId, Option<Typing>>,
+    sessions: BTreeMap<SessionId, Terminal>,
     around: Surroundings,
+    tmux: Tmux,
     clock: Clock,
+}
+
+/// What is configured of the terminal of a session.
+#[derive(Clone, Debug, Default)]
+struct Terminal {
+    /// What may be typed, and where.
+    typing: Option<Typing>,
+    /// The tmux session.
+    tmux_session: Option<String>,
 }
 
 /// A session that was looked at.
@@ -89,17 +102,26 @@ impl From<Option<Duration>> for Next {
 }
 
 impl Waker {
-    /// Wakes for these sessions, whose folders exist; some of them also by typing.
+    /// Wakes for the sessions of the configuration, whose folders exist; some of them also by typing.
     pub fn new(
         state: &StateDir,
-        sessions: BTreeMap<SessionId, Option<Typing>>,
+        config: &Config,
         around: Surroundings,
+        tmux: Tmux,
         clock: Clock,
     ) -> Self {
+        let sessions = config.sessions.iter().map(|(id, session)| {
+            let terminal = Terminal {
+                typing: Typing::of(session),
+                tmux_session: session.tmux_session.clone(),
+            };
+            (id.clone(), terminal)
+        });
         Self {
             state: state.clone(),
-            sessions,
+            sessions: sessions.collect(),
             around,
+            tmux,
             clock,
         }
     }
@@ -124,8 +146,9 @@ impl Waker {
                 due.remove(&id);
                 busy.insert(id.clone());
                 let (state, clock) = (self.state.clone(), self.clock.clone());
-                let typing = self.sessions.get(&id).cloned().flatten();
+                let terminal = self.sessions.get(&id).cloned().unwrap_or_default();
                 let (around, stop) = (self.around.clone(), stop.clone());
+                let tmux = self.tmux.clone();
                 looking.spawn_blocking(move || {
                     let begun = clock.instant();
                     let session = Session {
@@ -133,12 +156,18 @@ impl Waker {
                         dir: state.session(&id),
                         state: &state,
                         id: &id,
-                        typing,
+                        typing: terminal.typing,
                         around: &around,
                         stop: &stop,
                         clock: &clock,
                     };
-                    let next = session.look_or_say();
+                    let watched = terminal.tmux_session.as_ref().map(|name| Watched {
+                        state: &state,
+                        id: &id,
+                        tmux_session: name,
+                        tmux: &tmux,
+                    });
+                    let next = session.look_or_say(watched.as_ref());
                     let took = clock.instant().duration_since(begun);
                     let took = took.saturating_sub(next.waited);
                     let next = next.at;
@@ -238,11 +267,25 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// Looks at the session, wakes its agent if that is due, and says when to look again.
-    fn look_or_say(&self) -> Next {
-        self.look().unwrap_or_else(|error| {
+    fn look_or_say(&self, watched: Option<&Watched<'_>>) -> Next {
+        let Next { at, waited } = self.look().unwrap_or_else(|error| {
             tracing::warn!(session = %self.id, error = %Chain(&error), "cannot see whether its agent is to be woken");
             Some(AFTER_FAILURE).into()
-        })
+        });
+        let told = watched.and_then(|watched| {
+            self.look_after(watched).unwrap_or_else(|error| {
+                tracing::warn!(session = %self.id, error = %Chain(&error), "cannot see whether it is running");
+                Some(AFTER_FAILURE)
+            })
+        });
+        let at = at.into_iter().chain(told).min();
+        Next { at, waited }
+    }
+
+    /// Sees to it that the person knows whether anybody is there.
+    fn look_after(&self, watched: &Watched<'_>) -> Result<Option<Duration>, ReadError> {
+        let lives = !registry::registered(&self.dir)?.is_empty();
+        watched.look(lives, self.clock.now())
     }
 
     fn look(&self) -> Result<Next, ReadError> {

@@ -72,6 +72,7 @@ mod reply;
 mod round_trip;
 mod schema;
 mod seeds;
+mod session_down;
 mod startup;
 mod status;
 mod storm;
