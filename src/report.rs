@@ -51,6 +51,9 @@ pub struct Report {
     /// Damaged files that are kept.
     #[serde(skip_serializing_if = "is_none")]
     pub quarantine: u64,
+    /// The disk of the state folder is full.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub disk_full: bool,
 }
 
 /// The running gateway.
@@ -197,6 +200,7 @@ impl Report {
             parked: parked(state, now)?,
             dead_letters: dead::count(state)?,
             quarantine: atomic::list(&state.quarantine())?.len() as u64,
+            disk_full: state.is_full(),
         })
     }
 }
@@ -272,6 +276,10 @@ impl Report {
     /// What a person should know or do, a line each.
     fn remarks(&self) -> String {
         let mut remarks = Vec::new();
+        if self.disk_full {
+            // What the gateway would say of it has no room either.
+            remarks.push("The disk of the state folder is full: make room. Until then nothing is taken from Telegram, which keeps it for 24 hours, and nothing is sent; no message is lost.".to_owned());
+        }
         for session in &self.sessions {
             let id = &session.id;
             if !session.configured {

@@ -41,6 +41,17 @@ impl ProcessId {
         })
     }
 
+    /// The number of the process that started it, or of the one that took it over; `None` where that
+    /// cannot be seen.
+    pub fn started_by(&self) -> Option<u32> {
+        starter(self.pid)
+    }
+
+    /// Whether it is a shell, which runs what somebody else has asked for.
+    pub fn is_shell(&self) -> bool {
+        self.program().as_deref().is_some_and(is_shell)
+    }
+
     /// The program that it runs; `None` where that cannot be seen.
     #[cfg(target_os = "linux")]
     pub fn program(&self) -> Option<PathBuf> {
@@ -194,6 +205,30 @@ fn start(pid: u32) -> Option<String> {
     Some(format!("{ticks}b{boot}"))
 }
 
+/// The parent from `/proc`: the second field after the name.
+#[cfg(target_os = "linux")]
+fn starter(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    fields.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// What `ps` says, where there is no `/proc`.
+#[cfg(not(target_os = "linux"))]
+fn starter(pid: u32) -> Option<u32> {
+    let output = std::process::Command::new("ps")
+        .args(["-o", "ppid=", "-p", &pid.to_string()])
+        .output()
+        .ok()?;
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+}
+
+fn is_shell(program: &Path) -> bool {
+    const SHELLS: [&str; 8] = ["sh", "bash", "dash", "zsh", "ksh", "fish", "ash", "busybox"];
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    SHELLS.contains(&&*name)
+}
+
 /// What `ps` says, where there is no `/proc`.
 #[cfg(not(target_os = "linux"))]
 fn start(pid: u32) -> Option<String> {
@@ -212,6 +247,25 @@ fn start(pid: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_child_was_started_by_this_process_and_only_a_shell_is_a_shell() {
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "read line; exit"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let id = ProcessId::of(child.id()).unwrap();
+        assert_eq!(id.started_by(), Some(std::process::id()));
+        // Until it has become the shell, a child is still the program that it came from.
+        let is_shell = (0..1000).any(|_| {
+            std::thread::yield_now();
+            id.is_shell()
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(is_shell && !ProcessId::me().is_shell());
+    }
 
     #[test]
     fn a_running_process_is_itself_and_an_ended_one_is_not() {

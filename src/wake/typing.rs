@@ -11,7 +11,8 @@ use super::guard::{self, Key, Refusal, Typing};
 use super::pane::{self, Shown};
 use super::tmux::Target;
 use crate::clock::Timestamp;
-use crate::session::registry::{self, CallsSeen, ClientSays, Registered, Sighting};
+use crate::mcp::holder::HolderId;
+use crate::session::registry::{self, CallsSeen, Registered, Says, Sighting};
 use crate::store::layout::SessionDir;
 
 /// Between the paste and the next look.
@@ -36,6 +37,8 @@ pub struct Typist {
     pub registered: Option<Registered>,
     /// What is typed.
     pub typing: Typing,
+    /// Where the hooks of its client note its turns.
+    pub dir: SessionDir,
 }
 
 /// How an attempt has ended.
@@ -53,7 +56,7 @@ pub enum Attempt {
 
 impl Typist {
     /// An agent that has said in which pane it is. Nothing is ever typed into Codex.
-    pub fn of(one: &Registered, typing: &Typing) -> Option<Self> {
+    pub fn of(dir: &SessionDir, one: &Registered, typing: &Typing) -> Option<Self> {
         let reach = &one.file.reach;
         let is_claude = |client: &registry::ClientName| client.name == "claude-code";
         let may_be = one.file.client.as_ref().is_none_or(is_claude);
@@ -69,26 +72,41 @@ impl Typist {
             },
             registered: Some(one.clone()),
             typing: typing.clone(),
+            dir: dir.clone(),
         })
     }
 
     /// What the agent is doing.
-    pub fn sight(&self, dir: &SessionDir, now: Timestamp) -> Sighting {
+    pub fn sight(&self, now: Timestamp) -> Sighting {
         match &self.registered {
-            Some(one) => registry::look(dir, one, now),
-            None => registry::state(CallsSeen::default(), self.says(), now),
+            Some(one) => registry::look(&self.dir, one, &self.holder(), now),
+            None => registry::state(CallsSeen::default(), None, self.says(), now),
         }
     }
 
-    fn says(&self) -> Option<ClientSays> {
+    fn holder(&self) -> HolderId {
+        HolderId::of_process(&self.target.agent)
+    }
+
+    fn says(&self) -> Option<Says> {
         let folder = self.target.claude_folder.as_deref()?;
         registry::claude_says(folder, &self.target.agent)
     }
 
-    /// Whether a turn has begun since its client said this of itself.
-    fn submitted(&self, before: Option<ClientSays>) -> bool {
-        let says = self.says();
-        says.is_some() && says != before
+    /// What is known of the beginning of its turns.
+    fn turns(&self) -> Turns {
+        let one = self.registered.as_ref();
+        let turn = one.and_then(|one| registry::turn(&self.dir, one, &self.holder()));
+        Turns {
+            says: self.says(),
+            prompted_at: turn.and_then(|turn| turn.prompted_at),
+        }
+    }
+
+    /// Whether a turn has begun since then.
+    fn submitted(&self, before: Turns) -> bool {
+        let now = self.turns();
+        (now.says.is_some() && now.says != before.says) || now.prompted_at > before.prompted_at
     }
 
     /// The next key, by a look at everything.
@@ -133,7 +151,7 @@ impl Typist {
             Ok(ready) => ready,
             Err(attempt) => return attempt,
         };
-        let before = self.says();
+        let before = self.turns();
         for _ in 0..ENTERS {
             // The look that allows it was the last thing that was done.
             if let Err(refusal) = self.target.enter() {
@@ -195,7 +213,7 @@ impl Typist {
     fn wait_until_sent(
         &self,
         at: &mut impl FnMut() -> Sighting,
-        before: Option<ClientSays>,
+        before: Turns,
         unknown: usize,
         stop: &CancellationToken,
     ) -> Option<Attempt> {
@@ -240,6 +258,13 @@ fn may_pass(refusal: &Refusal) -> bool {
     matches!(refusal, Refusal::Draft | Refusal::Elsewhere)
 }
 
+/// What the client and its hooks have told of turns.
+#[derive(Clone, Copy, Debug)]
+struct Turns {
+    says: Option<Says>,
+    prompted_at: Option<Timestamp>,
+}
+
 /// What one look has seen.
 #[derive(Debug)]
 struct Look {
@@ -255,9 +280,10 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::mcp::holder::HolderId;
+    use crate::ids::SessionId;
     use crate::session::process::ProcessId;
     use crate::session::registry::{AgentFile, ClientName, Pane, Reach, Thread};
+    use crate::store::layout::StateDir;
 
     fn agent(client: Option<&str>) -> Registered {
         let tmux = Pane {
@@ -291,7 +317,9 @@ mod tests {
             session: "shop".to_owned(),
             command: "/x".to_owned(),
         };
-        let may_be = |one: &Registered| Typist::of(one, &typing).is_some();
+        let id = SessionId::new("ONE").unwrap();
+        let dir = StateDir::new(PathBuf::from("/nowhere")).session(&id);
+        let may_be = |one: &Registered| Typist::of(&dir, one, &typing).is_some();
         assert!(may_be(&agent(Some("claude-code"))));
         // One that has not said who it is: then its own file decides.
         assert!(may_be(&agent(None)));

@@ -1,5 +1,7 @@
 //! The waker's part of typing: whether the pane may be typed into when that is due, and what became of it.
 
+use std::collections::BTreeSet;
+
 use super::guard::{Key, Refusal};
 use super::policy::{self, Agent, AgentKey, Decision, Memory, Outcome, Rung, Situation, Wake};
 use super::typing::{Attempt, Typist};
@@ -19,13 +21,13 @@ impl Session<'_> {
         now: Timestamp,
     ) -> Option<(AgentKey, Typist)> {
         let typing = self.typing.as_ref()?;
-        if situation.unshown.is_empty() {
+        if situation.waiting().is_empty() {
             return None;
         }
         if !living.is_empty() {
-            let key = policy::target(&situation.agents)?.key.clone();
+            let key = policy::target(situation)?.key.clone();
             let one = living.iter().find(|one| one.name == key.registration)?;
-            return Some((key, Typist::of(one, typing)?));
+            return Some((key, Typist::of(&self.dir, one, typing)?));
         }
         let target = match tmux::find(self.around, &typing.session) {
             Ok(Some(target)) => target,
@@ -47,11 +49,13 @@ impl Session<'_> {
             target,
             registered: None,
             typing: typing.clone(),
+            dir: self.dir.clone(),
         };
         situation.agents.push(Agent {
             key: key.clone(),
             holds: false,
-            seen: typist.sight(&self.dir, now),
+            forgot: BTreeSet::new(),
+            seen: typist.sight(now),
             rungs: [Rung::Tmux].into(),
         });
         Some((key, typist))
@@ -86,9 +90,9 @@ impl Session<'_> {
         if !is_due && !cut_short {
             return decision;
         }
-        let seen = typist.sight(&self.dir, now);
+        let seen = typist.sight(now);
         let idle_for = seen.age.filter(|_| seen.state == AgentState::Idle);
-        let next = typist.next_key(&mut || typist.sight(&self.dir, self.clock.now()), is_ours);
+        let next = typist.next_key(&mut || typist.sight(self.clock.now()), is_ours);
         if matches!(next, Ok(Key::Paste) | Err(Refusal::Draft)) {
             memory.typed = None;
         }
@@ -123,7 +127,7 @@ impl Session<'_> {
         let at = || self.clock.now();
         let attempt = match typist {
             Some((key, typist)) if *key == wake.agent => {
-                let sight = || typist.sight(&self.dir, at());
+                let sight = || typist.sight(at());
                 typist.wake(sight, is_ours, self.stop)
             }
             Some(_) | None => Attempt::NotSent(Refusal::Gone),

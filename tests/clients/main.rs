@@ -41,6 +41,7 @@ mod client;
 mod model;
 mod npm;
 
+mod at_terminal;
 mod installed;
 mod interrupted;
 mod plugin;

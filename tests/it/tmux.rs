@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::terminal::{SESSION, Stub, Terminal};
+use crate::support::stub::{SESSION, Stub, Terminal};
 use crate::support::{Gateway, House, wait_for};
 
 const COMMAND: &str = "/telegram-reply";

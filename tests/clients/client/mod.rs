@@ -2,6 +2,9 @@
 
 mod claude;
 mod codex;
+mod sitting;
+
+pub(crate) use sitting::{screen, wait_for_agent};
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -100,6 +103,23 @@ impl Client {
             "--session",
             "ONE",
         ])
+    }
+
+    /// Registers our server for all folders of the user. No session is named: each window finds its own.
+    pub(crate) fn register_everywhere(&self, house: &House) {
+        let config = house.config_path();
+        self.out(&[
+            "mcp",
+            "add",
+            "--scope",
+            "user",
+            "telegram",
+            "--",
+            env!("CARGO_BIN_EXE_telepost"),
+            "mcp",
+            "--config",
+            config.to_str().unwrap(),
+        ]);
     }
 
     /// Lets the client call these tools without a question.

@@ -5,15 +5,18 @@
 //! waited for is waited for by a condition and a deadline.
 
 mod agent;
+pub(crate) mod client;
 mod contract;
 pub(crate) mod day;
 mod detached;
 mod files;
 pub(crate) mod home;
+pub(crate) mod hooks;
 mod house;
 pub(crate) mod markdown;
 pub(crate) mod oracle;
-pub(crate) mod terminal;
+pub(crate) mod stub;
+mod terminal;
 pub(crate) mod worker;
 mod world;
 
@@ -22,12 +25,15 @@ pub(crate) use contract::{FORUM, GROUP, again, ids, texts, without_messages};
 pub(crate) use detached::SelfStarting;
 pub(crate) use files::png;
 pub(crate) use house::{Gateway, House, OWNER};
+pub(crate) use terminal::Terminal;
 pub(crate) use world::{Background, STRANGER, SUPERGROUP, call, names_in};
 
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up on it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How soon a text is stored whatever comes with it: the promise itself, not how fast it is.
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// Looks until the condition gives something; the last status is in the panic.
 pub(crate) fn wait_for<T, S: std::fmt::Debug>(
