@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use telepost::session::down::{TOLD_BACK, TOLD_DOWN};
 use telepost::wake::WAKE_TEXT;
 
 use crate::client::{Client, Kind, screen, wait_for_agent};
@@ -144,6 +145,34 @@ fn an_idle_claude_code_without_tmux_answers() {
 #[test]
 fn of_five_claude_code_windows_the_one_that_is_bound_answers_and_the_others_rest() {
     one_of_five(1, Duration::ZERO);
+}
+
+#[test]
+fn a_claude_code_that_has_ended_is_said_to_be_down_and_is_given_what_waits_when_it_is_back() {
+    let (house, terminal) = house();
+    let _gateway = house.gateway();
+    let client = Client::registered(Kind::Claude, &house);
+    client.sit_in(&terminal, "shop", None);
+    wait_for_agent(&house, &["idle"]);
+    terminal.close();
+    house.say("are you there?");
+    house.wait_to_hear(&[TOLD_DOWN]);
+    client.sit_in(&terminal, "shop", None);
+    client.model.asked().call("telegram_poll", json!({}));
+    let asked = client.model.asked();
+    assert_eq!(texts(&asked.result()), ["are you there?"]);
+    asked.call("telegram_reply", json!({"text": "yes"}));
+    client.model.asked().say("Answered.");
+    wait_for("what is told", || {
+        let mut heard = house.heard();
+        // It may answer before it has been there for long enough to be said to be back.
+        heard.sort_by_key(|text| text == "yes");
+        if heard == [TOLD_DOWN, TOLD_BACK, "yes"] {
+            Ok(())
+        } else {
+            Err(heard)
+        }
+    });
 }
 
 /// How many messages by hand, and how far apart.

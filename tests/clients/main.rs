@@ -44,6 +44,8 @@ mod npm;
 mod at_terminal;
 mod installed;
 mod interrupted;
+#[cfg(target_os = "linux")]
+mod orphans;
 mod plugin;
 mod reading;
 mod registration;
