@@ -22,6 +22,7 @@ mod machine;
 mod mailbox;
 mod start;
 mod table;
+mod waking;
 mod way;
 
 // The harness of the tests, as far as it needs no hooks.
@@ -59,13 +60,15 @@ pub(crate) fn wait_for<T, S: std::fmt::Debug>(
 type Measure = fn(&mut table::Table);
 
 /// The parts, which may be asked for by name: `cargo bench --bench figures -- start gateway`.
-const PARTS: [(&str, Measure); 6] = [
+const PARTS: [(&str, Measure); 8] = [
     ("start", start::measure),
     ("way", way::measure),
     ("ingest", mailbox::measure_ingest),
     ("pending", mailbox::measure_pending),
     ("gateway", gateway::measure),
     ("files", files::measure),
+    ("waking", waking::measure),
+    ("idle", waking::measure_idle),
 ];
 
 fn main() {
