@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::ids::{Address, BotId, ChatId, SessionId, TopicId, UserId};
+use crate::ids::{Address, BotId, ChatId, MessageId, SessionId, TopicId, UserId};
 use crate::telegram::update::{Body, Message, Update, User};
 
 /// Senders that stand for somebody whom nobody can tell: Telegram itself (service messages, posts
@@ -24,6 +24,8 @@ pub const NEAR_LIMIT: usize = 4000;
 const CUT_SECONDS: i64 = 1;
 /// How many albums and cut texts are remembered.
 const RECENT_MOST: usize = 64;
+/// How many messages are remembered of which an edit is heard, too.
+const HEARD_MOST: usize = 512;
 
 /// Which chats of one bot belong to which session, and who may write there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -210,14 +212,39 @@ fn refused(why: Refusal, chat: Option<ChatId>, from: Option<&User>) -> Refused {
     }
 }
 
-/// The albums and cut texts that were let in a moment ago.
+/// The albums and cut texts that were let in a moment ago, and the messages whose edits are heard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recent {
     albums: VecDeque<(ChatId, UserId, String)>,
     cut: VecDeque<(ChatId, Option<TopicId>, UserId, i64)>,
+    heard: VecDeque<(ChatId, UserId, MessageId)>,
 }
 
 impl Recent {
+    /// Remembers what was let in, as far as more of it may come, or edits.
+    pub fn take_in(&mut self, update: &Update) {
+        if let Body::Message { message, edited } = &update.body {
+            self.hear(message);
+            if !edited {
+                self.note(message);
+            }
+        }
+    }
+
+    /// Remembers a message of a group that was let in, new or edited: what its sender makes of it later
+    /// is meant for the bot, even where it is no longer named.
+    pub fn hear(&mut self, message: &Message) {
+        let Some(heard) = identity(message) else {
+            return;
+        };
+        if !self.heard.contains(&heard) {
+            self.heard.push_back(heard);
+        }
+        if self.heard.len() > HEARD_MOST {
+            self.heard.pop_front();
+        }
+    }
+
     /// Remembers a message that was let in, if more of it may come.
     pub fn note(&mut self, message: &Message) {
         let Some(from) = message.from.as_ref().map(|from| from.id) else {
@@ -242,7 +269,7 @@ impl Recent {
         }
     }
 
-    /// Whether a message goes on with one that was let in.
+    /// Whether a message goes on with one that was let in, or is an edit of one.
     pub fn has_begun(&self, message: &Message) -> bool {
         let Some(from) = message.from.as_ref().map(|from| from.id) else {
             return false;
@@ -258,8 +285,20 @@ impl Recent {
                 (*c, *topic, *f) == (chat, message.topic(), from)
                     && (0..=CUT_SECONDS).contains(&message.date.saturating_sub(*date))
             });
-        album || cut
+        let edit = identity(message).is_some_and(|message| self.heard.contains(&message));
+        album || cut || edit
     }
+}
+
+/// What a message of a group and its edits have in common. In private chats everything is heard.
+fn identity(message: &Message) -> Option<(ChatId, UserId, MessageId)> {
+    let from = message.from.as_ref()?.id;
+    // Ephemeral messages all have the id 0.
+    (is_group(message.chat.id) && message.message_id.0 != 0).then_some((
+        message.chat.id,
+        from,
+        message.message_id,
+    ))
 }
 
 /// Whether a text is so long that a client may have cut it.
@@ -532,6 +571,27 @@ mod tests {
         ] {
             assert!(!begun(other.clone()), "{other}");
         }
+    }
+
+    #[test]
+    fn an_edit_of_what_was_let_in_is_heard_although_it_names_nobody_any_more() {
+        let mut recent = Recent::default();
+        recent.hear(message_of(&said(&json!({"message_id": 7, "text": "x"}))));
+        let begun = |fields| recent.has_begun(message_of(&said(&fields)));
+        assert!(begun(json!({"message_id": 7, "text": "y"})));
+        for other in [
+            json!({"message_id": 8, "text": "y"}),
+            json!({"message_id": 7, "text": "y", "from": {"id": 12}}),
+            json!({"message_id": 7, "text": "y", "chat": {"id": -51}}),
+        ] {
+            assert!(!begun(other.clone()), "{other}");
+        }
+        recent.hear(message_of(&said(&json!({"message_id": 0, "text": "x"}))));
+        assert!(!recent.has_begun(message_of(&said(&json!({"message_id": 0})))));
+        for id in 100..100 + HEARD_MOST {
+            recent.hear(message_of(&said(&json!({"message_id": id}))));
+        }
+        assert!(!recent.has_begun(message_of(&said(&json!({"message_id": 7})))));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::outbox::migrations;
 use crate::store::atomic;
 use crate::store::format::{self, ReadError};
 use crate::store::layout::{SessionDir, StateDir};
+use crate::wake::guard::Typing;
 
 pub use self::waking::WakingReport;
 
@@ -50,6 +51,9 @@ pub struct Report {
     /// Damaged files that are kept.
     #[serde(skip_serializing_if = "is_none")]
     pub quarantine: u64,
+    /// The disk of the state folder is full.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub disk_full: bool,
 }
 
 /// The running gateway.
@@ -175,8 +179,12 @@ impl Report {
         let sessions = ids
             .iter()
             .map(|id| {
+                let configured = config.sessions.get(id);
                 let mut session = SessionReport::gather(state, id, now)?;
-                session.configured = config.sessions.contains_key(id);
+                session.configured = configured.is_some();
+                if let Some(typing) = configured.and_then(Typing::of) {
+                    session.waking = waking::gather(state, &state.session(id), Some(&typing), now)?;
+                }
                 Ok(session)
             })
             .collect::<Result<_, ReadError>>()?;
@@ -192,6 +200,7 @@ impl Report {
             parked: parked(state, now)?,
             dead_letters: dead::count(state)?,
             quarantine: atomic::list(&state.quarantine())?.len() as u64,
+            disk_full: state.is_full(),
         })
     }
 }
@@ -267,6 +276,10 @@ impl Report {
     /// What a person should know or do, a line each.
     fn remarks(&self) -> String {
         let mut remarks = Vec::new();
+        if self.disk_full {
+            // What the gateway would say of it has no room either.
+            remarks.push("The disk of the state folder is full: make room. Until then nothing is taken from Telegram, which keeps it for 24 hours, and nothing is sent; no message is lost.".to_owned());
+        }
         for session in &self.sessions {
             let id = &session.id;
             if !session.configured {
@@ -431,7 +444,7 @@ impl SessionReport {
             opens: held_up.as_ref().map(|held| held.opens),
             reason: held_up.and_then(|held| held.reason),
             repeats: outbox.repeats(now)?,
-            waking: waking::gather(state, &dir, now)?,
+            waking: waking::gather(state, &dir, None, now)?,
         })
     }
 

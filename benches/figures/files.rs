@@ -34,12 +34,16 @@ pub(crate) fn measure(table: &mut Table) {
     // What any file needs: a connection, a task.
     fetch("small", 1000);
     let before = anonymous();
+    let tenth = fetch("a tenth", SIZE / 10);
     let most = fetch("large", SIZE);
     table.value(
         "gateway: anonymous memory while a file of 20 MB is fetched",
         "flat",
         &format!("{most:.1} MB"),
         1,
-        &format!("{before:.1} MB before, {:.1} MB after", anonymous()),
+        &format!(
+            "{before:.1} MB before, {tenth:.1} MB while one of 2 MB was, {:.1} MB after",
+            anonymous()
+        ),
     );
 }

@@ -20,6 +20,7 @@ mod files;
 mod gateway;
 mod machine;
 mod mailbox;
+mod mixed;
 mod start;
 mod table;
 mod waking;
@@ -60,11 +61,12 @@ pub(crate) fn wait_for<T, S: std::fmt::Debug>(
 type Measure = fn(&mut table::Table);
 
 /// The parts, which may be asked for by name: `cargo bench --bench figures -- start gateway`.
-const PARTS: [(&str, Measure); 8] = [
+const PARTS: [(&str, Measure); 9] = [
     ("start", start::measure),
     ("way", way::measure),
     ("ingest", mailbox::measure_ingest),
     ("pending", mailbox::measure_pending),
+    ("mixed", mixed::measure),
     ("gateway", gateway::measure),
     ("files", files::measure),
     ("waking", waking::measure),

@@ -1,10 +1,11 @@
 //! Fetching what came with messages, beside everything else.
 //!
 //! Looks after every poll which pending entries have a file that is neither there nor given up, and
-//! fetches a few at a time; no message ever waits for it. All that it knows is derived again after a
-//! kill. A file is counted, hashed and written as it comes, so that memory stays as it is.
+//! fetches a few at a time; no message ever waits for it. What was settled before its file had come is
+//! fetched too: the conversations name it. All that it knows is derived again
+//! after a kill. A file is counted, hashed and written as it comes, so that memory stays as it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,9 +24,12 @@ use crate::config::{Config, Pace};
 use crate::ids::{Address, BotId, MessageId, SessionId, UpdateId};
 use crate::inbox::disk::Inbox;
 use crate::inbox::entry::EntryName;
+use crate::mcp::conversation::Conversation;
 use crate::outbox::bot::BotState;
 use crate::outbox::disk::Outbox;
 use crate::store::StoreError;
+use crate::store::atomic;
+use crate::store::format;
 use crate::store::layout::StateDir;
 use crate::telegram::api::{Api, Place};
 use crate::telegram::error::ApiError;
@@ -217,7 +221,9 @@ impl Fetcher {
         let dir = self.hands.state.session(session);
         let inbox = Inbox::new(&self.hands.state, dir);
         let files = self.hands.files(session);
-        let pending = inbox.pending()?;
+        let mut pending = inbox.pending()?;
+        // What is settled may still be wanted.
+        pending.extend(self.hands.awaited(session)?);
         self.known.retain(|(known, entry), state| {
             let at_work = matches!(
                 state,
@@ -368,7 +374,13 @@ fn needed(file: &Attached) -> u64 {
 
 /// The file of an entry, if it has one. Whoever is shown a damaged entry says what is wrong with it.
 fn read(inbox: &Inbox, session: &SessionId, entry: EntryName) -> Result<Option<Job>, StoreError> {
-    let Some(read) = inbox.peek(entry)? else {
+    let pending = inbox.peek(entry)?;
+    // Settled meanwhile, it may still be wanted.
+    let read = match pending {
+        Some(read) => Some(read),
+        None => inbox.peek_settled(entry)?,
+    };
+    let Some(read) = read else {
         return Ok(None);
     };
     let Ok(update) = update::read(read.update.get()) else {
@@ -392,15 +404,25 @@ impl Hands {
         Files::new(&self.state, self.state.session(session))
     }
 
+    /// The entries that an agent was shown, or has settled, before their files had come. Whoever is
+    /// called says what is wrong with a conversation.
+    fn awaited(&self, session: &SessionId) -> Result<BTreeSet<EntryName>, StoreError> {
+        let folder = self.state.session(session).conversations();
+        let mut awaited = BTreeSet::new();
+        for name in atomic::list(&folder)? {
+            let conversation: Option<Conversation> = format::peek(&folder.join(name));
+            awaited.extend(conversation.iter().flat_map(Conversation::awaits_files));
+        }
+        Ok(awaited)
+    }
+
     /// How far a file is that nothing is known of.
     fn look(&self, files: &Files, job: &Job) -> Phase {
         match files.standing(job.id(), &job.file.content, self.clock.now()) {
             Ok(Some(Standing::Ready { .. } | Standing::Failed { .. })) => Phase::Done,
             Ok(Some(Standing::NoRoom { .. })) => Phase::NoRoom,
             // Damaged: its bytes are kept, as the log says, and it is fetched again.
-            Ok(None) | Err(crate::store::format::ReadError::Quarantined { .. }) => {
-                Phase::Wanted { due: None }
-            }
+            Ok(None) | Err(format::ReadError::Quarantined { .. }) => Phase::Wanted { due: None },
             // A newer one is not overwritten.
             Err(error) => {
                 tracing::error!(session = %job.session, error = %Chain(&error), "cannot see how a file stands");

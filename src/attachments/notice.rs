@@ -1,4 +1,7 @@
-//! What the person is told of a file that no bot can fetch: once, also when the caption is edited.
+//! What the person is told of a file that no bot can fetch: once, through the outbox.
+//!
+//! What it is about comes from the message and the file, so that an edit of the caption gives no second
+//! one.
 
 use super::state;
 use crate::clock::Timestamp;
@@ -24,13 +27,6 @@ pub struct TooBig<'a> {
 
 /// Tells the person, durably, unless that was done before.
 pub fn give(outbox: &Outbox, about: &TooBig<'_>, now: Timestamp) -> Result<(), StoreError> {
-    let told = Notice {
-        session: about.session,
-        address: about.address,
-        reply_to: Some(about.message_id),
-        text: state::told_person(about.size),
-        silent: true,
-    };
     let key = [
         "too big",
         about.session.as_str(),
@@ -39,5 +35,13 @@ pub fn give(outbox: &Outbox, about: &TooBig<'_>, now: Timestamp) -> Result<(), S
         &about.message_id.to_string(),
         about.content,
     ];
-    notice::give(outbox, told, &key, now)
+    let told = Notice {
+        session: about.session,
+        address: about.address,
+        about: &key,
+        text: state::told_person(about.size),
+        reply_to: Some(about.message_id),
+        silent: true,
+    };
+    notice::give(outbox, told, now)
 }

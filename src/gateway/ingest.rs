@@ -163,9 +163,8 @@ impl Ingest {
                 let Ok(Some(entry)) = place.inbox.peek(name) else {
                     continue;
                 };
-                let update = update::read(entry.update.get()).ok();
-                if let Some(message) = update.as_ref().and_then(new_message) {
-                    self.recent.note(message);
+                if let Ok(update) = update::read(entry.update.get()) {
+                    self.recent.take_in(&update);
                 }
             }
         }
@@ -224,12 +223,11 @@ impl Ingest {
         self.follow();
         // Any part of an album may be the one that names the bot.
         for update in read.iter().flatten() {
-            if let Verdict::Admit { .. } = self.routes.decide(self.bot, update)
-                && let Some(message) = new_message(update)
-            {
-                self.recent.note(message);
+            if let Verdict::Admit { .. } = self.routes.decide(self.bot, update) {
+                self.recent.take_in(update);
             }
         }
+        let mut unreadable = Vec::new();
         for (raw, read) in updates.iter().zip(&read) {
             match read {
                 Ok(update) => {
@@ -241,13 +239,17 @@ impl Ingest {
                         taken.last_id = Some(*id);
                     }
                     taken.dead += 1;
-                    self.bury(raw, &error.to_string())?;
+                    unreadable.push((raw, error));
                 }
             }
         }
         self.write_ready()?;
         for session in &touched {
             self.open_session(session)?.inbox.sync()?;
+        }
+        // Nobody waits for them.
+        for (raw, error) in unreadable {
+            self.bury(raw, &error.to_string())?;
         }
         taken.tasks = std::mem::take(&mut self.tasks);
         Ok(taken)
@@ -326,9 +328,7 @@ impl Ingest {
                     return Ok(());
                 };
                 // A cut text goes on with its second part, too.
-                if let Some(message) = new_message(update) {
-                    self.recent.note(message);
-                }
+                self.recent.take_in(update);
                 (session, address)
             }
             Verdict::Refuse(refused) => {
@@ -539,7 +539,8 @@ fn new_message(update: &Update) -> Option<&Message> {
 mod tests {
     use super::*;
     use crate::ids::{ChatId, UserId};
-    use crate::store::atomic;
+    use crate::store::atomic::{self, Durability};
+    use crate::store::steps::Step;
 
     const BOT: BotId = BotId(7);
 
@@ -649,6 +650,23 @@ mod tests {
         assert_eq!(pending(&state), [5, 7]);
         ingest.batch(&batch).unwrap();
         assert_eq!(atomic::list(&state.bot_dead(BOT)).unwrap().len(), 4);
+    }
+
+    #[test]
+    fn a_letter_that_cannot_be_kept_holds_up_none_of_the_good_ones_and_is_not_confirmed() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        let mut ingest = open(&state);
+        let dead = state.bot_dead(BOT);
+        atomic::create_folder(dead.parent().unwrap()).unwrap();
+        atomic::replace(&dead, b"in its place", Step::DeadLetter, Durability::Synced).unwrap();
+        let batch = [raw("null"), message(5, 11)];
+        ingest.batch(&batch).unwrap_err();
+        assert_eq!(pending(&state), [5]);
+        std::fs::remove_file(&dead).unwrap();
+        let taken = ingest.batch(&batch).unwrap();
+        assert_eq!((taken.dead, taken.known), (1, 1));
+        assert_eq!(atomic::list(&dead).unwrap().len(), 1);
     }
 
     #[test]

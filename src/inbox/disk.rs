@@ -4,6 +4,7 @@
 //! shown or answered.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use crate::clock::Timestamp;
 use crate::ids::{BotId, UpdateId};
@@ -117,11 +118,19 @@ impl Inbox {
 
     /// Reads a pending entry and leaves it as it is, whatever is wrong with it.
     pub fn peek(&self, name: EntryName) -> Result<Option<Entry>, StoreError> {
-        let path = self.dir.inbox().join(name.file_name());
-        match std::fs::read(&path) {
+        Self::peek_at(&self.dir.inbox().join(name.file_name()))
+    }
+
+    /// The same of a settled entry that is still there as a tombstone.
+    pub fn peek_settled(&self, name: EntryName) -> Result<Option<Entry>, StoreError> {
+        Self::peek_at(&self.dir.done().join(name.file_name()))
+    }
+
+    fn peek_at(path: &Path) -> Result<Option<Entry>, StoreError> {
+        match std::fs::read(path) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(StoreError::new("read", &path, source)),
+            Err(source) => Err(StoreError::new("read", path, source)),
         }
     }
 

@@ -19,6 +19,8 @@ use crate::store::format::FORMAT;
 pub const SILENCE: Duration = Duration::from_secs(30 * 60);
 /// The same text again within this time, with nothing newly shown in between, is the same reply.
 pub const REPEAT_WITHIN: Duration = Duration::from_secs(10 * 60);
+/// How many messages are remembered that were settled before their files had come.
+const LATE_MOST: usize = 20;
 
 /// The file of one holder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,9 @@ pub struct Conversation {
     /// The progress messages that later ones edit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub turns: Vec<Turn>,
+    /// What was settled before its files had come, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late: Vec<Late>,
 }
 
 /// One message that the holder was shown.
@@ -61,6 +66,18 @@ pub struct Held {
     /// has come, or is given up.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub awaits_files: bool,
+}
+
+/// A message that was answered, acknowledged or dropped while a file of it was on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Late {
+    /// As which it was shown.
+    pub update_id: UpdateId,
+    /// The entries behind it; they are settled.
+    pub entries: Vec<EntryName>,
+    /// Whether its holder knows that the files have come, or never will.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub told: bool,
 }
 
 /// A turn that has shown progress.
@@ -119,16 +136,31 @@ impl Conversation {
             held: Vec::new(),
             answering: None,
             turns: Vec::new(),
+            late: Vec::new(),
         }
     }
 
     /// Forgets what is no longer pending: it is settled. A conversation of which nothing is left is
-    /// no longer the one that is being answered, and its turn is over.
+    /// no longer the one that is being answered, and its turn is over. Whose files had not come is
+    /// remembered.
     pub fn reconcile(&mut self, pending: &BTreeSet<EntryName>) {
         let before = self.addresses();
+        let mut late = Vec::new();
         for held in &mut self.held {
-            held.entries.retain(|entry| pending.contains(entry));
+            let (left, settled) = held
+                .entries
+                .iter()
+                .partition(|entry| pending.contains(entry));
+            held.entries = left;
+            if held.seen && held.awaits_files {
+                late.push(Late {
+                    update_id: held.update_id,
+                    entries: settled,
+                    told: false,
+                });
+            }
         }
+        self.take_over(late);
         self.held.retain(|held| !held.entries.is_empty());
         let after = self.addresses();
         for address in before.difference(&after) {
@@ -306,7 +338,60 @@ impl Conversation {
         self.answering = self.answering.filter(|answering| *answering != address);
     }
 
-    /// Whether nobody needs this file any more.
+    /// Takes over what was settled before its files had come.
+    pub fn take_over(&mut self, late: Vec<Late>) {
+        for late in late.into_iter().filter(|late| !late.entries.is_empty()) {
+            let known = self
+                .late
+                .iter_mut()
+                .find(|one| one.update_id == late.update_id);
+            match known {
+                Some(known) => {
+                    let new = late
+                        .entries
+                        .iter()
+                        .filter(|one| !known.entries.contains(one));
+                    let new: Vec<EntryName> = new.copied().collect();
+                    known.told &= new.is_empty();
+                    known.entries.extend(new);
+                }
+                None => self.late.push(late),
+            }
+        }
+        let beyond = self.late.len().saturating_sub(LATE_MOST);
+        self.late.drain(..beyond);
+    }
+
+    /// The message that was settled before its files had come and was shown as, or contains, an update.
+    pub fn find_late(&self, update_id: UpdateId) -> Option<&Late> {
+        let is = |late: &&Late| {
+            let mut entries = late.entries.iter();
+            late.update_id == update_id || entries.any(|entry| entry.update_id == update_id)
+        };
+        self.late.iter().find(is)
+    }
+
+    /// Its holder knows of the files of these.
+    pub fn told_of_files(&mut self, ids: &BTreeSet<UpdateId>) {
+        for late in &mut self.late {
+            late.told |= ids.contains(&late.update_id);
+        }
+    }
+
+    /// What waits for its files, or has, with nobody who was told.
+    pub fn awaits_files(&self) -> BTreeSet<EntryName> {
+        let held = self
+            .held
+            .iter()
+            .filter(|held| held.seen && held.awaits_files);
+        let late = self.late.iter().filter(|late| !late.told);
+        let held = held.flat_map(|held| held.entries.iter());
+        held.chain(late.flat_map(|late| late.entries.iter()))
+            .copied()
+            .collect()
+    }
+
+    /// Whether it holds nothing and is in no turn.
     pub fn is_idle(&self) -> bool {
         self.held.is_empty() && self.turns.is_empty()
     }

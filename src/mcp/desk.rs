@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::gateway::presence;
 use crate::ids::{Address, UpdateId};
 use crate::inbox::entry::EntryName;
-use crate::inbox::view::{self, Item, Shown};
+use crate::inbox::view::{self, Item, MessageView, Shown};
 use crate::session::registry::{AgentFile, ClientName, Thread};
 use crate::store::atomic::{self, Durability};
 use crate::store::format::{self, ReadError};
@@ -52,19 +52,36 @@ pub(super) fn confirm(
     caller: &Caller,
     entries: &BTreeSet<EntryName>,
 ) -> Result<(), MailboxError> {
+    note(mailbox, caller, |me| me.confirm(entries))
+}
+
+/// Notes something in this agent's conversation that a result said, now that it has gone out.
+pub(super) fn note(
+    mailbox: &Mailbox,
+    caller: &Caller,
+    said: impl FnOnce(&mut Conversation),
+) -> Result<(), MailboxError> {
     let _lock = lock(mailbox, caller)?;
-    let path = mailbox.dir.conversations().join(file_name(&caller.holder));
-    let on_disk: Option<Conversation> = format::read(&mailbox.state, &path, mailbox.clock.now())?;
-    let Some(on_disk) = on_disk else {
+    let Some(on_disk) = conversation(mailbox, caller)? else {
         return Ok(());
     };
+    let path = mailbox.dir.conversations().join(file_name(&caller.holder));
     let mut me = on_disk.clone();
-    me.confirm(entries);
+    said(&mut me);
     if me != on_disk {
-        // Lost with the power, that note only means that the messages are shown once more.
+        // Lost with the power, that note only means that it is said once more.
         format::write(&path, &me, Step::Seen, Durability::FileSynced)?;
     }
     Ok(())
+}
+
+/// What this agent was shown, as it stands on disk.
+pub(super) fn conversation(
+    mailbox: &Mailbox,
+    caller: &Caller,
+) -> Result<Option<Conversation>, ReadError> {
+    let path = mailbox.dir.conversations().join(file_name(&caller.holder));
+    format::read(&mailbox.state, &path, mailbox.clock.now())
 }
 
 /// Makes the server known before an agent has called it.
@@ -135,7 +152,7 @@ impl<'a> Desk<'a> {
         let pending = mailbox.inbox.pending()?;
         let living = holder::living(&mailbox.state, &mailbox.dir, now)?;
         let mut me_on_disk = None;
-        let mut others = Vec::new();
+        let (mut others, mut left) = (Vec::new(), Vec::new());
         for name in atomic::list(&mailbox.dir.conversations())? {
             let path = mailbox.dir.conversations().join(&name);
             let mut conversation: Conversation = match format::read(&mailbox.state, &path, now) {
@@ -159,7 +176,7 @@ impl<'a> Desk<'a> {
                 .iter()
                 .any(|holder| holder.as_str() == conversation.holder);
             if !alive && conversation.is_idle() {
-                atomic::remove(&path, Step::Hold)?;
+                left.push((path, conversation.late));
                 continue;
             }
             let keeps = alive && !conversation.is_silent(now);
@@ -185,6 +202,7 @@ impl<'a> Desk<'a> {
             notices,
             _lock: lock,
         };
+        desk.inherit(left)?;
         desk.note_activity();
         Ok(desk)
     }
@@ -424,6 +442,11 @@ impl<'a> Desk<'a> {
     ) -> Result<ShownPage, MailboxError> {
         base.session = self.mailbox.session.to_string();
         let held = self.me.find(id).cloned();
+        if held.is_none()
+            && let Some(late) = self.me.find_late(id).cloned()
+        {
+            return self.show_late(base, &late, part);
+        }
         let (shown, again) = match held {
             Some(held) => (self.read_held(&held)?, true),
             None => (
@@ -436,13 +459,21 @@ impl<'a> Desk<'a> {
         let Some(shown) = shown else {
             return Err(self.no_such(id).into());
         };
-        let parts = shown.message.part_count();
-        let Some(message) = shown.message.clone().at(self.now, again).part(part) else {
-            return Err(Refusal(format!("Message {id} has {parts} part(s), so there is no part {part}. Call again with `part` 1 to {parts}.")).into());
-        };
+        let message = self.part_of(&shown, again, part)?;
         let mut page = Page::new(&base, 1);
         page.push(message);
         self.shown(base, page, &[shown], None)
+    }
+
+    pub(super) fn part_of(
+        &self,
+        shown: &Shown,
+        again: bool,
+        part: usize,
+    ) -> Result<MessageView, MailboxError> {
+        let (id, parts) = (shown.message.update_id, shown.message.part_count());
+        let message = shown.message.clone().at(self.now, again).part(part);
+        message.ok_or_else(|| Refusal(format!("Message {id} has {parts} part(s), so there is no part {part}. Call again with `part` 1 to {parts}.")).into())
     }
 
     pub(super) fn show_conversation(
@@ -503,7 +534,7 @@ impl<'a> Desk<'a> {
             }
             other.conversation.let_go(&entries);
             let path = conversations.join(format!("{}.json", other.conversation.holder));
-            if other.conversation.is_idle() && !other.alive {
+            if other.conversation.is_idle() && other.conversation.late.is_empty() && !other.alive {
                 atomic::remove(&path, Step::Hold)?;
                 atomic::sync_folder(&conversations)?;
             } else {

@@ -13,6 +13,7 @@ mod commit;
 pub mod conversation;
 mod desk;
 pub mod holder;
+pub mod late;
 pub mod mailbox;
 pub mod page;
 pub mod server;

@@ -245,7 +245,7 @@ impl Shared {
         if result.is_err() {
             // An error has no notices.
             let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
-            shows.retain(|show| show.call != context.id || !matches!(show.what, What::Failures(_)));
+            shows.retain(|show| show.call != context.id || !show.what.is_notice());
         }
         result
     }
@@ -268,7 +268,8 @@ impl Shared {
             }
             Tool::React => {
                 let params: ReactParams = parameters(tool, arguments)?;
-                let notices = self.failure_notices(&caller, context).await;
+                let mut notices = self.failure_notices(&caller, context).await;
+                notices.extend(self.file_notices(&caller, context).await);
                 not_cancelled(context)?;
                 let mut accepted = self
                     .step(caller.clone(), move |mailbox, caller| {
@@ -319,13 +320,16 @@ impl Shared {
         let deadline = self.clock.instant() + wait;
         let mut notices = self.gateway_notices().await;
         notices.extend(self.failure_notices(&caller, context).await);
+        let files = self.file_notices(&caller, context).await;
+        let mut news = !files.is_empty();
+        notices.extend(files);
         let ids = params.ack.unwrap_or_default();
         let (acked, not_acked) = self
             .step(caller.clone(), move |mailbox, caller| {
                 mailbox.acknowledge(caller, &ids)
             })
             .await?;
-        let base = ToolResult {
+        let mut base = ToolResult {
             acked,
             not_acked,
             notices,
@@ -346,13 +350,13 @@ impl Shared {
         };
         loop {
             let last = self.clock.instant() >= deadline;
-            let base = base.clone();
+            let said = base.clone();
             let show =
-                move |mailbox: &Mailbox, caller: &Caller| mailbox.show(caller, base, limit, last);
+                move |mailbox: &Mailbox, caller: &Caller| mailbox.show(caller, said, limit, last);
             let page = self.show(caller.clone(), context, show).await?;
             let Some(watch) = watch
                 .as_ref()
-                .filter(|_| page.result.messages.is_empty() && !last)
+                .filter(|_| page.result.messages.is_empty() && !last && !news)
             else {
                 return Ok(page.result);
             };
@@ -365,6 +369,9 @@ impl Shared {
                 () = watch.changed_or_rescan() => {}
                 () = self.clock.sleep(look_again) => {}
             }
+            let files = self.file_notices(&caller, context).await;
+            news = !files.is_empty();
+            base.notices.extend(files);
         }
     }
 
@@ -379,6 +386,7 @@ impl Shared {
         }
         let mut notices = self.gateway_notices().await;
         notices.extend(self.failure_notices(&caller, context).await);
+        notices.extend(self.file_notices(&caller, context).await);
         if params.text.is_none() && params.files().is_empty() {
             let base = ToolResult {
                 notices,

@@ -1,4 +1,4 @@
-//! What the gateway itself tells a person: once, through the outbox.
+//! What the gateway itself tells a person, once, through the outbox.
 //!
 //! The delivery's key says what the notice is about, so that a kill between the notice and the note that it
 //! was given finds it in the outbox. The gateway takes no session lock: its delivery may get the same
@@ -15,29 +15,26 @@ use crate::store::format::FORMAT;
 /// As whose the notices of the gateway stand in the outbox; no agent has that name.
 pub const GATEWAY: &str = "gateway";
 
-/// Something that a person is told.
+/// One notice.
 #[derive(Clone, Debug)]
 pub struct Notice<'a> {
-    /// Whose chat it is.
+    /// Of which session.
     pub session: &'a SessionId,
-    /// Where.
+    /// In which chat.
     pub address: Address,
+    /// What it is about, in parts that are always the same for the same thing.
+    pub about: &'a [&'a str],
+    /// What the person reads.
+    pub text: String,
     /// The message that it is about.
     pub reply_to: Option<MessageId>,
-    /// What is said.
-    pub text: String,
-    /// Without a sound on the phone.
+    /// Whether the phone stays silent.
     pub silent: bool,
 }
 
-/// Tells it, durably, unless that was done before: `about` is the same for the same notice only.
-pub fn give(
-    outbox: &Outbox,
-    notice: Notice<'_>,
-    about: &[&str],
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let key = short_hash(about);
+/// Tells the person, durably, unless that was done before.
+pub fn give(outbox: &Outbox, notice: Notice<'_>, now: Timestamp) -> Result<(), StoreError> {
+    let key = short_hash(notice.about);
     if outbox.by_key(&key)?.is_some() {
         // Its own sync may have failed, or been cut short.
         return outbox.sync_names();
@@ -59,8 +56,8 @@ pub fn give(
         },
         answers: Vec::new(),
         acked: Vec::new(),
-        as_reply: notice.reply_to.is_some(),
         reply_to: notice.reply_to,
+        as_reply: notice.reply_to.is_some(),
         resume: None,
         silent: notice.silent,
         turn: None,

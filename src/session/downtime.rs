@@ -89,14 +89,6 @@ impl Watched<'_> {
                     Word::Back => (TOLD_BACK, "back", None),
                 };
                 tracing::info!(session = %self.id, chat = %chat.address, what = name, "telling how the session is");
-                let notice = Notice {
-                    session: self.id,
-                    address: chat.address,
-                    reply_to,
-                    text: text.to_owned(),
-                    // The agent's answer, which follows, rings.
-                    silent: word == Word::Back,
-                };
                 let about = [
                     name,
                     self.id.as_str(),
@@ -104,7 +96,16 @@ impl Watched<'_> {
                     &chat.address.to_string(),
                     &since.0.to_string(),
                 ];
-                notice::give(&Outbox::new(self.state, dir.clone()), notice, &about, now)
+                let notice = Notice {
+                    session: self.id,
+                    address: chat.address,
+                    about: &about,
+                    text: text.to_owned(),
+                    reply_to,
+                    // The agent's answer, which follows, rings.
+                    silent: word == Word::Back,
+                };
+                notice::give(&Outbox::new(self.state, dir.clone()), notice, now)
             }
             Effect::Forget => {
                 tracing::debug!(session = %self.id, "a downtime is over");

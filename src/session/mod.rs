@@ -5,3 +5,4 @@ pub mod downtime;
 pub mod process;
 pub mod registry;
 pub mod tmux;
+pub mod turn;

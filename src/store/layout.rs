@@ -16,6 +16,8 @@ use crate::ids::{BotId, SessionId};
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// How the folder of a session ends that is being removed.
 const PRUNED: &str = ".pruned";
+/// Less than that is no room: a few small files.
+const SMALLEST: u64 = 16 * 1024;
 
 /// The state folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,14 @@ impl StateDir {
             format!("run `sudo chown -R {me}` on it, or name another with state_dir"),
         );
         Err(StoreError::new("use", &self.root, source))
+    }
+
+    /// Whether no file can be written any more. Where nobody can tell, there is room.
+    pub fn is_full(&self) -> bool {
+        rustix::fs::statvfs(&self.root).is_ok_and(|disk| {
+            // Some file systems do not say how large they are.
+            disk.f_blocks > 0 && disk.f_bavail.saturating_mul(disk.f_frsize) < SMALLEST
+        })
     }
 
     /// The folder itself.
@@ -173,6 +183,7 @@ impl SessionDir {
             self.conversations(),
             self.agents(),
             self.wakes(),
+            self.turns(),
             self.outbox(),
             self.sent(),
             self.failed(),
@@ -228,6 +239,16 @@ impl SessionDir {
     /// What gateway and living MCP servers tell each other about waking, and who is in a call.
     pub fn wakes(&self) -> PathBuf {
         self.root.join("wakes")
+    }
+
+    /// What the hooks of each agent's client tell of its turns.
+    pub fn turns(&self) -> PathBuf {
+        self.root.join("turns")
+    }
+
+    /// The file of one agent's turns.
+    pub fn turn(&self, holder: &str) -> PathBuf {
+        self.turns().join(format!("{holder}.json"))
     }
 
     /// For what the agent was woken last, and which ways of waking have worked.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules that decide without touching the world.
-const PURE: [&str; 39] = [
+const PURE: [&str; 42] = [
     "src/attachments/state.rs",
     "src/attachments/verdict.rs",
     "src/gate.rs",
@@ -27,6 +27,7 @@ const PURE: [&str; 39] = [
     "src/outbox/schedule.rs",
     "src/outbox/split.rs",
     "src/session/down.rs",
+    "src/session/turn.rs",
     "src/telegram/error.rs",
     "src/telegram/format.rs",
     "src/telegram/format/link.rs",
@@ -42,6 +43,8 @@ const PURE: [&str; 39] = [
     "src/telegram/update/message.rs",
     "src/telegram/update/rich.rs",
     "src/terminal.rs",
+    "src/wake/guard.rs",
+    "src/wake/pane.rs",
     "src/wake/policy.rs",
     "src/ids.rs",
 ];

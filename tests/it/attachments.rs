@@ -58,7 +58,7 @@ fn settled_as(agent: &mut Agent, update_id: i64) -> Vec<Value> {
 }
 
 #[track_caller]
-fn is_there(file: &Value, content: &[u8]) {
+pub(crate) fn is_there(file: &Value, content: &[u8]) {
     assert_eq!(file["state"], "ready", "{file}");
     assert_eq!(file["sha256"], json!(sha256(content)));
     assert_eq!(file["size"], json!(content.len()));
@@ -71,14 +71,14 @@ fn is_there(file: &Value, content: &[u8]) {
     );
 }
 
-fn strike(house: &House, method: &str, fault: impl FnOnce(Fault) -> Fault) -> FaultId {
+pub(crate) fn strike(house: &House, method: &str, fault: impl FnOnce(Fault) -> Fault) -> FaultId {
     house
         .sim
         .fault(fault(Fault::on(house.bot()).method(method)))
 }
 
 /// Waits until a download has begun that a fault holds back.
-fn wait_until_struck(house: &House, fault: FaultId) {
+pub(crate) fn wait_until_struck(house: &House, fault: FaultId) {
     let struck = house
         .sim
         .wait_for(|view| view.fault_hits(fault) > 0, PATIENCE);

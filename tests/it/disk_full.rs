@@ -7,25 +7,31 @@ use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::attachments::{bytes, send, settled};
 use crate::support::{House, PATIENCE, texts, wait_for};
 
-/// A state folder of 256 KiB, unmounted when the test ends.
+/// A state folder of 256 KiB or another size, unmounted when the test ends.
 struct SmallDisk {
     path: PathBuf,
 }
 
 impl SmallDisk {
     /// `None` if the machine cannot do it and the caller of the tests knows that.
-    #[expect(clippy::print_stdout, reason = "says why a test tested nothing")]
     fn mount(house: &House) -> Option<Self> {
+        Self::mount_of(house, "256k")
+    }
+
+    #[expect(clippy::print_stdout, reason = "says why a test tested nothing")]
+    fn mount_of(house: &House, size: &str) -> Option<Self> {
         let path = house.state();
         fs::create_dir(&path).unwrap();
         let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=256k,mode=0700", "telepost-test"])
+            .args(["-t", "tmpfs", "-o"])
+            .args([&format!("size={size},mode=0700"), "telepost-test"])
             .arg(&path)
             .output();
         let words = match mount {
@@ -102,6 +108,9 @@ fn a_gateway_with_a_full_disk_confirms_nothing_says_so_and_goes_on_when_there_is
     tried.unwrap();
     assert_eq!(house.inbox_texts(), ["before"]);
     assert_eq!(house.sim.confirmed(house.bot()).len(), 1, "only the first");
+    let status = || String::from_utf8(house.run(&["status"]).stdout).unwrap();
+    let full = "The disk of the state folder is full: make room.";
+    assert!(status().contains(full) && house.status()["disk_full"] == true);
     let mut offsets: Vec<_> = house
         .sim
         .calls_of(house.bot(), "getUpdates")
@@ -114,6 +123,7 @@ fn a_gateway_with_a_full_disk_confirms_nothing_says_so_and_goes_on_when_there_is
     disk.make_room();
     house.wait_for_texts(&["before", "during 1", "during 2"]);
     gateway.wait_for_log("there is room again");
+    assert!(!status().contains(full));
 }
 
 #[test]
@@ -259,4 +269,57 @@ fn a_stream_of_messages_and_files_into_a_full_disk_is_all_there_afterwards() {
         let content = fs::read(file["path"].as_str().unwrap()).unwrap();
         assert_eq!(content, bytes(u8::try_from(round).unwrap(), 4000));
     }
+}
+
+/// Says something every 20 ms for so long, and adds it to the list.
+fn stream(house: &House, time: Duration, said: &mut Vec<String>) {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        said.push(format!("message {}", said.len()));
+        house.say(&said[said.len() - 1]);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+#[ignore = "more than a minute; run by TELEPOST_SOAK=1"]
+fn a_disk_that_is_full_for_a_minute_under_a_stream_of_messages_loses_none_of_them() {
+    let house = House::new();
+    let Some(disk) = SmallDisk::mount_of(&house, "64m") else {
+        return;
+    };
+    let gateway = house.gateway();
+    let mut said = Vec::new();
+    stream(&house, Duration::from_secs(5), &mut said);
+    house.wait_for_inbox(said.len());
+    gateway.wait_until_polling(&house);
+    disk.fill();
+    let full_at = said.len();
+    house.say("the first that does not fit");
+    said.push("the first that does not fit".to_owned());
+    gateway.wait_for_log("cannot store messages");
+    let confirmed = house.sim.confirmed(house.bot()).len();
+    let offset = || {
+        let polls = house.sim.calls_of(house.bot(), "getUpdates");
+        polls.last().and_then(|poll| poll.int("offset"))
+    };
+    let (stands_at, polls) = (offset(), house.sim.call_count(house.bot(), "getUpdates"));
+    stream(&house, Duration::from_secs(60), &mut said);
+    let log = gateway.log();
+    assert!(log.contains("disk full: make room"), "{log}");
+    assert!(house.sim.call_count(house.bot(), "getUpdates") > polls + 2);
+    assert_eq!(offset(), stands_at);
+    assert_eq!(house.sim.confirmed(house.bot()).len(), confirmed);
+    assert_eq!(house.names("inbox").len(), full_at);
+    let status = house.run(&["status"]);
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(status.contains("is full: make room"), "{status}");
+
+    disk.make_room();
+    stream(&house, Duration::from_secs(5), &mut said);
+    house.wait_for_inbox(said.len());
+    assert_eq!(house.inbox_texts(), said);
+    gateway.wait_for_log("there is room again");
+    gateway.wait_until_polling(&house);
+    assert_eq!(house.sim.pending(house.bot()), 0);
 }

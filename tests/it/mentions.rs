@@ -132,6 +132,35 @@ fn the_rest_of_an_album_gets_in_after_a_restart() {
 }
 
 #[test]
+fn an_edit_of_a_message_that_was_heard_is_heard_although_it_names_the_bot_no_more() {
+    let house = house();
+    let gateway = house.gateway();
+    let said = |text: &str, entities: Value| {
+        let message = house.sim.message(house.bot()).chat(SUPERGROUP).from(OWNER);
+        message.text(text).entities(&entities).send().message_id
+    };
+    let mine = name(&house);
+    let named = json!([{"type": "mention", "offset": 0, "length": mine.len()}]);
+    let heard = said(&format!("{mine} delete foo"), named);
+    let talk = said("lunch?", json!([]));
+    house.wait_for_inbox(1);
+    let edit = |id: i64, text: &str| house.sim.edit(house.bot(), SUPERGROUP, id, text);
+    edit(talk, "lunch at one?");
+    edit(heard, "delete bar, not foo");
+    house.wait_for_inbox(2);
+    // Also by a gateway that has only what is on disk.
+    gateway.kill();
+    let gateway = house.gateway();
+    edit(heard, "delete nothing");
+    let first = format!("{mine} delete foo");
+    wait_for_shown(
+        &house,
+        &gateway,
+        &[&first, "delete bar, not foo", "delete nothing"],
+    );
+}
+
+#[test]
 fn the_rest_of_a_cut_text_gets_in_with_its_beginning() {
     let house = house();
     let long = format!("{} {}", name(&house), "x".repeat(4050));

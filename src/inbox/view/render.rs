@@ -64,7 +64,13 @@ fn said(view: &mut MessageView, files: &mut Vec<FileRef>, first: &Message, group
     view.message_id = first.message_id;
     view.chat = chat(&first.chat);
     view.from = first.from.as_ref().map(person);
-    view.sent_at = Timestamp::from_unix_seconds(first.date).rfc3339();
+    let edited = group
+        .first()
+        .and_then(|item| message_of(item))
+        .is_some_and(|(_, edited)| edited);
+    // An edit of what was shown before says something new: it has not waited since the first text.
+    let sent = if edited { first.edited_at() } else { None };
+    view.sent_at = Timestamp::from_unix_seconds(sent.unwrap_or(first.date)).rfc3339();
     view.reply_to = reply_to(first);
     view.forwarded_from = first.forward().map(forward);
     if let Some(topic) = &mut view.topic {

@@ -190,6 +190,28 @@ fn an_edit_of_what_nobody_has_seen_replaces_the_text() {
 }
 
 #[test]
+fn an_edit_of_what_was_shown_long_ago_has_not_waited_since_then() {
+    let edited = |edit_date: i64| {
+        let message = json!({"message_id": 10, "date": 1_700_000_000, "edit_date": edit_date,
+            "chat": {"id": 11, "type": "private"}, "from": {"id": 11}, "text": "now"});
+        item(5, 1_700_003_600_000, &json!({"edited_message": message}))
+    };
+    let now = Timestamp(1_700_003_660_000);
+    let alone = fresh(&[edited(1_700_003_600)])
+        .remove(0)
+        .message
+        .at(now, false);
+    assert_eq!((alone.age_seconds, alone.backlog), (60, false));
+    // Together with its first text it is as old as that; and no edit comes before it was sent.
+    let mut first = text(1, 1_700_000_000, "before");
+    first.name.received = 1_700_000_000_000;
+    let folded = fresh(&[first, edited(1_700_003_600)]).remove(0).message;
+    assert!(folded.edited && folded.at(now, false).backlog);
+    let odd = fresh(&[edited(-1)]).remove(0).message.at(now, false);
+    assert_eq!(odd.age_seconds, 3660);
+}
+
+#[test]
 fn an_edit_of_what_was_shown_is_a_message_of_its_own() {
     let shown = fresh(&[text(2, 5, "other"), edit(3, 10, "new")]);
     assert_eq!(texts(&shown), ["other", "new"]);

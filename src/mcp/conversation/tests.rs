@@ -261,3 +261,58 @@ fn what_is_held_knows_whether_a_file_was_on_its_way_when_it_was_shown_last() {
     // Nothing new was shown: the same answer again is still a repetition.
     assert_eq!(conversation.shown_at, shown_at);
 }
+
+fn awaiting(update_id: i64) -> Shown {
+    let mut message = shown(update_id, 11);
+    let file = json!({"kind": "photo", "state": "downloading"});
+    message.message.attachments = vec![serde_json::from_value(file).unwrap()];
+    message
+}
+
+#[test]
+fn what_is_settled_before_its_files_came_is_remembered_until_the_agent_was_told() {
+    let mut conversation = holding(&[(1, 11)]);
+    let messages = [awaiting(2), awaiting(3), awaiting(4)];
+    conversation.hold(&messages.iter().collect::<Vec<_>>(), NOW);
+    let seen = [name(1), name(2), name(3)].into();
+    conversation.confirm(&seen);
+    assert_eq!(conversation.awaits_files(), [name(2), name(3)].into());
+    // Somebody else takes one of them, the others are settled; nobody has surely seen the last one.
+    conversation.let_go(&[name(3)].into());
+    conversation.reconcile(&BTreeSet::new());
+    conversation.reconcile(&BTreeSet::new());
+    let late = Late {
+        update_id: UpdateId(2),
+        entries: vec![name(2)],
+        told: false,
+    };
+    assert_eq!(conversation.late, [late]);
+    assert!(conversation.is_idle());
+    assert_eq!(conversation.awaits_files(), [name(2)].into());
+    conversation.told_of_files(&[UpdateId(2)].into());
+    assert_eq!(conversation.awaits_files(), BTreeSet::new());
+    assert!(conversation.find_late(UpdateId(2)).is_some());
+}
+
+#[test]
+fn the_parts_of_an_album_are_remembered_as_one_however_they_are_settled() {
+    let mut conversation = Conversation::new("h", "test", NOW);
+    let mut album = awaiting(1);
+    album.entries = vec![name(1), name(2)];
+    conversation.hold(&[&album], NOW);
+    conversation.confirm(&conversation.entries());
+    conversation.reconcile(&[name(2)].into());
+    conversation.told_of_files(&[UpdateId(1)].into());
+    conversation.reconcile(&BTreeSet::new());
+    let late = &conversation.late[0];
+    assert_eq!(
+        (late.entries.as_slice(), late.told),
+        ([name(1), name(2)].as_slice(), false)
+    );
+    for id in 10..10 + 2 * i64::try_from(LATE_MOST).unwrap() {
+        conversation.hold(&[&awaiting(id)], NOW);
+        conversation.confirm(&conversation.entries());
+        conversation.reconcile(&BTreeSet::new());
+    }
+    assert_eq!(conversation.late.len(), LATE_MOST);
+}

@@ -9,6 +9,7 @@ use rmcp::service::RequestContext;
 
 use super::wire::Note;
 use super::{REMEMBERED, Shared};
+use crate::ids::UpdateId;
 use crate::mcp::mailbox::{Caller, Mailbox, Showing};
 use crate::outbox::delivery::DeliveryId;
 
@@ -26,6 +27,18 @@ pub(super) enum What {
     Showing(Showing),
     /// Failed deliveries.
     Failures(BTreeSet<DeliveryId>),
+    /// Files of messages that are settled.
+    Files(BTreeSet<UpdateId>),
+}
+
+impl What {
+    /// Whether it stands in `notices`, which an error has not.
+    pub(super) fn is_notice(&self) -> bool {
+        match self {
+            Self::Showing(_) => false,
+            Self::Failures(_) | Self::Files(_) => true,
+        }
+    }
 }
 
 /// How far a result has come that showed something.
@@ -86,6 +99,30 @@ impl Shared {
         }
     }
 
+    /// What the agent is told of files that came after their message was settled.
+    pub(super) async fn file_notices(
+        self: &Arc<Self>,
+        caller: &Caller,
+        context: &RequestContext<RoleServer>,
+    ) -> Vec<String> {
+        let at = caller.clone();
+        match self
+            .blocking(move |served| served.mailbox.news_of_files(&at))
+            .await
+        {
+            Ok(news) if news.is_empty() => Vec::new(),
+            Ok(news) => {
+                let (ids, words): (BTreeSet<_>, Vec<_>) = news.into_iter().unzip();
+                self.goes_out(caller, context, What::Files(ids));
+                words
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot look for files that have come");
+                Vec::new()
+            }
+        }
+    }
+
     /// A result is in the client's pipe but for its newline: what it showed is noted as seen before
     /// that follows.
     pub(super) fn going_out(self: &Arc<Self>, call: &RequestId) -> Option<Note> {
@@ -111,7 +148,11 @@ impl Shared {
         let _turn = self.turn.lock().await;
         let due: Vec<(Caller, What, Stage)> = {
             let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
-            let due = shows.iter().filter(|show| show.stage != Stage::Leaving);
+            let news = |show: &&Show| match show.stage {
+                Stage::Out | Stage::Cancelled => true,
+                Stage::Leaving | Stage::Noted => false,
+            };
+            let due = shows.iter().filter(news);
             let due = due
                 .map(|show| (show.caller.clone(), show.what.clone(), show.stage))
                 .collect();
@@ -126,10 +167,10 @@ impl Shared {
             let note = move |mailbox: &Mailbox, caller: &Caller| match (stage, what) {
                 (Stage::Out, What::Showing(showing)) => mailbox.confirm(caller, &showing.newly),
                 (Stage::Out, What::Failures(ids)) => mailbox.note_told(caller, &ids),
+                (Stage::Out, What::Files(ids)) => mailbox.note_files(caller, &ids),
                 (Stage::Cancelled, What::Showing(showing)) => mailbox.unshow(caller, &showing),
-                (Stage::Cancelled, What::Failures(_)) | (Stage::Leaving | Stage::Noted, _) => {
-                    Ok(())
-                }
+                (Stage::Cancelled, What::Failures(_) | What::Files(_))
+                | (Stage::Leaving | Stage::Noted, _) => Ok(()),
             };
             if let Err(error) = self
                 .blocking(move |served| note(&served.mailbox, &caller))

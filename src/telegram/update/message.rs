@@ -200,6 +200,12 @@ impl Message {
             .filter(|topic| self.is_topic_message && topic.0 > 1)
     }
 
+    /// When it was edited, in seconds since 1970, if that is after it was sent.
+    pub fn edited_at(&self) -> Option<i64> {
+        let at = self.rest.get("edit_date")?.as_i64()?;
+        (at > self.date).then_some(at)
+    }
+
     /// The name of the topic, where the message happens to tell it: every message that replies to
     /// nothing "replies" to the one that made the topic, and service messages name it.
     pub fn topic_name(&self) -> Option<&str> {

@@ -26,6 +26,7 @@ fn agent(name: &str, state: AgentState, ago: Option<u64>, rungs: &[Rung]) -> Age
     Agent {
         key: key(name),
         holds: false,
+        forgot: BTreeSet::new(),
         seen: Sighting {
             state,
             age: ago.map(Duration::from_secs),
@@ -38,6 +39,13 @@ fn holding(agent: Agent) -> Agent {
     Agent {
         holds: true,
         ..agent
+    }
+}
+
+fn forgetting(agent: Agent, entries: &[i64]) -> Agent {
+    Agent {
+        forgot: entries.iter().copied().map(entry).collect(),
+        ..holding(agent)
     }
 }
 
@@ -365,6 +373,103 @@ fn what_follows_a_wake_that_did_not_help() {
         NOW,
     );
     assert_eq!(short(decision), Short::Wake("b", InboxSocket, 0));
+}
+
+#[test]
+fn only_the_agent_that_has_forgotten_messages_is_woken_for_them() {
+    let (a, b) = (
+        || agent("a", Idle, Some(60), &[InboxSocket]),
+        || agent("b", Idle, Some(60), &[InboxSocket]),
+    );
+    let woken = |name| Short::Wake(name, InboxSocket, 0);
+    for (what, unshown, agents, expected) in [
+        (
+            "it is not the newest",
+            &[][..],
+            vec![forgetting(a(), &[1]), b()],
+            woken("a"),
+        ),
+        (
+            "nothing is due",
+            &[],
+            vec![holding(a()), b()],
+            Short::Nothing,
+        ),
+        (
+            "something else waits",
+            &[2],
+            vec![holding(a()), b()],
+            woken("a"),
+        ),
+        (
+            "something else waits for whoever comes",
+            &[2],
+            vec![a(), b()],
+            woken("b"),
+        ),
+        (
+            "it cannot be woken, and nobody else would see them",
+            &[],
+            vec![forgetting(agent("a", Idle, None, &[]), &[1]), b()],
+            Short::Nothing,
+        ),
+    ] {
+        let situation = situation(unshown, agents);
+        let decision = decide(&situation, None, NOW);
+        assert_eq!(short(decision), expected, "{what}");
+    }
+    let both = situation(&[3], vec![forgetting(a(), &[1, 2]), b()]);
+    assert_eq!(both.waiting(), [1, 2, 3].map(entry).into());
+}
+
+#[test]
+fn the_pause_after_a_message_was_forgotten_gets_longer_and_the_person_is_told_once() {
+    let mut memory = Memory::new(1);
+    let one = BTreeSet::from([entry(1)]);
+    let both = BTreeSet::from([entry(1), entry(2)]);
+    let mut now = NOW;
+    for (round, pause) in PAUSES.into_iter().chain([PAUSES[5]]).enumerate() {
+        let untold = memory.forget(&one, now);
+        assert_eq!(untold.len(), usize::from(round == 0));
+        // The same evidence once more is nothing new.
+        assert!(memory.forget(&one, now).is_empty());
+        assert_eq!(memory.rest(&one, now), pause);
+        let later = now.plus(pause);
+        assert_eq!(memory.rest(&one, later), Duration::ZERO);
+        now = later;
+    }
+    assert_eq!(memory.forget(&both, now), BTreeSet::from([entry(2)]));
+    assert_eq!(
+        memory.rest(&both, now),
+        PAUSES[0],
+        "the new one is due first"
+    );
+    let set_back = Timestamp(NOW.0 - 1);
+    assert_eq!(memory.rest(&one, set_back), Duration::ZERO);
+}
+
+#[test]
+fn the_stop_hook_has_worked_when_what_it_told_of_was_taken() {
+    let mut memory = Memory::new(1);
+    let drained = Drained {
+        at: NOW,
+        newest: entry(2),
+    };
+    let later = NOW.plus(Duration::from_secs(1));
+    memory.drained(drained, &BTreeSet::from([entry(1)]), later);
+    assert_eq!(memory.stop_hook.worked_at, None);
+    memory.drained(drained, &BTreeSet::from([entry(3)]), later);
+    assert_eq!(memory.stop_hook.worked_at, Some(later));
+    memory.drained(
+        drained,
+        &BTreeSet::new(),
+        later.plus(Duration::from_secs(9)),
+    );
+    assert_eq!(
+        memory.stop_hook.worked_at,
+        Some(later),
+        "the same once more"
+    );
 }
 
 #[test]

@@ -5,14 +5,17 @@
 //! waited for is waited for by a condition and a deadline.
 
 mod agent;
+pub(crate) mod client;
 mod contract;
 pub(crate) mod day;
 mod detached;
 mod files;
 pub(crate) mod home;
+pub(crate) mod hooks;
 mod house;
 pub(crate) mod markdown;
 pub(crate) mod oracle;
+pub(crate) mod stub;
 mod terminal;
 pub(crate) mod worker;
 mod world;
@@ -29,6 +32,8 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up on it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How soon a text is stored whatever comes with it: the promise itself, not how fast it is.
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// Looks until the condition gives something; the last status is in the panic.
 pub(crate) fn wait_for<T, S: std::fmt::Debug>(
