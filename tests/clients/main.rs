@@ -41,6 +41,7 @@ mod client;
 mod model;
 mod npm;
 
+mod hooks;
 mod installed;
 mod interrupted;
 mod plugin;
