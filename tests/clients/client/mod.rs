@@ -88,6 +88,30 @@ impl Client {
         client
     }
 
+    /// A client that has everything that `telepost install` writes.
+    pub(crate) fn installed(kind: Kind, house: &House) -> Self {
+        let client = Self::new(kind, house);
+        let name = match kind {
+            Kind::Claude | Kind::OlderClaude => "claude",
+            Kind::Codex => "codex",
+        };
+        client.telepost(house, &["install", name, "--yes", "--session", "ONE"]);
+        client
+    }
+
+    /// Our program as the person runs it, in the folder of the project.
+    #[track_caller]
+    pub(crate) fn telepost(&self, house: &House, arguments: &[&str]) {
+        let mut command = house.command(arguments);
+        let output = command
+            .env("HOME", &self.home)
+            .current_dir(self.project())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
     /// `claude mcp add telegram -- …` or `codex mcp add telegram -- …`.
     pub(crate) fn register(&self, house: &House) -> Output {
         let config = house.config_path();
