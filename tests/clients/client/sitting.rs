@@ -87,7 +87,8 @@ impl Client {
             Kind::Claude | Kind::OlderClaude => self.command(&["--permission-mode", "default"]),
             Kind::Codex => {
                 self.trust_project();
-                self.command(&[])
+                // Else a person is asked about the hooks that we have installed.
+                self.command(&["--dangerously-bypass-hook-trust"])
             }
         };
         command.args(prompt);
