@@ -188,17 +188,20 @@ fn raw<'t>(text: &'t str, path: &[&str]) -> Option<&'t str> {
     text.get(find(text, path)?)
 }
 
-/// Where the value at a path stands. Of a key that is written twice, clients take the last.
+/// Where the value at a path stands; in a list a key is a number, from 0. Of a key that is written twice,
+/// clients take the last.
 fn find(text: &str, path: &[&str]) -> Option<Range<usize>> {
     let whole: &RawValue = serde_json::from_str(text).ok()?;
     let mut span = span_of(text, whole);
     for key in path {
-        let object = Container::object(text, &span)?;
-        span = object
-            .items
-            .into_iter()
-            .rfind(|item| item.key == *key)?
-            .value;
+        span = match Container::object(text, &span) {
+            Some(object) => object.items.into_iter().rfind(|item| item.key == *key)?,
+            None => {
+                let list = Container::list(text, &span)?;
+                list.items.into_iter().nth(key.parse().ok()?)?
+            }
+        }
+        .value;
     }
     Some(span)
 }
