@@ -7,6 +7,7 @@
 mod arguments;
 mod ask;
 mod files;
+mod hook;
 mod inbox;
 mod install;
 mod prune;
@@ -16,6 +17,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser as _};
 use tokio_util::sync::CancellationToken;
@@ -39,10 +41,12 @@ use crate::outbox::manage::{ManageError, Outboxes};
 use crate::report::{self, Report};
 use crate::session::process::ProcessId;
 use crate::session::registry::{Calls, Reach};
+use crate::session::tmux::Tmux;
 use crate::store::format::ReadError;
 use crate::store::layout::StateDir;
 use crate::store::lock::LockError;
 use crate::wake::socket::InboxSocket;
+use crate::wake::tmux::Surroundings;
 
 /// How the program ends, besides clap's 2 for a command line that it does not understand. The numbers
 /// are public.
@@ -126,8 +130,15 @@ impl Failure {
 
 /// Runs the program with these arguments.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let is_hook = arguments.get(1).is_some_and(|word| word == "hook");
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
+        Err(error) if is_hook && error.use_stderr() => {
+            // A client takes clap's 2 for a refusal, and would hold its agent up.
+            drop(error.print());
+            return ExitCode::SUCCESS;
+        }
         Err(error) => {
             // Help and version are "errors" too, with their own exit code 0.
             let printed = error.print();
@@ -135,6 +146,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    if let Command::Hook { event, session } = &cli.command {
+        hook::run(&cli, event, session.as_deref());
+        return ExitCode::SUCCESS;
+    }
     match execute(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -165,6 +180,8 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
             session,
             no_gateway,
         } => mcp(cli, &env, level, session.as_deref(), *no_gateway),
+        // Has been carried out: whatever becomes of it is no failure.
+        Command::Hook { .. } => Ok(()),
         Command::Check => check(cli, &env),
         Command::Install(options) => install::install(cli, &env, options),
         Command::Uninstall(options) => install::uninstall(&env, options),
@@ -283,7 +300,9 @@ fn gateway(
         config,
         tokens,
         state: state.clone(),
+        around: Surroundings::of(env),
         clock: clock.clone(),
+        tmux: Tmux::of(env),
     };
     if replace {
         gateway.has_a_token()?;
@@ -296,6 +315,8 @@ fn gateway(
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        // Threads for the disk go with the work, not in the middle of an idle night.
+        .thread_keep_alive(Duration::from_millis(100))
         .enable_all()
         .build()
         .map_err(|source| Failure::Io {

@@ -23,6 +23,7 @@ use crate::outbox::migrations;
 use crate::store::atomic;
 use crate::store::format::{self, ReadError};
 use crate::store::layout::{SessionDir, StateDir};
+use crate::wake::guard::Typing;
 
 pub use self::waking::WakingReport;
 
@@ -178,8 +179,12 @@ impl Report {
         let sessions = ids
             .iter()
             .map(|id| {
+                let configured = config.sessions.get(id);
                 let mut session = SessionReport::gather(state, id, now)?;
-                session.configured = config.sessions.contains_key(id);
+                session.configured = configured.is_some();
+                if let Some(typing) = configured.and_then(Typing::of) {
+                    session.waking = waking::gather(state, &state.session(id), Some(&typing), now)?;
+                }
                 Ok(session)
             })
             .collect::<Result<_, ReadError>>()?;
@@ -439,7 +444,7 @@ impl SessionReport {
             opens: held_up.as_ref().map(|held| held.opens),
             reason: held_up.and_then(|held| held.reason),
             repeats: outbox.repeats(now)?,
-            waking: waking::gather(state, &dir, now)?,
+            waking: waking::gather(state, &dir, None, now)?,
         })
     }
 

@@ -34,6 +34,14 @@ pub(super) enum Command {
         #[arg(long)]
         no_gateway: bool,
     },
+    /// Take in what a hook of Claude Code or Codex tells; its exit code is always 0
+    Hook {
+        /// Which: session-start, prompt, stop, end
+        event: String,
+        /// Which session of the configuration [default: all that the client of this hook serves]
+        #[arg(long, value_name = "ID")]
+        session: Option<String>,
+    },
     /// Poll Telegram and send: one per machine
     Gateway {
         /// Run in the background, and return when it is ready
@@ -49,7 +57,7 @@ pub(super) enum Command {
     },
     /// Check the configuration and the tokens, and change nothing
     Check,
-    /// Register telepost with a client: server, command, skill, permission; shows the difference and asks
+    /// Register telepost with a client: server, hooks, command, skill, permission; shows the difference and asks
     Install(InstallOptions),
     /// Take all of that back
     Uninstall(UninstallOptions),

@@ -31,10 +31,12 @@ use crate::outbox::bot::{BotState, Heard};
 use crate::outbox::disk::Outbox;
 use crate::outbox::sender::Sender;
 use crate::outbox::sender::asides::Asides;
+use crate::session::tmux::Tmux;
 use crate::store::layout::StateDir;
 use crate::store::{StoreError, atomic};
 use crate::telegram::api::{self, Api, ClientError};
 use crate::wake::Waker;
+use crate::wake::tmux::Surroundings;
 use presence::Presence;
 use responder::Responder;
 use singleton::{BotLock, Locks, SingletonError};
@@ -54,8 +56,12 @@ pub struct Gateway {
     pub tokens: Tokens,
     /// The state folder.
     pub state: StateDir,
+    /// Where agents are looked for that have not said where they are.
+    pub around: Surroundings,
     /// The clocks.
     pub clock: Clock,
+    /// How tmux sessions are looked at.
+    pub tmux: Tmux,
 }
 
 /// The gateway could not start, or had to end.
@@ -126,7 +132,9 @@ impl Gateway {
             config,
             tokens,
             state,
+            around,
             clock,
+            tmux,
         } = self;
         let bots = tokens.bots();
         let ids: Vec<BotId> = bots.keys().copied().collect();
@@ -161,15 +169,14 @@ impl Gateway {
             heard: Arc::new(Heard::default()),
             asides: Asides::default(),
         };
-        let client = api::client()?;
+        let clients = api::Clients::new()?;
         let mut staff = Vec::new();
         for (bot_lock, bot) in bot_locks.into_iter().zip(bots.values()) {
-            let api = Api::new(&bot.token, &config.api_url, client.clone());
+            let api = Api::new(&bot.token, &config.api_url, clients.clone());
             staff.push(Staff::of(
                 &config, &state, &clock, api, bot, bot_lock, &hall,
             )?);
         }
-        let sessions = config.sessions.keys().cloned().collect();
         let states: Vec<_> = staff.iter().map(|staff| Arc::clone(&staff.bot)).collect();
         let Hall {
             polled: [polled, fetch],
@@ -199,7 +206,7 @@ impl Gateway {
         }
         enter(&mut house, Task::Sender, sender.run(stop.clone()));
         enter(&mut house, Task::Fetcher, fetcher.run(stop.clone()));
-        let waker = Waker::new(&state, sessions, clock.clone());
+        let waker = Waker::new(&state, &config, around, tmux, clock.clone());
         enter(&mut house, Task::Waker, waker.run(stop.clone()));
         let housekeeping = housekeeping(state.clone(), clock, stop.clone());
         enter(&mut house, Task::Housekeeper, housekeeping);
@@ -388,6 +395,7 @@ fn sweep(state: &StateDir, clock: &Clock) {
                 dir.conversations(),
                 dir.agents(),
                 dir.wakes(),
+                dir.turns(),
                 dir.outbox(),
                 dir.sent(),
                 dir.failed(),

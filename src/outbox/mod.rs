@@ -19,6 +19,7 @@ pub mod gates;
 pub mod lane;
 pub mod manage;
 pub mod migrations;
+pub mod notice;
 pub mod picture;
 pub mod receipts;
 pub mod repair;

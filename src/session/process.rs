@@ -1,6 +1,6 @@
 //! Processes by pid *and* start time: a pid alone may be somebody else's tomorrow.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,17 @@ impl ProcessId {
         })
     }
 
+    /// The number of the process that started it, or of the one that took it over; `None` where that
+    /// cannot be seen.
+    pub fn started_by(&self) -> Option<u32> {
+        starter(self.pid)
+    }
+
+    /// Whether it is a shell, which runs what somebody else has asked for.
+    pub fn is_shell(&self) -> bool {
+        self.program().as_deref().is_some_and(is_shell)
+    }
+
     /// The program that it runs; `None` where that cannot be seen.
     #[cfg(target_os = "linux")]
     pub fn program(&self) -> Option<PathBuf> {
@@ -78,6 +89,98 @@ impl ProcessId {
     pub fn is_running(&self) -> bool {
         start(self.pid).is_some_and(|start| start == self.start)
     }
+
+    /// Whether what is typed at this terminal now reaches it: it runs, is not stopped, and is in the
+    /// terminal's foreground.
+    pub fn is_in_front(&self, tty: &Path) -> bool {
+        let on = on_terminal(self.pid, tty);
+        on.is_some_and(|on| on.group == on.foreground && !on.stopped) && self.is_running()
+    }
+
+    /// The processes in the foreground of the terminal that this one has.
+    pub fn in_front(&self, tty: &Path) -> Vec<Self> {
+        let Some(foreground) = on_terminal(self.pid, tty).map(|on| on.foreground) else {
+            return Vec::new();
+        };
+        let is_of_it = |pid: &u32| {
+            on_terminal(*pid, tty).is_some_and(|on| on.group == foreground && !on.stopped)
+        };
+        let pids = all().into_iter().filter(is_of_it);
+        pids.filter_map(Self::of).collect()
+    }
+}
+
+/// A process on a terminal.
+struct OnTerminal {
+    group: i64,
+    /// The terminal's foreground group.
+    foreground: i64,
+    stopped: bool,
+}
+
+/// How a process stands on this terminal; `None` if that is not its own.
+#[cfg(target_os = "linux")]
+fn on_terminal(pid: u32, tty: &Path) -> Option<OnTerminal> {
+    use std::os::unix::fs::MetadataExt as _;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    // State, parent, group, session, terminal, the terminal's foreground group.
+    let fields: Vec<&str> = fields.split_ascii_whitespace().take(6).collect();
+    let number = |index: usize| fields.get(index)?.parse::<i64>().ok();
+    // The kernel writes the device as a signed number of 32 bits.
+    let device = u64::from(i32::try_from(number(4)?).ok()?.cast_unsigned());
+    if std::fs::metadata(tty).ok()?.rdev() != device {
+        return None;
+    }
+    Some(OnTerminal {
+        group: number(2)?,
+        foreground: number(5)?,
+        stopped: matches!(*fields.first()?, "T" | "t"),
+    })
+}
+
+/// The same from `ps`, where there is no `/proc`.
+#[cfg(not(target_os = "linux"))]
+fn on_terminal(pid: u32, tty: &Path) -> Option<OnTerminal> {
+    let output = std::process::Command::new("ps")
+        .args(["-o", "tty=,pgid=,tpgid=,stat=", "-p", &pid.to_string()])
+        .output()
+        .ok()?;
+    let line = String::from_utf8(output.stdout).ok()?;
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let [name, group, foreground, state] = fields.as_slice() else {
+        return None;
+    };
+    if Path::new("/dev").join(name) != tty {
+        return None;
+    }
+    Some(OnTerminal {
+        group: group.parse().ok()?,
+        foreground: foreground.parse().ok()?,
+        stopped: state.starts_with('T'),
+    })
+}
+
+/// The numbers of all processes.
+#[cfg(target_os = "linux")]
+fn all() -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// The numbers of all processes.
+#[cfg(not(target_os = "linux"))]
+fn all() -> Vec<u32> {
+    let output = std::process::Command::new("ps")
+        .args(["-A", "-o", "pid="])
+        .output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let text = text.unwrap_or_default();
+    text.split_ascii_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect()
 }
 
 /// Clock ticks since boot from `/proc`, and the boot, because ticks begin anew with each.
@@ -102,6 +205,30 @@ fn start(pid: u32) -> Option<String> {
     Some(format!("{ticks}b{boot}"))
 }
 
+/// The parent from `/proc`: the second field after the name.
+#[cfg(target_os = "linux")]
+fn starter(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    fields.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// What `ps` says, where there is no `/proc`.
+#[cfg(not(target_os = "linux"))]
+fn starter(pid: u32) -> Option<u32> {
+    let output = std::process::Command::new("ps")
+        .args(["-o", "ppid=", "-p", &pid.to_string()])
+        .output()
+        .ok()?;
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+}
+
+fn is_shell(program: &Path) -> bool {
+    const SHELLS: [&str; 8] = ["sh", "bash", "dash", "zsh", "ksh", "fish", "ash", "busybox"];
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    SHELLS.contains(&&*name)
+}
+
 /// What `ps` says, where there is no `/proc`.
 #[cfg(not(target_os = "linux"))]
 fn start(pid: u32) -> Option<String> {
@@ -122,6 +249,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_child_was_started_by_this_process_and_only_a_shell_is_a_shell() {
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "read line; exit"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let id = ProcessId::of(child.id()).unwrap();
+        assert_eq!(id.started_by(), Some(std::process::id()));
+        // Until it has become the shell, a child is still the program that it came from.
+        let is_shell = (0..1000).any(|_| {
+            std::thread::yield_now();
+            id.is_shell()
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(is_shell && !ProcessId::me().is_shell());
+    }
+
+    #[test]
     fn a_running_process_is_itself_and_an_ended_one_is_not() {
         assert!(ProcessId::me().is_running());
         let mut child = std::process::Command::new("cat")
@@ -133,5 +279,12 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!id.is_running());
+    }
+
+    #[test]
+    fn nothing_is_in_front_of_what_is_not_its_terminal() {
+        assert!(!ProcessId::me().is_in_front(Path::new("/dev/null")));
+        assert!(!ProcessId::me().is_in_front(Path::new("/dev/no-such-terminal")));
+        assert_eq!(ProcessId::me().in_front(Path::new("/dev/null")), []);
     }
 }

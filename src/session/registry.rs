@@ -1,9 +1,11 @@
 //! Which agents of a session live, how they can be reached, and what they are doing.
 //!
 //! An agent lives while its MCP server holds the lock on its registration. What it is doing is known
-//! from two sides: a call of ours under way is a lock on a file beside (and the file's time is the
-//! end of the last call), and Claude Code writes its state to `sessions/<pid>.json` (clients.md 4.5),
-//! which is internal to it and so read leniently. Where the two contradict each other, nothing is known.
+//! from three sides: a call of ours under way is a lock on a file beside (and the file's time is the
+//! end of the last call), the hooks of its client tell of its turns (`turn.rs`), and Claude Code writes its
+//! state to `sessions/<pid>.json` (clients.md 4.5), which is internal to it and so read leniently. The
+//! newest word counts; an agent that called after it is said to have become idle is at work or not, nobody
+//! knows.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::process::ProcessId;
+use super::turn::{TurnFile, TurnState};
 use crate::clock::Timestamp;
 use crate::config::Env;
 use crate::mcp::holder::HolderId;
@@ -23,6 +26,11 @@ use crate::store::lock::{self, FileLock};
 
 /// How long a call waits for its lock, which others ask for microseconds.
 const CALL_PATIENCE: Duration = Duration::from_millis(50);
+/// Two words that are not farther apart are told at the same time.
+const SAME_TIME: Duration = Duration::from_millis(500);
+/// No hook tells of a turn that the person has stopped. After so long without a sign of life the word of
+/// a hook that the agent works is old.
+const STALE: Duration = Duration::from_secs(600);
 /// Longer names of threads are nobody's.
 const THREAD_MAX: usize = 100;
 
@@ -89,6 +97,29 @@ pub struct Reach {
     /// `PATH` of the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// The pane of tmux that the client runs in, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tmux: Option<Pane>,
+}
+
+/// A pane of tmux. Its id is not given a second time as long as the server runs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Pane {
+    /// The socket of the server.
+    pub socket: PathBuf,
+    /// `%` and a number.
+    pub id: String,
+}
+
+impl Pane {
+    /// The pane that tmux names in the environment (`TMUX`, `TMUX_PANE`), never one by its place.
+    pub fn of(env: &Env) -> Option<Self> {
+        let socket = env.get("TMUX")?.rsplitn(3, ',').last().map(PathBuf::from)?;
+        let id = env.get("TMUX_PANE")?.to_owned();
+        let number = id.strip_prefix('%')?;
+        let is_pane = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        (is_pane && socket.is_absolute()).then_some(Self { socket, id })
+    }
 }
 
 impl Reach {
@@ -104,6 +135,7 @@ impl Reach {
             codex_home: client.variable("CODEX_HOME").map(PathBuf::from),
             home,
             path: env.get("PATH").map(str::to_owned),
+            tmux: Pane::of(env),
         }
     }
 }
@@ -127,6 +159,20 @@ pub struct Registered {
     pub name: String,
     /// What it says of itself.
     pub file: AgentFile,
+}
+
+impl Registered {
+    /// The agents that call it: each thread, or the client where that has none.
+    pub fn agents(&self) -> Vec<(Option<&Thread>, HolderId)> {
+        let threads = self.file.threads.iter();
+        let threads: Vec<_> = threads
+            .map(|thread| (Some(thread), thread.holder.clone()))
+            .collect();
+        if threads.is_empty() {
+            return vec![(None, HolderId::of_process(&self.file.client_process))];
+        }
+        threads
+    }
 }
 
 /// The living MCP servers of a session, oldest first. Removes nothing and needs no lock.
@@ -183,17 +229,22 @@ pub struct CallsSeen {
     pub last: Option<Timestamp>,
 }
 
-/// What a client says of itself in a file of its own.
+/// What somebody says of an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientSays {
+pub struct Says {
     /// What it is doing.
     pub state: AgentState,
     /// Since when.
     pub since: Timestamp,
 }
 
-/// What an agent is doing, from both sides.
-pub fn state(calls: CallsSeen, says: Option<ClientSays>, now: Timestamp) -> Sighting {
+/// What an agent is doing, from all sides: its calls, the hooks of its client, the client's own file.
+pub fn state(
+    calls: CallsSeen,
+    hooks: Option<Says>,
+    client: Option<Says>,
+    now: Timestamp,
+) -> Sighting {
     let age = |at: Timestamp| Some(now.since(at));
     if calls.under_way {
         let state = AgentState::Busy;
@@ -202,7 +253,11 @@ pub fn state(calls: CallsSeen, says: Option<ClientSays>, now: Timestamp) -> Sigh
             age: age(now),
         };
     }
-    match says {
+    let silent_since = |says: Says| calls.last.map_or(says.since, |last| last.max(says.since));
+    let stale =
+        |says: &Says| says.state == AgentState::Busy && now.since(silent_since(*says)) >= STALE;
+    let hooks = hooks.filter(|says| !stale(says));
+    match newest(hooks, client) {
         // An agent cannot have been idle when it called.
         Some(says)
             if says.state != AgentState::Idle || calls.last.is_none_or(|at| at <= says.since) =>
@@ -219,8 +274,24 @@ pub fn state(calls: CallsSeen, says: Option<ClientSays>, now: Timestamp) -> Sigh
     }
 }
 
-/// Looks what the agents of an MCP server are doing.
-pub fn look(dir: &SessionDir, agent: &Registered, now: Timestamp) -> Sighting {
+/// The newer word. Of two at the same time that which says that the agent is not idle: when in doubt, it
+/// is left alone.
+fn newest(one: Option<Says>, other: Option<Says>) -> Option<Says> {
+    let (Some(one), Some(other)) = (one, other) else {
+        return one.or(other);
+    };
+    let (older, newer) = if one.since <= other.since {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    let same_time = newer.since.since(older.since) <= SAME_TIME;
+    let doubt = newer.state == AgentState::Idle && older.state != AgentState::Idle;
+    Some(if same_time && doubt { older } else { newer })
+}
+
+/// Looks what an agent is doing, whose calls go through this MCP server.
+pub fn look(dir: &SessionDir, agent: &Registered, holder: &HolderId, now: Timestamp) -> Sighting {
     if !agent.file.client_process.is_running() {
         let state = AgentState::Gone;
         return Sighting { state, age: None };
@@ -230,9 +301,29 @@ pub fn look(dir: &SessionDir, agent: &Registered, now: Timestamp) -> Sighting {
         under_way: lock::is_held(&path).unwrap_or(false),
         last: modified(&path),
     };
+    let turn = turn(dir, agent, holder);
+    let hooks = turn.and_then(|turn| hooks_say(&turn));
     let folder = agent.file.reach.claude_folder.as_deref();
-    let says = folder.and_then(|folder| claude_says(folder, &agent.file.client_process));
-    state(calls, says, now)
+    let client = folder.and_then(|folder| claude_says(folder, &agent.file.client_process));
+    state(calls, hooks, client, now)
+}
+
+/// What the hooks of an agent's client have told of its turns, if it has any and this very process runs it.
+pub fn turn(dir: &SessionDir, agent: &Registered, holder: &HolderId) -> Option<TurnFile> {
+    let turn: TurnFile = format::peek(&dir.turn(holder.as_str()))?;
+    (turn.client_process == agent.file.client_process).then_some(turn)
+}
+
+fn hooks_say(turn: &TurnFile) -> Option<Says> {
+    let state = match turn.state {
+        TurnState::Idle => AgentState::Idle,
+        TurnState::Busy => AgentState::Busy,
+        TurnState::Ended => return None,
+    };
+    Some(Says {
+        state,
+        since: turn.since,
+    })
 }
 
 fn modified(path: &Path) -> Option<Timestamp> {
@@ -251,7 +342,8 @@ struct ClaudeFile {
     proc_start: Option<String>,
 }
 
-fn claude_says(folder: &Path, client: &ProcessId) -> Option<ClientSays> {
+/// What a Claude Code whose own files lie in this folder says of itself; `None` if there is none.
+pub fn claude_says(folder: &Path, client: &ProcessId) -> Option<Says> {
     let path = folder.join(format!("sessions/{}.json", client.pid));
     let file: ClaudeFile = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
     // The file of a killed one stays, and its number may be somebody else's by now.
@@ -267,7 +359,7 @@ fn claude_says(folder: &Path, client: &ProcessId) -> Option<ClientSays> {
         "waiting" => AgentState::Waiting,
         _ => return None,
     };
-    Some(ClientSays {
+    Some(Says {
         state,
         since: Timestamp(file.status_updated_at),
     })

@@ -183,6 +183,7 @@ impl SessionDir {
             self.conversations(),
             self.agents(),
             self.wakes(),
+            self.turns(),
             self.outbox(),
             self.sent(),
             self.failed(),
@@ -240,9 +241,24 @@ impl SessionDir {
         self.root.join("wakes")
     }
 
+    /// What the hooks of each agent's client tell of its turns.
+    pub fn turns(&self) -> PathBuf {
+        self.root.join("turns")
+    }
+
+    /// The file of one agent's turns.
+    pub fn turn(&self, holder: &str) -> PathBuf {
+        self.turns().join(format!("{holder}.json"))
+    }
+
     /// For what the agent was woken last, and which ways of waking have worked.
     pub fn wake(&self) -> PathBuf {
         self.root.join("wake.json")
+    }
+
+    /// That nobody is there, and who was told of it.
+    pub fn down(&self) -> PathBuf {
+        self.root.join("down.json")
     }
 
     /// Deliveries that are not finished.

@@ -63,6 +63,14 @@ pub enum Step {
     Wake,
     /// An MCP server is asked to wake its agent, or answers that.
     WakeRequest,
+    /// A hook of the client notes what it tells of a turn, before anything is said to the agent.
+    Turn,
+    /// The wake command is pasted into an agent's input line.
+    WakePaste,
+    /// It is sent from there, by Enter.
+    WakeEnter,
+    /// It is noted that nobody is there, who was told of that, and the end of it.
+    Downtime,
     /// A finished delivery becomes a file in `sent/` or `failed/`.
     Finish,
     /// A finished delivery leaves `outbox/`.
@@ -89,7 +97,7 @@ pub enum Step {
 
 impl Step {
     /// All steps, for the crash harness.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 39] = [
         Self::InboxEntry,
         Self::InboxSync,
         Self::DeadLetter,
@@ -114,6 +122,10 @@ impl Step {
         Self::Receipt,
         Self::Wake,
         Self::WakeRequest,
+        Self::Turn,
+        Self::WakePaste,
+        Self::WakeEnter,
+        Self::Downtime,
         Self::Finish,
         Self::Leave,
         Self::Presence,
@@ -154,6 +166,10 @@ impl Step {
             Self::Receipt => "receipt",
             Self::Wake => "wake",
             Self::WakeRequest => "wake-request",
+            Self::Turn => "turn",
+            Self::WakePaste => "wake-paste",
+            Self::WakeEnter => "wake-enter",
+            Self::Downtime => "downtime",
             Self::Finish => "finish",
             Self::Leave => "leave",
             Self::Presence => "presence",

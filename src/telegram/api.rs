@@ -56,6 +56,7 @@ const NO_PREVIEW: LinkPreviewOptions = LinkPreviewOptions {
 pub struct Api {
     id: BotId,
     bot: Bot,
+    polls: reqwest::Client,
 }
 
 // Not derived: `Debug` of `Bot` prints the token.
@@ -108,12 +109,30 @@ struct SentMessage {
     message_id: MessageId,
 }
 
-/// The HTTP client, one for all bots: it holds the system's certificates and the connections.
-pub fn client() -> Result<reqwest::Client, ClientError> {
+/// The HTTP clients, shared by all bots: they hold the system's certificates and the connections.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// For long polls. Each takes up the connection of the one before at once, so none is ever too old,
+    /// and no timer has to look for one that is: an idle gateway sleeps until a poll is answered.
+    polls: reqwest::Client,
+    calls: reqwest::Client,
+}
+
+impl Clients {
+    /// Reads the system's certificates.
+    pub fn new() -> Result<Self, ClientError> {
+        Ok(Self {
+            polls: client(None)?,
+            calls: client(Some(POOL_IDLE))?,
+        })
+    }
+}
+
+fn client(pool_idle: Option<Duration>) -> Result<reqwest::Client, ClientError> {
     teloxide_core::net::default_reqwest_settings()
         .timeout(SEND_TIMEOUT)
         .connect_timeout(Duration::from_secs(10))
-        .pool_idle_timeout(POOL_IDLE)
+        .pool_idle_timeout(pool_idle)
         .tcp_keepalive(Duration::from_secs(15))
         // A redirect would carry the token to another host.
         .redirect(reqwest::redirect::Policy::none())
@@ -123,11 +142,12 @@ pub fn client() -> Result<reqwest::Client, ClientError> {
 
 impl Api {
     /// Access with a token, at an address that [`crate::config`] has found safe to give it to.
-    pub fn new(token: &Token, api_url: &Url, client: reqwest::Client) -> Self {
-        let bot = Bot::with_client(token.expose(), client).set_api_url(api_url.clone());
+    pub fn new(token: &Token, api_url: &Url, clients: Clients) -> Self {
+        let bot = Bot::with_client(token.expose(), clients.calls).set_api_url(api_url.clone());
         Self {
             id: token.bot_id(),
             bot,
+            polls: clients.polls,
         }
     }
 
@@ -155,7 +175,9 @@ impl Api {
             timeout: wait.as_secs(),
             allowed_updates: ALLOWED_UPDATES,
         };
-        let result = self.call(&payload, wait + POLL_SLACK).await?;
+        let result = self
+            .call_by(&self.polls, &payload, wait + POLL_SLACK)
+            .await?;
         parse(&result)
     }
 
@@ -244,9 +266,18 @@ impl Api {
         payload: &P,
         timeout: Duration,
     ) -> Result<Box<RawValue>, ApiError> {
+        self.call_by(self.bot.client(), payload, timeout).await
+    }
+
+    async fn call_by<P: Payload + Serialize>(
+        &self,
+        client: &reqwest::Client,
+        payload: &P,
+        timeout: Duration,
+    ) -> Result<Box<RawValue>, ApiError> {
         let body = serde_json::to_vec(payload)
             .map_err(|error| ApiError::Unreachable(error.to_string()))?;
-        let request = self.request(P::NAME, timeout);
+        let request = client.post(self.method_url(P::NAME)).timeout(timeout);
         hear(
             request
                 .header("content-type", "application/json")

@@ -6,8 +6,15 @@
 //! while messages wait.
 
 pub mod codex;
+pub mod forgotten;
+pub mod guard;
+pub mod hook;
+pub mod pane;
 pub mod policy;
 pub mod socket;
+pub mod tmux;
+pub mod typing;
+mod typist;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,14 +23,25 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::forgotten::Verdict;
+use self::guard::Typing;
 use self::policy::{Agent, AgentKey, Decision, Memory, Outcome, Rung, Situation, Wake};
+use self::tmux::Surroundings;
+use self::typing::Typist;
 use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
 use crate::ids::SessionId;
 use crate::inbox::disk::Inbox;
 use crate::inbox::entry::EntryName;
 use crate::mcp::conversation::Conversation;
-use crate::session::registry::{self, Registered};
+use crate::mcp::holder::HolderId;
+use crate::outbox::disk::Outbox;
+use crate::session::downtime::Watched;
+use crate::session::registry::{self, Registered, Thread};
+use crate::session::tmux::Tmux;
+use crate::session::turn::{Forgotten, TurnFile};
+use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
 use crate::store::format::{self, FORMAT, ReadError};
 use crate::store::layout::{SessionDir, StateDir};
@@ -44,19 +62,66 @@ const SHARE: u32 = 10;
 #[derive(Debug)]
 pub struct Waker {
     state: StateDir,
-    sessions: Vec<SessionId>,
+    sessions: BTreeMap<SessionId, Terminal>,
+    around: Surroundings,
+    tmux: Tmux,
     clock: Clock,
 }
 
-/// Says when to look at a session again.
-type Looked = (SessionId, Option<Duration>, Duration);
+/// What is configured of the terminal of a session.
+#[derive(Clone, Debug, Default)]
+struct Terminal {
+    /// What may be typed, and where.
+    typing: Option<Typing>,
+    /// The tmux session.
+    tmux_session: Option<String>,
+}
+
+/// A session that was looked at.
+#[derive(Debug)]
+struct Looked {
+    id: SessionId,
+    /// When to look again.
+    next: Option<Duration>,
+    /// How long it has worked.
+    took: Duration,
+}
+
+/// When to look again, and what was waited for meanwhile.
+#[derive(Clone, Copy, Debug, Default)]
+struct Next {
+    at: Option<Duration>,
+    waited: Duration,
+}
+
+impl From<Option<Duration>> for Next {
+    fn from(at: Option<Duration>) -> Self {
+        let waited = Duration::ZERO;
+        Self { at, waited }
+    }
+}
 
 impl Waker {
-    /// Wakes for these sessions, whose folders exist.
-    pub fn new(state: &StateDir, sessions: Vec<SessionId>, clock: Clock) -> Self {
+    /// Wakes for the sessions of the configuration, whose folders exist; some of them also by typing.
+    pub fn new(
+        state: &StateDir,
+        config: &Config,
+        around: Surroundings,
+        tmux: Tmux,
+        clock: Clock,
+    ) -> Self {
+        let sessions = config.sessions.iter().map(|(id, session)| {
+            let terminal = Terminal {
+                typing: Typing::of(session),
+                tmux_session: session.tmux_session.clone(),
+            };
+            (id.clone(), terminal)
+        });
         Self {
             state: state.clone(),
-            sessions,
+            sessions: sessions.collect(),
+            around,
+            tmux,
             clock,
         }
     }
@@ -66,7 +131,7 @@ impl Waker {
         let watch = NameWatch::new(&self.folders(), &self.clock, |path, _| interest(path));
         let now = self.clock.instant();
         let mut due: BTreeMap<SessionId, tokio::time::Instant> =
-            self.sessions.iter().map(|id| (id.clone(), now)).collect();
+            self.sessions.keys().map(|id| (id.clone(), now)).collect();
         // At most one look at a session at a time; what happens meanwhile is looked at afterwards.
         let mut looking: JoinSet<Looked> = JoinSet::new();
         let mut busy = BTreeSet::new();
@@ -81,10 +146,32 @@ impl Waker {
                 due.remove(&id);
                 busy.insert(id.clone());
                 let (state, clock) = (self.state.clone(), self.clock.clone());
+                let terminal = self.sessions.get(&id).cloned().unwrap_or_default();
+                let (around, stop) = (self.around.clone(), stop.clone());
+                let tmux = self.tmux.clone();
                 looking.spawn_blocking(move || {
                     let begun = clock.instant();
-                    let next = look(&state, &id, &clock);
-                    (id, next, clock.instant().duration_since(begun))
+                    let session = Session {
+                        inbox: Inbox::new(&state, state.session(&id)),
+                        dir: state.session(&id),
+                        state: &state,
+                        id: &id,
+                        typing: terminal.typing,
+                        around: &around,
+                        stop: &stop,
+                        clock: &clock,
+                    };
+                    let watched = terminal.tmux_session.as_ref().map(|name| Watched {
+                        state: &state,
+                        id: &id,
+                        tmux_session: name,
+                        tmux: &tmux,
+                    });
+                    let next = session.look_or_say(watched.as_ref());
+                    let took = clock.instant().duration_since(begun);
+                    let took = took.saturating_sub(next.waited);
+                    let next = next.at;
+                    Looked { id, next, took }
                 });
             }
             let next = due.iter().filter(|(id, _)| !busy.contains(*id));
@@ -101,7 +188,7 @@ impl Waker {
                 () = watch.changed() => {}
                 () = timer => {}
                 Some(looked) = looking.join_next() => match looked {
-                    Ok((id, next, took)) => {
+                    Ok(Looked { id, next, took }) => {
                         let now = self.clock.instant();
                         let soonest = now + took * SHARE;
                         busy.remove(&id);
@@ -120,7 +207,7 @@ impl Waker {
             }
             let news = watch.news();
             let now = self.clock.instant();
-            for id in &self.sessions {
+            for id in self.sessions.keys() {
                 let folder = self.state.session(id);
                 if news.all
                     || news
@@ -136,9 +223,17 @@ impl Waker {
     }
 
     fn folders(&self) -> Vec<PathBuf> {
-        let dirs = self.sessions.iter().map(|id| self.state.session(id));
-        dirs.flat_map(|dir| [dir.inbox(), dir.conversations(), dir.agents(), dir.wakes()])
-            .collect()
+        let dirs = self.sessions.keys().map(|id| self.state.session(id));
+        dirs.flat_map(|dir| {
+            [
+                dir.inbox(),
+                dir.conversations(),
+                dir.agents(),
+                dir.wakes(),
+                dir.turns(),
+            ]
+        })
+        .collect()
     }
 }
 
@@ -152,22 +247,11 @@ fn interest(path: &Path) -> Interest {
     }
 }
 
-/// Looks at a session, wakes its agent if that is due, and says when to look again.
-fn look(state: &StateDir, id: &SessionId, clock: &Clock) -> Option<Duration> {
-    let session = Session {
-        inbox: Inbox::new(state, state.session(id)),
-        dir: state.session(id),
-        state,
-        id,
-        clock,
-    };
-    match session.look() {
-        Ok(next) => next,
-        Err(error) => {
-            tracing::warn!(session = %id, error = %Chain(&error), "cannot see whether its agent is to be woken");
-            Some(AFTER_FAILURE)
-        }
-    }
+/// Who has what of the messages that wait.
+struct View<'l> {
+    pending: BTreeSet<EntryName>,
+    conversations: BTreeMap<String, Conversation>,
+    living: &'l [Registered],
 }
 
 struct Session<'a> {
@@ -175,90 +259,192 @@ struct Session<'a> {
     id: &'a SessionId,
     dir: SessionDir,
     inbox: Inbox,
+    typing: Option<Typing>,
+    around: &'a Surroundings,
+    stop: &'a CancellationToken,
     clock: &'a Clock,
 }
 
 impl Session<'_> {
-    fn look(&self) -> Result<Option<Duration>, ReadError> {
+    /// Looks at the session, wakes its agent if that is due, and says when to look again.
+    fn look_or_say(&self, watched: Option<&Watched<'_>>) -> Next {
+        let Next { at, waited } = self.look().unwrap_or_else(|error| {
+            tracing::warn!(session = %self.id, error = %Chain(&error), "cannot see whether its agent is to be woken");
+            Some(AFTER_FAILURE).into()
+        });
+        let told = watched.and_then(|watched| {
+            self.look_after(watched).unwrap_or_else(|error| {
+                tracing::warn!(session = %self.id, error = %Chain(&error), "cannot see whether it is running");
+                Some(AFTER_FAILURE)
+            })
+        });
+        let at = at.into_iter().chain(told).min();
+        Next { at, waited }
+    }
+
+    /// Sees to it that the person knows whether anybody is there.
+    fn look_after(&self, watched: &Watched<'_>) -> Result<Option<Duration>, ReadError> {
+        let lives = !registry::registered(&self.dir)?.is_empty();
+        watched.look(lives, self.clock.now())
+    }
+
+    fn look(&self) -> Result<Next, ReadError> {
         let now = self.clock.now();
         let living = registry::registered(&self.dir)?;
         self.forget_the_dead(&living)?;
         let mut memory = read(self.state, &self.dir, now)?;
-        if living.is_empty() && memory.wake.is_none() {
-            return Ok(None);
+        let turns = self.turns()?;
+        let is_quiet = living.is_empty() && turns.is_empty() && memory.wake.is_none();
+        if is_quiet && self.typing.is_none() {
+            return Ok(None.into());
         }
-        let situation = self.situation(&living, now)?;
         let before = memory.clone();
-        memory.look(&situation.unshown, now);
+        let view = self.view(&living)?;
+        memory
+            .forgotten
+            .retain(|entry, _| view.pending.contains(entry));
+        let mut situation = self.situation(&view, now);
+        let due = self.judge(&mut situation, &mut memory, &view, &turns)?;
+        for drained in turns.iter().filter_map(|turn| turn.drained) {
+            memory.drained(drained, &situation.unshown, now);
+        }
+        let typist = self.typist(&living, &mut situation, &mut memory, now);
+        let waiting = situation.waiting();
+        memory.look(&waiting, now);
         let answer_due = self.take_answer(&mut memory, &living, now)?;
         let decision = match answer_due {
             Some(left) => Decision::Later(left),
             None => policy::decide(&situation, memory.wake.as_ref(), now),
         };
-        let (Decision::Wake(plan), Some(newest)) = (&decision, situation.unshown.last()) else {
+        let decision = self.ask_the_pane(decision, typist.as_ref(), &situation, &mut memory, now);
+        let (Decision::Wake(plan), Some(newest)) = (&decision, waiting.last()) else {
             if memory != before {
                 self.write(&memory)?;
             }
-            return Ok(match decision {
+            let later = match decision {
                 Decision::Later(later) => Some(later),
                 Decision::Nothing | Decision::Wake(_) => None,
-            });
+            };
+            return Ok(later.into_iter().chain(due).min().into());
         };
         // Nobody is told of what a loss of power could take back.
         self.inbox.sync_names()?;
+        let last = (memory.wake.clone(), memory.typed.is_some());
         let wake = memory.begin(plan.clone(), *newest, now).clone();
+        if wake.rung == Rung::Tmux {
+            memory.typed = Some(wake.agent.clone());
+        }
         self.write(&memory)?;
-        let waiting = situation.unshown.len();
-        tracing::info!(session = %self.id, waiting, agent = wake.agent.registration, rung = wake.rung.name(), number = wake.number, "waking the agent");
+        tracing::info!(session = %self.id, waiting = waiting.len(), agent = wake.agent.registration, rung = wake.rung.name(), number = wake.number, "waking the agent");
         match wake.rung {
             Rung::InboxSocket => {
                 socket::ask(&self.dir, &wake.agent.registration, wake.number)?;
-                Ok(Some(ANSWER_WITHIN))
+                Ok(Some(ANSWER_WITHIN).into())
             }
             Rung::CodexQueue => {
                 let outcome = queue(&living, &wake);
                 self.ended(&mut memory, wake.number, outcome);
                 self.write(&memory)?;
                 // What is to be done next is decided by the next look.
-                Ok(Some(Duration::ZERO))
+                Ok(Some(Duration::ZERO).into())
             }
+            Rung::Tmux => self.type_to(typist.as_ref(), &mut memory, &wake, last),
         }
     }
 
-    /// What waits and nobody has, and the agents.
-    fn situation(&self, living: &[Registered], now: Timestamp) -> Result<Situation, ReadError> {
+    fn view<'l>(&self, living: &'l [Registered]) -> Result<View<'l>, ReadError> {
         let pending = self.inbox.pending()?;
-        let mut held = BTreeMap::new();
-        if !pending.is_empty() {
-            for name in atomic::list(&self.dir.conversations())? {
-                let path = self.dir.conversations().join(name);
-                // One that cannot be read is for the agents to report.
-                if let Some(mut all) = format::peek::<Conversation>(&path)
-                    && !all.is_silent(now)
-                {
-                    all.reconcile(&pending);
-                    held.insert(all.holder.clone(), all.entries());
+        let conversations = conversations(&self.dir, &pending)?;
+        Ok(View {
+            pending,
+            conversations,
+            living,
+        })
+    }
+
+    /// What waits and nobody has, and the agents.
+    fn situation(&self, view: &View<'_>, now: Timestamp) -> Situation {
+        let typing = self.typing.as_ref();
+        let agents = view
+            .living
+            .iter()
+            .flat_map(|one| agents(&self.dir, one, &view.conversations, typing, now));
+        Situation {
+            unshown: unshown(&view.pending, &view.conversations, view.living, now),
+            agents: agents.collect(),
+        }
+    }
+
+    /// Finds out who has finished without answering, and tells the persons. When to look again for that.
+    fn judge(
+        &self,
+        situation: &mut Situation,
+        memory: &mut Memory,
+        view: &View<'_>,
+        turns: &[TurnFile],
+    ) -> Result<Option<Duration>, ReadError> {
+        let now = self.clock.now();
+        let mut due: Option<Duration> = None;
+        let mut soonest = |later: Duration| due = Some(due.map_or(later, |due| due.min(later)));
+        let holders = view.living.iter().flat_map(Registered::agents);
+        for (agent, (_, holder)) in situation.agents.iter_mut().zip(holders) {
+            let mine = view.conversations.get(holder.as_str());
+            let turn = turns.iter().find(|turn| turn.holder == holder);
+            let told = turn.and_then(|turn| turn.forgotten.as_ref());
+            match forgotten::judge(mine, told, agent.seen, now) {
+                Verdict::Nothing => {}
+                Verdict::Later(later) => soonest(later),
+                Verdict::Forgot(forgot) => {
+                    self.tell(memory, mine, &forgot)?;
+                    let rest = memory.rest(&forgot.entries, now);
+                    if rest.is_zero() {
+                        agent.forgot = forgot.entries;
+                    } else {
+                        soonest(rest);
+                    }
                 }
             }
         }
-        let mut situation = Situation::default();
-        let mut kept: BTreeSet<EntryName> = BTreeSet::new();
-        for one in living {
-            let holders = one
-                .file
-                .holders
-                .iter()
-                .map(crate::mcp::holder::HolderId::as_str);
-            let entries: BTreeSet<EntryName> = holders
-                .filter_map(|holder| held.get(holder))
-                .flatten()
-                .copied()
-                .collect();
-            situation.agents.extend(agents(&self.dir, one, &held, now));
-            kept.extend(entries);
+        // Who has ended right after its turn will not be asked again, and still has forgotten.
+        for turn in turns.iter().filter(|turn| !lives(view.living, turn)) {
+            let mine = view.conversations.get(turn.holder.as_str());
+            let held = mine.map(|mine| {
+                mine.seen()
+                    .intersection(&situation.unshown)
+                    .copied()
+                    .collect()
+            });
+            let told = forgotten::by_hooks(&held.unwrap_or_default(), turn.forgotten.as_ref());
+            if let Some(forgot) = told {
+                self.tell(memory, mine, &forgot)?;
+            }
+            if !turn.client_process.is_running() {
+                atomic::remove(&self.dir.turn(turn.holder.as_str()), Step::Sweep)?;
+            }
         }
-        situation.unshown = pending.difference(&kept).copied().collect();
-        Ok(situation)
+        Ok(due)
+    }
+
+    fn tell(
+        &self,
+        memory: &mut Memory,
+        mine: Option<&Conversation>,
+        forgot: &Forgotten,
+    ) -> Result<(), ReadError> {
+        let untold = memory.forget(&forgot.entries, forgot.at);
+        if let Some(mine) = mine.filter(|_| !untold.is_empty()) {
+            let outbox = Outbox::new(self.state, self.dir.clone());
+            forgotten::tell(&outbox, self.id, mine, &untold, self.clock.now())?;
+        }
+        Ok(())
+    }
+
+    /// What hooks have told, of whomever.
+    fn turns(&self) -> Result<Vec<TurnFile>, ReadError> {
+        let names = atomic::list(&self.dir.turns())?;
+        // One that cannot be read is for the next hook to report; a lock has nothing to tell.
+        let read = |name: &String| format::peek(&self.dir.turns().join(name));
+        Ok(names.iter().filter_map(read).collect())
     }
 
     /// Notes what the MCP server says of the last request. The time that it has left to say it.
@@ -320,8 +506,16 @@ impl Session<'_> {
         )?)
     }
 
-    /// Removes what MCP servers have left behind that live no more.
+    /// Removes what MCP servers and hooks have left behind that live no more.
     fn forget_the_dead(&self, living: &[Registered]) -> Result<(), ReadError> {
+        for name in atomic::list(&self.dir.turns())? {
+            let path = self.dir.turns().join(&name);
+            let of = name.strip_suffix(".lock");
+            let of_nobody = of.is_some_and(|holder| !self.dir.turn(holder).exists());
+            if of_nobody && !crate::store::lock::is_held(&path)? {
+                atomic::remove(&path, Step::Sweep)?;
+            }
+        }
         for name in atomic::list(&self.dir.wakes())? {
             let path = self.dir.wakes().join(&name);
             let of = name.split('.').next().unwrap_or_default();
@@ -344,45 +538,84 @@ pub fn read(state: &StateDir, dir: &SessionDir, now: Timestamp) -> Result<Memory
     }
 }
 
+/// The conversations of a session, by holder, as far as they are about what waits.
+pub fn conversations(
+    dir: &SessionDir,
+    pending: &BTreeSet<EntryName>,
+) -> Result<BTreeMap<String, Conversation>, StoreError> {
+    let mut found = BTreeMap::new();
+    if pending.is_empty() {
+        return Ok(found);
+    }
+    for name in atomic::list(&dir.conversations())? {
+        // One that cannot be read is for the agents to report.
+        if let Some(mut all) = format::peek::<Conversation>(&dir.conversations().join(name)) {
+            all.reconcile(pending);
+            found.insert(all.holder.clone(), all);
+        }
+    }
+    Ok(found)
+}
+
+/// What waits and is in no living agent's hands.
+pub fn unshown(
+    pending: &BTreeSet<EntryName>,
+    conversations: &BTreeMap<String, Conversation>,
+    living: &[Registered],
+    now: Timestamp,
+) -> BTreeSet<EntryName> {
+    let holders = living.iter().flat_map(|one| &one.file.holders);
+    let theirs = holders
+        .filter_map(|holder| conversations.get(holder.as_str()))
+        .filter(|all| !all.is_silent(now));
+    let kept: BTreeSet<EntryName> = theirs.flat_map(Conversation::entries).collect();
+    pending.difference(&kept).copied().collect()
+}
+
 /// The agents of an MCP server: one, or one for each thread that has called it.
 pub fn agents(
     dir: &SessionDir,
     one: &Registered,
-    held: &BTreeMap<String, BTreeSet<EntryName>>,
+    conversations: &BTreeMap<String, Conversation>,
+    typing: Option<&Typing>,
     now: Timestamp,
 ) -> Vec<Agent> {
-    let seen = registry::look(dir, one, now);
-    let holds = |holder: &str| held.get(holder).is_some_and(|entries| !entries.is_empty());
-    let key = |thread: Option<&str>| AgentKey {
-        registration: one.name.clone(),
-        thread: thread.map(str::to_owned),
+    let reach = &one.file.reach;
+    let holds = |holder: &HolderId| {
+        let all = conversations.get(holder.as_str());
+        all.is_some_and(|all| !all.is_silent(now) && !all.held.is_empty())
     };
-    if one.file.threads.is_empty() {
-        let socket = &one.file.reach.inbox_socket;
-        let rung = socket.as_ref().filter(|path| path.exists());
-        return vec![Agent {
-            key: key(None),
-            holds: one.file.holders.iter().any(|holder| holds(holder.as_str())),
-            seen,
-            rungs: rung.map(|_| Rung::InboxSocket).into_iter().collect(),
-        }];
-    }
-    let threads = one.file.threads.iter();
-    threads
-        .map(|thread| Agent {
-            key: key(Some(&thread.id)),
-            holds: holds(thread.holder.as_str()),
-            seen,
-            rungs: one
-                .file
-                .reach
-                .codex
-                .as_ref()
-                .map(|_| Rung::CodexQueue)
-                .into_iter()
-                .collect(),
-        })
-        .collect()
+    let agent = |(thread, holder): (Option<&Thread>, HolderId)| {
+        let rungs = match thread {
+            None => {
+                let socket = reach.inbox_socket.as_ref();
+                let socket = socket.filter(|path| path.exists());
+                let typist = typing.and_then(|typing| Typist::of(dir, one, typing));
+                [
+                    socket.map(|_| Rung::InboxSocket),
+                    typist.map(|_| Rung::Tmux),
+                ]
+            }
+            Some(_) => [reach.codex.as_ref().map(|_| Rung::CodexQueue), None],
+        };
+        Agent {
+            key: AgentKey {
+                registration: one.name.clone(),
+                thread: thread.map(|thread| thread.id.clone()),
+            },
+            holds: holds(&holder),
+            forgot: BTreeSet::new(),
+            seen: registry::look(dir, one, &holder, now),
+            rungs: rungs.into_iter().flatten().collect(),
+        }
+    };
+    one.agents().into_iter().map(agent).collect()
+}
+
+/// Whether the agent of these turns has an MCP server that lives.
+fn lives(living: &[Registered], turn: &TurnFile) -> bool {
+    let mut agents = living.iter().flat_map(Registered::agents);
+    agents.any(|(_, holder)| holder == turn.holder)
 }
 
 fn queue(living: &[Registered], wake: &Wake) -> Outcome {

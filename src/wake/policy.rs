@@ -10,14 +10,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::guard::{self, Refusal};
 use crate::clock::Timestamp;
 use crate::inbox::entry::EntryName;
 use crate::session::registry::{AgentState, Sighting};
+use crate::session::turn::Drained;
 
 /// How often an agent is looked at that is at work while messages wait.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The same, when that has lasted for a while.
-const LOOK_SELDOM: Duration = Duration::from_secs(5);
+pub(super) const LOOK_SELDOM: Duration = Duration::from_secs(5);
 /// After so long it is looked at seldom.
 const A_WHILE: Duration = Duration::from_secs(60);
 /// An agent of which no more is known than that it called is taken to be at work for so long.
@@ -30,6 +32,8 @@ const PATIENCE_IDLE: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Codex keeps what it is told until its turn is over, on disk (clients.md 5.3), so it is told seldom.
 const PATIENCE_QUEUED: Duration = Duration::from_secs(600);
+/// How soon a pane is looked at again that could not be typed into.
+pub(super) const REFUSED_AGAIN: Duration = Duration::from_secs(2);
 /// The pauses before the ladder is climbed once more. The last one stays.
 const PAUSES: [Duration; 6] = [
     PATIENCE_IDLE,
@@ -48,6 +52,8 @@ pub enum Rung {
     InboxSocket,
     /// `codex queue`.
     CodexQueue,
+    /// Typing into the agent's pane of tmux.
+    Tmux,
 }
 
 impl Rung {
@@ -56,6 +62,7 @@ impl Rung {
         match self {
             Self::InboxSocket => "inbox socket",
             Self::CodexQueue => "codex queue",
+            Self::Tmux => "tmux",
         }
     }
 }
@@ -77,6 +84,8 @@ pub struct Agent {
     pub key: AgentKey,
     /// Whether it holds messages that wait.
     pub holds: bool,
+    /// What it holds, has finished without answering, and is to be reminded of now.
+    pub forgot: BTreeSet<EntryName>,
     /// What it is doing.
     pub seen: Sighting,
     /// How it can be woken.
@@ -90,6 +99,14 @@ pub struct Situation {
     pub unshown: BTreeSet<EntryName>,
     /// The living agents, oldest first.
     pub agents: Vec<Agent>,
+}
+
+impl Situation {
+    /// For what somebody is to be woken.
+    pub fn waiting(&self) -> BTreeSet<EntryName> {
+        let forgot = self.agents.iter().flat_map(|agent| &agent.forgot);
+        forgot.chain(&self.unshown).copied().collect()
+    }
 }
 
 /// How an attempt ended, as far as the way itself can tell.
@@ -149,6 +166,28 @@ pub struct Memory {
     /// How each way has done.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub records: BTreeMap<Rung, Record>,
+    /// How the stop hook has done, which wakes nobody, but keeps an agent from falling asleep.
+    #[serde(default)]
+    pub stop_hook: Record,
+    /// The messages that an agent has finished without answering, and that still wait. The person was told
+    /// of each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub forgotten: BTreeMap<EntryName, Forgetting>,
+    /// Since when nothing is typed, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<(Timestamp, Refusal)>,
+    /// In whose input line a command may stand that we have pasted and not sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typed: Option<AgentKey>,
+}
+
+/// How often, and when last, an agent has finished without answering a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgetting {
+    /// How often.
+    pub times: u32,
+    /// When last.
+    pub at: Timestamp,
 }
 
 impl Memory {
@@ -159,11 +198,70 @@ impl Memory {
             number: 0,
             wake: None,
             records: BTreeMap::new(),
+            stop_hook: Record::default(),
+            forgotten: BTreeMap::new(),
+            refused: None,
+            typed: None,
         }
+    }
+
+    /// An agent finished at this time and held these, for which it may be woken only after a pause that
+    /// gets longer each time. Those of which nobody has told the person.
+    pub fn forget(&mut self, entries: &BTreeSet<EntryName>, at: Timestamp) -> BTreeSet<EntryName> {
+        let mut untold = BTreeSet::new();
+        for entry in entries {
+            let known = self.forgotten.entry(*entry).or_insert_with(|| {
+                untold.insert(*entry);
+                Forgetting { times: 0, at }
+            });
+            if known.times == 0 || at > known.at {
+                known.times = known.times.saturating_add(1);
+                known.at = at;
+            }
+        }
+        untold
+    }
+
+    /// How long the agent is left alone that has forgotten these.
+    pub fn rest(&self, entries: &BTreeSet<EntryName>, now: Timestamp) -> Duration {
+        let known = entries.iter().filter_map(|entry| self.forgotten.get(entry));
+        let left = known.map(|known| {
+            let passed = if known.at > now {
+                // A clock that was set back must not keep an agent asleep.
+                Duration::MAX
+            } else {
+                now.since(known.at)
+            };
+            pause(known.times.saturating_sub(1)).saturating_sub(passed)
+        });
+        left.min().unwrap_or_default()
+    }
+
+    /// Messages of which an agent was told when it wanted to stop have been taken.
+    pub fn drained(&mut self, drained: Drained, unshown: &BTreeSet<EntryName>, now: Timestamp) {
+        let is_new = self.stop_hook.worked_at.is_none_or(|at| at < drained.at);
+        let is_taken = unshown
+            .first()
+            .is_none_or(|oldest| *oldest > drained.newest);
+        if is_new && is_taken {
+            self.stop_hook.worked_at = Some(now);
+        }
+    }
+
+    /// Nothing was typed, for this reason. Whether that is news.
+    pub fn refuse(&mut self, refusal: &Refusal, now: Timestamp) -> bool {
+        if self.refused.as_ref().is_some_and(|(_, old)| old == refusal) {
+            return false;
+        }
+        self.refused = Some((now, refusal.clone()));
+        true
     }
 
     /// Forgets a wake whose batch is in somebody's hands or settled by now: it has worked.
     pub fn look(&mut self, unshown: &BTreeSet<EntryName>, now: Timestamp) {
+        if unshown.is_empty() {
+            self.refused = None;
+        }
         let over = |wake: &Wake| unshown.first().is_none_or(|oldest| *oldest > wake.newest);
         if let Some(wake) = self.wake.take_if(|wake| over(wake))
             && !matches!(wake.outcome, Outcome::Failed(_))
@@ -223,16 +321,72 @@ pub enum Decision {
 
 /// Decides. `last` is the last wake, if its batch has not been shown.
 pub fn decide(situation: &Situation, last: Option<&Wake>, now: Timestamp) -> Decision {
-    if situation.unshown.is_empty() {
-        return Decision::Nothing;
-    }
-    let Some(agent) = target(&situation.agents) else {
+    let Some(agent) = target(situation) else {
         return Decision::Nothing;
     };
     if let Some(later) = at_work(agent) {
         return Decision::Later(later);
     }
-    let first = |rounds: u32| match agent.rungs.first() {
+    climb(agent, &agent.rungs, last, now)
+}
+
+/// Decides when nothing can be typed since then: the other ways of the same agent, and soon another look.
+pub fn decide_refused(
+    situation: &Situation,
+    last: Option<&Wake>,
+    since: Timestamp,
+    now: Timestamp,
+) -> Decision {
+    let again = if now.since(since) > A_WHILE {
+        LOOK_SELDOM
+    } else {
+        REFUSED_AGAIN
+    };
+    let Some(agent) = target(situation) else {
+        return Decision::Nothing;
+    };
+    let mut rungs = agent.rungs.clone();
+    rungs.remove(&Rung::Tmux);
+    match climb(agent, &rungs, last, now) {
+        Decision::Wake(plan) => Decision::Wake(plan),
+        Decision::Later(later) => Decision::Later(later.min(again)),
+        Decision::Nothing => Decision::Later(again),
+    }
+}
+
+/// Whether a gateway was killed while it typed: nobody noted how that wake ended.
+pub fn was_cut_short(last: Option<&Wake>) -> bool {
+    last.is_some_and(|last| last.rung == Rung::Tmux && last.outcome == Outcome::Open)
+}
+
+/// The same wake once more.
+pub fn again(last: &Wake) -> Decision {
+    Decision::Wake(Plan {
+        agent: last.agent.clone(),
+        rung: last.rung,
+        tried: last.tried.clone(),
+        rounds: last.rounds,
+    })
+}
+
+/// Why an agent is not typed to that could be woken by nothing else, if that is because of what it does.
+pub fn not_typed(situation: &Situation) -> Option<Refusal> {
+    let agent = target(situation)?;
+    match agent.seen.state {
+        AgentState::Busy | AgentState::Waiting if agent.rungs.iter().eq([&Rung::Tmux]) => {
+            guard::of_state(agent.seen.state)
+        }
+        AgentState::Busy
+        | AgentState::Waiting
+        | AgentState::Idle
+        | AgentState::Unknown
+        | AgentState::Gone => None,
+    }
+}
+
+/// The next of these ways, when its time has come.
+fn climb(agent: &Agent, rungs: &BTreeSet<Rung>, last: Option<&Wake>, now: Timestamp) -> Decision {
+    let first = |rounds: u32| match rungs.first() {
         Some(&rung) => Decision::Wake(Plan {
             agent: agent.key.clone(),
             rung,
@@ -255,10 +409,10 @@ pub fn decide(situation: &Situation, last: Option<&Wake>, now: Timestamp) -> Dec
     let patience = match (last.rung, agent.seen.state) {
         _ if failed => Duration::ZERO,
         (Rung::CodexQueue, _) => PATIENCE_QUEUED,
-        (Rung::InboxSocket, AgentState::Idle) => PATIENCE_IDLE,
-        (Rung::InboxSocket, _) => PATIENCE,
+        (Rung::InboxSocket | Rung::Tmux, AgentState::Idle) => PATIENCE_IDLE,
+        (Rung::InboxSocket | Rung::Tmux, _) => PATIENCE,
     };
-    let next = agent.rungs.difference(&last.tried).next().copied();
+    let next = rungs.difference(&last.tried).next().copied();
     let due = match next {
         Some(_) => patience,
         None => patience.max(pause(last.rounds)),
@@ -277,11 +431,17 @@ pub fn decide(situation: &Situation, last: Option<&Wake>, now: Timestamp) -> Dec
     }
 }
 
-/// Who is woken: who holds messages already, else who came last; and nobody who cannot be.
-fn target(agents: &[Agent]) -> Option<&Agent> {
-    let can = |agent: &&Agent| agent.seen.state != AgentState::Gone && !agent.rungs.is_empty();
-    let holder = agents.iter().filter(can).rfind(|agent| agent.holds);
-    holder.or_else(|| agents.iter().rfind(can))
+/// Who is woken: who holds messages already, else who came last; and nobody who cannot be. What an agent
+/// has forgotten is in its hands, and nobody else would be shown it.
+pub(super) fn target(situation: &Situation) -> Option<&Agent> {
+    let wanted = |agent: &&Agent| !situation.unshown.is_empty() || !agent.forgot.is_empty();
+    let can = |agent: &&Agent| {
+        wanted(agent) && agent.seen.state != AgentState::Gone && !agent.rungs.is_empty()
+    };
+    let agents = || situation.agents.iter().filter(can);
+    agents()
+        .rfind(|agent| agent.holds)
+        .or_else(|| agents().next_back())
 }
 
 /// How long to leave an agent alone that is, or may be, at work.

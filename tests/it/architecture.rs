@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules that decide without touching the world.
-const PURE: [&str; 38] = [
+const PURE: [&str; 42] = [
     "src/attachments/state.rs",
     "src/attachments/verdict.rs",
     "src/gate.rs",
@@ -26,6 +26,8 @@ const PURE: [&str; 38] = [
     "src/outbox/repair.rs",
     "src/outbox/schedule.rs",
     "src/outbox/split.rs",
+    "src/session/down.rs",
+    "src/session/turn.rs",
     "src/telegram/error.rs",
     "src/telegram/format.rs",
     "src/telegram/format/link.rs",
@@ -41,6 +43,8 @@ const PURE: [&str; 38] = [
     "src/telegram/update/message.rs",
     "src/telegram/update/rich.rs",
     "src/terminal.rs",
+    "src/wake/guard.rs",
+    "src/wake/pane.rs",
     "src/wake/policy.rs",
     "src/ids.rs",
 ];

@@ -40,6 +40,18 @@ fn wakes(house: &House) -> PathBuf {
     )
 }
 
+/// Of a session that has a tmux session.
+fn downtime(house: &House) -> PathBuf {
+    let mut config = house.config.clone();
+    config["sessions"]["ONE"]["tmux_session"] = json!("nobody-has-this-one");
+    fs::write(house.config_path(), config.to_string()).unwrap();
+    noted(
+        house,
+        "sessions/ONE/down.json",
+        r#"{"format":1,"since":7,"absence":"no_session","phase":{"is":"down"}}"#,
+    )
+}
+
 fn wait_for_quarantine(house: &House) {
     wait_for("the quarantine", || {
         let kept = house.state().join("quarantine");
@@ -126,6 +138,18 @@ fn a_damaged_note_of_wakes_is_kept_and_counts_as_none() {
 #[test]
 fn a_note_of_wakes_of_a_newer_telepost_is_left_alone_and_said_in_the_log() {
     let (_house, gateway, path, bytes) = is_left_alone(wakes);
+    gateway.wait_for_log("update telepost");
+    is_unchanged(&path, &bytes);
+}
+
+#[test]
+fn a_damaged_note_of_a_downtime_is_kept_and_counts_as_none() {
+    is_kept_and_all_goes_on(downtime);
+}
+
+#[test]
+fn a_note_of_a_downtime_of_a_newer_telepost_is_left_alone_and_said_in_the_log() {
+    let (_house, gateway, path, bytes) = is_left_alone(downtime);
     gateway.wait_for_log("update telepost");
     is_unchanged(&path, &bytes);
 }

@@ -1,71 +1,12 @@
 //! Waking: whether and when the gateway wakes an agent by its inbox socket, over every restart.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::os::unix::net::UnixListener;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::support::client::{Client, says};
 use crate::support::{Agent, Gateway, House, wait_for};
-
-/// A client's session that can be woken: it has an inbox socket, and says what it is doing.
-struct Client {
-    socket: UnixListener,
-}
-
-impl Client {
-    fn new(house: &mut House) -> Self {
-        let path = house.path().join("in.sock");
-        let socket = UnixListener::bind(&path).unwrap();
-        socket.set_nonblocking(true).unwrap();
-        let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        house.env.extend([
-            set("CLAUDE_CODE_MESSAGING_SOCKET", path.to_str().unwrap()),
-            set("CLAUDE_CODE_MESSAGING_TOKEN", "a-secret-of-the-client"),
-        ]);
-        Self { socket }
-    }
-
-    /// What has been written since, a list of lines for each connection.
-    fn frames(&self) -> Vec<Vec<Value>> {
-        let mut frames = Vec::new();
-        while let Ok((stream, _)) = self.socket.accept() {
-            stream.set_nonblocking(false).unwrap();
-            let lines = BufReader::new(stream).lines();
-            let read =
-                |line: std::io::Result<String>| serde_json::from_str(&line.unwrap()).unwrap();
-            frames.push(lines.map(read).collect());
-        }
-        frames
-    }
-
-    #[track_caller]
-    fn is_left_alone(&self) {
-        let frames = self.frames();
-        assert!(frames.is_empty(), "{frames:?}");
-    }
-
-    #[track_caller]
-    fn wait_for_a_wake(&self) -> Vec<Value> {
-        wait_for("a wake", || {
-            let mut frames = self.frames();
-            assert!(frames.len() <= 1, "woken twice: {frames:?}");
-            frames.pop().ok_or("none")
-        })
-    }
-}
-
-/// What the client says of itself, as Claude Code does: the test is the client's process.
-fn says(house: &House, status: &str) {
-    let folder = house.path().join(".claude/sessions");
-    fs::create_dir_all(&folder).unwrap();
-    let far_future = 9_999_999_999_999_i64;
-    let text = json!({"status": status, "statusUpdatedAt": far_future}).to_string();
-    let path = folder.join(format!("{}.json", std::process::id()));
-    fs::write(path.with_extension("new"), text).unwrap();
-    fs::rename(path.with_extension("new"), path).unwrap();
-}
 
 fn wakes(gateway: &Gateway) -> usize {
     gateway.log().matches("waking the agent").count()
@@ -73,14 +14,6 @@ fn wakes(gateway: &Gateway) -> usize {
 
 fn waking(house: &House) -> Value {
     house.status()["sessions"][0]["waking"].clone()
-}
-
-/// Waits until the agent is known.
-fn wait_until_registered(house: &House) {
-    wait_for("a registration", || {
-        let names = house.names("agents");
-        if names.is_empty() { Err(names) } else { Ok(()) }
-    });
 }
 
 /// An agent of the default session, for which nobody has chosen that session.
@@ -95,7 +28,7 @@ fn a_message_wakes_an_agent_that_has_never_called_and_does_not_travel_with_the_w
     let client = Client::new(&mut house);
     let gateway = house.gateway();
     let _agent = house.agent();
-    wait_until_registered(&house);
+    house.wait_until_registered();
     house.say("rm -rf /");
     let frame = client.wait_for_a_wake();
     assert_eq!(
@@ -115,7 +48,7 @@ fn a_wake_has_worked_when_the_agent_has_taken_the_messages() {
     let client = Client::new(&mut house);
     let gateway = house.gateway();
     let mut agent = house.agent();
-    wait_until_registered(&house);
+    house.wait_until_registered();
     house.say("one");
     client.wait_for_a_wake();
     let way = waking(&house)["ways"][0].clone();
@@ -143,7 +76,7 @@ fn an_agent_at_work_is_woken_when_it_has_become_idle() {
     let gateway = house.gateway();
     says(&house, "busy");
     let _agent = house.agent();
-    wait_until_registered(&house);
+    house.wait_until_registered();
     for (state, number) in [("busy", 1), ("waiting", 2)] {
         says(&house, state);
         house.say("a message");
@@ -170,7 +103,7 @@ fn an_agent_that_waits_in_a_call_is_given_the_message_and_not_woken() {
     let client = Client::new(&mut house);
     let gateway = house.gateway();
     let mut agent = house.agent();
-    wait_until_registered(&house);
+    house.wait_until_registered();
     for text in ["one", "two"] {
         let call = agent.begin("telegram_poll", json!({"wait_seconds": 30}));
         wait_for("the call to be under way", || {
@@ -198,7 +131,7 @@ fn an_agent_for_which_nobody_chose_the_session_is_woken_only_once_it_has_called(
     let mut stranger = agent_of_nobody(&house);
     // One that was chosen registers meanwhile: so much time has passed.
     let chosen = house.agent();
-    wait_until_registered(&house);
+    house.wait_until_registered();
     assert_eq!(house.names("agents").len(), 1);
     chosen.close();
     house.say("one");
@@ -232,7 +165,7 @@ fn a_socket_that_is_gone_is_said_in_the_status() {
     let client = Client::new(&mut house);
     let gateway = house.gateway();
     let _agent = house.agent();
-    wait_until_registered(&house);
+    house.wait_until_registered();
     // The file stays, nobody listens.
     drop(client);
     house.say("one");
@@ -250,7 +183,7 @@ fn gateway_dies_at(point: &str) -> usize {
     let dying = house.gateway_with(&[("TELEPOST_CRASH_AT", point)]);
     dying.wait_until_polling(&house);
     let mut agent = house.agent();
-    wait_until_registered(&house);
+    house.wait_until_registered();
     house.say("one");
     dying.end();
     let gateway = house.gateway();
@@ -290,7 +223,7 @@ fn an_agent_whose_server_dies_when_it_was_woken_is_woken_anew() {
         let _gateway = house.gateway();
         let mut command = house.agent_command("ONE");
         let dying = Agent::start(command.env("TELEPOST_CRASH_AT", point));
-        wait_until_registered(&house);
+        house.wait_until_registered();
         house.say("one");
         client.wait_for_a_wake();
         dying.end();
@@ -308,7 +241,7 @@ fn nothing_of_the_tokens_stands_in_what_waking_leaves_on_disk() {
     let client = Client::new(&mut house);
     let _gateway = house.gateway();
     let _agent = house.agent();
-    wait_until_registered(&house);
+    house.wait_until_registered();
     house.say("one");
     client.wait_for_a_wake();
     wait_for("the answer to be noted", || {

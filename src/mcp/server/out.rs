@@ -148,7 +148,11 @@ impl Shared {
         let _turn = self.turn.lock().await;
         let due: Vec<(Caller, What, Stage)> = {
             let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
-            let due = shows.iter().filter(|show| show.stage != Stage::Leaving);
+            let news = |show: &&Show| match show.stage {
+                Stage::Out | Stage::Cancelled => true,
+                Stage::Leaving | Stage::Noted => false,
+            };
+            let due = shows.iter().filter(news);
             let due = due
                 .map(|show| (show.caller.clone(), show.what.clone(), show.stage))
                 .collect();

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ids::UpdateId;
 use AgentState::{Busy, Gone, Idle, Unknown, Waiting};
-use Rung::{CodexQueue, InboxSocket};
+use Rung::{CodexQueue, InboxSocket, Tmux};
 
 const NOW: Timestamp = Timestamp(10_000_000);
 
@@ -26,6 +26,7 @@ fn agent(name: &str, state: AgentState, ago: Option<u64>, rungs: &[Rung]) -> Age
     Agent {
         key: key(name),
         holds: false,
+        forgot: BTreeSet::new(),
         seen: Sighting {
             state,
             age: ago.map(Duration::from_secs),
@@ -38,6 +39,13 @@ fn holding(agent: Agent) -> Agent {
     Agent {
         holds: true,
         ..agent
+    }
+}
+
+fn forgetting(agent: Agent, entries: &[i64]) -> Agent {
+    Agent {
+        forgot: entries.iter().copied().map(entry).collect(),
+        ..holding(agent)
     }
 }
 
@@ -368,6 +376,172 @@ fn what_follows_a_wake_that_did_not_help() {
 }
 
 #[test]
+fn typing_is_the_last_way_and_is_tried_again_like_the_others() {
+    let rungs = [InboxSocket, Tmux];
+    let decide = |rungs: &[Rung], state, last: &Wake| {
+        let agents = vec![agent("a", state, Some(999), rungs)];
+        short(decide(&situation(&[1], agents), Some(last), NOW))
+    };
+    let wake = |tried: &[Rung], ago| woken(ago, tried, 0, Outcome::Given);
+    let first = woken(999, &[CodexQueue], 0, Outcome::Given);
+    let is_typed = |rounds| Short::Wake("a", Tmux, rounds);
+    assert_eq!(
+        decide(&rungs, Idle, &wake(&[InboxSocket], 14)),
+        Short::Later
+    );
+    assert_eq!(decide(&rungs, Idle, &wake(&[InboxSocket], 15)), is_typed(0));
+    assert_eq!(decide(&[Tmux], Idle, &first), is_typed(0));
+    assert_eq!(decide(&[Tmux], Idle, &wake(&[Tmux], 14)), Short::Later);
+    assert_eq!(decide(&[Tmux], Idle, &wake(&[Tmux], 15)), is_typed(1));
+    for state in [Busy, Waiting] {
+        assert_eq!(decide(&[Tmux], state, &wake(&[Tmux], 999)), Short::Later);
+    }
+}
+
+#[test]
+fn where_nothing_may_be_typed_the_other_ways_go_on_and_the_pane_is_looked_at_soon() {
+    let refused = |rungs: &[Rung], last: Option<&Wake>, since: i64| {
+        let agents = vec![agent("a", Idle, Some(999), rungs)];
+        let since = Timestamp(NOW.0 - since * 1000);
+        decide_refused(&situation(&[1], agents), last, since, NOW)
+    };
+    let later = |seconds| Decision::Later(Duration::from_secs(seconds));
+    assert_eq!(refused(&[Tmux], None, 0), later(2));
+    assert_eq!(refused(&[Tmux], None, 60), later(2));
+    assert_eq!(refused(&[Tmux], None, 61), later(5));
+    let rungs = [InboxSocket, Tmux];
+    let last = woken(14, &[InboxSocket], 0, Outcome::Given);
+    assert_eq!(refused(&rungs, Some(&last), 99), later(1));
+    // The socket is not forgotten as long as somebody's draft stands there.
+    let last = woken(15, &[InboxSocket], 0, Outcome::Given);
+    let wake = Short::Wake("a", InboxSocket, 1);
+    assert_eq!(short(refused(&rungs, Some(&last), 99)), wake);
+}
+
+#[test]
+fn why_nothing_is_typed_is_said_only_of_who_could_be_woken_by_nothing_else() {
+    let said =
+        |state, rungs: &[Rung]| not_typed(&situation(&[1], vec![agent("a", state, None, rungs)]));
+    assert_eq!(said(Busy, &[Tmux]), Some(Refusal::Busy));
+    assert_eq!(said(Waiting, &[Tmux]), Some(Refusal::Dialog));
+    assert_eq!(said(Idle, &[Tmux]), None);
+    assert_eq!(said(Busy, &[InboxSocket, Tmux]), None);
+    let agents = vec![agent("a", Waiting, None, &[Tmux])];
+    assert_eq!(not_typed(&situation(&[], agents)), None);
+}
+
+#[test]
+fn a_refusal_is_news_once_and_forgotten_when_nothing_waits() {
+    let mut memory = Memory::new(1);
+    assert!(memory.refuse(&Refusal::Draft, NOW));
+    let later = NOW.plus(Duration::from_secs(9));
+    assert!(!memory.refuse(&Refusal::Draft, later));
+    assert_eq!(memory.refused, Some((NOW, Refusal::Draft)));
+    assert!(memory.refuse(&Refusal::Mode, later));
+    memory.look(&BTreeSet::from([entry(1)]), later);
+    assert_eq!(memory.refused, Some((later, Refusal::Mode)));
+    memory.look(&BTreeSet::new(), later);
+    assert_eq!(memory.refused, None);
+}
+
+#[test]
+fn only_the_agent_that_has_forgotten_messages_is_woken_for_them() {
+    let (a, b) = (
+        || agent("a", Idle, Some(60), &[InboxSocket]),
+        || agent("b", Idle, Some(60), &[InboxSocket]),
+    );
+    let woken = |name| Short::Wake(name, InboxSocket, 0);
+    for (what, unshown, agents, expected) in [
+        (
+            "it is not the newest",
+            &[][..],
+            vec![forgetting(a(), &[1]), b()],
+            woken("a"),
+        ),
+        (
+            "nothing is due",
+            &[],
+            vec![holding(a()), b()],
+            Short::Nothing,
+        ),
+        (
+            "something else waits",
+            &[2],
+            vec![holding(a()), b()],
+            woken("a"),
+        ),
+        (
+            "something else waits for whoever comes",
+            &[2],
+            vec![a(), b()],
+            woken("b"),
+        ),
+        (
+            "it cannot be woken, and nobody else would see them",
+            &[],
+            vec![forgetting(agent("a", Idle, None, &[]), &[1]), b()],
+            Short::Nothing,
+        ),
+    ] {
+        let situation = situation(unshown, agents);
+        let decision = decide(&situation, None, NOW);
+        assert_eq!(short(decision), expected, "{what}");
+    }
+    let both = situation(&[3], vec![forgetting(a(), &[1, 2]), b()]);
+    assert_eq!(both.waiting(), [1, 2, 3].map(entry).into());
+}
+
+#[test]
+fn the_pause_after_a_message_was_forgotten_gets_longer_and_the_person_is_told_once() {
+    let mut memory = Memory::new(1);
+    let one = BTreeSet::from([entry(1)]);
+    let both = BTreeSet::from([entry(1), entry(2)]);
+    let mut now = NOW;
+    for (round, pause) in PAUSES.into_iter().chain([PAUSES[5]]).enumerate() {
+        let untold = memory.forget(&one, now);
+        assert_eq!(untold.len(), usize::from(round == 0));
+        // The same evidence once more is nothing new.
+        assert!(memory.forget(&one, now).is_empty());
+        assert_eq!(memory.rest(&one, now), pause);
+        let later = now.plus(pause);
+        assert_eq!(memory.rest(&one, later), Duration::ZERO);
+        now = later;
+    }
+    assert_eq!(memory.forget(&both, now), BTreeSet::from([entry(2)]));
+    assert_eq!(
+        memory.rest(&both, now),
+        PAUSES[0],
+        "the new one is due first"
+    );
+    let set_back = Timestamp(NOW.0 - 1);
+    assert_eq!(memory.rest(&one, set_back), Duration::ZERO);
+}
+
+#[test]
+fn the_stop_hook_has_worked_when_what_it_told_of_was_taken() {
+    let mut memory = Memory::new(1);
+    let drained = Drained {
+        at: NOW,
+        newest: entry(2),
+    };
+    let later = NOW.plus(Duration::from_secs(1));
+    memory.drained(drained, &BTreeSet::from([entry(1)]), later);
+    assert_eq!(memory.stop_hook.worked_at, None);
+    memory.drained(drained, &BTreeSet::from([entry(3)]), later);
+    assert_eq!(memory.stop_hook.worked_at, Some(later));
+    memory.drained(
+        drained,
+        &BTreeSet::new(),
+        later.plus(Duration::from_secs(9)),
+    );
+    assert_eq!(
+        memory.stop_hook.worked_at,
+        Some(later),
+        "the same once more"
+    );
+}
+
+#[test]
 fn a_wake_has_worked_when_its_messages_were_taken_and_only_then() {
     let mut memory = Memory::new(1);
     let plan = Plan {
@@ -425,7 +599,7 @@ proptest! {
     #[test]
     fn an_agent_is_never_woken_twice_within_the_patience_nor_at_work_nor_for_nothing(
         events in prop::collection::vec((event(), 1..40u64), 1..200),
-        rungs in prop::sample::subsequence(vec![InboxSocket, CodexQueue], 1..=2),
+        rungs in prop::sample::subsequence(vec![InboxSocket, CodexQueue, Tmux], 1..=3),
     ) {
         let mut now = NOW;
         let (mut next, mut state) = (0, Unknown);

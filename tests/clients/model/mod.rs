@@ -7,6 +7,8 @@ mod anthropic;
 mod responses;
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use http_body_util::{BodyExt as _, Full};
@@ -50,6 +52,7 @@ enum Said<'a> {
 pub(crate) struct Model {
     address: SocketAddr,
     asked: Receiver<Asked>,
+    count: Arc<AtomicUsize>,
     _stop: oneshot::Sender<()>,
 }
 
@@ -71,12 +74,14 @@ impl Model {
             .build()
             .unwrap();
         let (sender, asked) = channel();
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
         let (stop, stopped) = oneshot::channel();
         std::thread::spawn(move || {
             runtime.block_on(async {
                 // Both may be dropped at any point: nobody listens any more.
                 tokio::select! {
-                    () = serve(listener, dialect, sender) => {}
+                    () = serve(listener, dialect, sender, counted) => {}
                     _ = stopped => {}
                 }
             });
@@ -84,6 +89,7 @@ impl Model {
         Self {
             address,
             asked,
+            count,
             _stop: stop,
         }
     }
@@ -103,6 +109,11 @@ impl Model {
 }
 
 impl Model {
+    /// How many requests for a turn have come.
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+
     /// Whether no request waits for the model's word.
     pub(crate) fn is_left_alone(&self) -> bool {
         self.asked.try_recv().is_err()
@@ -178,14 +189,20 @@ impl Asked {
     }
 }
 
-async fn serve(listener: TcpListener, dialect: Dialect, asked: Sender<Asked>) {
+async fn serve(
+    listener: TcpListener,
+    dialect: Dialect,
+    asked: Sender<Asked>,
+    count: Arc<AtomicUsize>,
+) {
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let asked = asked.clone();
+        let count = Arc::clone(&count);
         connections.spawn(async move {
-            let service = service_fn(|request| handle(request, dialect, asked.clone()));
+            let service = service_fn(|request| handle(request, dialect, asked.clone(), &count));
             // A client that hangs up in the middle is a normal end here.
             drop(
                 http1::Builder::new()
@@ -200,6 +217,7 @@ async fn handle(
     request: Request<Incoming>,
     dialect: Dialect,
     asked: Sender<Asked>,
+    count: &AtomicUsize,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let is_post = request.method() == Method::POST;
     let path = request.uri().path().to_owned();
@@ -207,11 +225,12 @@ async fn handle(
     let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let besides = match dialect {
         Dialect::Messages => anthropic::besides(is_post, &path, &body),
-        Dialect::Responses => responses::besides(is_post, &path),
+        Dialect::Responses => responses::besides(is_post, &path, &body),
     };
     if let Some(response) = besides {
         return Ok(response);
     }
+    count.fetch_add(1, Ordering::SeqCst);
     let (answer, said) = oneshot::channel();
     let waiting = Asked {
         dialect,

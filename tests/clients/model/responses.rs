@@ -8,12 +8,16 @@ use serde_json::{Value, json};
 use super::{Offered, Said, events, id, json_response, text_of};
 
 /// What is answered without a model.
-pub(super) fn besides(is_post: bool, path: &str) -> Option<Response<Full<Bytes>>> {
+pub(super) fn besides(is_post: bool, path: &str, body: &Value) -> Option<Response<Full<Bytes>>> {
     if path.ends_with("/models") {
         return Some(json_response(200, r#"{"data":[],"models":[]}"#.to_owned()));
     }
     if !is_post || !path.ends_with("/responses") {
         return Some(json_response(404, "{}".to_owned()));
+    }
+    // The title of a thread offers no tools.
+    if body["tools"].as_array().is_none_or(Vec::is_empty) {
+        return Some(answer(&Said::Text(r#"{"title":"a test"}"#)));
     }
     None
 }

@@ -5,14 +5,18 @@
 //! waited for is waited for by a condition and a deadline.
 
 mod agent;
+pub(crate) mod client;
 mod contract;
 pub(crate) mod day;
 mod detached;
 mod files;
 pub(crate) mod home;
+pub(crate) mod hooks;
 mod house;
 pub(crate) mod markdown;
 pub(crate) mod oracle;
+pub(crate) mod stub;
+mod terminal;
 pub(crate) mod worker;
 mod world;
 
@@ -21,6 +25,7 @@ pub(crate) use contract::{FORUM, GROUP, again, ids, texts, without_messages};
 pub(crate) use detached::SelfStarting;
 pub(crate) use files::png;
 pub(crate) use house::{Gateway, House, OWNER};
+pub(crate) use terminal::Terminal;
 pub(crate) use world::{Background, STRANGER, SUPERGROUP, call, names_in};
 
 use std::time::{Duration, Instant};

@@ -1,0 +1,443 @@
+//! Hooks of the clients: whom one speaks for, what it tells the gateway and the agent, and that it never
+//! stands in the way.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use crate::damage::{in_every_way, is_kept, make_newer};
+use crate::support::client::{Client, says_since};
+use crate::support::hooks::{Said, run_hook, said};
+use crate::support::{Agent, House, wait_for};
+
+/// What an agent is told that stops while messages wait.
+const DRAIN: &str = "Telegram messages are waiting for this session. Call the tool telegram_poll to read them, then answer with telegram_reply.";
+
+fn drain() -> Said {
+    Said::Context(DRAIN.to_owned())
+}
+
+#[track_caller]
+fn state_is(house: &House, state: &str) {
+    wait_for(state, || {
+        let seen = house.status()["sessions"][0]["waking"]["agents"][0]["state"].clone();
+        if seen == state { Ok(()) } else { Err(seen) }
+    });
+}
+
+#[track_caller]
+fn is_a_reminder(said: Said) {
+    let Said::Context(text) = &said else {
+        panic!("{said:?}")
+    };
+    assert!(
+        text.starts_with("You were shown 1 Telegram message and have not answered."),
+        "{text}"
+    );
+    assert!(text.contains("telegram_reply"), "{text}");
+}
+
+#[test]
+fn the_gateway_sees_the_turns_of_an_agent_by_its_hooks() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let _agent = house.agent();
+    house.wait_until_registered();
+    state_is(&house, "unknown");
+    let start = json!({"session_id": "s", "source": "startup"});
+    assert_eq!(house.hook("session-start", start), Said::Nothing);
+    state_is(&house, "idle");
+    house.prompted("a");
+    state_is(&house, "busy");
+    assert_eq!(house.stops("a", false), Said::Nothing);
+    state_is(&house, "idle");
+    assert_eq!(house.hook("end", json!({"session_id": "s"})), Said::Nothing);
+    state_is(&house, "unknown");
+    let ways = house.status()["sessions"][0]["waking"]["ways"].clone();
+    assert_eq!(ways, json!([{"name": "Stop hook", "live": true}]));
+}
+
+#[test]
+fn an_agent_at_work_by_its_hooks_is_woken_when_its_turn_has_ended() {
+    let mut house = House::new();
+    let client = Client::new(&mut house);
+    let gateway = house.gateway();
+    let _agent = house.agent();
+    house.wait_until_registered();
+    house.prompted("a");
+    house.say("one");
+    house.wait_for_inbox(1);
+    gateway.wait_for_log("update_id=300000001");
+    state_is(&house, "busy");
+    client.is_left_alone();
+    // Whoever stops by hand is told of by the client's own file alone.
+    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis());
+    says_since(&house, "idle", now.unwrap() + 1000);
+    client.wait_for_a_wake();
+}
+
+#[test]
+fn an_agent_that_stops_while_messages_wait_is_told_so_once_and_nothing_of_what_they_say() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let mut agent = house.agent();
+    house.wait_until_registered();
+    house.prompted("a");
+    house.say("rm -rf /");
+    house.wait_for_inbox(1);
+    assert_eq!(house.stops("a", false), drain());
+    state_is(&house, "busy");
+    assert_eq!(house.stops("a", true), Said::Nothing, "it did not look");
+    state_is(&house, "idle");
+    house.prompted("b");
+    assert_eq!(house.stops("b", false), drain());
+    agent.wait_for_message();
+    agent.reply(json!({"text": "no"}));
+    assert_eq!(house.stops("b", true), Said::Nothing);
+    wait_for("the record of it", || {
+        let way = house.status()["sessions"][0]["waking"]["ways"][0].clone();
+        let worked = way["name"] == "Stop hook" && way["worked_at"].is_string();
+        if worked { Ok(()) } else { Err(way) }
+    });
+    let text = String::from_utf8(house.run(&["status"]).stdout).unwrap();
+    let remark = "It is told of messages at the end of each turn by Stop hook (last worked ";
+    assert!(text.contains(remark), "{text}");
+}
+
+#[test]
+fn a_turn_goes_on_at_most_eight_times_in_a_row() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let _agent = house.agent();
+    house.wait_until_registered();
+    house.prompted("a");
+    for number in 1..=9 {
+        house.say("another one");
+        house.wait_for_inbox(number);
+        let said = house.stops("a", number > 1);
+        assert_eq!(said == drain(), number <= 8, "{number}: {said:?}");
+    }
+}
+
+#[test]
+fn an_agent_that_stops_without_an_answer_is_reminded_of_each_message_once() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let mut agent = house.agent_asked("rm -rf /");
+    assert_eq!(house.names("turns"), [] as [&str; 0]);
+    let first = house.stops("a", false);
+    assert!(!format!("{first:?}").contains("rm -rf"), "{first:?}");
+    is_a_reminder(first);
+    agent.reply(json!({"text": "no"}));
+    assert_eq!(house.stops("a", true), Said::Nothing);
+    assert!(house.turn().unwrap().1["forgotten"].is_null());
+}
+
+#[test]
+fn an_agent_that_is_on_its_way_already_is_not_told_once_more() {
+    let mut house = House::new();
+    let client = Client::new(&mut house);
+    let _gateway = house.gateway();
+    let _agent = house.agent();
+    house.wait_until_registered();
+    house.say("one");
+    client.wait_for_a_wake();
+    house.prompted("the wake");
+    assert_eq!(house.stops("the wake", false), Said::Nothing);
+    // What came after the wake is something else.
+    house.say("two");
+    house.wait_for_inbox(2);
+    house.prompted("b");
+    assert_eq!(house.stops("b", false), drain());
+}
+
+#[test]
+fn a_thread_is_known_by_its_name_and_another_one_is_nobody() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let mut agent = house.agent().thread("thread-1");
+    agent.poll(json!({}));
+    house.say("one");
+    house.wait_for_inbox(1);
+    let stop = |thread: &str, kept_going: bool| {
+        let payload = json!({"session_id": thread, "turn_id": "t", "stop_hook_active": kept_going});
+        house.hook("stop", payload)
+    };
+    assert_eq!(stop("thread-2", false), Said::Nothing);
+    assert_eq!(house.names("turns"), [] as [&str; 0]);
+    assert_eq!(stop("thread-1", false), Said::Block(DRAIN.to_owned()));
+    agent.wait_for_message();
+    let Said::Block(text) = stop("thread-1", true) else {
+        panic!("no reminder")
+    };
+    assert!(
+        text.starts_with("You were shown 1 Telegram message"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_hook_of_a_window_that_is_not_bound_is_silent_and_leaves_nothing() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    house.say("one");
+    house.wait_for_inbox(1);
+    for event in ["session-start", "prompt", "stop", "end"] {
+        assert_eq!(house.hook(event, json!({"session_id": "s"})), Said::Nothing);
+    }
+    let _agent = house.agent();
+    house.wait_until_registered();
+    // Another program in between is another client, however it came to run here.
+    let hook = |runner: &[&str]| {
+        let mut hook = house.command(&["hook", "stop", "--session", "ONE"]);
+        let mut command = Command::new(runner[0]);
+        command.args(&runner[1..]).arg(hook.get_program());
+        command.args(hook.get_args()).env_clear();
+        let env = hook
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?)));
+        command.envs(env);
+        hook.stdin(Stdio::null());
+        said(&run_hook(&mut command, r#"{"session_id": "s"}"#))
+    };
+    assert_eq!(hook(&["timeout", "60"]), Said::Nothing);
+    assert_eq!(house.names("turns"), [] as [&str; 0]);
+    // A shell only does what it is told.
+    assert_eq!(hook(&["sh", "-c", "\"$0\" \"$@\"; true"]), drain());
+}
+
+#[test]
+fn a_hook_without_a_session_speaks_for_the_one_that_its_client_serves() {
+    let mut house = House::new();
+    house.add_session("TWO", json!({}));
+    house.write_config();
+    let _gateway = house.gateway();
+    let _agent = house.agent_of("TWO");
+    wait_for("a registration", || {
+        let names = house.names_of("TWO", "agents");
+        if names.is_empty() { Err(names) } else { Ok(()) }
+    });
+    let output = run_hook(&mut house.command(&["hook", "prompt"]), "{}");
+    assert_eq!(said(&output), Said::Nothing);
+    assert_eq!(house.names("turns"), [] as [&str; 0]);
+    assert_eq!(
+        house.names_of("TWO", "turns").len(),
+        2,
+        "a note and its lock"
+    );
+    // Bound to another one in its arguments, it is not heard.
+    house.prompted("a");
+    assert_eq!(house.names("turns"), [] as [&str; 0]);
+}
+
+#[test]
+fn the_variables_of_a_session_choose_nobody() {
+    let mut house = House::new();
+    house.add_session("TWO", json!({}));
+    house.write_config();
+    let _gateway = house.gateway();
+    let _agent = house.agent();
+    house.wait_until_registered();
+    let mut command = house.command(&["hook", "prompt", "--session", "ONE"]);
+    command.env("TG_SESSION_ID", "TWO");
+    assert_eq!(said(&run_hook(&mut command, "{}")), Said::Nothing);
+    assert_eq!(house.turn().unwrap().1["state"], "busy");
+}
+
+#[test]
+fn whatever_is_wrong_a_hook_ends_well_and_says_nothing_to_the_agent() {
+    let house = House::new();
+    let gateway = house.gateway();
+    let _agent = house.agent();
+    house.wait_until_registered();
+    house.say("one");
+    house.wait_for_inbox(1);
+    let quiet = |what: &str, arguments: &[&str], payload: &str, env: &[(&str, &str)]| {
+        let mut command = house.command(arguments);
+        command.envs(env.iter().copied());
+        let output = run_hook(&mut command, payload);
+        assert_eq!(said(&output), Said::Nothing, "{what}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let stop = &["hook", "stop", "--session", "ONE"];
+    let one_line = |text: &str| {
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.starts_with("telepost hook: "), "{text}");
+    };
+    assert_eq!(
+        quiet("of a later version", &["hook", "dream"], "{}", &[]),
+        ""
+    );
+    quiet(
+        "a flag of a later version",
+        &["hook", "stop", "--more", "x"],
+        "{}",
+        &[],
+    );
+    quiet("nothing", &["hook"], "{}", &[]);
+    one_line(&quiet(
+        "a session that cannot be",
+        &["hook", "stop", "--session", "../x"],
+        "{}",
+        &[],
+    ));
+    assert_eq!(
+        quiet(
+            "one that is not there",
+            &["hook", "stop", "--session", "NINE"],
+            "{}",
+            &[]
+        ),
+        ""
+    );
+    one_line(&quiet(
+        "a full disk",
+        stop,
+        "{}",
+        &[("TELEPOST_FAIL_AT", "turn:enospc:9")],
+    ));
+    one_line(&quiet(
+        "another's files",
+        stop,
+        "{}",
+        &[("TELEPOST_FAIL_AT", "turn:eacces:9")],
+    ));
+    let panics = quiet("a bug", stop, "{}", &[("TELEPOST_CRASH_AT", "turn:panic")]);
+    assert!(panics.contains("a test asked for a panic"), "{panics}");
+    assert_eq!(house.names("turns").len(), 1, "only the lock");
+
+    drop(gateway);
+    let good = fs::read(house.config_path()).unwrap();
+    fs::write(house.config_path(), "{").unwrap();
+    let said = quiet("a broken configuration", stop, "{}", &[]);
+    assert!(said.starts_with("telepost hook: "), "{said}");
+    fs::write(house.config_path(), good).unwrap();
+    fs::rename(house.state(), house.path().join("elsewhere")).unwrap();
+    assert_eq!(quiet("no state", stop, "{}", &[]), "");
+    assert!(!house.state().exists());
+}
+
+#[test]
+fn what_a_client_says_on_stdin_is_read_as_far_as_it_can_be() {
+    for payload in [
+        "",
+        "not json",
+        "[]",
+        r#"{"session_id": 7, "prompt_id": ["x"], "stop_hook_active": "yes", "source": {}}"#,
+        &format!(
+            r#"{{"session_id": "{}", "prompt": "x"}}"#,
+            "x".repeat(1 << 20)
+        ),
+        &"[".repeat(1 << 20),
+    ] {
+        let house = House::new();
+        let _agent = house.agent();
+        house.wait_until_registered();
+        let output = run_hook(&mut house.command(&["hook", "prompt"]), payload);
+        assert_eq!(said(&output), Said::Nothing);
+        assert_eq!(house.turn().unwrap().1["state"], "busy");
+    }
+}
+
+#[test]
+fn a_client_that_never_closes_stdin_does_not_hold_its_hook_up() {
+    let house = House::new();
+    let _agent = house.agent();
+    house.wait_until_registered();
+    let mut command = house.command(&["hook", "prompt"]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let open = child.stdin.take();
+    let status = wait_for("its end", || child.try_wait().unwrap().ok_or("runs"));
+    assert!(status.success());
+    drop(open);
+    assert_eq!(house.turn().unwrap().1["state"], "busy");
+}
+
+#[test]
+fn a_damaged_turn_file_is_kept_and_the_next_hook_begins_anew() {
+    in_every_way(|way| {
+        let house = House::new();
+        let _agent = house.agent();
+        house.wait_until_registered();
+        house.prompted("a");
+        let (path, _) = house.turn().unwrap();
+        let bytes = way.inflict(&path);
+        let _gateway = house.gateway();
+        house.say("one");
+        house.wait_for_inbox(1);
+        assert_eq!(house.stops("a", false), drain());
+        is_kept(&house, &path, bytes);
+    });
+}
+
+#[test]
+fn a_turn_file_of_a_newer_telepost_is_left_alone() {
+    let house = House::new();
+    let _agent: Agent = house.agent();
+    house.wait_until_registered();
+    house.prompted("a");
+    let (path, _) = house.turn().unwrap();
+    let bytes = make_newer(&path);
+    let mut command = house.command(&["hook", "stop", "--session", "ONE"]);
+    let output = run_hook(&mut command, "{}");
+    assert_eq!(said(&output), Said::Nothing);
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert!(words.contains("update telepost"), "{words}");
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
+fn nothing_that_was_said_stands_in_what_hooks_leave_on_disk() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let _agent = house.agent();
+    house.wait_until_registered();
+    house.prompted("a");
+    house.stops("a", false);
+    for name in house.names("turns") {
+        let text = fs::read_to_string(house.session("turns").join(name)).unwrap();
+        assert!(!text.contains("the words of"), "{text}");
+    }
+}
+
+#[test]
+fn a_hook_that_is_killed_before_or_after_its_note_costs_no_message() {
+    for (point, next) in [("turn:before", drain()), ("turn:after", Said::Nothing)] {
+        let house = House::new();
+        let _gateway = house.gateway();
+        let mut agent = house.agent();
+        house.wait_until_registered();
+        house.say("one");
+        house.wait_for_inbox(1);
+        let payload = r#"{"session_id": "s", "prompt_id": "a", "stop_hook_active": false}"#;
+        let mut command = house.command(&["hook", "stop", "--session", "ONE"]);
+        let output = run_hook(command.env("TELEPOST_CRASH_AT", point), payload);
+        assert_eq!((output.status.code(), &*output.stdout), (None, &[][..]));
+        // The client asks again, or takes it for the end of the turn.
+        assert_eq!(house.stops("a", true), next, "{point}");
+        agent.wait_for_message();
+        agent.reply(json!({"text": "done"}));
+        house.wait_to_hear(&["done"]);
+    }
+}
+
+#[test]
+fn the_turns_of_a_client_that_has_ended_are_cleared_away() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let agent = house.agent();
+    house.wait_until_registered();
+    house.prompted("a");
+    let (path, mut file) = house.turn().unwrap();
+    agent.close();
+    // The test is the client and goes on: as if it had been another.
+    file["client_process"]["start"] = json!("1");
+    fs::write(&path, file.to_string()).unwrap();
+    house.say("one");
+    wait_for("the turns to go", || house.turn().map_or(Ok(()), Err));
+}

@@ -1,0 +1,91 @@
+//! The hooks of a client: `telepost hook`, run as a client runs it. The test is the client.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+use super::House;
+
+/// What a hook has said on stdout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    Nothing,
+    /// Words for the model, as Claude Code reads them.
+    Context(String),
+    /// The same for Codex.
+    Block(String),
+}
+
+impl House {
+    /// A hook of the client that the agents of this house run in, for session `ONE`. It never fails.
+    #[track_caller]
+    pub(crate) fn hook(&self, event: &str, payload: Value) -> Said {
+        let mut command = self.command(&["hook", event, "--session", "ONE"]);
+        let output = run_hook(&mut command, &payload.to_string());
+        assert!(output.stderr.is_empty(), "{output:?}");
+        said(&output)
+    }
+
+    /// What the hooks have noted of the one agent of session `ONE`, and where.
+    pub(crate) fn turn(&self) -> Option<(PathBuf, Value)> {
+        let names = self.names("turns");
+        let mut files = names
+            .iter()
+            .filter(|name| name.strip_suffix(".json").is_some());
+        let path = self.session("turns").join(files.next()?);
+        assert_eq!(files.next(), None, "{names:?}");
+        let note = fs::read(&path).ok()?;
+        Some((path, serde_json::from_slice(&note).ok()?))
+    }
+
+    /// A prompt begins a turn of this name.
+    #[track_caller]
+    pub(crate) fn prompted(&self, turn: &str) {
+        let payload =
+            json!({"session_id": "s", "prompt_id": turn, "prompt": "the words of a person"});
+        assert_eq!(self.hook("prompt", payload), Said::Nothing);
+    }
+
+    /// The agent wants to stop, at the end of that turn.
+    #[track_caller]
+    pub(crate) fn stops(&self, turn: &str, kept_going: bool) -> Said {
+        let payload = json!({
+            "session_id": "s", "prompt_id": turn, "stop_hook_active": kept_going,
+            "last_assistant_message": "the words of the model",
+        });
+        self.hook("stop", payload)
+    }
+}
+
+/// Runs a hook with this on its stdin.
+pub(crate) fn run_hook(command: &mut Command, payload: &str) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may end without having read it.
+    drop(child.stdin.take().unwrap().write_all(payload.as_bytes()));
+    child.wait_with_output().unwrap()
+}
+
+/// What it has said; panics if it has failed.
+#[track_caller]
+pub(crate) fn said(output: &Output) -> Said {
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    if output.stdout.is_empty() {
+        return Said::Nothing;
+    }
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    if value["decision"] == "block" {
+        return Said::Block(text(&value["reason"]));
+    }
+    let said = &value["hookSpecificOutput"];
+    assert_eq!(said["hookEventName"], "Stop", "{value}");
+    Said::Context(text(&said["additionalContext"]))
+}
