@@ -149,7 +149,10 @@ pub(crate) fn measure_idle(table: &mut Table) {
     let (all, beside) = before.zip(after).map_or_else(
         || ("not known".to_owned(), String::new()),
         |(before, after)| {
-            let (gateway, servers) = (after.0 - before.0, after.1 - before.1);
+            let (gateway, servers) = (
+                after.0.saturating_sub(before.0),
+                after.1.saturating_sub(before.1),
+            );
             let beside = format!(
                 "the gateway {}, 20 MCP servers {}",
                 share(gateway),

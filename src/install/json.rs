@@ -194,14 +194,13 @@ fn find(text: &str, path: &[&str]) -> Option<Range<usize>> {
     let whole: &RawValue = serde_json::from_str(text).ok()?;
     let mut span = span_of(text, whole);
     for key in path {
-        span = match Container::object(text, &span) {
-            Some(object) => object.items.into_iter().rfind(|item| item.key == *key)?,
-            None => {
-                let list = Container::list(text, &span)?;
-                list.items.into_iter().nth(key.parse().ok()?)?
-            }
-        }
-        .value;
+        let item = if let Some(object) = Container::object(text, &span) {
+            object.items.into_iter().rfind(|item| item.key == *key)
+        } else {
+            let list = Container::list(text, &span)?;
+            list.items.into_iter().nth(key.parse().ok()?)
+        };
+        span = item?.value;
     }
     Some(span)
 }

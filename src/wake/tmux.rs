@@ -338,3 +338,94 @@ fn program(path: Option<&str>) -> Option<PathBuf> {
     let mut programs = folders.map(|folder| Path::new(folder).join("tmux"));
     programs.find(|program| program.is_absolute() && program.is_file())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::store::atomic::{self, Durability};
+
+    /// An agent in a pane that is asked about with a `tmux` that does this.
+    fn target(script: &str) -> (tempfile::TempDir, Target) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tmux");
+        let folder_name = folder.path().display();
+        let script = format!("#!/bin/sh\nHERE='{folder_name}'\n{script}\n");
+        let (step, durability) = (Step::Wake, Durability::Unsynced);
+        atomic::replace(&path, script.as_bytes(), step, durability).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let target = Target {
+            pane: Pane {
+                socket: PathBuf::from("/the/socket"),
+                id: "%7".to_owned(),
+            },
+            agent: ProcessId::me(),
+            claude_folder: None,
+            path: Some(format!("relative:{folder_name}:/usr/bin:/bin")),
+        };
+        (folder, target)
+    }
+
+    #[test]
+    fn a_pane_is_told_from_others_and_shown_by_several_sessions() {
+        let (_folder, target) = target(
+            "printf '%s\\n' '%71 0 0 0 0 1 1 9 /dev/null x' '%7 0 1 0 0 3 4 9 /dev/null my shop' \
+             '%7 0 1 0 0 3 4 9 /dev/null shop-1' 'telepost screen' 'the screen'",
+        );
+        let seen = target.look().unwrap();
+        assert_eq!(seen.state.sessions, ["my shop", "shop-1"]);
+        let state = seen.state;
+        assert!(state.in_mode && !state.is_dead && !state.is_synchronized);
+        assert!(!state.agent_in_front, "it has another terminal");
+        assert_eq!(seen.screen, "the screen\n");
+    }
+
+    #[test]
+    fn what_is_not_there_is_gone_and_what_fails_says_why() {
+        let look = |script: &str| target(script).1.look().map(|_| ());
+        let gone = Err(Refusal::Gone);
+        assert_eq!(look("echo '%71 0 0 0 0 1 1 9 /dev/null x'; exit 1"), gone);
+        assert_eq!(look("echo 'no server running on /x' >&2; exit 1"), gone);
+        assert_eq!(
+            look("echo 'error connecting to /x (No such file)' >&2; exit 1"),
+            gone
+        );
+        let line = "echo '%7 0 0 0 0 1 1 9 /dev/null x'; echo 'a riddle' >&2; exit 3";
+        let reason = "it failed (exit status: 3): a riddle".to_owned();
+        assert_eq!(look(line), Err(Refusal::Tmux(reason)));
+    }
+
+    #[test]
+    fn one_that_hangs_is_ended_by_its_number() {
+        let (folder, target) = target("echo $$ > \"$HERE/pid\"; exec sleep 1000");
+        let reason = "it did not answer within 5 s".to_owned();
+        assert_eq!(target.look(), Err(Refusal::Tmux(reason)));
+        let pid = std::fs::read_to_string(folder.path().join("pid")).unwrap();
+        assert_eq!(ProcessId::of(pid.trim().parse().unwrap()), None);
+    }
+
+    #[test]
+    fn the_text_stands_on_no_command_line_and_nothing_of_our_environment_is_given() {
+        let (folder, target) = target(
+            "printf '%s\\n' \"$@\" > \"$HERE/words\"; cat > \"$HERE/text\"; env > \"$HERE/env\"",
+        );
+        target.paste("/some-command").unwrap();
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        assert_eq!(read("text"), "/some-command");
+        let words = read("words");
+        assert!(!words.contains("some-command"), "{words}");
+        assert!(
+            words.contains("paste-buffer -p -d -b telepost-wake -t '%7'"),
+            "{words}"
+        );
+        let env = read("env");
+        let mut names: Vec<&str> = env
+            .lines()
+            .filter_map(|line| Some(line.split_once('=')?.0))
+            .filter(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name))
+            .collect();
+        names.sort_unstable();
+        assert_eq!(names, ["TERM"]);
+    }
+}

@@ -273,3 +273,67 @@ struct Look {
     /// How often the screen says that the command is unknown.
     unknown: usize,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::ids::SessionId;
+    use crate::session::process::ProcessId;
+    use crate::session::registry::{AgentFile, ClientName, Pane, Reach, Thread};
+    use crate::store::layout::StateDir;
+
+    fn agent(client: Option<&str>) -> Registered {
+        let tmux = Pane {
+            socket: PathBuf::from("/s"),
+            id: "%1".to_owned(),
+        };
+        let client = client.map(|name| ClientName {
+            name: name.to_owned(),
+            version: "1".to_owned(),
+        });
+        let file = AgentFile {
+            format: 1,
+            pid: 1,
+            started_at: Timestamp(1),
+            client_process: ProcessId::me(),
+            holders: BTreeSet::new(),
+            client,
+            threads: Vec::new(),
+            reach: Reach {
+                tmux: Some(tmux),
+                ..Reach::default()
+            },
+        };
+        let name = "1-1".to_owned();
+        Registered { name, file }
+    }
+
+    #[test]
+    fn only_claude_code_in_tmux_is_ever_typed_to() {
+        let typing = Typing {
+            session: "shop".to_owned(),
+            command: "/x".to_owned(),
+        };
+        let id = SessionId::new("ONE").unwrap();
+        let dir = StateDir::new(PathBuf::from("/nowhere")).session(&id);
+        let may_be = |one: &Registered| Typist::of(&dir, one, &typing).is_some();
+        assert!(may_be(&agent(Some("claude-code"))));
+        // One that has not said who it is: then its own file decides.
+        assert!(may_be(&agent(None)));
+        assert!(!may_be(&agent(Some("codex-mcp-client"))));
+        let mut codex = agent(None);
+        codex.file.reach.codex = Some(PathBuf::from("/bin/codex"));
+        assert!(!may_be(&codex));
+        let mut thread = agent(None);
+        let id = "a".to_owned();
+        let holder = HolderId::of_thread(&id);
+        thread.file.threads.push(Thread { holder, id });
+        assert!(!may_be(&thread));
+        let mut elsewhere = agent(Some("claude-code"));
+        elsewhere.file.reach.tmux = None;
+        assert!(!may_be(&elsewhere));
+    }
+}

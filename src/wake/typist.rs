@@ -7,7 +7,7 @@ use super::policy::{self, Agent, AgentKey, Decision, Memory, Outcome, Rung, Situ
 use super::typing::{Attempt, Typist};
 use super::{Next, Session, tmux};
 use crate::clock::Timestamp;
-use crate::session::registry::Registered;
+use crate::session::registry::{AgentState, Registered};
 use crate::store::format::ReadError;
 
 impl Session<'_> {
@@ -30,7 +30,12 @@ impl Session<'_> {
             return Some((key, Typist::of(&self.dir, one, typing)?));
         }
         let target = match tmux::find(self.around, &typing.session) {
-            Ok(target) => target?,
+            Ok(Some(target)) => target,
+            Ok(None) => {
+                tracing::debug!(session = %self.id, "nobody is there to be woken");
+                memory.refused = None;
+                return None;
+            }
             Err(refusal) => {
                 self.refused(memory, &refusal, now);
                 return None;
@@ -85,12 +90,20 @@ impl Session<'_> {
         if !is_due && !cut_short {
             return decision;
         }
+        let seen = typist.sight(now);
+        let idle_for = seen.age.filter(|_| seen.state == AgentState::Idle);
         let next = typist.next_key(&mut || typist.sight(self.clock.now()), is_ours);
         if matches!(next, Ok(Key::Paste) | Err(Refusal::Draft)) {
             memory.typed = None;
         }
         match (next, &memory.wake) {
             (Ok(Key::Enter), Some(last)) if cut_short => policy::again(last),
+            // It has done nothing since: the command never came to it.
+            (Ok(Key::Paste), Some(last))
+                if cut_short && idle_for.is_some_and(|span| span > now.since(last.at)) =>
+            {
+                policy::again(last)
+            }
             (Err(refusal), last) if is_due => {
                 let last = last.clone();
                 self.refused(memory, &refusal, now);

@@ -205,11 +205,6 @@ fn the_hooks_of_the_plugin_do_the_same() {
 /// What the hooks have told of the one agent.
 #[track_caller]
 fn turn(house: &House) -> Value {
-    wait_for("a turn file", || {
-        let names = house.names("turns");
-        let mut files = names.iter().filter(|name| name.ends_with(".json"));
-        let file = files.next().ok_or_else(|| names.clone())?;
-        let text = fs::read(house.session("turns").join(file)).map_err(|_| names.clone())?;
-        serde_json::from_slice(&text).map_err(|_| names.clone())
-    })
+    let found = wait_for("a turn file", || house.turn().ok_or(house.names("turns")));
+    found.1
 }

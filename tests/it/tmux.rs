@@ -98,6 +98,7 @@ impl Scene {
             assert_eq!(after, before, "something was done to it");
             end();
             self.wait_for_answer(number);
+            stub.wait_until_idle();
         }
     }
 
@@ -121,6 +122,7 @@ fn idle(times: usize, look: &str) {
     for number in 1..=times {
         scene.house.say(&format!("errand {number}"));
         scene.wait_for_answer(number);
+        stub.wait_until_idle();
     }
     stub.was_woken(times, COMMAND);
     assert_eq!(
@@ -155,8 +157,7 @@ fn copy_mode(times: usize) {
         "the pane is in copy-mode or another mode of tmux",
         || drop(scene.terminal.run(&["copy-mode", "-t", SESSION])),
         || {
-            let mode = ["display-message", "-p", "-t", SESSION, "#{pane_mode}"];
-            assert_eq!(scene.terminal.run(&mode).trim(), "copy-mode");
+            assert_eq!(scene.terminal.tells("#{pane_mode}"), "copy-mode");
             scene
                 .terminal
                 .run(&["send-keys", "-t", SESSION, "-X", "cancel"]);
@@ -196,14 +197,7 @@ fn bare_shell(times: usize) {
     let stub = scene.stub("claude-new");
     for number in 1..=times {
         stub.say("suspend");
-        let prompt = wait_for("the shell's prompt", || {
-            let screen = scene.terminal.screen();
-            let last = screen.trim_end().lines().last().map(str::to_owned);
-            match last.as_deref() {
-                Some("$") => Ok(screen),
-                Some(_) | None => Err(screen),
-            }
-        });
+        let prompt = scene.terminal.wait_for_prompt();
         scene.house.say(&format!("errand {number}"));
         scene.wait_until_refused(NOT_IN_FRONT);
         assert_eq!(
@@ -213,6 +207,7 @@ fn bare_shell(times: usize) {
         );
         scene.terminal.keys("fg");
         scene.wait_for_answer(number);
+        stub.wait_until_idle();
     }
     stub.was_woken(times, COMMAND);
 }
@@ -225,19 +220,18 @@ fn editor(times: usize) {
     let stub = scene.stub("claude-new");
     for number in 1..=times {
         stub.say("suspend");
+        scene.terminal.wait_for_prompt();
         let editor = scene
             .terminal
             .start_stub(&scene.house, SESSION, "other", &[]);
         scene.house.say(&format!("errand {number}"));
         scene.wait_until_refused(NOT_IN_FRONT);
         editor.has_no_keys();
-        let pid = editor.pid().to_string();
-        let killed = std::process::Command::new("kill")
-            .args(["-9", &pid])
-            .status();
-        assert!(killed.unwrap().success());
+        editor.say("quit");
+        scene.terminal.wait_for_prompt();
         scene.terminal.keys("fg");
         scene.wait_for_answer(number);
+        stub.wait_until_idle();
     }
     stub.was_woken(times, COMMAND);
 }
@@ -246,18 +240,13 @@ fn dead_pane(times: usize) {
     let scene = Scene::new();
     for number in 1..=times {
         let stub = scene.stub("claude-new");
-        scene.terminal.run(&["send-keys", "-t", SESSION, ""]);
-        let shell = ["display-message", "-p", "-t", SESSION, "#{pane_pid}"];
-        let shell = scene.terminal.run(&shell).trim().to_owned();
+        let shell = scene.terminal.tells("#{pane_pid}");
         for pid in [stub.pid().to_string(), shell] {
-            let killed = std::process::Command::new("kill")
-                .args(["-9", &pid])
-                .status();
-            assert!(killed.unwrap().success());
+            let mut kill = std::process::Command::new("kill");
+            assert!(kill.args(["-9", &pid]).status().unwrap().success());
         }
         wait_for("the pane to die", || {
-            let dead = ["display-message", "-p", "-t", SESSION, "#{pane_dead}"];
-            match scene.terminal.run(&dead).trim() {
+            match scene.terminal.tells("#{pane_dead}").as_str() {
                 "1" => Ok(()),
                 other => Err(other.to_owned()),
             }
@@ -265,17 +254,13 @@ fn dead_pane(times: usize) {
         scene.wait_for_agents(0);
         scene.house.say(&format!("errand {number}"));
         scene.house.wait_for_inbox(1);
-        let shell = ["env", "PS1=$ ", "ENV=", "sh", "-i"];
-        let words = ["respawn-pane", "-t", SESSION];
-        scene.terminal.run(&[&words[..], &shell].concat());
+        let dead = scene.terminal.screen();
+        assert!(dead.contains("Pane is dead"), "{dead}");
+        scene.terminal.respawn();
         let stub = scene.stub("claude-new");
         scene.wait_for_answer(number);
         stub.was_woken(1, COMMAND);
-        let pid = stub.pid().to_string();
-        let killed = std::process::Command::new("kill")
-            .args(["-9", &pid])
-            .status();
-        assert!(killed.unwrap().success());
+        scene.terminal.respawn();
         scene.wait_for_agents(0);
     }
 }
@@ -328,6 +313,260 @@ fn another_program_in_the_pane_is_given_nothing_and_the_wake_comes_when_the_agen
 #[test]
 fn a_dead_pane_is_given_nothing_and_the_next_agent_in_it_is_woken() {
     dead_pane(2);
+}
+
+/// Everything that the stub was given is one paste and one Enter, however many gateways there were.
+fn gateway_dies_at(point: &str) {
+    let scene = Scene::new();
+    let stub = scene.stub("claude-new");
+    let Scene {
+        house,
+        terminal: _terminal,
+        gateway,
+    } = scene;
+    gateway.kill();
+    let dying = house.gateway_with(&[("TELEPOST_CRASH_AT", point)]);
+    dying.wait_until_polling(&house);
+    house.say("errand 1");
+    let (status, log) = dying.end();
+    assert!(!status.success(), "{log}");
+    let _gateway = house.gateway();
+    house.wait_to_hear(&["to errand 1"]);
+    stub.wait_until_idle();
+    stub.was_woken(1, COMMAND);
+}
+
+#[test]
+fn a_gateway_that_dies_before_it_notes_the_wake_leaves_it_to_the_next() {
+    gateway_dies_at("wake:before");
+}
+
+#[test]
+fn a_gateway_that_dies_before_it_pastes_leaves_that_to_the_next() {
+    gateway_dies_at("wake-paste:before");
+}
+
+#[test]
+fn a_gateway_that_dies_after_it_pasted_leaves_the_enter_to_the_next() {
+    gateway_dies_at("wake-paste:after");
+}
+
+#[test]
+fn a_gateway_that_dies_before_the_enter_leaves_that_to_the_next() {
+    gateway_dies_at("wake-enter:before");
+}
+
+#[test]
+fn a_gateway_that_dies_after_the_enter_types_nothing_twice() {
+    gateway_dies_at("wake-enter:after");
+}
+
+#[test]
+fn a_gateway_that_dies_before_it_notes_that_the_command_was_sent_types_nothing_twice() {
+    gateway_dies_at("wake:before:2");
+}
+
+#[test]
+fn a_dialog_that_opens_behind_the_paste_is_not_approved_and_only_enter_follows_later() {
+    let scene = Scene::new();
+    let stub = scene.stub("claude-new");
+    stub.say("ambush behind");
+    scene.house.say("errand 1");
+    scene.wait_until_refused("a permission dialog is open");
+    let report = stub.report();
+    assert_eq!(report["draft"], COMMAND, "{report}");
+    stub.say("idle");
+    scene.wait_for_answer(1);
+    stub.wait_until_idle();
+    stub.was_woken(1, COMMAND);
+}
+
+#[test]
+fn a_dialog_that_opens_before_the_paste_takes_the_text_and_is_not_approved() {
+    let scene = Scene::new();
+    let stub = scene.stub("claude-old");
+    stub.say("ambush before");
+    scene.house.say("errand 1");
+    scene.wait_until_refused("a permission dialog is open");
+    let report = stub.report();
+    assert_eq!(
+        (&report["draft"], &report["approved"]),
+        (&json!(""), &json!(0)),
+        "{report}"
+    );
+    stub.say("idle");
+    scene.wait_for_answer(1);
+    stub.wait_until_idle();
+    let report = stub.report();
+    let paste = format!("\u{1b}[200~{COMMAND}\u{1b}[201~");
+    assert_eq!(
+        report["bytes"],
+        json!(format!("{paste}{paste}\r")),
+        "{report}"
+    );
+    assert_eq!(report["approved"], json!(0), "{report}");
+}
+
+#[test]
+fn an_enter_that_was_taken_for_a_line_feed_is_pressed_again_and_the_text_is_not() {
+    let scene = Scene::new();
+    let stub = scene.stub("claude-new");
+    stub.say("swallow 1");
+    scene.house.say("errand 1");
+    scene.wait_for_answer(1);
+    stub.wait_until_idle();
+    let report = stub.report();
+    let keys = format!("\u{1b}[200~{COMMAND}\u{1b}[201~\r\r");
+    assert_eq!(report["bytes"], json!(keys), "{report}");
+    assert_eq!(report["submitted"], json!([COMMAND]), "{report}");
+}
+
+#[test]
+fn an_enter_that_does_not_help_is_pressed_three_times_and_no_more_for_this_wake() {
+    let scene = Scene::new();
+    let stub = scene.stub("claude-new");
+    stub.say("swallow 3");
+    scene.house.say("errand 1");
+    scene
+        .gateway
+        .wait_for_log("stands in the agent's input line, and Enter does not send it");
+    let report = stub.report();
+    let keys = format!("\u{1b}[200~{COMMAND}\u{1b}[201~\r\r\r");
+    assert_eq!(report["bytes"], json!(keys), "{report}");
+}
+
+#[test]
+fn a_hint_in_the_input_line_is_no_draft() {
+    let scene = Scene::new();
+    let stub = scene.stub("claude-new");
+    stub.say("hint on");
+    scene.house.say("errand 1");
+    scene.wait_for_answer(1);
+    stub.was_woken(1, COMMAND);
+}
+
+#[test]
+fn another_command_is_typed_as_it_is_configured() {
+    let command = "look into \"Telegram\"; $(touch it) ' #{q}";
+    let scene = Scene::configured(json!({"tmux_wake_command": command}));
+    let stub = scene.stub("claude-new");
+    scene.house.say("errand 1");
+    scene.wait_for_answer(1);
+    stub.was_woken(1, command);
+}
+
+#[test]
+fn keys_that_would_go_to_other_panes_too_are_not_pressed() {
+    let scene = Scene::new();
+    let stub = scene.stub("claude-new");
+    scene
+        .terminal
+        .run(&["split-window", "-d", "-t", SESSION, "cat"]);
+    let set = |state| {
+        [
+            "set-option",
+            "-w",
+            "-t",
+            SESSION,
+            "synchronize-panes",
+            state,
+        ]
+    };
+    scene.terminal.run(&set("on"));
+    scene.house.say("errand 1");
+    scene.wait_until_refused("`synchronize-panes` is on, keys would go to other panes, too");
+    stub.has_no_keys();
+    scene.terminal.run(&set("off"));
+    scene.wait_for_answer(1);
+    stub.was_woken(1, COMMAND);
+}
+
+#[test]
+fn an_agent_in_another_tmux_session_is_not_typed_to() {
+    let scene = Scene::new();
+    scene.terminal.new_session("another one");
+    let ours = ["--session", "ONE"];
+    let stub = scene
+        .terminal
+        .start_stub(&scene.house, "another one", "claude-new", &ours);
+    scene.wait_for_agents(1);
+    scene.house.say("errand 1");
+    scene.wait_until_refused(
+        "the agent's pane is in the tmux session `another one`, not in the configured `tmux_session`",
+    );
+    stub.has_no_keys();
+}
+
+#[test]
+fn a_client_that_has_not_registered_is_found_in_the_configured_session() {
+    let scene = Scene::new();
+    // Nobody chose the session for it, so it registers with its first call.
+    let stub = scene.terminal.start_stub(
+        &scene.house,
+        SESSION,
+        "claude-new",
+        &["--log-level", "debug"],
+    );
+    for number in 1..=2 {
+        scene.house.say(&format!("errand {number}"));
+        scene.wait_for_answer(number);
+        stub.wait_until_idle();
+    }
+    stub.was_woken(2, COMMAND);
+}
+
+#[test]
+fn of_two_clients_that_have_not_registered_none_is_typed_to() {
+    let scene = Scene::new();
+    let words = [
+        "split-window",
+        "-d",
+        "-t",
+        SESSION,
+        "env",
+        "PS1=$ ",
+        "ENV=",
+        "sh",
+        "-i",
+    ];
+    scene.terminal.run(&words);
+    let other = format!("{SESSION}:.1");
+    let unbound = ["--log-level", "debug"];
+    let stubs = [SESSION, &other].map(|pane| {
+        scene
+            .terminal
+            .start_stub(&scene.house, pane, "claude-new", &unbound)
+    });
+    scene.house.say("errand 1");
+    let words = "2 panes of the tmux session have a Claude Code, and nobody says which is meant";
+    scene.wait_until_refused(words);
+    for stub in &stubs {
+        stub.has_no_keys();
+    }
+    let text = String::from_utf8(scene.house.run(&["status"]).stdout).unwrap();
+    let remark = format!("ONE: its agent was not woken by tmux, not typed: {words}.");
+    assert!(text.contains(&remark), "{text}");
+    // One of them leaves: now it is clear who is meant.
+    stubs[1].say("quit");
+    scene.wait_for_answer(1);
+    stubs[0].was_woken(1, COMMAND);
+}
+
+#[test]
+fn a_shell_in_the_configured_session_is_nobody_and_is_given_nothing() {
+    let scene = Scene::new();
+    let before = scene.terminal.wait_for_prompt();
+    scene.house.say("errand 1");
+    scene.house.wait_for_inbox(1);
+    scene.gateway.wait_for_log("nobody is there to be woken");
+    assert_eq!(
+        scene.terminal.screen(),
+        before,
+        "the shell was given something"
+    );
+    let stub = scene.stub("claude-new");
+    scene.wait_for_answer(1);
+    stub.was_woken(1, COMMAND);
 }
 
 mod soak {

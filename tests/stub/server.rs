@@ -73,7 +73,7 @@ impl Server {
 
     /// What the server has answered.
     pub(crate) fn hear(&mut self, line: &Value) -> Step {
-        let Some((id, awaits)) = self.awaits.filter(|(id, _)| line["id"] == json!(id)) else {
+        let Some((_, awaits)) = self.awaits.filter(|(id, _)| line["id"] == json!(id)) else {
             return Step::Goes;
         };
         let result = &line["result"]["structuredContent"];
@@ -93,7 +93,6 @@ impl Server {
             }
             Awaits::Answered => {
                 self.awaits = None;
-                let _ended = id;
                 Step::TurnEnds
             }
         }

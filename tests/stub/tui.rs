@@ -66,11 +66,20 @@ impl Doing {
     }
 }
 
+/// When a dialog opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ambush {
+    Before,
+    Behind,
+}
+
 /// What happens.
 enum Event {
     Bytes(Vec<u8>),
     Command(String, UnixStream),
     Server(Value),
+    /// The terminal is gone.
+    Gone,
 }
 
 struct Stub {
@@ -84,8 +93,8 @@ struct Stub {
     server: Option<Server>,
     /// Enters that are taken for line feeds.
     swallow: u32,
-    /// A dialog opens when something was pasted.
-    ambush: bool,
+    /// A dialog opens when a text comes: behind it, or before it, and then the text is lost.
+    ambush: Option<Ambush>,
     bytes: Vec<u8>,
     submitted: Vec<String>,
     queued: Vec<String>,
@@ -115,7 +124,7 @@ fn main() {
         detector: Detector::new(look),
         server,
         swallow: 0,
-        ambush: false,
+        ambush: None,
         bytes: Vec::new(),
         submitted: Vec::new(),
         queued: Vec::new(),
@@ -146,7 +155,7 @@ fn read_keys(sender: Sender<Event>) {
                 return;
             }
         }
-        std::process::exit(0);
+        drop(sender.send(Event::Gone));
     });
 }
 
@@ -180,6 +189,13 @@ impl Stub {
                     for key in self.detector.take(&bytes, Instant::now()) {
                         self.key(key);
                     }
+                    if self
+                        .ambush
+                        .take_if(|_| self.bytes.ends_with(b"~"))
+                        .is_some()
+                    {
+                        self.become_(Doing::Dialog);
+                    }
                 }
                 Event::Command(line, mut answer) => {
                     self.command(&line);
@@ -187,9 +203,13 @@ impl Stub {
                     drop(writeln!(answer, "{}", self.report()));
                     if line == "suspend" {
                         self.suspend();
+                    } else if line == "quit" {
+                        leave_screen();
+                        return;
                     }
                 }
                 Event::Server(line) => self.server_says(&line),
+                Event::Gone => return,
             }
             self.draw();
         }
@@ -204,9 +224,10 @@ impl Stub {
             }
             (Doing::Dialog, Key::Text(_) | Key::Clear | Key::Erase) => {}
             (Doing::Idle | Doing::Busy, Key::Text(text)) => {
-                self.draft.push_str(&text);
-                if std::mem::take(&mut self.ambush) {
+                if self.ambush == Some(Ambush::Before) {
                     self.become_(Doing::Dialog);
+                } else {
+                    self.draft.push_str(&text);
                 }
             }
             (Doing::Idle | Doing::Busy, Key::Clear) => self.draft.clear(),
@@ -234,14 +255,15 @@ impl Stub {
     fn command(&mut self, line: &str) {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
-            "report" | "suspend" => {}
+            "report" | "suspend" | "quit" => {}
             "idle" => self.become_(Doing::Idle),
             "busy" => self.become_(Doing::Busy),
             "dialog" => self.become_(Doing::Dialog),
             "draft" => rest.clone_into(&mut self.draft),
             "hint" => self.hint = rest == "on",
             "swallow" => self.swallow = rest.parse().unwrap(),
-            "ambush" => self.ambush = true,
+            "ambush" if rest == "before" => self.ambush = Some(Ambush::Before),
+            "ambush" => self.ambush = Some(Ambush::Behind),
             unknown => panic!("no such command: {unknown}"),
         }
     }
@@ -293,6 +315,7 @@ impl Stub {
         let bytes = String::from_utf8_lossy(&self.bytes).into_owned();
         json!({
             "pid": std::process::id(),
+            "doing": self.doing.status(),
             "bytes": bytes,
             "submitted": self.submitted,
             "queued": self.queued,
@@ -303,15 +326,20 @@ impl Stub {
 
     /// As Ctrl-Z does, until somebody says `fg`.
     fn suspend(&self) {
-        print!("\u{1b}[2J\u{1b}[H\u{1b}[?25h\u{1b}[?2004lsuspended\r\n");
-        std::io::stdout().flush().unwrap();
-        let mut sane = Command::new("stty");
-        drop(sane.arg("sane").stdin(Stdio::inherit()).status());
+        leave_screen();
         let me = std::process::id().to_string();
         drop(Command::new("kill").args(["-STOP", &me]).status());
         raw();
         self.draw();
     }
+}
+
+/// Leaves the terminal as a shell needs it.
+fn leave_screen() {
+    print!("\u{1b}[2J\u{1b}[H\u{1b}[?25h\u{1b}[?2004lleft\r\n");
+    std::io::stdout().flush().unwrap();
+    let mut sane = Command::new("stty");
+    drop(sane.arg("sane").stdin(Stdio::inherit()).status());
 }
 
 /// As Claude Code writes it: ticks since boot where there is `/proc`.

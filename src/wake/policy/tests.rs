@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ids::UpdateId;
 use AgentState::{Busy, Gone, Idle, Unknown, Waiting};
-use Rung::{CodexQueue, InboxSocket};
+use Rung::{CodexQueue, InboxSocket, Tmux};
 
 const NOW: Timestamp = Timestamp(10_000_000);
 
@@ -376,6 +376,75 @@ fn what_follows_a_wake_that_did_not_help() {
 }
 
 #[test]
+fn typing_is_the_last_way_and_is_tried_again_like_the_others() {
+    let rungs = [InboxSocket, Tmux];
+    let decide = |rungs: &[Rung], state, last: &Wake| {
+        let agents = vec![agent("a", state, Some(999), rungs)];
+        short(decide(&situation(&[1], agents), Some(last), NOW))
+    };
+    let wake = |tried: &[Rung], ago| woken(ago, tried, 0, Outcome::Given);
+    let first = woken(999, &[CodexQueue], 0, Outcome::Given);
+    let is_typed = |rounds| Short::Wake("a", Tmux, rounds);
+    assert_eq!(
+        decide(&rungs, Idle, &wake(&[InboxSocket], 14)),
+        Short::Later
+    );
+    assert_eq!(decide(&rungs, Idle, &wake(&[InboxSocket], 15)), is_typed(0));
+    assert_eq!(decide(&[Tmux], Idle, &first), is_typed(0));
+    assert_eq!(decide(&[Tmux], Idle, &wake(&[Tmux], 14)), Short::Later);
+    assert_eq!(decide(&[Tmux], Idle, &wake(&[Tmux], 15)), is_typed(1));
+    for state in [Busy, Waiting] {
+        assert_eq!(decide(&[Tmux], state, &wake(&[Tmux], 999)), Short::Later);
+    }
+}
+
+#[test]
+fn where_nothing_may_be_typed_the_other_ways_go_on_and_the_pane_is_looked_at_soon() {
+    let refused = |rungs: &[Rung], last: Option<&Wake>, since: i64| {
+        let agents = vec![agent("a", Idle, Some(999), rungs)];
+        let since = Timestamp(NOW.0 - since * 1000);
+        decide_refused(&situation(&[1], agents), last, since, NOW)
+    };
+    let later = |seconds| Decision::Later(Duration::from_secs(seconds));
+    assert_eq!(refused(&[Tmux], None, 0), later(2));
+    assert_eq!(refused(&[Tmux], None, 60), later(2));
+    assert_eq!(refused(&[Tmux], None, 61), later(5));
+    let rungs = [InboxSocket, Tmux];
+    let last = woken(14, &[InboxSocket], 0, Outcome::Given);
+    assert_eq!(refused(&rungs, Some(&last), 99), later(1));
+    // The socket is not forgotten as long as somebody's draft stands there.
+    let last = woken(15, &[InboxSocket], 0, Outcome::Given);
+    let wake = Short::Wake("a", InboxSocket, 1);
+    assert_eq!(short(refused(&rungs, Some(&last), 99)), wake);
+}
+
+#[test]
+fn why_nothing_is_typed_is_said_only_of_who_could_be_woken_by_nothing_else() {
+    let said =
+        |state, rungs: &[Rung]| not_typed(&situation(&[1], vec![agent("a", state, None, rungs)]));
+    assert_eq!(said(Busy, &[Tmux]), Some(Refusal::Busy));
+    assert_eq!(said(Waiting, &[Tmux]), Some(Refusal::Dialog));
+    assert_eq!(said(Idle, &[Tmux]), None);
+    assert_eq!(said(Busy, &[InboxSocket, Tmux]), None);
+    let agents = vec![agent("a", Waiting, None, &[Tmux])];
+    assert_eq!(not_typed(&situation(&[], agents)), None);
+}
+
+#[test]
+fn a_refusal_is_news_once_and_forgotten_when_nothing_waits() {
+    let mut memory = Memory::new(1);
+    assert!(memory.refuse(&Refusal::Draft, NOW));
+    let later = NOW.plus(Duration::from_secs(9));
+    assert!(!memory.refuse(&Refusal::Draft, later));
+    assert_eq!(memory.refused, Some((NOW, Refusal::Draft)));
+    assert!(memory.refuse(&Refusal::Mode, later));
+    memory.look(&BTreeSet::from([entry(1)]), later);
+    assert_eq!(memory.refused, Some((later, Refusal::Mode)));
+    memory.look(&BTreeSet::new(), later);
+    assert_eq!(memory.refused, None);
+}
+
+#[test]
 fn only_the_agent_that_has_forgotten_messages_is_woken_for_them() {
     let (a, b) = (
         || agent("a", Idle, Some(60), &[InboxSocket]),
@@ -530,7 +599,7 @@ proptest! {
     #[test]
     fn an_agent_is_never_woken_twice_within_the_patience_nor_at_work_nor_for_nothing(
         events in prop::collection::vec((event(), 1..40u64), 1..200),
-        rungs in prop::sample::subsequence(vec![InboxSocket, CodexQueue], 1..=2),
+        rungs in prop::sample::subsequence(vec![InboxSocket, CodexQueue, Tmux], 1..=3),
     ) {
         let mut now = NOW;
         let (mut next, mut state) = (0, Unknown);

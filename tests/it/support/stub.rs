@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use super::{House, wait_for};
 
+/// A shell with the plainest prompt.
+const SHELL: [&str; 5] = ["env", "PS1=$ ", "ENV=", "sh", "-i"];
 /// The tmux session.
 pub(crate) const SESSION: &str = "shop";
 
@@ -39,8 +41,7 @@ impl Terminal {
     pub(crate) fn new_session(&self, name: &str) {
         let size = ["-x", "100", "-y", "30"];
         let words = ["-f", "/dev/null", "new-session", "-d", "-s", name];
-        let shell = ["env", "PS1=$ ", "ENV=", "sh", "-i"];
-        self.run(&[&words[..], &size, &shell].concat());
+        self.run(&[&words[..], &size, &SHELL].concat());
         self.run(&["set-option", "-g", "remain-on-exit", "on"]);
     }
 
@@ -60,6 +61,31 @@ impl Terminal {
             .expect("tmux is installed (see tests/run)");
         assert!(output.status.success(), "tmux {words:?}: {output:?}");
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// What tmux says of the pane.
+    pub(crate) fn tells(&self, format: &str) -> String {
+        let words = ["display-message", "-p", "-t", SESSION, format];
+        self.run(&words).trim().to_owned()
+    }
+
+    /// A new shell in the pane, whatever was in it.
+    pub(crate) fn respawn(&self) {
+        let words = ["respawn-pane", "-k", "-t", SESSION];
+        self.run(&[&words[..], &SHELL].concat());
+        self.wait_for_prompt();
+    }
+
+    /// Waits until the shell waits for a command; the screen then.
+    #[track_caller]
+    pub(crate) fn wait_for_prompt(&self) -> String {
+        wait_for("the shell's prompt", || {
+            let screen = self.screen();
+            match screen.trim_end().lines().last() {
+                Some("$") => Ok(screen),
+                Some(_) | None => Err(screen),
+            }
+        })
     }
 
     /// What the pane shows.
@@ -147,6 +173,19 @@ impl Stub {
     #[track_caller]
     pub(crate) fn report(&self) -> Value {
         self.say("report")
+    }
+
+    /// Waits until its turn is over.
+    #[track_caller]
+    pub(crate) fn wait_until_idle(&self) {
+        wait_for("the end of the turn", || {
+            let report = self.report();
+            if report["doing"] == "idle" {
+                Ok(())
+            } else {
+                Err(report)
+            }
+        });
     }
 
     pub(crate) fn pid(&self) -> u32 {
