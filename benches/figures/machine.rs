@@ -60,6 +60,16 @@ pub(crate) fn switches(pid: u32) -> Option<u64> {
     Some(sum)
 }
 
+/// How long the threads of a process have been on a core.
+pub(crate) fn cpu_time(pid: u32) -> Option<Duration> {
+    let mut sum = Duration::ZERO;
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        let statistics = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        sum += Duration::from_nanos(statistics.split(' ').next()?.parse().ok()?);
+    }
+    Some(sum)
+}
+
 /// What one durable file costs in that folder: write, sync, rename, and the same with its name synced.
 pub(crate) fn durable_file(folder: &Path) -> (Duration, Duration) {
     let bytes = [b'x'; 500];

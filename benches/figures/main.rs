@@ -23,6 +23,7 @@ mod mailbox;
 mod mixed;
 mod start;
 mod table;
+mod waking;
 mod way;
 
 // The harness of the tests, as far as it needs no hooks.
@@ -60,7 +61,7 @@ pub(crate) fn wait_for<T, S: std::fmt::Debug>(
 type Measure = fn(&mut table::Table);
 
 /// The parts, which may be asked for by name: `cargo bench --bench figures -- start gateway`.
-const PARTS: [(&str, Measure); 7] = [
+const PARTS: [(&str, Measure); 9] = [
     ("start", start::measure),
     ("way", way::measure),
     ("ingest", mailbox::measure_ingest),
@@ -68,6 +69,8 @@ const PARTS: [(&str, Measure); 7] = [
     ("mixed", mixed::measure),
     ("gateway", gateway::measure),
     ("files", files::measure),
+    ("waking", waking::measure),
+    ("idle", waking::measure_idle),
 ];
 
 fn main() {

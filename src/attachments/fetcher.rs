@@ -6,6 +6,7 @@
 //! after a kill. A file is counted, hashed and written as it comes, so that memory stays as it is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::disk::{Files, QUOTA};
+use super::disk::{Files, Partial, QUOTA};
 use super::notice::{self, TooBig};
 use super::state::{self, Standing, megabytes};
 use super::verdict::{BOT_PAUSE, Failures, Stage, Verdict, verdict};
@@ -367,6 +368,28 @@ impl Fetcher {
     }
 }
 
+/// Writes a piece on a thread for that. (With `block_in_place` other threads would take the worker's
+/// part for each piece, and each thread keeps some of the memory that it has had.)
+async fn written(
+    mut partial: Partial,
+    piece: impl AsRef<[u8]> + Send + 'static,
+) -> Result<Partial, StoreError> {
+    let path = partial.path().to_owned();
+    let work = move || partial.write(piece.as_ref()).map(|()| partial);
+    match tokio::task::spawn_blocking(work).await {
+        Ok(written) => written,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The gateway is about to end.
+            Err(_) => Err(StoreError::new(
+                "write",
+                &path,
+                ErrorKind::Interrupted.into(),
+            )),
+        },
+    }
+}
+
 /// How much room a file takes, or may take.
 fn needed(file: &Attached) -> u64 {
     file.size.unwrap_or(FETCH_BYTES).min(FETCH_BYTES)
@@ -472,9 +495,7 @@ impl Hands {
         let mut partial = files.begin(state::name_of(&job.file))?;
         loop {
             match download.next().await {
-                Ok(Some(piece)) => {
-                    tokio::task::block_in_place(|| partial.write(piece.as_ref()))?;
-                }
+                Ok(Some(piece)) => partial = written(partial, piece).await?,
                 Ok(None) => break,
                 Err(error) => return self.failed(job, &error, Stage::Fetching),
             }

@@ -57,7 +57,7 @@ pub(super) enum Command {
     },
     /// Check the configuration and the tokens, and change nothing
     Check,
-    /// Register telepost with a client: server, command, skill, permission; shows the difference and asks
+    /// Register telepost with a client: server, hooks, command, skill, permission; shows the difference and asks
     Install(InstallOptions),
     /// Take all of that back
     Uninstall(UninstallOptions),

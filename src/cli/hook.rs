@@ -45,10 +45,9 @@ pub(super) fn run(cli: &Cli, event: &str, session: Option<&str>) {
             // A client that no longer listens has nobody to tell.
             drop(writeln!(io::stdout(), "{said}"));
         }
-        Ok(Ok(None)) => {}
         Ok(Err(error)) => drop(writeln!(io::stderr(), "telepost hook: {}", Chain(&error))),
-        // It has been printed.
-        Err(_) => {}
+        // A panic has been printed.
+        Ok(Ok(None)) | Err(_) => {}
     }
 }
 

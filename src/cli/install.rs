@@ -64,8 +64,13 @@ pub(super) fn install(cli: &Cli, env: &Env, options: &InstallOptions) -> Result<
         Some(folder) => format!(" in {}", folder.display()),
         None => String::new(),
     };
+    let trust = match client {
+        Client::Claude => "",
+        // It asks at its next start, because anybody could have written that file (clients.md 5.2).
+        Client::Codex => ", say yes when it asks whether the hooks of telepost may run",
+    };
     print(&format!(
-        "\nNext: restart {}{place}, write to your bot, and type {}.\n",
+        "\nNext: restart {}{place}{trust}, write to your bot, and type {}.\n",
         client.name(),
         client.command()
     ))

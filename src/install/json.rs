@@ -188,17 +188,19 @@ fn raw<'t>(text: &'t str, path: &[&str]) -> Option<&'t str> {
     text.get(find(text, path)?)
 }
 
-/// Where the value at a path stands. Of a key that is written twice, clients take the last.
+/// Where the value at a path stands; in a list a key is a number, from 0. Of a key that is written twice,
+/// clients take the last.
 fn find(text: &str, path: &[&str]) -> Option<Range<usize>> {
     let whole: &RawValue = serde_json::from_str(text).ok()?;
     let mut span = span_of(text, whole);
     for key in path {
-        let object = Container::object(text, &span)?;
-        span = object
-            .items
-            .into_iter()
-            .rfind(|item| item.key == *key)?
-            .value;
+        let item = if let Some(object) = Container::object(text, &span) {
+            object.items.into_iter().rfind(|item| item.key == *key)
+        } else {
+            let list = Container::list(text, &span)?;
+            list.items.into_iter().nth(key.parse().ok()?)
+        };
+        span = item?.value;
     }
     Some(span)
 }

@@ -10,6 +10,7 @@
 //! Somebody else (the client itself) may write the same files: each is compared with what was read just
 //! before it is replaced, and again at the end.
 
+mod hooks;
 mod json;
 pub mod places;
 pub mod plan;

@@ -96,7 +96,7 @@ impl Places {
                 target(
                     root.join("settings.json"),
                     Kind::ClaudeSettings,
-                    "the rule that allows its tools",
+                    "the rule that allows its tools, and the hooks",
                 ),
                 target(
                     root.join("commands/telegram-reply.md"),
@@ -111,6 +111,7 @@ impl Places {
                     Kind::CodexConfig,
                     "the MCP server `telegram`, its tools approved",
                 ),
+                target(root.join("hooks.json"), Kind::CodexHooks, "the hooks"),
                 skill,
             ],
         };

@@ -6,6 +6,7 @@
 
 use serde_json::{Value, json};
 
+use super::hooks::{self, Form};
 use super::json::{self, Mistake};
 use super::toml;
 
@@ -31,9 +32,13 @@ pub struct Server {
 impl Server {
     /// Whether it is a telepost, whichever.
     fn is_ours(&self) -> bool {
-        self.command.rsplit('/').next() == Some("telepost")
-            && self.args.iter().any(|argument| argument == "mcp")
+        is_telepost(&self.command) && self.args.iter().any(|argument| argument == "mcp")
     }
+}
+
+/// Whether a program is a telepost, by its name.
+pub(super) fn is_telepost(command: &str) -> bool {
+    command.rsplit('/').next() == Some("telepost")
 }
 
 /// What is registered.
@@ -50,10 +55,12 @@ pub struct Registration {
 pub enum Kind {
     /// Claude Code's `.claude.json`: the server.
     ClaudeServers,
-    /// Claude Code's `settings.json`: the allow rule.
+    /// Claude Code's `settings.json`: the allow rule, and the hooks.
     ClaudeSettings,
     /// Codex's `config.toml`: the server, and that its tools need no approval.
     CodexConfig,
+    /// Codex's `hooks.json`: the hooks.
+    CodexHooks,
     /// The whole file: a command or a skill.
     Text(&'static str),
 }
@@ -62,7 +69,7 @@ impl Kind {
     /// The content to assume for a file of which nobody knows what was in it before.
     pub fn blank(self) -> Option<&'static str> {
         match self {
-            Self::ClaudeServers | Self::ClaudeSettings => Some("{}"),
+            Self::ClaudeServers | Self::ClaudeSettings | Self::CodexHooks => Some("{}"),
             Self::CodexConfig => Some(""),
             Self::Text(_) => None,
         }
@@ -122,7 +129,11 @@ pub fn put(
 ) -> Result<Option<String>, Refusal> {
     match kind {
         Kind::ClaudeServers => claude_servers(document(text), registration, leave).map(Some),
-        Kind::ClaudeSettings => claude_settings(document(text)).map(Some),
+        Kind::ClaudeSettings => claude_settings(document(text), &registration.server).map(Some),
+        Kind::CodexHooks => {
+            let text = hooks::put(document(text), &registration.server, Form::Shell)?;
+            Ok(Some(text))
+        }
         Kind::CodexConfig => {
             codex_config(text.unwrap_or_default(), &registration.server, leave).map(Some)
         }
@@ -183,8 +194,9 @@ fn claude_server(entry: &Value) -> Server {
     }
 }
 
-fn claude_settings(text: &str) -> Result<String, Refusal> {
+fn claude_settings(text: &str, server: &Server) -> Result<String, Refusal> {
     json::check(text)?;
+    let text = &hooks::put(text, server, Form::Exec)?;
     let rules = json::get(text, &ALLOW);
     let has = |rule: &str| {
         let rules = rules.as_ref().and_then(Value::as_array);
@@ -223,7 +235,12 @@ pub fn take(
         Kind::ClaudeServers => without_claude_servers(text, before)?,
         Kind::ClaudeSettings => {
             json::check(document(Some(text)))?;
-            json::withdraw(text, &ALLOW, &Value::from(RULE), before)
+            let text = json::withdraw(text, &ALLOW, &Value::from(RULE), before);
+            hooks::take(&text, before)
+        }
+        Kind::CodexHooks => {
+            json::check(document(Some(text)))?;
+            hooks::take(text, before)
         }
         Kind::CodexConfig => toml::restore(text, before)?,
         Kind::Text(content) => {

@@ -62,10 +62,11 @@ pub(super) fn note(
     said: impl FnOnce(&mut Conversation),
 ) -> Result<(), MailboxError> {
     let _lock = lock(mailbox, caller)?;
-    let Some(on_disk) = conversation(mailbox, caller)? else {
+    let path = mailbox.dir.conversations().join(file_name(&caller.holder));
+    let on_disk: Option<Conversation> = format::read(&mailbox.state, &path, mailbox.clock.now())?;
+    let Some(on_disk) = on_disk else {
         return Ok(());
     };
-    let path = mailbox.dir.conversations().join(file_name(&caller.holder));
     let mut me = on_disk.clone();
     said(&mut me);
     if me != on_disk {
@@ -75,13 +76,9 @@ pub(super) fn note(
     Ok(())
 }
 
-/// What this agent was shown, as it stands on disk.
-pub(super) fn conversation(
-    mailbox: &Mailbox,
-    caller: &Caller,
-) -> Result<Option<Conversation>, ReadError> {
-    let path = mailbox.dir.conversations().join(file_name(&caller.holder));
-    format::read(&mailbox.state, &path, mailbox.clock.now())
+/// What this agent was shown, if it can be read. What is wrong with the file is for the call to say.
+pub(super) fn peek(mailbox: &Mailbox, caller: &Caller) -> Option<Conversation> {
+    format::peek(&mailbox.dir.conversations().join(file_name(&caller.holder)))
 }
 
 /// Makes the server known before an agent has called it.

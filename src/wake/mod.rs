@@ -442,10 +442,9 @@ impl Session<'_> {
     /// What hooks have told, of whomever.
     fn turns(&self) -> Result<Vec<TurnFile>, ReadError> {
         let names = atomic::list(&self.dir.turns())?;
-        let files = names.iter().filter(|name| name.ends_with(".json"));
-        // One that cannot be read is for the next hook to report.
+        // One that cannot be read is for the next hook to report; a lock has nothing to tell.
         let read = |name: &String| format::peek(&self.dir.turns().join(name));
-        Ok(files.filter_map(read).collect())
+        Ok(names.iter().filter_map(read).collect())
     }
 
     /// Notes what the MCP server says of the last request. The time that it has left to say it.
@@ -511,8 +510,9 @@ impl Session<'_> {
     fn forget_the_dead(&self, living: &[Registered]) -> Result<(), ReadError> {
         for name in atomic::list(&self.dir.turns())? {
             let path = self.dir.turns().join(&name);
-            let file = path.with_extension("json");
-            if name.ends_with(".lock") && !file.exists() && !crate::store::lock::is_held(&path)? {
+            let of = name.strip_suffix(".lock");
+            let of_nobody = of.is_some_and(|holder| !self.dir.turn(holder).exists());
+            if of_nobody && !crate::store::lock::is_held(&path)? {
                 atomic::remove(&path, Step::Sweep)?;
             }
         }

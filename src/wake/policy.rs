@@ -442,7 +442,7 @@ pub(super) fn target(situation: &Situation) -> Option<&Agent> {
     let agents = || situation.agents.iter().filter(can);
     agents()
         .rfind(|agent| agent.holds)
-        .or_else(|| agents().last())
+        .or_else(|| agents().next_back())
 }
 
 /// How long to leave an agent alone that is, or may be, at work.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use telepost::session::down::{TOLD_BACK, TOLD_DOWN};
 use telepost::wake::WAKE_TEXT;
 
 use crate::client::{Client, Kind, screen, wait_for_agent};
@@ -18,10 +19,13 @@ fn house() -> (House, Terminal) {
     (house, terminal)
 }
 
-/// Messages, one after the other has been answered, so much apart: each wakes the model once, with a text
-/// that has nothing of it, and nothing else does. The model is asked three times for each: it polls, answers,
+/// What the model reads of the command that is typed.
+const COMMAND: &str = "## If there is no text";
+
+/// Messages, one after the other has been answered, so much apart: each wakes the model once, with this text
+/// and nothing of the message, and nothing else does. The model is asked three times for each: it polls, answers,
 /// and ends its turn.
-fn each_is_answered(house: &House, client: &Client, messages: usize, apart: Duration) {
+fn each_is_answered(house: &House, client: &Client, wake: &str, messages: usize, apart: Duration) {
     let before = client.model.count();
     let mut answers = Vec::new();
     for n in 0..messages {
@@ -31,7 +35,7 @@ fn each_is_answered(house: &House, client: &Client, messages: usize, apart: Dura
         house.say(&text);
         let asked = client.model.asked();
         let read = asked.everything();
-        assert!(read.contains(WAKE_TEXT), "{read}");
+        assert_eq!(read.matches(wake).count(), n + 1, "{read}");
         assert!(!read.contains(&text), "content travels by the tool");
         asked.call("telegram_poll", json!({}));
         let asked = client.model.asked();
@@ -52,11 +56,15 @@ fn each_is_answered(house: &House, client: &Client, messages: usize, apart: Dura
 fn in_tmux(kind: Kind, messages: usize, apart: Duration) {
     let (house, terminal) = house();
     let gateway = house.gateway();
-    let client = Client::registered(kind, &house);
+    let client = Client::installed(kind, &house);
+    let mut wake = WAKE_TEXT;
     match kind {
         Kind::Claude | Kind::OlderClaude => {
             client.sit_in(&terminal, "shop", None);
             wait_for_agent(&house, &["idle"]);
+            if kind == Kind::OlderClaude {
+                wake = COMMAND;
+            }
         }
         Kind::Codex => {
             // Only its first call tells which thread it is.
@@ -67,7 +75,7 @@ fn in_tmux(kind: Kind, messages: usize, apart: Duration) {
             wait_for_agent(&house, &["idle", "unknown"]);
         }
     }
-    each_is_answered(&house, &client, messages, apart);
+    each_is_answered(&house, &client, wake, messages, apart);
     let log = gateway.log();
     assert_eq!(log.matches("waking the agent").count(), messages, "{log}");
     wait_for("the end of the turn at the terminal", || {
@@ -86,7 +94,7 @@ fn without_tmux(messages: usize, apart: Duration) {
     let client = Client::registered(Kind::Claude, &house);
     let _sitting = client.sit();
     wait_for_agent(&house, &["idle"]);
-    each_is_answered(&house, &client, messages, apart);
+    each_is_answered(&house, &client, WAKE_TEXT, messages, apart);
     assert_eq!(gateway.log().matches("waking the agent").count(), messages);
 }
 
@@ -112,7 +120,7 @@ fn one_of_five(messages: usize, apart: Duration) {
     }
     // One agent: the others are nobody's.
     wait_for_agent(&house, &["idle"]);
-    each_is_answered(&house, &client, messages, apart);
+    each_is_answered(&house, &client, WAKE_TEXT, messages, apart);
     assert_eq!(gateway.log().matches("waking the agent").count(), messages);
     for other in &others {
         assert_eq!(other.model.count(), 0);
@@ -132,6 +140,11 @@ fn an_idle_claude_code_in_tmux_answers_without_a_key_pressed() {
 }
 
 #[test]
+fn an_idle_older_claude_code_in_tmux_answers_what_is_typed_for_it() {
+    in_tmux(Kind::OlderClaude, 1, Duration::ZERO);
+}
+
+#[test]
 fn an_idle_codex_in_tmux_answers_without_a_key_pressed() {
     in_tmux(Kind::Codex, 1, Duration::ZERO);
 }
@@ -146,6 +159,34 @@ fn of_five_claude_code_windows_the_one_that_is_bound_answers_and_the_others_rest
     one_of_five(1, Duration::ZERO);
 }
 
+#[test]
+fn a_claude_code_that_has_ended_is_said_to_be_down_and_is_given_what_waits_when_it_is_back() {
+    let (house, terminal) = house();
+    let _gateway = house.gateway();
+    let client = Client::registered(Kind::Claude, &house);
+    client.sit_in(&terminal, "shop", None);
+    wait_for_agent(&house, &["idle"]);
+    terminal.close();
+    house.say("are you there?");
+    house.wait_to_hear(&[TOLD_DOWN]);
+    client.sit_in(&terminal, "shop", None);
+    client.model.asked().call("telegram_poll", json!({}));
+    let asked = client.model.asked();
+    assert_eq!(texts(&asked.result()), ["are you there?"]);
+    asked.call("telegram_reply", json!({"text": "yes"}));
+    client.model.asked().say("Answered.");
+    wait_for("what is told", || {
+        let mut heard = house.heard();
+        // It may answer before it has been there for long enough to be said to be back.
+        heard.sort_by_key(|text| text == "yes");
+        if heard == [TOLD_DOWN, TOLD_BACK, "yes"] {
+            Ok(())
+        } else {
+            Err(heard)
+        }
+    });
+}
+
 /// How many messages by hand, and how far apart.
 const MANY: usize = 20;
 const APART: Duration = Duration::from_secs(3);
@@ -154,6 +195,12 @@ const APART: Duration = Duration::from_secs(3);
 #[ignore = "minutes; tests/run with TELEPOST_SOAK=1"]
 fn a_claude_code_in_tmux_answers_many() {
     in_tmux(Kind::Claude, MANY, APART);
+}
+
+#[test]
+#[ignore = "minutes; tests/run with TELEPOST_SOAK=1"]
+fn an_older_claude_code_in_tmux_answers_many() {
+    in_tmux(Kind::OlderClaude, MANY, APART);
 }
 
 #[test]

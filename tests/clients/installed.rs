@@ -1,7 +1,5 @@
 //! What `telepost install` writes, the real clients read; and after `uninstall` they know nothing of it.
 
-use std::process::Stdio;
-
 use serde_json::json;
 
 use crate::client::{Client, Kind};
@@ -17,11 +15,7 @@ fn an_installed_client_answers_and_an_uninstalled_one_knows_no_server(kind: Kind
         Kind::Claude | Kind::OlderClaude => ("claude", "/telegram-reply", "## If there is no text"),
         Kind::Codex => ("codex", "$telegram look for messages", "# Telegram"),
     };
-    telepost(
-        &house,
-        &client,
-        &["install", name, "--yes", "--session", "ONE"],
-    );
+    client.telepost(&house, &["install", name, "--yes", "--session", "ONE"]);
     let listed = client.out(&["mcp", "list"]);
     assert!(listed.contains("telegram"), "{listed}");
     assert!(
@@ -49,20 +43,7 @@ fn an_installed_client_answers_and_an_uninstalled_one_knows_no_server(kind: Kind
     assert_eq!(house.heard(), ["hello yourself"]);
 
     // By now the client has written into its files too.
-    telepost(&house, &client, &["uninstall", name, "--yes"]);
+    client.telepost(&house, &["uninstall", name, "--yes"]);
     let listed = client.out(&["mcp", "list"]);
     assert!(!listed.contains("telegram"), "{listed}");
-}
-
-/// Our program as the person runs it, in the folder of the project.
-#[track_caller]
-fn telepost(house: &House, client: &Client, arguments: &[&str]) {
-    let mut command = house.command(arguments);
-    let output = command
-        .env("HOME", client.home())
-        .current_dir(client.project())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
 }

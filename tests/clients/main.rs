@@ -42,8 +42,11 @@ mod model;
 mod npm;
 
 mod at_terminal;
+mod hooks;
 mod installed;
 mod interrupted;
+#[cfg(target_os = "linux")]
+mod orphans;
 mod plugin;
 mod reading;
 mod registration;

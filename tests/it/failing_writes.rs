@@ -256,6 +256,8 @@ fn a_dead_letter_whose_last_sync_failed_is_confirmed_only_when_it_is_safe() {
     house.sim.raw_text(house.bot(), "null");
     house.say("a batch without any id is not confirmed");
     house.wait_for_inbox(1);
+    // Until then the batch comes again and again.
+    gateway.wait_until_polling(&house);
     house.say("answers the poll that confirms it");
     drop(gateway.end());
     assert_eq!(house.dead_letters().len(), 1, "confirmed and lost");

@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::damage::{in_every_way, is_kept, make_newer};
 use crate::support::client::{Client, says_since};
@@ -36,22 +36,6 @@ fn is_a_reminder(said: Said) {
         "{text}"
     );
     assert!(text.contains("telegram_reply"), "{text}");
-}
-
-/// A turn file as hooks write it, of the client that the test is.
-fn turn_file(house: &House) -> Value {
-    let text = fs::read(house.session("turns").join(turn_name(house))).unwrap();
-    serde_json::from_slice(&text).unwrap()
-}
-
-fn turn_name(house: &House) -> String {
-    let names = house.names("turns");
-    let files: Vec<_> = names
-        .iter()
-        .filter(|name| name.ends_with(".json"))
-        .collect();
-    assert_eq!(files.len(), 1, "{names:?}");
-    files[0].clone()
 }
 
 #[test]
@@ -147,7 +131,7 @@ fn an_agent_that_stops_without_an_answer_is_reminded_of_each_message_once() {
     is_a_reminder(first);
     agent.reply(json!({"text": "no"}));
     assert_eq!(house.stops("a", true), Said::Nothing);
-    assert!(turn_file(&house)["forgotten"].is_null());
+    assert!(house.turn().unwrap().1["forgotten"].is_null());
 }
 
 #[test]
@@ -237,10 +221,10 @@ fn a_hook_without_a_session_speaks_for_the_one_that_its_client_serves() {
     let output = run_hook(&mut house.command(&["hook", "prompt"]), "{}");
     assert_eq!(said(&output), Said::Nothing);
     assert_eq!(house.names("turns"), [] as [&str; 0]);
-    let written = house.names_of("TWO", "turns");
-    assert!(
-        written.iter().any(|name| name.ends_with(".json")),
-        "{written:?}"
+    assert_eq!(
+        house.names_of("TWO", "turns").len(),
+        2,
+        "a note and its lock"
     );
     // Bound to another one in its arguments, it is not heard.
     house.prompted("a");
@@ -258,7 +242,7 @@ fn the_variables_of_a_session_choose_nobody() {
     let mut command = house.command(&["hook", "prompt", "--session", "ONE"]);
     command.env("TG_SESSION_ID", "TWO");
     assert_eq!(said(&run_hook(&mut command, "{}")), Said::Nothing);
-    assert_eq!(turn_file(&house)["state"], "busy");
+    assert_eq!(house.turn().unwrap().1["state"], "busy");
 }
 
 #[test]
@@ -352,7 +336,7 @@ fn what_a_client_says_on_stdin_is_read_as_far_as_it_can_be() {
         house.wait_until_registered();
         let output = run_hook(&mut house.command(&["hook", "prompt"]), payload);
         assert_eq!(said(&output), Said::Nothing);
-        assert_eq!(turn_file(&house)["state"], "busy");
+        assert_eq!(house.turn().unwrap().1["state"], "busy");
     }
 }
 
@@ -371,7 +355,7 @@ fn a_client_that_never_closes_stdin_does_not_hold_its_hook_up() {
     let status = wait_for("its end", || child.try_wait().unwrap().ok_or("runs"));
     assert!(status.success());
     drop(open);
-    assert_eq!(turn_file(&house)["state"], "busy");
+    assert_eq!(house.turn().unwrap().1["state"], "busy");
 }
 
 #[test]
@@ -381,7 +365,7 @@ fn a_damaged_turn_file_is_kept_and_the_next_hook_begins_anew() {
         let _agent = house.agent();
         house.wait_until_registered();
         house.prompted("a");
-        let path = house.session("turns").join(turn_name(&house));
+        let (path, _) = house.turn().unwrap();
         let bytes = way.inflict(&path);
         let _gateway = house.gateway();
         house.say("one");
@@ -397,7 +381,7 @@ fn a_turn_file_of_a_newer_telepost_is_left_alone() {
     let _agent: Agent = house.agent();
     house.wait_until_registered();
     house.prompted("a");
-    let path = house.session("turns").join(turn_name(&house));
+    let (path, _) = house.turn().unwrap();
     let bytes = make_newer(&path);
     let mut command = house.command(&["hook", "stop", "--session", "ONE"]);
     let output = run_hook(&mut command, "{}");
@@ -449,20 +433,11 @@ fn the_turns_of_a_client_that_has_ended_are_cleared_away() {
     let agent = house.agent();
     house.wait_until_registered();
     house.prompted("a");
-    let path = house.session("turns").join(turn_name(&house));
-    let text = fs::read_to_string(&path).unwrap();
-    let mut file: Value = serde_json::from_str(&text).unwrap();
+    let (path, mut file) = house.turn().unwrap();
     agent.close();
     // The test is the client and goes on: as if it had been another.
     file["client_process"]["start"] = json!("1");
     fs::write(&path, file.to_string()).unwrap();
     house.say("one");
-    wait_for("the turns to go", || {
-        let names = house.names("turns");
-        if names.iter().any(|name| name.ends_with(".json")) {
-            Err(names)
-        } else {
-            Ok(())
-        }
-    });
+    wait_for("the turns to go", || house.turn().map_or(Ok(()), Err));
 }

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::support::home::*;
+use crate::support::hooks::{Said, run_hook, said};
 
 #[test]
 fn a_dry_run_shows_the_difference_and_changes_nothing() {
@@ -33,10 +34,11 @@ fn claude_code_gets_the_server_of_the_folder_the_rule_the_command_and_the_skill(
         json!({"mcpServers": {"telegram": server(&home, &["--session", "ONE"])}});
     assert_eq!(home.json(".claude.json"), servers);
     let rule = "[\"Bash(ls)\",  \"Read\",  \"mcp__telegram__*\"]";
-    assert_eq!(
-        home.get(".claude/settings.json"),
-        SETTINGS.replace("[\"Bash(ls)\",  \"Read\"]", rule)
-    );
+    let settings = home.get(".claude/settings.json");
+    let (theirs, hooks) = settings.split_once(",\n\t\"hooks\": {").unwrap();
+    let rest = SETTINGS.replace("[\"Bash(ls)\",  \"Read\"]", rule);
+    assert!(rest.starts_with(theirs), "{settings}");
+    assert!(hooks.ends_with("\t}\n}\n\n"), "{settings}");
     assert_eq!(
         home.get(COMMAND),
         include_str!("../../commands/telegram-reply.md")
@@ -50,6 +52,88 @@ fn claude_code_gets_the_server_of_the_folder_the_rule_the_command_and_the_skill(
         said.contains(&next) && said.contains("/telegram-reply"),
         "{said}"
     );
+}
+
+#[test]
+fn each_client_gets_hooks_that_name_configuration_and_session_and_keep_those_of_the_user() {
+    let home = Home::new();
+    let mine = json!({"hooks": [{"type": "command", "command": "mine"}]});
+    let theirs = json!({"hooks": {"Stop": [mine]}}).to_string();
+    home.put(".claude/settings.json", &theirs);
+    home.put(".codex/hooks.json", &theirs);
+    for client in BOTH {
+        succeeds(&home.run(&["install", client, "--yes"]));
+    }
+    let (binary, path) = (env!("CARGO_BIN_EXE_telepost"), home.path());
+    let config = path.join(".config/telepost/sessions.json");
+    let config = config.to_str().unwrap();
+    for (event, name) in [
+        ("SessionStart", "session-start"),
+        ("UserPromptSubmit", "prompt"),
+        ("Stop", "stop"),
+        ("SessionEnd", "end"),
+    ] {
+        let exec = json!({
+            "type": "command", "command": binary, "timeout": 3,
+            "args": ["hook", name, "--config", config, "--session", "ONE"],
+        });
+        let line = format!("{binary} hook {name} --config {config} --session ONE");
+        let shell = json!({"type": "command", "command": line, "timeout": 3});
+        for (file, ours) in [
+            (".claude/settings.json", exec),
+            (".codex/hooks.json", shell),
+        ] {
+            let found = home.json(file)["hooks"][event].clone();
+            let mut groups = found.as_array().unwrap().clone();
+            assert_eq!(groups.pop(), Some(json!({"hooks": [ours]})));
+            let theirs: &[Value] = if event == "Stop" {
+                std::slice::from_ref(&mine)
+            } else {
+                &[]
+            };
+            assert_eq!(groups, theirs);
+        }
+    }
+}
+
+#[test]
+fn a_second_session_gets_hooks_beside_those_of_the_first() {
+    for (client, file) in [
+        ("claude", ".claude/settings.json"),
+        ("codex", ".codex/hooks.json"),
+    ] {
+        let home = Home::new();
+        home.configure(json!({"TWO": {
+            "bot_token_env": "TOKEN_TWO", "chat_ids": [12], "allowed_users": [11]}}));
+        let before = home.everything();
+        for session in ["ONE", "TWO", "ONE"] {
+            home.run(&["install", client, "--session", session, "--yes"]);
+        }
+        let stops = home.json(file)["hooks"]["Stop"].clone();
+        assert_eq!(stops.as_array().unwrap().len(), 2, "{stops}");
+        succeeds(&home.run(&["uninstall", client, "--yes"]));
+        assert_eq!(home.everything(), before);
+    }
+}
+
+#[test]
+fn hooks_that_are_installed_do_their_work_as_they_stand() {
+    let home = Home::new();
+    succeeds(&home.run(&["install", "claude", "--yes"]));
+    succeeds(&home.run(&["install", "codex", "--yes"]));
+    let claude = home.json(".claude/settings.json")["hooks"]["Stop"][0]["hooks"][0].clone();
+    let args = claude["args"].as_array().unwrap().iter();
+    let mut exec = Command::new(claude["command"].as_str().unwrap());
+    exec.args(args.map(|word| word.as_str().unwrap()));
+    let codex = home.json(".codex/hooks.json")["hooks"]["Stop"][0]["hooks"][0].clone();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", codex["command"].as_str().unwrap()]);
+    for mut command in [exec, shell] {
+        let hook = command.env_clear().env("HOME", home.path());
+        let output = run_hook(hook, "{}");
+        assert_eq!(said(&output), Said::Nothing);
+        assert!(output.stderr.is_empty(), "{output:?}");
+    }
 }
 
 #[test]

@@ -14,10 +14,11 @@ fn registration(folder: Option<&str>) -> Registration {
     }
 }
 
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 5] = [
     Kind::ClaudeServers,
     Kind::ClaudeSettings,
     Kind::CodexConfig,
+    Kind::CodexHooks,
     Kind::Text("ours\n"),
 ];
 
@@ -41,7 +42,12 @@ fn a_file_that_was_not_there_is_made_and_goes_again() {
 
 #[test]
 fn a_file_that_was_blank_is_blank_again() {
-    for kind in [Kind::ClaudeServers, Kind::ClaudeSettings, Kind::CodexConfig] {
+    for kind in [
+        Kind::ClaudeServers,
+        Kind::ClaudeSettings,
+        Kind::CodexConfig,
+        Kind::CodexHooks,
+    ] {
         for blank in ["", "\n"] {
             let with = put_into(kind, Some(blank)).unwrap().unwrap();
             assert_eq!(
@@ -143,8 +149,9 @@ fn another_server_of_the_name_is_refused_unless_it_may_be_replaced_and_comes_bac
 #[test]
 fn a_wider_allow_rule_is_enough() {
     let text = "{\"permissions\":{\"allow\":[\"mcp__telegram\"]}}";
-    let with = put_into(Kind::ClaudeSettings, Some(text)).unwrap();
-    assert_eq!(with.as_deref(), Some(text));
+    let with = put_into(Kind::ClaudeSettings, Some(text)).unwrap().unwrap();
+    let with: Value = serde_json::from_str(&with).unwrap();
+    assert_eq!(with["permissions"], json!({"allow": ["mcp__telegram"]}));
 }
 
 #[test]

@@ -45,7 +45,9 @@ pub(super) fn environment(command: &mut Command) {
 }
 
 pub(super) fn start(client: &Client, resumed: Option<&str>, prompt: &str) -> Session {
-    let mut command = client.command(&["exec", "--json", "--skip-git-repo-check"]);
+    // A person says once that hooks may run, at the terminal.
+    let trust = "--dangerously-bypass-hook-trust";
+    let mut command = client.command(&["exec", "--json", "--skip-git-repo-check", trust]);
     if let Some(id) = resumed {
         command.args(["resume", id]);
     }

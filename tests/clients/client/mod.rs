@@ -4,7 +4,7 @@ mod claude;
 mod codex;
 mod sitting;
 
-pub(crate) use sitting::{screen, wait_for_agent};
+pub(crate) use sitting::{screen, type_in, wait_for_agent};
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -86,6 +86,30 @@ impl Client {
         assert!(added.status.success(), "{added:?}");
         client.allow(&["mcp__telegram__*"]);
         client
+    }
+
+    /// A client that has everything that `telepost install` writes.
+    pub(crate) fn installed(kind: Kind, house: &House) -> Self {
+        let client = Self::new(kind, house);
+        let name = match kind {
+            Kind::Claude | Kind::OlderClaude => "claude",
+            Kind::Codex => "codex",
+        };
+        client.telepost(house, &["install", name, "--yes", "--session", "ONE"]);
+        client
+    }
+
+    /// Our program as the person runs it, in the folder of the project.
+    #[track_caller]
+    pub(crate) fn telepost(&self, house: &House, arguments: &[&str]) {
+        let mut command = house.command(arguments);
+        let output = command
+            .env("HOME", &self.home)
+            .current_dir(self.project())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
     }
 
     /// `claude mcp add telegram -- …` or `codex mcp add telegram -- …`.
@@ -232,6 +256,38 @@ impl Client {
         processes.into_iter().map(|(pid, _)| pid).collect()
     }
 
+    /// Every living process of ours that this client has started, with its parent.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn ours(&self) -> Vec<(u32, u32)> {
+        let mut processes = self.processes();
+        processes.retain(|(_, arguments)| {
+            let program = arguments.first().map(Path::new).and_then(Path::file_name);
+            program == Some("telepost".as_ref())
+        });
+        let parent = |pid: u32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let (_, fields) = stat.rsplit_once(") ")?;
+            fields.split(' ').nth(1)?.parse().ok()
+        };
+        processes
+            .into_iter()
+            .filter_map(|(pid, _)| Some((pid, parent(pid)?)))
+            .collect()
+    }
+
+    /// The daemon in which the threads of Codex live, if it runs.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn daemon(&self) -> Option<u32> {
+        let is_daemon = |words: &[String]| {
+            words.get(1).is_some_and(|word| word == "app-server")
+                && words.iter().any(|word| word == "--listen")
+        };
+        let mut processes = self.processes().into_iter();
+        processes
+            .find(|(_, arguments)| is_daemon(arguments))
+            .map(|(pid, _)| pid)
+    }
+
     /// Every living process whose HOME is that of this client: its pid and arguments.
     #[cfg(target_os = "linux")]
     fn processes(&self) -> Vec<(u32, Vec<String>)> {
@@ -266,7 +322,10 @@ impl Drop for Client {
 
 /// As [`support::wait_for`](crate::support::wait_for), for what a client of some hundred megabytes does.
 #[track_caller]
-fn wait_for_client<T, S: std::fmt::Debug>(what: &str, mut look: impl FnMut() -> Result<T, S>) -> T {
+pub(crate) fn wait_for_client<T, S: std::fmt::Debug>(
+    what: &str,
+    mut look: impl FnMut() -> Result<T, S>,
+) -> T {
     let deadline = Instant::now() + CLIENT_PATIENCE;
     loop {
         match look() {

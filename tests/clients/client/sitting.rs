@@ -73,8 +73,11 @@ impl Client {
             Kind::Codex => {
                 let file = self.home.join(".codex/config.toml");
                 let text = fs::read_to_string(&file).unwrap();
-                let trusted = format!("\n[projects.{project:?}]\ntrust_level = \"trusted\"\n");
-                fs::write(file, text + &trusted).unwrap();
+                let table = format!("[projects.{project:?}]\n");
+                if !text.contains(&table) {
+                    let trusted = format!("\n{table}trust_level = \"trusted\"\n");
+                    fs::write(file, text + &trusted).unwrap();
+                }
             }
         }
     }
@@ -84,7 +87,8 @@ impl Client {
             Kind::Claude | Kind::OlderClaude => self.command(&["--permission-mode", "default"]),
             Kind::Codex => {
                 self.trust_project();
-                self.command(&[])
+                // Else a person is asked about the hooks that we have installed.
+                self.command(&["--dangerously-bypass-hook-trust"])
             }
         };
         command.args(prompt);
@@ -115,6 +119,22 @@ pub(crate) fn wait_for_agent(house: &House, states: &[&str]) {
             _ => Err(waking),
         }
     });
+}
+
+/// The person types this at the terminal, and Enter when it stands there.
+#[track_caller]
+pub(crate) fn type_in(terminal: &Terminal, session: &str, text: &str) {
+    let target = format!("={session}:");
+    terminal.run(&["send-keys", "-t", &target, "-l", text]);
+    wait_for_client("the text at the terminal", || {
+        let shown = screen(terminal, session);
+        if shown.contains(text) {
+            Ok(())
+        } else {
+            Err(shown)
+        }
+    });
+    terminal.run(&["send-keys", "-t", &target, "Enter"]);
 }
 
 /// What the window of a tmux session shows.

@@ -1,6 +1,8 @@
 //! The hooks of a client: `telepost hook`, run as a client runs it. The test is the client.
 
+use std::fs;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
@@ -25,6 +27,18 @@ impl House {
         let output = run_hook(&mut command, &payload.to_string());
         assert!(output.stderr.is_empty(), "{output:?}");
         said(&output)
+    }
+
+    /// What the hooks have noted of the one agent of session `ONE`, and where.
+    pub(crate) fn turn(&self) -> Option<(PathBuf, Value)> {
+        let names = self.names("turns");
+        let mut files = names
+            .iter()
+            .filter(|name| name.strip_suffix(".json").is_some());
+        let path = self.session("turns").join(files.next()?);
+        assert_eq!(files.next(), None, "{names:?}");
+        let note = fs::read(&path).ok()?;
+        Some((path, serde_json::from_slice(&note).ok()?))
     }
 
     /// A prompt begins a turn of this name.

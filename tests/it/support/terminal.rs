@@ -99,8 +99,24 @@ impl Terminal {
     }
 }
 
+impl Terminal {
+    /// Ends its sessions and the server. The next session starts another.
+    pub(crate) fn close(&self) {
+        self.tmux(&["kill-server"].map(OsStr::new));
+    }
+}
+
 impl Drop for Terminal {
     fn drop(&mut self) {
-        self.tmux(&["kill-server"].map(OsStr::new));
+        if std::thread::panicking() {
+            let sessions = self.tmux(&["list-sessions", "-F", "#{session_name}"].map(OsStr::new));
+            for session in String::from_utf8_lossy(&sessions.stdout).lines() {
+                let target = format!("={session}:");
+                let shown = self.tmux(&["capture-pane", "-p", "-t", &target].map(OsStr::new));
+                let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+                println!("{session} shows:\n{}", shown.trim_end());
+            }
+        }
+        self.close();
     }
 }

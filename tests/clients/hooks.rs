@@ -1,0 +1,210 @@
+//! Hooks: a message that comes during a turn is read before it ends, an agent that ends without an answer
+//! is reminded, and the person is told if that does not help.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::client::{Client, Kind};
+use crate::support::{House, texts, wait_for};
+
+const DRAIN: &str = "Telegram messages are waiting for this session. Call the tool telegram_poll to read them, then answer with telegram_reply.";
+const REMINDER: &str = "You were shown 1 Telegram message and have not answered.";
+/// What the person reads.
+const TOLD: &str =
+    "The agent finished without answering. Your message is kept and will be offered to it again.";
+/// A gateway whose clock is so far ahead that every pause is over at once.
+const PAUSES_ARE_OVER: (&str, &str) = ("TELEPOST_TEST_CLOCK_MS", "960000");
+
+crate::each_client!(
+    a_message_that_comes_during_a_turn_is_read_before_it_ends,
+    an_agent_that_ends_in_plain_text_is_reminded_and_then_the_person_is_told,
+    an_agent_that_answers_after_the_reminder_has_forgotten_nothing,
+);
+
+fn a_message_that_comes_during_a_turn_is_read_before_it_ends(kind: Kind) {
+    let house = House::new();
+    let gateway = house.gateway();
+    let client = Client::installed(kind, &house);
+    let mut session = client.start("Work.");
+    client.model.asked().call("telegram_poll", json!({}));
+    let asked = client.model.asked();
+    house.say("an errand");
+    house.wait_for_inbox(1);
+    asked.say("I have worked.");
+    let asked = client.model.asked();
+    let read = asked.everything();
+    assert!(read.contains(DRAIN), "{read}");
+    assert!(!read.contains("an errand"), "content travels by the tool");
+    assert_eq!(turn(&house)["state"], "busy");
+    asked.call("telegram_poll", json!({}));
+    let asked = client.model.asked();
+    assert_eq!(texts(&asked.result()), ["an errand"]);
+    asked.call("telegram_reply", json!({"text": "done"}));
+    client.model.asked().say("Answered.");
+    session.turn_ends();
+    house.wait_to_hear(&["done"]);
+    assert!(client.model.is_left_alone(), "kept going for nothing");
+    assert_eq!(gateway.log().matches("waking the agent").count(), 0);
+}
+
+fn an_agent_that_ends_in_plain_text_is_reminded_and_then_the_person_is_told(kind: Kind) {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let client = Client::installed(kind, &house);
+    house.say("is it raining?");
+    house.wait_for_inbox(1);
+    let mut session = client.start("Look at Telegram.");
+    client.model.asked().call("telegram_poll", json!({}));
+    let asked = client.model.asked();
+    assert_eq!(texts(&asked.result()), ["is it raining?"]);
+    asked.say("It is raining.");
+    let asked = client.model.asked();
+    let read = asked.everything();
+    assert_eq!(read.matches(REMINDER).count(), 1, "{read}");
+    asked.say("As I said, it is raining.");
+    session.turn_ends();
+    house.wait_to_hear(&[TOLD]);
+    assert!(client.model.is_left_alone(), "reminded once more");
+    session.close();
+
+    // Offered again, to whoever comes.
+    let mut session = client.start("Look at Telegram.");
+    client.model.asked().call("telegram_poll", json!({}));
+    let asked = client.model.asked();
+    assert_eq!(asked.result()["messages"][0]["again"], true);
+    asked.call("telegram_reply", json!({"text": "yes"}));
+    client.model.asked().say("Answered.");
+    session.turn_ends();
+    house.wait_to_hear(&[TOLD, "yes"]);
+}
+
+fn an_agent_that_answers_after_the_reminder_has_forgotten_nothing(kind: Kind) {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let client = Client::installed(kind, &house);
+    house.say("is it raining?");
+    house.wait_for_inbox(1);
+    let mut session = client.start("Look at Telegram.");
+    client.model.asked().call("telegram_poll", json!({}));
+    client.model.asked().say("It is raining.");
+    let asked = client.model.asked();
+    assert!(asked.everything().contains(REMINDER));
+    asked.call("telegram_reply", json!({"text": "yes"}));
+    client.model.asked().say("Answered.");
+    session.turn_ends();
+    house.wait_to_hear(&["yes"]);
+    assert_eq!(turn(&house)["forgotten"], Value::Null);
+    assert!(client.model.is_left_alone(), "reminded once more");
+}
+
+#[test]
+fn claude_code_tells_of_every_prompt_and_every_stop() {
+    for kind in [Kind::Claude, Kind::OlderClaude] {
+        let house = House::new();
+        let client = Client::installed(kind, &house);
+        let mut session = client.converse("Hello.");
+        let asked = client.model.asked();
+        house.wait_until_registered();
+        asked.say("Hello.");
+        session.turn_ends();
+        let first = turn(&house);
+        assert_eq!(
+            (&first["state"], &first["continued"]),
+            (&json!("idle"), &json!(0))
+        );
+        session.say("Work.");
+        let asked = client.model.asked();
+        let second = turn(&house);
+        assert_eq!(second["state"], "busy");
+        assert!(second["prompted_at"].is_i64(), "{second}");
+        assert_ne!(second["turn"], first["turn"]);
+        asked.say("Worked.");
+        session.turn_ends();
+        assert_eq!(turn(&house)["state"], "idle");
+        session.close();
+    }
+}
+
+/// Its own file tells that it is idle. That of the older one does so at the terminal only.
+#[test]
+fn without_hooks_the_person_is_told_too() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let client = Client::registered(Kind::Claude, &house);
+    house.say("is it raining?");
+    house.wait_for_inbox(1);
+    let mut session = client.converse("Look at Telegram.");
+    client.model.asked().call("telegram_poll", json!({}));
+    client.model.asked().say("It is raining.");
+    session.turn_ends();
+    house.wait_to_hear(&[TOLD]);
+    assert_eq!(house.names("turns"), [] as [&str; 0]);
+}
+
+#[test]
+fn ten_wakes_that_end_in_plain_text_are_ten_reminders_and_one_word_to_the_person() {
+    let house = House::new();
+    let gateway = house.gateway_with(&[PAUSES_ARE_OVER]);
+    gateway.wait_until_polling(&house);
+    let client = Client::installed(Kind::Claude, &house);
+    let mut session = client.converse("Hello.");
+    client.model.asked().say("Hello.");
+    session.turn_ends();
+    house.wait_until_registered();
+    house.say("is it raining?");
+    for _ in 0..10 {
+        client.model.asked().call("telegram_poll", json!({}));
+        let asked = client.model.asked();
+        assert_eq!(texts(&asked.result()), ["is it raining?"]);
+        asked.say("It is raining.");
+        let asked = client.model.asked();
+        assert!(asked.everything().contains(REMINDER));
+        asked.say("As I said.");
+        session.turn_ends();
+        house.wait_to_hear(&[TOLD]);
+    }
+    client.model.asked().call("telegram_poll", json!({}));
+    let asked = client.model.asked();
+    asked.call("telegram_reply", json!({"text": "yes"}));
+    client.model.asked().say("Answered.");
+    session.turn_ends();
+    house.wait_to_hear(&[TOLD, "yes"]);
+    assert!(client.model.is_left_alone(), "woken for nothing");
+    assert_eq!(gateway.log().matches("waking the agent").count(), 11);
+}
+
+#[test]
+fn the_hooks_of_the_plugin_do_the_same() {
+    for kind in [Kind::Claude, Kind::OlderClaude] {
+        let house = House::new();
+        let _gateway = house.gateway();
+        let mut client = Client::new(kind, &house);
+        client.with_on_path(Path::new(env!("CARGO_BIN_EXE_telepost")).parent().unwrap());
+        let folder = client.home().join(".config/telepost");
+        fs::create_dir_all(&folder).unwrap();
+        fs::copy(house.config_path(), folder.join("sessions.json")).unwrap();
+        let top = env!("CARGO_MANIFEST_DIR");
+        client.out(&["plugin", "marketplace", "add", top]);
+        client.out(&["plugin", "install", "telepost@telepost"]);
+        client.allow(&["mcp__plugin_telepost_telegram__*"]);
+        house.say("is it raining?");
+        house.wait_for_inbox(1);
+        let mut session = client.converse("Look at Telegram.");
+        client.model.asked().call("telegram_poll", json!({}));
+        client.model.asked().say("It is raining.");
+        let asked = client.model.asked();
+        assert!(asked.everything().contains(REMINDER));
+        asked.say("As I said.");
+        session.turn_ends();
+        house.wait_to_hear(&[TOLD]);
+    }
+}
+
+/// What the hooks have told of the one agent.
+#[track_caller]
+fn turn(house: &House) -> Value {
+    let found = wait_for("a turn file", || house.turn().ok_or(house.names("turns")));
+    found.1
+}
