@@ -135,6 +135,26 @@ fn an_agent_that_stops_without_an_answer_is_reminded_of_each_message_once() {
 }
 
 #[test]
+fn what_is_answered_and_not_yet_settled_is_no_matter_for_a_reminder() {
+    let house = House::new();
+    let gateway = house.gateway();
+    house.say("one");
+    house.wait_for_inbox(1);
+    gateway.kill();
+    let mut command = house.agent_command("ONE");
+    let mut agent = Agent::start(command.env("TELEPOST_FAIL_AT", "settle:eio:9"));
+    agent.wait_for_message();
+    let _refused = agent.call("telegram_reply", json!({"text": "done"}));
+    assert_eq!(
+        (house.names("inbox").len(), house.names("outbox").len()),
+        (1, 1)
+    );
+    assert_eq!(house.stops("a", false), Said::Nothing);
+    let _gateway = house.gateway();
+    house.wait_to_hear(&["done"]);
+}
+
+#[test]
 fn an_agent_that_is_on_its_way_already_is_not_told_once_more() {
     let mut house = House::new();
     let client = Client::new(&mut house);
