@@ -8,6 +8,7 @@ use super::delivery::{Delivery, DeliveryId, Finished, Outcome, Progress};
 use super::manage::retry_key;
 use crate::clock::Timestamp;
 use crate::ids::{Address, BotId, ChatId, MessageId};
+use crate::inbox::entry::EntryName;
 use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
 use crate::store::format::{self, ReadError};
@@ -244,6 +245,15 @@ impl Outbox {
         let mut all = names(&self.dir.sent())?;
         all.append(&mut names(&self.dir.failed())?);
         Ok(all)
+    }
+
+    /// What waiting deliveries answer, as far as they can be read: somebody may still have to settle it.
+    /// Moves and reports nothing.
+    pub fn answered(&self) -> Result<BTreeSet<EntryName>, StoreError> {
+        let waiting = self.waiting()?;
+        let read = |id: &DeliveryId| format::peek::<Delivery>(&self.path(id));
+        let answers = waiting.iter().filter_map(read);
+        Ok(answers.flat_map(|delivery| delivery.answers).collect())
     }
 
     /// Reads what was to be sent, finished or not.
