@@ -41,7 +41,6 @@ use crate::outbox::manage::{ManageError, Outboxes};
 use crate::report::{self, Report};
 use crate::session::process::ProcessId;
 use crate::session::registry::{Calls, Reach};
-use crate::session::tmux::Tmux;
 use crate::store::format::ReadError;
 use crate::store::layout::StateDir;
 use crate::store::lock::LockError;
@@ -302,7 +301,6 @@ fn gateway(
         state: state.clone(),
         around: Surroundings::of(env),
         clock: clock.clone(),
-        tmux: Tmux::of(env),
     };
     if replace {
         gateway.has_a_token()?;

@@ -61,7 +61,7 @@ pub(crate) fn wait_for<T, S: std::fmt::Debug>(
 type Measure = fn(&mut table::Table);
 
 /// The parts, which may be asked for by name: `cargo bench --bench figures -- start gateway`.
-const PARTS: [(&str, Measure); 9] = [
+const PARTS: [(&str, Measure); 10] = [
     ("start", start::measure),
     ("way", way::measure),
     ("ingest", mailbox::measure_ingest),
@@ -70,6 +70,7 @@ const PARTS: [(&str, Measure); 9] = [
     ("gateway", gateway::measure),
     ("files", files::measure),
     ("waking", waking::measure),
+    ("hooks", waking::measure_hooks),
     ("idle", waking::measure_idle),
 ];
 

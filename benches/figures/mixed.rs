@@ -57,7 +57,7 @@ fn sustained(table: &mut Table) {
         1,
         &format!(
             "{number} in all, the last {:.0} ms after it was said, the slowest batch {:.0} ms, anonymous memory {before:.1} MB before, {:.1} MB after",
-            (stored - said).as_secs_f64() * 1e3,
+            stored.saturating_sub(said).as_secs_f64() * 1e3,
             house.slowest_batch().as_secs_f64() * 1e3,
             resident(gateway.pid()).map_or(0.0, |size| size.1),
         ),

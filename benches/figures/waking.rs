@@ -1,9 +1,10 @@
 //! How soon an agent is woken, and what it costs while nothing happens.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
@@ -14,6 +15,7 @@ use crate::table::Table;
 use crate::{Agent, House, wait_for};
 
 const WAKES: usize = 100;
+const HOOKS: usize = 200;
 const SESSIONS: usize = 20;
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -69,6 +71,49 @@ pub(crate) fn measure(table: &mut Table) {
     );
 }
 
+/// A hook as a client runs it, from its start to its end. This process is the client, and has an agent.
+pub(crate) fn measure_hooks(table: &mut Table) {
+    let house = House::new();
+    let _gateway = quiet_gateway(&house);
+    let mut agent = house.agent();
+    agent.poll(json!({}));
+    for (event, what) in [("prompt", "a prompt"), ("stop", "the end of a turn")] {
+        let (mut hooks, mut nothing) = (Vec::new(), Vec::new());
+        for turn in 0..HOOKS {
+            nothing.push(run(&mut Command::new("true"), ""));
+            let payload = json!({"session_id": "s", "prompt_id": turn.to_string(), "stop_hook_active": false});
+            let mut hook = house.command(&["hook", event, "--session", "ONE"]);
+            hooks.push(run(&mut hook, &payload.to_string()));
+        }
+        assert_eq!(house.names("turns").len(), 1, "it was not heard");
+        table.times(
+            &format!("`telepost hook {event}`, which notes {what}: the whole process"),
+            "≤ 20 ms",
+            &hooks,
+            &[("a process that does nothing", &nothing)],
+        );
+    }
+}
+
+/// Runs a command with this on its stdin, to its end.
+fn run(command: &mut Command, stdin: &str) -> Duration {
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let began = Instant::now();
+    let mut child = command.spawn().unwrap();
+    // One that does nothing does not read either.
+    drop(child.stdin.take().unwrap().write_all(stdin.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    let time = began.elapsed();
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{output:?}"
+    );
+    time
+}
+
 /// Twenty sessions in tmux sessions, each with an agent that is connected and has nothing to do.
 pub(crate) fn measure_idle(table: &mut Table) {
     let mut house = House::empty();
@@ -104,7 +149,10 @@ pub(crate) fn measure_idle(table: &mut Table) {
     let (all, beside) = before.zip(after).map_or_else(
         || ("not known".to_owned(), String::new()),
         |(before, after)| {
-            let (gateway, servers) = (after.0 - before.0, after.1 - before.1);
+            let (gateway, servers) = (
+                after.0.saturating_sub(before.0),
+                after.1.saturating_sub(before.1),
+            );
             let beside = format!(
                 "the gateway {}, 20 MCP servers {}",
                 share(gateway),

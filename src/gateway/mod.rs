@@ -11,6 +11,7 @@ pub mod poller;
 pub mod presence;
 pub mod responder;
 pub mod singleton;
+mod undecided;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,6 @@ use crate::outbox::bot::{BotState, Heard};
 use crate::outbox::disk::Outbox;
 use crate::outbox::sender::Sender;
 use crate::outbox::sender::asides::Asides;
-use crate::session::tmux::Tmux;
 use crate::store::layout::StateDir;
 use crate::store::{StoreError, atomic};
 use crate::telegram::api::{self, Api, ClientError};
@@ -59,8 +59,6 @@ pub struct Gateway {
     pub around: Surroundings,
     /// The clocks.
     pub clock: Clock,
-    /// How tmux sessions are looked at.
-    pub tmux: Tmux,
 }
 
 /// The gateway could not start, or had to end.
@@ -133,7 +131,6 @@ impl Gateway {
             state,
             around,
             clock,
-            tmux,
         } = self;
         let bots = tokens.bots();
         let ids: Vec<BotId> = bots.keys().copied().collect();
@@ -205,7 +202,7 @@ impl Gateway {
         }
         enter(&mut house, Task::Sender, sender.run(stop.clone()));
         enter(&mut house, Task::Fetcher, fetcher.run(stop.clone()));
-        let waker = Waker::new(&state, &config, around, tmux, clock.clone());
+        let waker = Waker::new(&state, &config, around, clock.clone());
         enter(&mut house, Task::Waker, waker.run(stop.clone()));
         let housekeeping = housekeeping(state.clone(), clock, stop.clone());
         enter(&mut house, Task::Housekeeper, housekeeping);

@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::down::{self, Downtime, Effect, Presence, Seen, TOLD_BACK, TOLD_DOWN, Word, Wrote};
-use super::tmux::Tmux;
 use crate::clock::Timestamp;
 use crate::ids::SessionId;
 use crate::inbox::disk::Inbox;
@@ -26,16 +25,13 @@ use crate::telegram::update::{self, Body};
 const READ_MAX: usize = 500;
 
 /// A session that has a tmux session.
-#[derive(Debug)]
 pub struct Watched<'a> {
     /// The state folder.
     pub state: &'a StateDir,
     /// The session.
     pub id: &'a SessionId,
-    /// The name of its tmux session.
-    pub tmux_session: &'a str,
-    /// How that is looked at.
-    pub tmux: &'a Tmux,
+    /// Looks whether an agent is in its tmux session.
+    pub presence: &'a dyn Fn() -> Presence,
 }
 
 impl Watched<'_> {
@@ -55,7 +51,7 @@ impl Watched<'_> {
         let presence = if lives {
             Presence::Here
         } else {
-            self.tmux.look(self.tmux_session)
+            (self.presence)()
         };
         let known_to = note.as_ref().and_then(|note| note.known_to);
         let wrote = wrote(&inbox, &pending, known_to)?;

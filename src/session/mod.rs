@@ -1,8 +1,8 @@
 //! The processes around a session.
 
+pub mod clients;
 pub mod down;
 pub mod downtime;
 pub mod process;
 pub mod registry;
-pub mod tmux;
 pub mod turn;

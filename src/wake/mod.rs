@@ -37,9 +37,10 @@ use crate::inbox::entry::EntryName;
 use crate::mcp::conversation::Conversation;
 use crate::mcp::holder::HolderId;
 use crate::outbox::disk::Outbox;
+use crate::session::clients;
+use crate::session::down::{Absence, Presence};
 use crate::session::downtime::Watched;
 use crate::session::registry::{self, Registered, Thread};
-use crate::session::tmux::Tmux;
 use crate::session::turn::{Forgotten, TurnFile};
 use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
@@ -64,7 +65,6 @@ pub struct Waker {
     state: StateDir,
     sessions: BTreeMap<SessionId, Terminal>,
     around: Surroundings,
-    tmux: Tmux,
     clock: Clock,
 }
 
@@ -103,13 +103,7 @@ impl From<Option<Duration>> for Next {
 
 impl Waker {
     /// Wakes for the sessions of the configuration, whose folders exist; some of them also by typing.
-    pub fn new(
-        state: &StateDir,
-        config: &Config,
-        around: Surroundings,
-        tmux: Tmux,
-        clock: Clock,
-    ) -> Self {
+    pub fn new(state: &StateDir, config: &Config, around: Surroundings, clock: Clock) -> Self {
         let sessions = config.sessions.iter().map(|(id, session)| {
             let terminal = Terminal {
                 typing: Typing::of(session),
@@ -121,7 +115,6 @@ impl Waker {
             state: state.clone(),
             sessions: sessions.collect(),
             around,
-            tmux,
             clock,
         }
     }
@@ -148,7 +141,6 @@ impl Waker {
                 let (state, clock) = (self.state.clone(), self.clock.clone());
                 let terminal = self.sessions.get(&id).cloned().unwrap_or_default();
                 let (around, stop) = (self.around.clone(), stop.clone());
-                let tmux = self.tmux.clone();
                 looking.spawn_blocking(move || {
                     let begun = clock.instant();
                     let session = Session {
@@ -161,13 +153,7 @@ impl Waker {
                         stop: &stop,
                         clock: &clock,
                     };
-                    let watched = terminal.tmux_session.as_ref().map(|name| Watched {
-                        state: &state,
-                        id: &id,
-                        tmux_session: name,
-                        tmux: &tmux,
-                    });
-                    let next = session.look_or_say(watched.as_ref());
+                    let next = session.look_or_say(terminal.tmux_session.as_deref());
                     let took = clock.instant().duration_since(begun);
                     let took = took.saturating_sub(next.waited);
                     let next = next.at;
@@ -237,6 +223,18 @@ impl Waker {
     }
 }
 
+/// Whether an agent is in the tmux session of that name.
+fn presence(around: &Surroundings, tmux_session: &str) -> Presence {
+    match tmux::terminals(around, tmux_session) {
+        Ok(None) => Presence::Gone(Absence::NoSession),
+        Ok(Some(terminals)) => clients::presence(&terminals),
+        Err(refusal) => {
+            tracing::debug!(reason = %refusal, "tmux cannot be asked");
+            Presence::Unknown
+        }
+    }
+}
+
 /// Requests are ours, and the locks of calls are looked at while messages wait.
 fn interest(path: &Path) -> Interest {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -267,13 +265,13 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// Looks at the session, wakes its agent if that is due, and says when to look again.
-    fn look_or_say(&self, watched: Option<&Watched<'_>>) -> Next {
+    fn look_or_say(&self, tmux_session: Option<&str>) -> Next {
         let Next { at, waited } = self.look().unwrap_or_else(|error| {
             tracing::warn!(session = %self.id, error = %Chain(&error), "cannot see whether its agent is to be woken");
             Some(AFTER_FAILURE).into()
         });
-        let told = watched.and_then(|watched| {
-            self.look_after(watched).unwrap_or_else(|error| {
+        let told = tmux_session.and_then(|name| {
+            self.look_after(name).unwrap_or_else(|error| {
                 tracing::warn!(session = %self.id, error = %Chain(&error), "cannot see whether it is running");
                 Some(AFTER_FAILURE)
             })
@@ -283,7 +281,12 @@ impl Session<'_> {
     }
 
     /// Sees to it that the person knows whether anybody is there.
-    fn look_after(&self, watched: &Watched<'_>) -> Result<Option<Duration>, ReadError> {
+    fn look_after(&self, tmux_session: &str) -> Result<Option<Duration>, ReadError> {
+        let watched = Watched {
+            state: self.state,
+            id: self.id,
+            presence: &|| presence(self.around, tmux_session),
+        };
         let lives = !registry::registered(&self.dir)?.is_empty();
         watched.look(lives, self.clock.now())
     }
@@ -434,6 +437,9 @@ impl Session<'_> {
         let untold = memory.forget(&forgot.entries, forgot.at);
         if let Some(mine) = mine.filter(|_| !untold.is_empty()) {
             let outbox = Outbox::new(self.state, self.dir.clone());
+            // A kill may have come between an answer and its settling.
+            let answered = outbox.answered()?;
+            let untold = untold.difference(&answered).copied().collect();
             forgotten::tell(&outbox, self.id, mine, &untold, self.clock.now())?;
         }
         Ok(())

@@ -153,24 +153,9 @@ impl Target {
 
 /// The one agent in the panes of this session on the default server, if there is one.
 pub fn find(around: &Surroundings, session: &str) -> Result<Option<Target>, Refusal> {
-    let path = around.path.as_deref();
-    let said = match tmux(
-        &around.socket,
-        path,
-        &["list-panes", "-a", "-F", FORMAT],
-        "",
-    ) {
-        Ok(said) => said,
-        // No server: no pane.
-        Err(Refusal::Gone) => return Ok(None),
-        Err(refusal) => return Err(refusal),
-    };
-    if let Some(reason) = said.failed {
-        return Err(Refusal::Tmux(reason));
-    }
-    let lines = said.out.lines().filter_map(PaneLine::read);
-    let lines = lines.filter(|line| line.session == session && !line.is_dead);
+    let lines = panes(around, session)?.into_iter();
     let mut found: Vec<Target> = lines
+        .filter(|line| !line.is_dead)
         .filter_map(|line| {
             let processes = ProcessId::of(line.pid)?.in_front(&line.tty);
             let (agent, folder) = processes.into_iter().find_map(|process| {
@@ -193,6 +178,33 @@ pub fn find(around: &Surroundings, session: &str) -> Result<Option<Target>, Refu
         0 | 1 => Ok(found.pop()),
         several => Err(Refusal::Several(several)),
     }
+}
+
+/// The terminals of the living panes of this session on the default server; `None` if there is no such
+/// session.
+pub fn terminals(around: &Surroundings, session: &str) -> Result<Option<Vec<PathBuf>>, Refusal> {
+    let lines = panes(around, session)?;
+    if lines.is_empty() {
+        return Ok(None);
+    }
+    let living = lines.into_iter().filter(|line| !line.is_dead);
+    Ok(Some(living.map(|line| line.tty).collect()))
+}
+
+/// The panes of this session on the default server.
+fn panes(around: &Surroundings, session: &str) -> Result<Vec<PaneLine>, Refusal> {
+    let words = ["list-panes", "-a", "-F", FORMAT];
+    let said = match tmux(&around.socket, around.path.as_deref(), &words, "") {
+        Ok(said) => said,
+        // No server: no pane.
+        Err(Refusal::Gone) => return Ok(Vec::new()),
+        Err(refusal) => return Err(refusal),
+    };
+    if let Some(reason) = said.failed {
+        return Err(Refusal::Tmux(reason));
+    }
+    let lines = said.out.lines().filter_map(PaneLine::read);
+    Ok(lines.filter(|line| line.session == session).collect())
 }
 
 /// Where a process that may be a Claude Code would keep its own files.
@@ -291,8 +303,9 @@ fn tmux(socket: &Path, path: Option<&str>, words: &[&str], input: &str) -> Resul
     if status.success() {
         return Ok(Said { out, failed: None });
     }
-    let nobody = ["no server running", "error connecting to"];
-    if nobody.iter().any(|words| errors.contains(words)) {
+    // Whoever cannot reach a server for another reason does not know whether there is one.
+    let no_socket = errors.contains("error connecting to") && errors.contains("(No such file");
+    if no_socket || errors.contains("no server running") {
         return Err(Refusal::Gone);
     }
     let line = |c: char| if c.is_control() { ' ' } else { c };

@@ -7,13 +7,16 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use telegram_sim::GroupKind;
+use telepost::clock::Clock;
 use telepost::outbox::delivery::REPEAT_MARK;
 use telepost::session::down::{TOLD_BACK, TOLD_DOWN};
 
 use crate::support::{Agent, GROUP, House, OWNER, Terminal, wait_for};
 
-/// A moment of the year 2023.
-const LONG_AGO: i64 = 1_700_000_000_000;
+/// So long ago that every grace is over, and so shortly that it is still looked often.
+fn a_while_ago() -> i64 {
+    Clock::system().now().0 - 30_000
+}
 
 /// A house whose session is configured to run in the tmux session `shop` of a server of its own.
 fn house() -> (House, Terminal) {
@@ -36,13 +39,14 @@ fn client(house: &House) -> Command {
     Command::new(path)
 }
 
-/// A message waits, and a downtime was noted long ago and has come so far.
-fn waits_since_long_ago(house: &House, phase: &Value) {
+/// A message waits, and a downtime was noted a while ago and has come so far.
+fn waits_for_a_while(house: &House, phase: &Value) {
     let gateway = house.gateway();
     house.say("one");
     house.wait_for_inbox(1);
     gateway.kill();
-    let mut note = json!({"format": 1, "since": LONG_AGO, "absence": "no_session", "phase": phase});
+    let mut note =
+        json!({"format": 1, "since": a_while_ago(), "absence": "no_session", "phase": phase});
     if *phase != json!({"is": "doubtful"}) {
         let name = house.names("inbox").remove(0);
         let address = json!({"bot_id": house.bot(), "chat_id": OWNER});
@@ -54,7 +58,7 @@ fn waits_since_long_ago(house: &House, phase: &Value) {
 
 /// The grace is over when the next gateway starts.
 fn nobody_for_long(house: &House) {
-    waits_since_long_ago(house, &json!({"is": "doubtful"}));
+    waits_for_a_while(house, &json!({"is": "doubtful"}));
 }
 
 fn down(house: &House) -> Value {
@@ -211,7 +215,7 @@ fn each_chat_that_wrote_is_told_and_no_other() {
 fn dies_at(point: &str, phase: &Value, told: &str) {
     for power in [false, true] {
         let (house, terminal) = house();
-        waits_since_long_ago(&house, phase);
+        waits_for_a_while(&house, phase);
         if told == TOLD_BACK {
             terminal.session("shop", &client(&house));
         }
@@ -262,7 +266,7 @@ fn a_gateway_that_dies_while_it_tells_of_a_downtime_leaves_it_to_the_next_which_
 
 #[test]
 fn a_gateway_that_dies_while_it_tells_the_end_leaves_it_to_the_next_which_tells_once() {
-    let returning = json!({"is": "returning", "at": LONG_AGO});
+    let returning = json!({"is": "returning", "at": a_while_ago()});
     for point in [
         "downtime:before",
         "downtime:after",
