@@ -267,8 +267,14 @@ fn dead_pane(times: usize) {
         scene.wait_for_agents(0);
         scene.house.say(&format!("errand {number}"));
         scene.house.wait_for_inbox(1);
-        let dead = scene.terminal.screen();
-        assert!(dead.contains("Pane is dead"), "{dead}");
+        wait_for("tmux to say so", || {
+            let dead = scene.terminal.screen();
+            if dead.contains("Pane is dead") {
+                Ok(())
+            } else {
+                Err(dead)
+            }
+        });
         scene.terminal.respawn();
         let stub = scene.stub("claude-new");
         scene.wait_for_answer(number);
