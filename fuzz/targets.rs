@@ -99,6 +99,18 @@ pub fn state(bytes: &[u8]) {
         drop(conversation.place());
         conversation.reconcile(&std::collections::BTreeSet::new());
         assert!(conversation.entries().is_empty(), "settled and still held");
+        let late = conversation.late.clone();
+        conversation.take_over(late);
+        let ids = conversation
+            .late
+            .iter()
+            .map(|late| late.update_id)
+            .collect();
+        conversation.told_of_files(&ids);
+        assert!(
+            conversation.awaits_files().is_empty(),
+            "told and still awaited"
+        );
     }
     if let Some(delivery) = file::<Delivery>(bytes) {
         send(&mut Progress::plan(&delivery.content));

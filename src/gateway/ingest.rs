@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::commands::Command;
 use super::responder::{Asked, Task};
+use super::undecided::Undecided;
 use crate::clock::{Clock, Timestamp};
 use crate::gate::{Recent, Refused, Routes, Verdict};
 use crate::ids::{Address, BotId, SessionId, UpdateId, UserId};
@@ -52,6 +53,8 @@ pub struct Ingest {
     seen: BTreeMap<UpdateId, Vec<(SessionId, EntryName)>>,
     /// What was let in a moment ago, and may go on.
     recent: Recent,
+    /// What may turn out to be part of it.
+    undecided: Undecided,
     /// Refused senders, and the day on which the log named them.
     strangers: BTreeMap<Option<UserId>, i64>,
     /// What is to be answered once its batch is durable.
@@ -137,6 +140,7 @@ impl Ingest {
             sessions: BTreeMap::new(),
             seen: BTreeMap::new(),
             recent: Recent::default(),
+            undecided: Undecided::default(),
             strangers: BTreeMap::new(),
             tasks: Vec::new(),
             ready: Vec::new(),
@@ -227,6 +231,10 @@ impl Ingest {
                 self.recent.take_in(update);
             }
         }
+        let decided = self.undecided.decided(&self.recent);
+        for (update, raw) in &decided {
+            self.update(update, raw, &mut taken, &mut touched)?;
+        }
         let mut unreadable = Vec::new();
         for (raw, read) in updates.iter().zip(&read) {
             match read {
@@ -247,6 +255,7 @@ impl Ingest {
         for session in &touched {
             self.open_session(session)?.inbox.sync()?;
         }
+        self.undecided.forget(&decided, self.clock.now());
         // Nobody waits for them.
         for (raw, error) in unreadable {
             self.bury(raw, &error.to_string())?;
@@ -324,6 +333,7 @@ impl Ingest {
                     }
                 };
                 let Some(address) = address else {
+                    self.undecided.keep(update, raw, self.clock.now());
                     tracing::debug!(update_id = update.id.0, "not meant for the bot");
                     return Ok(());
                 };

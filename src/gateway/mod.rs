@@ -11,6 +11,7 @@ pub mod poller;
 pub mod presence;
 pub mod responder;
 pub mod singleton;
+mod undecided;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -8,6 +8,7 @@ use super::delivery::{Delivery, DeliveryId, Finished, Outcome, Progress};
 use super::manage::retry_key;
 use crate::clock::Timestamp;
 use crate::ids::{Address, BotId, ChatId, MessageId};
+use crate::inbox::entry::EntryName;
 use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
 use crate::store::format::{self, ReadError};
@@ -246,6 +247,15 @@ impl Outbox {
         Ok(all)
     }
 
+    /// What waiting deliveries answer, as far as they can be read: somebody may still have to settle it.
+    /// Moves and reports nothing.
+    pub fn answered(&self) -> Result<BTreeSet<EntryName>, StoreError> {
+        let waiting = self.waiting()?;
+        let read = |id: &DeliveryId| format::peek::<Delivery>(&self.path(id));
+        let answers = waiting.iter().filter_map(read);
+        Ok(answers.flat_map(|delivery| delivery.answers).collect())
+    }
+
     /// Reads what was to be sent, finished or not.
     pub fn read_any(&self, id: &DeliveryId, now: Timestamp) -> Result<Option<Delivery>, ReadError> {
         match self.standing(id, now)? {
@@ -349,15 +359,18 @@ impl Outbox {
         for path in past {
             atomic::remove(&path, Step::Sweep)?;
         }
-        let waiting = self.waiting()?;
-        for name in atomic::list(&self.dir.outbox())? {
-            let orphan = name
+        // Thousands may wait: of their names none is kept.
+        let mut orphans = Vec::new();
+        atomic::visit(&self.dir.outbox(), |name| {
+            let id = name
                 .strip_suffix(PROGRESS_SUFFIX)
-                .and_then(DeliveryId::parse)
-                .filter(|id| !waiting.contains(id));
-            if orphan.is_some() {
-                atomic::remove(&self.dir.outbox().join(&name), Step::Sweep)?;
+                .and_then(DeliveryId::parse);
+            if id.is_some_and(|id| !self.may_wait(&id)) {
+                orphans.push(name);
             }
+        })?;
+        for name in orphans {
+            atomic::remove(&self.dir.outbox().join(name), Step::Sweep)?;
         }
         self.sweep_copies()
     }

@@ -10,6 +10,12 @@
 //! reactions. Of a turn only the newest progress counts, and its final reply takes its place; of
 //! several reactions on one message the newest. Between chats the same ranks hold, and among equals
 //! the session goes first that was served longest ago, then the chat.
+//!
+//! Thousands of replies may wait, so of each chat only the first [`WINDOW`] are here: all that have their
+//! seat before its `cut`. What comes behind is on disk only, and who keeps the schedule forgets it
+//! ([`Schedule::left_to_disk`]). Before a chat runs out, the rest is found by a pass over the disk in the
+//! order of seats ([`Schedule::wants`]), which moves the cut. As long as there is a cut the chat has a
+//! reply that waits, so nothing of a lower rank goes before it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -27,6 +33,9 @@ const GROUP: [Limit; 2] = [(3, Duration::from_secs(3)), (18, Duration::from_secs
 const PROGRESS_PRIVATE: Duration = Duration::from_secs(3);
 const PROGRESS_GROUP: Duration = Duration::from_secs(6);
 
+/// Most replies of a chat that are here.
+const WINDOW: usize = 64;
+
 /// A delivery's place: no two that wait have the same. Its order is the order of acceptance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seat {
@@ -34,6 +43,26 @@ pub struct Seat {
     pub accepted: i64,
     /// Whose it is: a number that the caller gives to the session.
     pub session: u16,
+}
+
+impl Seat {
+    /// Before all others.
+    pub const FIRST: Self = Self {
+        accepted: i64::MIN,
+        session: 0,
+    };
+
+    /// The one right behind it.
+    #[must_use]
+    pub fn next(self) -> Self {
+        match self.session.checked_add(1) {
+            Some(session) => Self { session, ..self },
+            None => Self {
+                accepted: self.accepted.saturating_add(1),
+                session: 0,
+            },
+        }
+    }
 }
 
 /// What decides the turn of a delivery. A turn is named by when its first progress was accepted.
@@ -137,10 +166,25 @@ impl Window {
 /// A turn of an agent: session and first progress.
 type TurnId = (u16, i64);
 
+/// What an addition brings about.
+#[derive(Debug, Default)]
+struct Changes {
+    /// Not to be sent any more.
+    overtaken: Vec<Seat>,
+    /// No longer here.
+    left: Vec<Seat>,
+}
+
 #[derive(Clone, Debug, Default)]
 struct Lane {
     replies: BTreeMap<Seat, Option<i64>>,
-    /// The newest reply that waits, of each turn that has one.
+    /// From here on its replies are on disk only, but for the one that is begun.
+    cut: Option<Seat>,
+    /// Whether the pass over the disk has taken in all that it has come to from the cut on.
+    passing: bool,
+    /// Whether something was left to the disk since the pass began.
+    left: bool,
+    /// The newest reply that waits here, of each turn that has one.
     finals: BTreeMap<TurnId, Seat>,
     /// The newest of each turn.
     progress: BTreeMap<TurnId, Seat>,
@@ -168,13 +212,22 @@ pub struct Schedule {
     sessions: BTreeMap<u16, u64>,
     turns: u64,
     overtaken: VecDeque<(ChatId, Seat)>,
+    left: Vec<Seat>,
+    /// Most replies of a chat that are here.
+    most: usize,
 }
 
 impl Schedule {
     /// A bot that has sent nothing yet.
     pub fn new(pace: Pace) -> Self {
+        Self::with_window(pace, WINDOW)
+    }
+
+    fn with_window(pace: Pace, most: usize) -> Self {
         Self {
             pace,
+            most,
+            left: Vec::new(),
             lanes: BTreeMap::new(),
             window: Window::default(),
             sessions: BTreeMap::new(),
@@ -185,10 +238,64 @@ impl Schedule {
 
     /// A delivery waits. One that waits already is not to be added again.
     pub fn add(&mut self, chat: ChatId, seat: Seat, kind: Kind) {
+        let mut changes = Changes::default();
         let lane = self.lanes.entry(chat).or_default();
-        let overtaken = lane.add(seat, kind);
-        self.overtaken
-            .extend(overtaken.into_iter().map(|seat| (chat, seat)));
+        lane.add(seat, kind, self.most, &mut changes);
+        self.note(chat, changes);
+    }
+
+    fn note(&mut self, chat: ChatId, changes: Changes) {
+        let overtaken = changes.overtaken.into_iter();
+        self.overtaken.extend(overtaken.map(|seat| (chat, seat)));
+        self.left.extend(changes.left);
+    }
+
+    /// Takes out what is on disk only from now on: a pass finds it again in time.
+    pub fn left_to_disk(&mut self) -> Vec<Seat> {
+        std::mem::take(&mut self.left)
+    }
+
+    /// From where on the disk is to be passed over now, because some chat will soon have no reply here.
+    pub fn wants(&self) -> Option<Seat> {
+        let lanes = self.lanes.values();
+        let low = lanes.filter(|lane| lane.replies.len() <= self.most / 4);
+        low.filter_map(|lane| lane.cut).min()
+    }
+
+    /// A pass over the disk begins: all that is not here, from a seat on and in their order.
+    pub fn pass_begins(&mut self, from: Seat) {
+        for lane in self.lanes.values_mut() {
+            lane.passing = lane.cut.is_some_and(|cut| cut >= from);
+            lane.left = false;
+        }
+    }
+
+    /// The pass has come to a delivery.
+    pub fn found(&mut self, chat: ChatId, seat: Seat, kind: Kind) {
+        let lane = self.lanes.entry(chat).or_default();
+        if matches!(kind, Kind::Reply { .. }) && lane.passing && lane.is_on_disk(seat) {
+            if lane.replies.len() < self.most {
+                lane.cut = Some(seat.next());
+            } else {
+                lane.passing = false;
+            }
+        }
+        self.add(chat, seat, kind);
+    }
+
+    /// Whether the pass may find something that there is room for.
+    pub fn wants_more(&self) -> bool {
+        let mut lanes = self.lanes.values();
+        lanes.any(|lane| lane.passing && lane.replies.len() < self.most)
+    }
+
+    /// The pass is over; `whole` if it came to the end of what there is.
+    pub fn pass_ends(&mut self, whole: bool) {
+        for lane in self.lanes.values_mut() {
+            if std::mem::take(&mut lane.passing) && whole && !lane.left {
+                lane.cut = None;
+            }
+        }
     }
 
     /// Takes out a delivery whose place something newer has taken: it is not to be sent.
@@ -258,9 +365,9 @@ impl Schedule {
                 lane.failures = lane.failures.saturating_add(1);
             }
         }
-        let overtaken = lane.add(seat, kind);
-        self.overtaken
-            .extend(overtaken.into_iter().map(|seat| (chat, seat)));
+        let mut changes = Changes::default();
+        lane.add(seat, kind, self.most, &mut changes);
+        self.note(chat, changes);
     }
 
     /// A chat that was to be left alone for a while may be tried again.
@@ -280,13 +387,13 @@ impl Schedule {
         };
         let joined = self.lanes.entry(to).or_default();
         joined.begun = joined.begun.or(lane.begun);
-        let mut overtaken = Vec::new();
+        let mut changes = Changes::default();
+        joined.cut_at(lane.cut, &mut changes);
         while let Some((seat, kind)) = lane.first() {
             lane.withdraw(seat);
-            overtaken.extend(joined.add(seat, kind));
+            joined.add(seat, kind, self.most, &mut changes);
         }
-        self.overtaken
-            .extend(overtaken.into_iter().map(|seat| (to, seat)));
+        self.note(to, changes);
     }
 
     /// Takes out a delivery that is not to be sent, with its chat; `None` if it does not wait here, or
@@ -301,7 +408,10 @@ impl Schedule {
     /// that chat is under way or waits that matters more.
     pub fn has_room_for_gesture(&self, chat: ChatId, now: Duration) -> bool {
         let quiet = self.lanes.get(&chat).is_none_or(|lane| {
-            lane.at_work.is_none() && lane.replies.is_empty() && lane.not_before <= now
+            lane.at_work.is_none()
+                && lane.replies.is_empty()
+                && lane.cut.is_none()
+                && lane.not_before <= now
         });
         quiet && self.bot_free_at(Rank::Gesture).is_some_and(|at| at <= now)
     }
@@ -382,30 +492,70 @@ impl Schedule {
 }
 
 impl Lane {
-    /// Puts a delivery in its place, and returns what it overtakes: another one, or itself.
-    fn add(&mut self, seat: Seat, kind: Kind) -> Vec<Seat> {
+    /// Puts a delivery in its place, or leaves it to the disk.
+    fn add(&mut self, seat: Seat, kind: Kind, most: usize, changes: &mut Changes) {
         match kind {
             Kind::Reply { turn } => {
+                let named = turn.map(|turn| (seat.session, turn));
+                // Wherever it waits, it takes the place of what came before it.
+                if let Some(turn) = named
+                    && self.progress.get(&turn).is_some_and(|at| *at < seat)
+                {
+                    changes.overtaken.extend(self.progress.remove(&turn));
+                }
+                if self.is_on_disk(seat) {
+                    self.left = true;
+                    changes.left.push(seat);
+                    return;
+                }
                 self.replies.insert(seat, turn);
-                let Some(turn) = turn.map(|turn| (seat.session, turn)) else {
-                    return Vec::new();
-                };
-                let last = self.finals.entry(turn).or_insert(seat);
-                *last = seat.max(*last);
-                let earlier = self.progress.get(&turn).filter(|at| **at < seat).copied();
-                earlier
-                    .and_then(|_| self.progress.remove(&turn))
-                    .into_iter()
-                    .collect()
+                if let Some(turn) = named {
+                    let last = self.finals.entry(turn).or_insert(seat);
+                    *last = seat.max(*last);
+                }
+                while self.replies.len() > most {
+                    let begun = self.begun;
+                    let mut others = self.replies.keys().rev().copied();
+                    let Some(last) = others.find(|seat| Some(*seat) != begun) else {
+                        return;
+                    };
+                    self.cut_at(Some(last), changes);
+                }
             }
             Kind::Progress { turn } => {
                 let turn = (seat.session, turn);
                 if self.finals.get(&turn).is_some_and(|last| *last > seat) {
-                    return vec![seat];
+                    changes.overtaken.push(seat);
+                } else {
+                    changes
+                        .overtaken
+                        .extend(newest(&mut self.progress, turn, seat));
                 }
-                newest(&mut self.progress, turn, seat)
             }
-            Kind::Reaction { message } => newest(&mut self.reactions, message, seat),
+            Kind::Reaction { message } => {
+                let overtaken = newest(&mut self.reactions, message, seat);
+                changes.overtaken.extend(overtaken);
+            }
+        }
+    }
+
+    fn is_on_disk(&self, seat: Seat) -> bool {
+        self.cut.is_some_and(|cut| seat >= cut) && self.begun != Some(seat)
+    }
+
+    /// Leaves what is behind a seat to the disk, if there is one.
+    fn cut_at(&mut self, seat: Option<Seat>, changes: &mut Changes) {
+        let Some(cut) = self.cut.into_iter().chain(seat).min() else {
+            return;
+        };
+        self.cut = Some(cut);
+        self.passing = false;
+        self.left = true;
+        let behind = self.replies.range(cut..).map(|(seat, _)| *seat);
+        let behind: Vec<Seat> = behind.filter(|seat| self.is_on_disk(*seat)).collect();
+        for seat in behind {
+            self.withdraw(seat);
+            changes.left.push(seat);
         }
     }
 
@@ -469,7 +619,7 @@ impl Lane {
             let turn = *self.replies.get(&seat)?;
             Some((Rank::Reply, seat, Kind::Reply { turn }))
         });
-        let waits = reply.is_some();
+        let waits = reply.is_some() || self.cut.is_some();
         let progress = self.progress.iter().min_by_key(|(_, seat)| **seat);
         let progress =
             progress.map(|(&(_, turn), &seat)| (Rank::Progress, seat, Kind::Progress { turn }));

@@ -1,11 +1,12 @@
 //! The sender: takes deliveries from disk to Telegram, per (bot, chat) in the order of acceptance
 //! over all sessions.
 //!
-//! Deliveries stay on disk. In memory is what decides their turn ([`super::schedule`]), some dozens
-//! of bytes each; [`super::lane`] carries one message of one. The sender is woken by new names in
-//! the outboxes, and looks through them as a whole only at its start and after polls.
+//! Deliveries stay on disk. In memory is what decides the next turns ([`super::schedule`]); `found` has
+//! how they get there, and [`super::lane`] carries one message of one. The sender is woken by new names
+//! in the outboxes, and looks through them as a whole only at its start and after polls.
 
 pub mod asides;
+mod found;
 mod gestures;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::asides::{Asides, Desk, Said};
+use self::found::{Digest, Found, Pass, found};
 use self::gestures::Gestured;
 use super::attention::Spot;
 use super::bot::{BotState, Heard};
@@ -36,7 +38,7 @@ use crate::store::format::ReadError;
 use crate::store::layout::StateDir;
 use crate::store::watch::{Interest, NameWatch, News};
 
-/// How many deliveries are taken up before the others get their turn.
+/// How many deliveries are taken up, or put away, before the others get their turn.
 const BATCH: usize = 64;
 /// When something that could not be read or put away is tried again.
 const RETRY: Duration = Duration::from_secs(2);
@@ -44,9 +46,6 @@ const RETRY: Duration = Duration::from_secs(2);
 const LOOK_SHARE: u32 = 20;
 /// The start of the gateway on our own time, so that what was before it has a time as well.
 const START: Duration = Duration::from_secs(3600);
-
-/// A delivery by place and key, as small as it gets: thousands may wait.
-type Found = (Seat, u128);
 
 /// A turn that is over.
 type Over = (BotId, Turn, Ended);
@@ -64,8 +63,20 @@ pub struct Sender {
     began: Instant,
     /// The keys of those that the schedules have.
     known: BTreeMap<Seat, u128>,
-    /// Names that were found and not taken up yet.
+    /// Names that were told and not taken up yet.
     found: VecDeque<Found>,
+    /// The way through all that is on disk.
+    pass: Option<Pass>,
+    /// When the next one may begin.
+    pass_after: Instant,
+    /// What the schedules have left to the disk.
+    shelved: Digest,
+    /// Of that, what was left last: a name may be told twice.
+    shelved_last: VecDeque<Seat>,
+    /// Whether something else was on disk when it was looked at last.
+    surprised: bool,
+    /// What could not be read.
+    unread: BTreeMap<Seat, u128>,
     /// What a person does not want sent any more.
     dropped: BTreeSet<(u16, DeliveryId)>,
     /// What is not to be sent any more.
@@ -109,6 +120,12 @@ impl Sender {
             began,
             known: BTreeMap::new(),
             found: VecDeque::new(),
+            pass: None,
+            pass_after: began,
+            shelved: Digest::default(),
+            shelved_last: VecDeque::new(),
+            surprised: false,
+            unread: BTreeMap::new(),
             dropped: BTreeSet::new(),
             overtaken: VecDeque::new(),
             overtaken_after: None,
@@ -136,7 +153,8 @@ impl Sender {
         let mut asides: JoinSet<Said> = JoinSet::new();
         loop {
             self.take_news(&watch.news());
-            if self.look_at.is_some_and(|at| at <= self.clock.instant()) {
+            // What was told is no surprise.
+            if self.found.is_empty() && self.look_at.is_some_and(|at| at <= self.clock.instant()) {
                 self.look();
             }
             self.take_up();
@@ -146,7 +164,7 @@ impl Sender {
             self.start_asides(&mut asides);
             self.start_turns(&mut at_work, &stop);
             self.start_gestures(&mut gestures);
-            let more = !self.found.is_empty() || self.overtaken_due();
+            let more = self.has_more_to_take_up() || self.overtaken_due();
             let wake = self.next_due();
             tokio::select! {
                 // All arms are cancel-safe: what is new is noted by the watch, a JoinSet keeps what
@@ -220,129 +238,6 @@ impl Sender {
         self.look_at = Some(self.look_at.map_or(at, |other| other.min(at)));
     }
 
-    /// Looks through all outboxes and conversations.
-    fn look(&mut self) {
-        let began = self.clock.instant();
-        self.look_at = None;
-        let mut all = Vec::new();
-        let mut unread = false;
-        for (number, session) in (0u16..).zip(&self.sessions) {
-            let known = &self.known;
-            let looked = self.outbox(session).each_waiting(|id| {
-                all.extend(found(number, &id).filter(|(seat, _)| !known.contains_key(seat)));
-            });
-            if let Err(error) = looked {
-                tracing::error!(%session, error = %Chain(&error), "cannot read the outbox");
-                unread = true;
-            }
-            match self.outbox(session).drops() {
-                Ok(drops) => self
-                    .dropped
-                    .extend(drops.into_iter().map(|id| (number, id))),
-                Err(error) => {
-                    tracing::error!(%session, error = %Chain(&error), "cannot read what is to be dropped");
-                    unread = true;
-                }
-            }
-        }
-        all.sort_unstable();
-        self.found = all.into();
-        self.watcher.look(self.now());
-        let took = self.clock.instant().duration_since(began);
-        self.look_after = self.clock.instant() + took * LOOK_SHARE;
-        if unread {
-            self.ask_to_look(RETRY);
-        }
-    }
-
-    /// Takes up some of the deliveries that were found.
-    fn take_up(&mut self) {
-        for _ in 0..BATCH {
-            let Some((seat, key)) = self.found.pop_front() else {
-                return;
-            };
-            let Some(session) = self.sessions.get(usize::from(seat.session)).cloned() else {
-                continue;
-            };
-            let id = delivery_id(seat, key);
-            match self.take_up_one(&session, seat, &id) {
-                Ok(()) | Err(ReadError::Quarantined { .. }) => {}
-                Err(error) => {
-                    tracing::error!(%session, delivery = %id, error = %Chain(&error), "cannot take up a delivery now");
-                    self.ask_to_look(RETRY);
-                }
-            }
-        }
-    }
-
-    fn take_up_one(
-        &mut self,
-        session: &SessionId,
-        seat: Seat,
-        id: &DeliveryId,
-    ) -> Result<(), ReadError> {
-        let outbox = self.outbox(session);
-        // Told twice, or finished meanwhile.
-        if self.known.contains_key(&seat) || !outbox.may_wait(id) {
-            return Ok(());
-        }
-        let now = self.clock.now();
-        if let Standing::Finished(finished) = outbox.standing(id, now)? {
-            // A kill came between the record and the removal.
-            Inbox::new(&self.state, self.state.session(session))
-                .settle(&finished.delivery.answers)?;
-            outbox.leave_recorded(id)?;
-            return Ok(());
-        }
-        let Some(delivery) = outbox.read(id, now)? else {
-            return Ok(());
-        };
-        let (bot, chat) = (delivery.address.bot_id, delivery.address.chat_id);
-        let turn = delivery.turn.map(|turn| turn.accepted);
-        let kind = match delivery.content {
-            Content::Reply { .. } => Kind::Reply { turn },
-            // The first progress of a turn names it.
-            Content::Progress { .. } => Kind::Progress {
-                turn: turn.unwrap_or(seat.accepted),
-            },
-            Content::Reaction { message_id, .. } => {
-                self.watcher.reacted(Spot {
-                    bot,
-                    chat,
-                    message: message_id,
-                })?;
-                Kind::Reaction {
-                    message: message_id,
-                }
-            }
-        };
-        // Where a group has become a supergroup, its turn is that of the supergroup, once the last
-        // one of the group is over.
-        let chat_now = self.bots.get(&bot).map_or(chat, |bot| bot.chat_now(chat));
-        let is_at_work = |schedule: &Schedule| schedule.is_at_work(chat);
-        let chat = if self.schedules.get(&bot).is_some_and(is_at_work) {
-            chat
-        } else {
-            chat_now
-        };
-        if !self.bots.contains_key(&bot) {
-            tracing::warn!(%session, delivery = %id, bot_id = bot.0, "a delivery waits for a bot that does not run");
-        }
-        let agent = (seat.session, delivery.holder);
-        let time = self.now();
-        self.watcher.attention.said(&agent, time);
-        let pace = self.pace;
-        let schedule = self
-            .schedules
-            .entry(bot)
-            .or_insert_with(|| Schedule::new(pace));
-        schedule.add(chat, seat, kind);
-        if let Ok(key) = u128::from_str_radix(&id.key, 16) {
-            self.known.insert(seat, key);
-        }
-        Ok(())
-    }
-
     /// Tries parked chats again that something was heard from.
     fn open_heard(&mut self) {
         for (id, chat) in self.heard.take() {
@@ -373,15 +268,16 @@ impl Sender {
     }
 
     /// Puts away what a person does not want sent. What is being carried at this moment notices by
-    /// itself, and what was not taken up yet when its turn comes.
+    /// itself.
     fn put_away_dropped(&mut self) {
         for (session, id) in std::mem::take(&mut self.dropped) {
             let Some(name) = self.sessions.get(usize::from(session)).cloned() else {
                 continue;
             };
-            let Some((seat, _)) = found(session, &id) else {
+            let Some(named) = found(session, &id) else {
                 continue;
             };
+            let seat = named.0;
             let withdrawn = self
                 .schedules
                 .iter_mut()
@@ -401,9 +297,13 @@ impl Sender {
                 }
                 continue;
             }
-            // It came too late, or a kill came before the wish was forgotten.
             let outbox = self.outbox(&name);
             let standing = outbox.standing(&id, self.clock.now());
+            if matches!(standing, Ok(Standing::Waiting)) && !self.known.contains_key(&seat) {
+                self.put_away_on_disk(&name, named, &id);
+                continue;
+            }
+            // It came too late, or a kill came before the wish was forgotten.
             if !matches!(standing, Ok(Standing::Waiting) | Err(_))
                 && let Err(error) = outbox.forget_drop(&id)
             {
@@ -557,14 +457,6 @@ fn interest(path: &Path, gone: bool) -> Interest {
 
 fn delivery_name(name: &str) -> Option<DeliveryId> {
     name.strip_suffix(".json").and_then(DeliveryId::parse)
-}
-
-fn found(session: u16, id: &DeliveryId) -> Option<Found> {
-    let seat = Seat {
-        accepted: id.accepted,
-        session,
-    };
-    Some((seat, u128::from_str_radix(&id.key, 16).ok()?))
 }
 
 fn delivery_id(seat: Seat, key: u128) -> DeliveryId {

@@ -86,8 +86,10 @@ pub enum Refusal {
     InputOff,
     /// Something else is in the foreground: a shell, an editor.
     NotInFront,
-    /// A permission dialog or a question is open.
+    /// The agent asks its person something, such as a permission.
     Dialog,
+    /// A dialog is to be seen, of which its client says nothing.
+    Question,
     /// The agent works.
     Busy,
     /// Nobody knows what it is doing.
@@ -127,6 +129,7 @@ impl fmt::Display for Refusal {
                 "the agent is not in the foreground of its pane (a shell or another program is)"
             }
             Self::Dialog => "a permission dialog is open",
+            Self::Question => "a dialog is open, which Enter would answer",
             Self::Busy => "the agent is at work",
             Self::Unknown => "nobody knows whether the agent is idle",
             Self::Ended => "the agent has ended",
@@ -192,7 +195,7 @@ pub fn next_key(
             }
         }
         Shown::AtWork => Err(Refusal::Busy),
-        Shown::Dialog => Err(Refusal::Dialog),
+        Shown::Dialog => Err(Refusal::Question),
         Shown::Elsewhere => Err(Refusal::Elsewhere),
         Shown::Other => Err(Refusal::NoInputLine),
     }

@@ -19,6 +19,7 @@ use crate::ids::SessionId;
 use crate::inbox::disk::Inbox;
 use crate::inbox::entry::EntryName;
 use crate::mcp::holder::HolderId;
+use crate::outbox::disk::Outbox;
 use crate::session::process::ProcessId;
 use crate::session::registry::{self, Registered};
 use crate::session::turn::{Event, Heard, Mailbox, Say, TurnFile};
@@ -294,7 +295,12 @@ impl House<'_> {
         }
         let conversations = super::conversations(&self.dir, &pending)?;
         let mut mailbox = Mailbox::default();
-        if let Some(mine) = conversations.get(speaker.holder.as_str()) {
+        if let Some(mine) = conversations.get(speaker.holder.as_str())
+            && !mine.held.is_empty()
+        {
+            let mut mine = mine.clone();
+            let outbox = Outbox::new(self.state, self.dir.clone());
+            mine.let_go(&outbox.answered()?);
             mailbox.held = mine.seen();
             mailbox.messages = mine.held.iter().filter(|held| held.seen).count();
         }

@@ -437,6 +437,9 @@ impl Session<'_> {
         let untold = memory.forget(&forgot.entries, forgot.at);
         if let Some(mine) = mine.filter(|_| !untold.is_empty()) {
             let outbox = Outbox::new(self.state, self.dir.clone());
+            // A kill may have come between an answer and its settling.
+            let answered = outbox.answered()?;
+            let untold = untold.difference(&answered).copied().collect();
             forgotten::tell(&outbox, self.id, mine, &untold, self.clock.now())?;
         }
         Ok(())

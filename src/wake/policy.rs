@@ -370,17 +370,18 @@ pub fn again(last: &Wake) -> Decision {
 }
 
 /// Why an agent is not typed to that could be woken by nothing else, if that is because of what it does.
-pub fn not_typed(situation: &Situation) -> Option<Refusal> {
+/// That it works on what it was woken for is no reason.
+pub fn not_typed(situation: &Situation, last: Option<&Wake>) -> Option<Refusal> {
     let agent = target(situation)?;
+    if !agent.rungs.iter().eq([&Rung::Tmux]) {
+        return None;
+    }
+    let was_given =
+        last.is_some_and(|last| last.agent == agent.key && last.outcome == Outcome::Given);
     match agent.seen.state {
-        AgentState::Busy | AgentState::Waiting if agent.rungs.iter().eq([&Rung::Tmux]) => {
-            guard::of_state(agent.seen.state)
-        }
-        AgentState::Busy
-        | AgentState::Waiting
-        | AgentState::Idle
-        | AgentState::Unknown
-        | AgentState::Gone => None,
+        AgentState::Busy if was_given => None,
+        AgentState::Busy | AgentState::Waiting => guard::of_state(agent.seen.state),
+        AgentState::Idle | AgentState::Unknown | AgentState::Gone => None,
     }
 }
 

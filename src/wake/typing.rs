@@ -162,7 +162,9 @@ impl Typist {
                 None => match self.next_key(&mut at, true) {
                     Ok(Key::Enter) => {}
                     // It works, or what it does needs a permission.
-                    Ok(Key::Paste) | Err(Refusal::Busy | Refusal::Dialog) => return Attempt::Sent,
+                    Ok(Key::Paste) | Err(Refusal::Busy | Refusal::Dialog | Refusal::Question) => {
+                        return Attempt::Sent;
+                    }
                     Err(refusal) => return Attempt::NotSent(refusal),
                 },
             }

@@ -70,7 +70,7 @@ impl Session<'_> {
         memory: &mut Memory,
         now: Timestamp,
     ) -> Decision {
-        if let Some(refusal) = policy::not_typed(situation) {
+        if let Some(refusal) = policy::not_typed(situation, memory.wake.as_ref()) {
             self.refused(memory, &refusal, now);
         }
         let Some((key, typist)) = typist else {

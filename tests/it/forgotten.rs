@@ -176,6 +176,31 @@ fn an_agent_that_ends_right_after_its_turn_has_forgotten_all_the_same() {
     assert_eq!(texts(&shown), ["one"]);
 }
 
+#[test]
+fn of_two_threads_of_one_client_only_the_one_that_has_finished_has_forgotten() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let stop = |thread: &str, kept_going: bool| {
+        let payload = json!({"session_id": thread, "turn_id": "t", "stop_hook_active": kept_going});
+        house.hook("stop", payload)
+    };
+    let mut one = house.agent().thread("thread-1");
+    let mut two = house.agent().thread("thread-2");
+    house.say("one");
+    one.wait_for_message();
+    house.say("two");
+    two.wait_for_message();
+    assert!(matches!(stop("thread-1", false), Said::Block(_)));
+    assert_eq!(stop("thread-1", true), Said::Nothing);
+    house.wait_to_hear(&[TOLD]);
+    let transcript = house.sim.transcript(house.bot(), OWNER);
+    let about = transcript.iter().find(|line| line.text == "one").unwrap();
+    let notice = transcript.iter().find(|line| line.text == TOLD).unwrap();
+    assert_eq!(notice.reply_to, Some(about.message_id));
+    two.reply(json!({"text": "to two"}));
+    house.wait_to_hear(&[TOLD, "to two"]);
+}
+
 /// A gateway that dies at this point while it tells, and one that takes its place.
 fn gateway_dies_at(point: &str) {
     let house = House::new();

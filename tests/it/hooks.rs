@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::damage::{in_every_way, is_kept, make_newer};
 use crate::support::client::{Client, says_since};
 use crate::support::hooks::{Said, run_hook, said};
-use crate::support::{Agent, House, wait_for};
+use crate::support::{Agent, House, names_in, wait_for};
 
 /// What an agent is told that stops while messages wait.
 const DRAIN: &str = "Telegram messages are waiting for this session. Call the tool telegram_poll to read them, then answer with telegram_reply.";
@@ -135,6 +135,26 @@ fn an_agent_that_stops_without_an_answer_is_reminded_of_each_message_once() {
 }
 
 #[test]
+fn what_is_answered_and_not_yet_settled_is_no_matter_for_a_reminder() {
+    let house = House::new();
+    let gateway = house.gateway();
+    house.say("one");
+    house.wait_for_inbox(1);
+    gateway.kill();
+    let mut command = house.agent_command("ONE");
+    let mut agent = Agent::start(command.env("TELEPOST_FAIL_AT", "settle:eio:9"));
+    agent.wait_for_message();
+    let _refused = agent.call("telegram_reply", json!({"text": "done"}));
+    assert_eq!(
+        (house.names("inbox").len(), house.names("outbox").len()),
+        (1, 1)
+    );
+    assert_eq!(house.stops("a", false), Said::Nothing);
+    let _gateway = house.gateway();
+    house.wait_to_hear(&["done"]);
+}
+
+#[test]
 fn an_agent_that_is_on_its_way_already_is_not_told_once_more() {
     let mut house = House::new();
     let client = Client::new(&mut house);
@@ -188,23 +208,43 @@ fn a_hook_of_a_window_that_is_not_bound_is_silent_and_leaves_nothing() {
     }
     let _agent = house.agent();
     house.wait_until_registered();
-    // Another program in between is another client, however it came to run here.
-    let hook = |runner: &[&str]| {
-        let mut hook = house.command(&["hook", "stop", "--session", "ONE"]);
+    let stop = |runner: &[&str], input: &str| {
+        let hook = house.command(&["hook", "stop", "--session", "ONE"]);
         let mut command = Command::new(runner[0]);
         command.args(&runner[1..]).arg(hook.get_program());
         command.args(hook.get_args()).env_clear();
-        let env = hook
-            .get_envs()
-            .filter_map(|(name, value)| Some((name, value?)));
-        command.envs(env);
-        hook.stdin(Stdio::null());
-        said(&run_hook(&mut command, r#"{"session_id": "s"}"#))
+        let env = hook.get_envs();
+        command.envs(env.filter_map(|(name, value)| Some((name, value?))));
+        said(&run_hook(&mut command, input))
     };
-    assert_eq!(hook(&["timeout", "60"]), Said::Nothing);
+    // Another program in between is another client, however it came to run here.
+    assert_eq!(stop(&["xargs"], "--log-level error"), Said::Nothing);
     assert_eq!(house.names("turns"), [] as [&str; 0]);
     // A shell only does what it is told.
-    assert_eq!(hook(&["sh", "-c", "\"$0\" \"$@\"; true"]), drain());
+    assert_eq!(stop(&["sh", "-c", "\"$0\" \"$@\"; true"], "{}"), drain());
+}
+
+#[test]
+fn a_hook_finds_the_state_of_a_server_that_was_given_less_of_the_environment() {
+    let mut house = House::new();
+    house.config.as_object_mut().unwrap().remove("state_dir");
+    house.write_config();
+    let session = house.path().join(".local/state/telepost/sessions/ONE");
+    let _agent = house.agent();
+    wait_for("a registration", || {
+        let agents = session.join("agents");
+        if agents.is_dir() && !names_in(&agents).is_empty() {
+            Ok(())
+        } else {
+            Err(())
+        }
+    });
+    let mut command = house.command(&["hook", "prompt", "--session", "ONE"]);
+    let elsewhere = house.path().join("elsewhere");
+    let output = run_hook(command.env("XDG_STATE_HOME", &elsewhere), "{}");
+    assert_eq!(said(&output), Said::Nothing);
+    assert!(!names_in(&session.join("turns")).is_empty());
+    assert!(!elsewhere.exists());
 }
 
 #[test]
@@ -320,23 +360,25 @@ fn whatever_is_wrong_a_hook_ends_well_and_says_nothing_to_the_agent() {
 
 #[test]
 fn what_a_client_says_on_stdin_is_read_as_far_as_it_can_be() {
+    let house = House::new();
+    let _agent = house.agent();
+    house.wait_until_registered();
+    let long = "x".repeat(1 << 20);
     for payload in [
         "",
         "not json",
         "[]",
         r#"{"session_id": 7, "prompt_id": ["x"], "stop_hook_active": "yes", "source": {}}"#,
-        &format!(
-            r#"{{"session_id": "{}", "prompt": "x"}}"#,
-            "x".repeat(1 << 20)
-        ),
+        &format!(r#"{{"session_id": "{long}", "prompt": "{long}"}}"#),
         &"[".repeat(1 << 20),
     ] {
-        let house = House::new();
-        let _agent = house.agent();
-        house.wait_until_registered();
+        assert_eq!(house.stops("a", true), Said::Nothing);
+        assert_eq!(house.turn().unwrap().1["state"], "idle");
         let output = run_hook(&mut house.command(&["hook", "prompt"]), payload);
         assert_eq!(said(&output), Said::Nothing);
-        assert_eq!(house.turn().unwrap().1["state"], "busy");
+        let note = house.turn().unwrap().1;
+        assert_eq!(note["state"], "busy");
+        assert!(note.to_string().len() < 1000, "{note}");
     }
 }
 

@@ -48,6 +48,7 @@ mod keep_open;
 mod kinds;
 mod late_files;
 mod leaks;
+mod long_queue;
 mod lossy;
 mod markdown;
 mod mentions;

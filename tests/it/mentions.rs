@@ -110,6 +110,40 @@ fn a_caption_that_names_the_bot_lets_in_the_whole_album_wherever_it_stands() {
 }
 
 #[test]
+fn a_part_that_comes_in_an_earlier_batch_than_the_one_that_names_the_bot_gets_in_with_it() {
+    let house = house();
+    let gateway = house.gateway();
+    let mine = name(&house);
+    let part = |album: &str, caption: Value| {
+        let fields = json!({"text": null, "media_group_id": album, "caption": caption,
+            "caption_entities": [{"type": "mention", "offset": 0, "length": mine.len()}],
+            "photo": [{"file_id": "p", "width": 9, "height": 9}]});
+        let confirmed = || house.sim.confirmed(house.bot()).len();
+        let before = confirmed();
+        in_group(&house, fields);
+        wait_for("a batch of its own", || {
+            let now = confirmed();
+            if now > before {
+                Ok(())
+            } else {
+                Err(gateway.log())
+            }
+        });
+    };
+    part("theirs", Value::Null);
+    part("ours", Value::Null);
+    part("ours", Value::Null);
+    part("theirs", Value::Null);
+    assert_eq!(house.names("inbox"), [""; 0]);
+    part("ours", json!(mine));
+    house.wait_for_inbox(3);
+    let shown = house.agent().wait_for_message();
+    let messages = shown["messages"].as_array().unwrap();
+    assert_eq!((messages.len(), &messages[0]["text"]), (1, &json!(mine)));
+    assert_eq!(messages[0]["attachments"].as_array().unwrap().len(), 3);
+}
+
+#[test]
 fn the_rest_of_an_album_gets_in_after_a_restart() {
     let house = house();
     let mine = name(&house);

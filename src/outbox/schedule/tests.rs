@@ -1,6 +1,6 @@
-use proptest::prelude::*;
-
 use super::*;
+
+mod model;
 
 const CHAT: ChatId = ChatId(11);
 const GROUP_CHAT: ChatId = ChatId(-11);
@@ -293,250 +293,55 @@ fn gestures_give_way_and_a_reaction_of_the_agent_is_never_overtaken_by_one() {
     );
 }
 
-// ---- against a naive model -------------------------------------------------------------------
-
-/// Everything that ever happened, in lists; each question is answered by looking through all of it.
-#[derive(Default)]
-struct Naive {
-    waiting: Vec<(ChatId, Seat, Kind)>,
-    at_work: Vec<(ChatId, Seat, Kind)>,
-    begun: Vec<(ChatId, Seat)>,
-    held: BTreeMap<ChatId, (Duration, i32)>,
-    /// Chat, begin, end, whether it was progress, turn number.
-    requests: Vec<(ChatId, Option<Duration>, bool, u16)>,
+#[test]
+fn nothing_of_less_weight_goes_while_replies_wait_on_disk() {
+    let mut schedule = Schedule::with_window(Pace::Off, 1);
+    schedule.add(CHAT, seat(0, 1), REPLY);
+    schedule.add(CHAT, seat(0, 2), REPLY);
+    schedule.add(CHAT, seat(0, 3), Kind::Progress { turn: 3 });
+    assert_eq!(schedule.left_to_disk(), [seat(0, 2)]);
+    assert_eq!(schedule.next(secs(0)).unwrap().seat, seat(0, 1));
+    schedule.ended(CHAT, End::Finished, secs(1));
+    assert_eq!(schedule.next(secs(1)), None);
+    assert!(!schedule.has_room_for_gesture(CHAT, secs(1)));
+    assert_eq!(schedule.wants(), Some(seat(0, 2)));
+    schedule.pass_begins(seat(0, 2));
+    schedule.found(CHAT, seat(0, 2), REPLY);
+    schedule.pass_ends(true);
+    assert_eq!(schedule.next(secs(1)).unwrap().seat, seat(0, 2));
+    schedule.ended(CHAT, End::Finished, secs(2));
+    assert_eq!(schedule.next(secs(2)).unwrap().seat, seat(0, 3));
 }
 
-impl Naive {
-    fn rank(kind: Kind) -> usize {
-        match kind {
-            Kind::Reply { .. } => 0,
-            Kind::Progress { .. } => 1,
-            Kind::Reaction { .. } => 2,
-        }
+#[test]
+fn a_group_that_moves_takes_what_is_on_disk_along() {
+    let mut schedule = Schedule::with_window(Pace::Off, 2);
+    let to = ChatId(-100);
+    for (chat, accepted) in [(GROUP_CHAT, 1), (to, 2), (to, 4), (to, 6), (GROUP_CHAT, 5)] {
+        schedule.add(chat, seat(0, accepted), REPLY);
     }
-
-    fn supersedes(newer: (ChatId, Seat, Kind), older: (ChatId, Seat, Kind)) -> bool {
-        let same = newer.0 == older.0 && newer.1 > older.1;
-        let session = newer.1.session == older.1.session;
-        same && match (newer.2, older.2) {
-            (
-                Kind::Progress { turn: new } | Kind::Reply { turn: Some(new) },
-                Kind::Progress { turn: old },
-            ) => session && new == old,
-            (Kind::Reaction { message: new }, Kind::Reaction { message: old }) => new == old,
-            _ => false,
-        }
-    }
-
-    /// Removes what something newer that waits has overtaken, and returns it.
-    fn overtaken(&mut self) -> Vec<Seat> {
-        let all = self.waiting.clone();
-        let gone =
-            |one: &(ChatId, Seat, Kind)| all.iter().any(|other| Self::supersedes(*other, *one));
-        let seats = all
-            .iter()
-            .filter(|one| gone(one))
-            .map(|one| one.1)
-            .collect();
-        self.waiting.retain(|one| !gone(one));
-        seats
-    }
-
-    /// How many requests may still count at the server at `now`.
-    fn counted(&self, chat: Option<ChatId>, span: Duration, now: Duration) -> usize {
-        let counts = |end: &Option<Duration>| end.is_none_or(|end| end + span > now);
-        let of = |of: ChatId| chat.is_none_or(|chat| chat == of);
-        let all = self.requests.iter();
-        all.filter(|(chat, end, ..)| of(*chat) && counts(end))
-            .count()
-    }
-
-    fn may(&self, (chat, _, kind): (ChatId, Seat, Kind), now: Duration) -> bool {
-        let rank = Self::rank(kind);
-        if self.at_work.iter().any(|one| one.0 == chat) {
-            return false;
-        }
-        if self.held.get(&chat).is_some_and(|(until, _)| *until > now) {
-            return false;
-        }
-        let apart = secs(if chat.0 < 0 { 6 } else { 3 });
-        let progress = self.requests.iter().filter(|one| one.0 == chat && one.2);
-        if rank == 1
-            && progress
-                .filter_map(|one| one.1)
-                .any(|end| end + apart > now)
-        {
-            return false;
-        }
-        let leaves = usize::from(rank > 0);
-        self.counted(None, secs(1), now) + [0, 4, 8][rank] < 29
-            && self.counted(Some(chat), secs(3), now) + leaves < 3
-            && (chat.0 > 0 || self.counted(Some(chat), secs(60), now) + 6 * leaves < 18)
-    }
-
-    fn next(&mut self, now: Duration) -> Option<Turn> {
-        let served = |session: u16| {
-            self.requests
-                .iter()
-                .rposition(|one| one.3 == session)
-                .map_or(0, |at| at + 1)
-        };
-        let lane = |chat: ChatId| {
-            self.requests
-                .iter()
-                .rposition(|one| one.0 == chat)
-                .map_or(0, |at| at + 1)
-        };
-        let first = |one: &&(ChatId, Seat, Kind)| {
-            // Nothing of its chat comes before it.
-            !self.waiting.iter().any(|other| {
-                let (mine, its) = (Self::rank(one.2), Self::rank(other.2));
-                let begun = |one: &(ChatId, Seat, Kind)| self.begun.contains(&(one.0, one.1));
-                let earlier = match (begun(one), begun(other)) {
-                    (true, false) => false,
-                    (false, true) => true,
-                    _ => other.1 < one.1,
-                };
-                other.0 == one.0 && (its == 0 && mine > 0 || (its == mine && earlier))
-            })
-        };
-        let candidates = self
-            .waiting
-            .iter()
-            .filter(first)
-            .filter(|one| self.may(**one, now));
-        let next = candidates
-            .min_by_key(|one| (Self::rank(one.2), served(one.1.session), lane(one.0), one.1))
-            .copied()?;
-        self.waiting.retain(|one| *one != next);
-        self.at_work.push(next);
-        if Self::rank(next.2) == 0 {
-            self.begun.push((next.0, next.1));
-        }
-        self.requests
-            .push((next.0, None, Self::rank(next.2) == 1, next.1.session));
-        Some(Turn {
-            chat: next.0,
-            seat: next.1,
-        })
-    }
-
-    fn ended(&mut self, chat: ChatId, end: End, now: Duration) {
-        let index = self.at_work.iter().position(|one| one.0 == chat).unwrap();
-        let one = self.at_work.remove(index);
-        for request in &mut self.requests {
-            if request.0 == chat && request.1.is_none() {
-                request.1 = Some(now);
-            }
-        }
-        let (until, failures) = self.held.entry(chat).or_default();
-        match end {
-            End::Finished | End::More => *failures = 0,
-            End::Later(wait) => *until = now + wait,
-            End::Failed(_) => {
-                *until = now
-                    + secs([1, 2, 4, 8, 16, 32, 60][usize::try_from(*failures).unwrap().min(6)]);
-                *failures += 1;
-            }
-        }
-        if end == End::Finished {
-            self.begun.retain(|begun| *begun != (chat, one.1));
-        } else {
-            self.waiting.push(one);
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-enum Happens {
-    Add {
-        chat: usize,
-        session: u16,
-        kind: u8,
-        of: u8,
-    },
-    Pass(u64),
-    Due,
-    End {
-        which: usize,
-        how: u8,
-        after: u64,
-    },
-}
-
-fn happens() -> impl Strategy<Value = Happens> {
-    prop_oneof![
-        5 => (0usize..6, 0u16..3, 0u8..6, 0u8..3)
-            .prop_map(|(chat, session, kind, of)| Happens::Add { chat, session, kind, of }),
-        2 => (0u64..4000).prop_map(Happens::Pass),
-        3 => Just(Happens::Due),
-        5 => (0usize..8, 0u8..12, 0u64..1500)
-            .prop_map(|(which, how, after)| Happens::End { which, how, after }),
-    ]
-}
-
-proptest! {
-    #[test]
-    fn it_decides_as_a_model_that_looks_through_everything(run in proptest::collection::vec(happens(), 1..150)) {
-        let chats = [1, 2, 3, 4, -1, -2].map(ChatId);
-        let (mut schedule, mut naive) = (Schedule::new(Pace::Normal), Naive::default());
-        let (mut now, mut accepted) = (Duration::ZERO, 0i64);
-        let mut at_work: Vec<ChatId> = Vec::new();
-        for happens in run {
-            match happens {
-                Happens::Add { chat, session, kind, of } => {
-                    // Session 2 is one whose deliveries are found late.
-                    accepted += 10;
-                    let seat = seat(session, if session == 2 { accepted - 45 } else { accepted });
-                    let turn = i64::from(of);
-                    let kind = match kind {
-                        0..3 => Kind::Reply { turn: (kind == 0).then_some(turn) },
-                        3..5 => Kind::Progress { turn },
-                        _ => Kind::Reaction { message: MessageId(turn) },
-                    };
-                    schedule.add(chats[chat], seat, kind);
-                    naive.waiting.push((chats[chat], seat, kind));
-                }
-                Happens::Pass(ms) => now += Duration::from_millis(ms),
-                Happens::Due => {
-                    if let Some(due) = schedule.due() {
-                        prop_assert!(due > now, "what is due now was given out");
-                        // Until then nothing is given, then something is.
-                        prop_assert_eq!(naive.next(due.saturating_sub(Duration::from_nanos(1)).max(now)), None);
-                        now = due;
-                    } else {
-                        prop_assert_eq!(naive.next(now + secs(100_000)), None);
-                    }
-                }
-                Happens::End { which, how, after } if !at_work.is_empty() => {
-                    now += Duration::from_millis(after);
-                    let chat = at_work.remove(which % at_work.len());
-                    let end = match how {
-                        0..7 => End::Finished,
-                        7..9 => End::More,
-                        9..10 => End::Later(secs(5)),
-                        _ => End::Failed(0.0),
-                    };
-                    schedule.ended(chat, end, now);
-                    naive.ended(chat, end, now);
-                }
-                Happens::End { .. } => {}
-            }
-            let mut gone: Vec<Seat> = std::iter::from_fn(|| schedule.overtaken()).map(|(_, seat)| seat).collect();
-            let mut expected = naive.overtaken();
-            gone.sort_unstable();
-            expected.sort_unstable();
-            prop_assert_eq!(gone, expected);
-            loop {
-                let turn = schedule.next(now);
-                prop_assert_eq!(turn, naive.next(now));
-                match turn {
-                    Some(turn) => at_work.push(turn.chat),
-                    None => break,
+    assert_eq!(schedule.left_to_disk(), [seat(0, 6)]);
+    // Here are 1, 5 and 2, 4: with the third the others are left to the disk.
+    schedule.moved(GROUP_CHAT, to);
+    let mut left = schedule.left_to_disk();
+    left.sort_unstable();
+    assert_eq!(left, [seat(0, 4), seat(0, 5)]);
+    let mut order = Vec::new();
+    while let Some(turn) = schedule.next(secs(0)) {
+        order.push(turn.seat.accepted);
+        schedule.ended(to, End::Finished, secs(0));
+        if let Some(from) = schedule.wants() {
+            schedule.pass_begins(from);
+            for accepted in [4, 5, 6] {
+                if seat(0, accepted) >= from {
+                    schedule.found(to, seat(0, accepted), REPLY);
                 }
             }
+            schedule.pass_ends(true);
+            schedule.left_to_disk();
         }
     }
+    assert_eq!(order, [1, 2, 4, 5, 6]);
 }
 
 #[test]

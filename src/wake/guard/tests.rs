@@ -81,7 +81,7 @@ fn a_key_is_pressed_only_where_all_is_well() {
             },
             Refusal::NotInFront,
         ),
-        (showing(Shown::Dialog), Refusal::Dialog),
+        (showing(Shown::Dialog), Refusal::Question),
         (showing(Shown::AtWork), Refusal::Busy),
         (showing(Shown::Elsewhere), Refusal::Elsewhere),
         (showing(Shown::Other), Refusal::NoInputLine),

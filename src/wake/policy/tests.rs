@@ -420,14 +420,30 @@ fn where_nothing_may_be_typed_the_other_ways_go_on_and_the_pane_is_looked_at_soo
 
 #[test]
 fn why_nothing_is_typed_is_said_only_of_who_could_be_woken_by_nothing_else() {
-    let said =
-        |state, rungs: &[Rung]| not_typed(&situation(&[1], vec![agent("a", state, None, rungs)]));
+    let said = |state, rungs: &[Rung]| {
+        not_typed(&situation(&[1], vec![agent("a", state, None, rungs)]), None)
+    };
     assert_eq!(said(Busy, &[Tmux]), Some(Refusal::Busy));
     assert_eq!(said(Waiting, &[Tmux]), Some(Refusal::Dialog));
     assert_eq!(said(Idle, &[Tmux]), None);
     assert_eq!(said(Busy, &[InboxSocket, Tmux]), None);
     let agents = vec![agent("a", Waiting, None, &[Tmux])];
-    assert_eq!(not_typed(&situation(&[], agents)), None);
+    assert_eq!(not_typed(&situation(&[], agents), None), None);
+    let after = |state, outcome| {
+        let last = woken(1, &[Tmux], 0, outcome);
+        not_typed(
+            &situation(&[1], vec![agent("a", state, None, &[Tmux])]),
+            Some(&last),
+        )
+    };
+    let given = || Outcome::Given;
+    assert_eq!(
+        after(Busy, given()),
+        None,
+        "it works on what it was woken for"
+    );
+    assert_eq!(after(Waiting, given()), Some(Refusal::Dialog));
+    assert_eq!(after(Busy, Outcome::Open), Some(Refusal::Busy));
 }
 
 #[test]

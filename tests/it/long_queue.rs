@@ -1,0 +1,105 @@
+//! More waits for a chat than the sender has in memory: all of it goes, in order, once, and what is
+//! dropped of it does not go.
+
+use serde_json::{Value, json};
+use telegram_sim::Fault;
+
+use crate::support::{Agent, House, OWNER, wait_for};
+
+/// Another chat of the session.
+const OTHER: i64 = 12;
+/// How many wait for each.
+const EACH: usize = 150;
+
+/// A house whose chats have written, and its agent; no gateway runs.
+fn house() -> (House, Agent, Value) {
+    let house = House::with(json!({"chat_ids": [OWNER, OTHER], "allowed_users": [OWNER, OTHER]}));
+    let gateway = house.gateway();
+    let mut agent = house.agent_asked("hello");
+    house.sim.say(house.bot(), OTHER, OTHER, "hello");
+    let shown = agent.wait_for_message();
+    let other = shown["messages"][0]["update_id"].clone();
+    assert!(gateway.stop().success());
+    (house, agent, other)
+}
+
+/// Sends to the two chats in turn; the ids of what was accepted.
+fn queue(agent: &mut Agent, other: &Value, numbers: std::ops::Range<usize>) -> Vec<Value> {
+    let mut ids = Vec::new();
+    for number in numbers {
+        for to in [&json!("home"), other] {
+            let reply = agent.reply(json!({"text": number.to_string(), "to": to}));
+            ids.push(reply["delivery_id"].clone());
+        }
+    }
+    ids
+}
+
+#[track_caller]
+fn wait_until_all_are_out(house: &House) {
+    wait_for("everything to be sent", || {
+        let left = house.names("outbox");
+        if left.is_empty() {
+            Ok(())
+        } else {
+            Err(left.len())
+        }
+    });
+}
+
+fn numbers(without: usize) -> Vec<String> {
+    let all = (0..EACH).filter(|number| *number != without);
+    all.map(|number| number.to_string()).collect()
+}
+
+#[test]
+fn a_long_queue_goes_in_order_over_a_restart_and_with_what_comes_meanwhile() {
+    let (house, mut agent, other) = house();
+    let ids = queue(&mut agent, &other, 0..EACH - 20);
+    let unwanted = ids[2 * 100].as_str().unwrap();
+    let dropped = house.run(&["outbox", "drop", unwanted]);
+    assert!(dropped.status.success(), "{dropped:?}");
+    let gateway = house.gateway();
+    wait_for("some of them", || {
+        let heard = house.heard().len();
+        if heard >= 10 { Ok(()) } else { Err(heard) }
+    });
+    assert!(gateway.stop().success());
+    let _gateway = house.gateway();
+    queue(&mut agent, &other, EACH - 20..EACH);
+    wait_until_all_are_out(&house);
+    assert_eq!(house.heard(), numbers(100));
+    assert_eq!(house.sim.bot_texts(house.bot(), OTHER), numbers(EACH));
+}
+
+#[test]
+fn behind_a_closed_gate_the_end_of_a_long_queue_can_be_dropped_and_the_rest_goes_in_order() {
+    let (house, mut agent, other) = house();
+    let ids = queue(&mut agent, &other, 0..EACH);
+    let closed = Fault::on(house.bot()).method("sendMessage").chat(OWNER);
+    let closed = house.sim.fault(closed.retry_after(3600));
+    let gateway = house.gateway();
+    // The other chat goes on.
+    wait_for("all that the other chat gets", || {
+        let heard = house.sim.bot_texts(house.bot(), OTHER).len();
+        if heard == EACH { Ok(()) } else { Err(heard) }
+    });
+    assert_eq!(house.sim.bot_texts(house.bot(), OTHER), numbers(EACH));
+    assert_eq!(house.heard(), [""; 0]);
+    let unwanted = ids[2 * (EACH - 5)].as_str().unwrap();
+    let dropped = house.run(&["outbox", "drop", unwanted]);
+    let words = String::from_utf8_lossy(&dropped.stdout).into_owned();
+    assert!(words.contains("dropped"), "{words}");
+    let names = house.names("outbox");
+    assert!(
+        !names.iter().any(|name| name.contains(unwanted)),
+        "it waits"
+    );
+    house.sim.clear_fault(closed);
+    let bot = house.bot();
+    gateway.kill();
+    std::fs::remove_file(house.state().join(format!("bots/{bot}/gates.json"))).unwrap();
+    let _gateway = house.gateway();
+    wait_until_all_are_out(&house);
+    assert_eq!(house.heard(), numbers(EACH - 5));
+}
