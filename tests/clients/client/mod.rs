@@ -96,6 +96,10 @@ impl Client {
             Kind::Codex => "codex",
         };
         client.telepost(house, &["install", name, "--yes", "--session", "ONE"]);
+        match kind {
+            Kind::Claude | Kind::OlderClaude => {}
+            Kind::Codex => codex::trust_hooks(&client),
+        }
         client
     }
 
