@@ -1,6 +1,7 @@
 //! The waker's part of typing: whether the pane may be typed into when that is due, and what became of it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::guard::{Key, Refusal};
 use super::policy::{self, Agent, AgentKey, Decision, Memory, Outcome, Rung, Situation, Wake};
@@ -11,6 +12,9 @@ use crate::clock::Timestamp;
 use crate::ids::SessionId;
 use crate::session::registry::{self, AgentState, Registered};
 use crate::store::format::ReadError;
+
+/// An agent that has just started may be about to register, perhaps for another session.
+const REGISTERS_WITHIN: Duration = Duration::from_secs(4);
 
 impl Session<'_> {
     /// Who can be typed to: the registered agent that is woken; else the only one in the panes of the
@@ -57,11 +61,15 @@ impl Session<'_> {
             typing: typing.clone(),
             dir: self.dir.clone(),
         };
+        let seen = typist.sight(now);
+        if seen.age.is_none_or(|age| age < REGISTERS_WITHIN) {
+            return None;
+        }
         situation.agents.push(Agent {
             key: key.clone(),
             holds: false,
             forgot: BTreeSet::new(),
-            seen: typist.sight(now),
+            seen,
             rungs: [Rung::Tmux].into(),
         });
         Some((key, typist))

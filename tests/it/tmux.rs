@@ -267,14 +267,19 @@ fn dead_pane(times: usize) {
         scene.wait_for_agents(0);
         scene.house.say(&format!("errand {number}"));
         scene.house.wait_for_inbox(1);
-        wait_for("tmux to say so", || {
-            let dead = scene.terminal.screen();
-            if dead.contains("Pane is dead") {
-                Ok(())
-            } else {
-                Err(dead)
-            }
+        let looks = || {
+            scene
+                .gateway
+                .log()
+                .matches("nobody is there to be woken")
+                .count()
+        };
+        let before = looks();
+        wait_for("a look at the dead pane", || match looks() {
+            now if now > before => Ok(()),
+            now => Err(now),
         });
+        assert_eq!(scene.terminal.tells("#{pane_dead}"), "1");
         scene.terminal.respawn();
         let stub = scene.stub("claude-new");
         scene.wait_for_answer(number);
