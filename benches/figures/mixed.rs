@@ -58,10 +58,20 @@ fn sustained(table: &mut Table) {
         &format!(
             "{number} in all, the last {:.0} ms after it was said, the slowest batch {:.0} ms, anonymous memory {before:.1} MB before, {:.1} MB after",
             stored.saturating_sub(said).as_secs_f64() * 1e3,
-            house.slowest_batch().as_secs_f64() * 1e3,
+            slowest_batch(&house).as_secs_f64() * 1e3,
             resident(gateway.pid()).map_or(0.0, |size| size.1),
         ),
     );
+}
+
+/// The longest time from an answer of the Bot API to the poll that confirmed its updates: before that each
+/// of them was stored.
+fn slowest_batch(house: &House) -> Duration {
+    let polls = house.sim.calls_of(house.bot(), "getUpdates");
+    let stored = polls.iter().zip(polls.iter().skip(1));
+    let stored = stored.filter(|(poll, next)| poll.int("offset") < next.int("offset"));
+    let times = stored.filter_map(|(poll, next)| Some(next.at - poll.answered_at?));
+    times.max().unwrap()
 }
 
 /// Of twenty: eight texts of several sizes, edits, reactions, presses, albums, files, unknown kinds, strangers.
@@ -141,7 +151,7 @@ fn kinds(table: &mut Table) {
     table.value(
         "every kind of message, texts and poison in between: an answer of the Bot API until all of it is stored",
         "≤ 2 s",
-        &format!("{:.0} ms", house.slowest_batch().as_secs_f64() * 1e3),
+        &format!("{:.0} ms", slowest_batch(&house).as_secs_f64() * 1e3),
         1,
         "the slowest batch",
     );

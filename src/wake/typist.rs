@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use super::guard::{Key, Refusal};
 use super::policy::{self, Agent, AgentKey, Decision, Memory, Outcome, Rung, Situation, Wake};
+use super::tmux::{self, Target};
 use super::typing::{Attempt, Typist};
-use super::{Next, Session, tmux};
+use super::{Next, Session};
 use crate::clock::Timestamp;
-use crate::session::registry::{AgentState, Registered};
+use crate::ids::SessionId;
+use crate::session::registry::{self, AgentState, Registered};
 use crate::store::format::ReadError;
 
 impl Session<'_> {
@@ -41,6 +43,10 @@ impl Session<'_> {
                 return None;
             }
         };
+        if let Some(session) = self.belongs_to(&target) {
+            self.refused(memory, &Refusal::OfSession(session), now);
+            return None;
+        }
         let key = AgentKey {
             registration: format!("pane-{}-{}", target.agent.pid, target.agent.start),
             thread: None,
@@ -59,6 +65,19 @@ impl Session<'_> {
             rungs: [Rung::Tmux].into(),
         });
         Some((key, typist))
+    }
+
+    /// The other session whose agent this is.
+    fn belongs_to(&self, target: &Target) -> Option<String> {
+        let sessions = self.state.all_sessions().unwrap_or_default();
+        let has = |id: &SessionId| {
+            // One that cannot be seen is not known to have it.
+            let living = registry::registered(&self.state.session(id)).unwrap_or_default();
+            living
+                .iter()
+                .any(|one| one.file.client_process == target.agent)
+        };
+        sessions.into_iter().find(has).map(|id| id.to_string())
     }
 
     /// Where typing is due, or was begun: looks whether it may be. If not, what is done instead.

@@ -30,6 +30,19 @@ impl Scene {
         let extra = more.as_object().unwrap().clone();
         keys.as_object_mut().unwrap().extend(extra);
         house.add_session("ONE", keys);
+        Self::of(house)
+    }
+
+    /// Two sessions that are said to be in the same tmux session.
+    fn with_two_sessions() -> Self {
+        let mut house = House::empty();
+        for id in ["ONE", "TWO"] {
+            house.add_session(id, json!({"tmux_session": SESSION}));
+        }
+        Self::of(house)
+    }
+
+    fn of(mut house: House) -> Self {
         house.write_config();
         let terminal = Terminal::start(&mut house);
         let gateway = house.gateway();
@@ -254,8 +267,14 @@ fn dead_pane(times: usize) {
         scene.wait_for_agents(0);
         scene.house.say(&format!("errand {number}"));
         scene.house.wait_for_inbox(1);
-        let dead = scene.terminal.screen();
-        assert!(dead.contains("Pane is dead"), "{dead}");
+        wait_for("tmux to say so", || {
+            let dead = scene.terminal.screen();
+            if dead.contains("Pane is dead") {
+                Ok(())
+            } else {
+                Err(dead)
+            }
+        });
         scene.terminal.respawn();
         let stub = scene.stub("claude-new");
         scene.wait_for_answer(number);
@@ -513,6 +532,19 @@ fn a_client_that_has_not_registered_is_found_in_the_configured_session() {
         stub.wait_until_idle();
     }
     stub.was_woken(2, COMMAND);
+}
+
+#[test]
+fn a_client_that_is_connected_to_another_session_is_not_typed_to_for_this_one() {
+    let scene = Scene::with_two_sessions();
+    let theirs = ["--session", "TWO"];
+    let stub = scene
+        .terminal
+        .start_stub(&scene.house, SESSION, "claude-new", &theirs);
+    scene.house.say("errand 1");
+    scene
+        .wait_until_refused("the Claude Code in that tmux session is connected to the session TWO");
+    stub.has_no_keys();
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use telegram_sim::Sim;
@@ -159,16 +158,6 @@ impl House {
     /// The person writes in the private chat.
     pub(crate) fn say(&self, text: &str) -> telegram_sim::Sent {
         self.sim.say(self.bot(), OWNER, OWNER, text)
-    }
-
-    /// The longest time from an answer of the Bot API to the poll that confirmed its updates: before that
-    /// each of them was stored.
-    pub(crate) fn slowest_batch(&self) -> Duration {
-        let polls = self.sim.calls_of(self.bot(), "getUpdates");
-        let stored = polls.iter().zip(polls.iter().skip(1));
-        let stored = stored.filter(|(poll, next)| poll.int("offset") < next.int("offset"));
-        let times = stored.filter_map(|(poll, next)| Some(next.at - poll.answered_at?));
-        times.max().unwrap()
     }
 
     /// What the bot has written in the private chat.

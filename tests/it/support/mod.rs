@@ -32,8 +32,6 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up on it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-/// How soon a text is stored whatever comes with it: the promise itself, not how fast it is.
-pub(crate) const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// Looks until the condition gives something; the last status is in the panic.
 pub(crate) fn wait_for<T, S: std::fmt::Debug>(
