@@ -1,5 +1,5 @@
 //! `kill -9` of a client, of its tmux server, of our MCP server: no process of ours is left without a client,
-//! and the next start is given what waits. At rest and in the middle of a call.
+//! no hook either, and the next start is given what waits. At rest and in the middle of a call.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ impl Scene {
         let mut house = House::new();
         let terminal = Terminal::new(&mut house);
         let gateway = house.gateway();
-        let client = Client::registered(kind, &house);
+        let client = Client::installed(kind, &house);
         Self {
             house,
             terminal,
