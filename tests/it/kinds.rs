@@ -41,8 +41,10 @@ fn everything(agent: &mut Agent) -> Vec<Value> {
     let mut shown = Vec::new();
     loop {
         let page = agent.poll(json!({"limit": 100}));
-        let messages = page["messages"].as_array().cloned().unwrap_or_default();
-        if messages.is_empty() || messages[0]["again"] == true {
+        let mut messages = page["messages"].as_array().cloned().unwrap_or_default();
+        // What comes once more has news of its file.
+        messages.retain(|message| message.get("again").is_none());
+        if messages.is_empty() {
             return shown;
         }
         shown.extend(messages);
@@ -60,6 +62,8 @@ fn every_kind_of_message_gives_one_entry_that_says_what_it_is_beside_the_texts_b
     let gateway = house.gateway();
     house.wait_for_inbox(2 * kinds.len());
     gateway.wait_until_polling(&house);
+    // No kind costs the others a poll. How long a batch takes is for benches/figures (mixed).
+    assert_eq!(house.batch_times().len(), (2 * kinds.len()).div_ceil(100));
     // Without waiting: nothing of this is held back.
     let shown = everything(&mut house.agent());
     assert_eq!(shown.len(), 2 * kinds.len());

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use telegram_sim::Sim;
@@ -158,6 +159,16 @@ impl House {
     /// The person writes in the private chat.
     pub(crate) fn say(&self, text: &str) -> telegram_sim::Sent {
         self.sim.say(self.bot(), OWNER, OWNER, text)
+    }
+
+    /// The times from an answer of the Bot API with updates to the poll that confirmed them: before that
+    /// each of them was stored.
+    pub(crate) fn batch_times(&self) -> Vec<Duration> {
+        let polls = self.sim.calls_of(self.bot(), "getUpdates");
+        let stored = polls.iter().zip(polls.iter().skip(1));
+        let stored = stored.filter(|(poll, next)| poll.int("offset") < next.int("offset"));
+        let times = stored.filter_map(|(poll, next)| Some(next.at - poll.answered_at?));
+        times.collect()
     }
 
     /// What the bot has written in the private chat.
