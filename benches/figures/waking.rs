@@ -85,7 +85,8 @@ pub(crate) fn measure_hooks(table: &mut Table) {
             let mut hook = house.command(&["hook", event, "--session", "ONE"]);
             hooks.push(run(&mut hook, &payload.to_string()));
         }
-        assert_eq!(house.names("turns").len(), 1, "it was not heard");
+        let turns = house.names("turns").join(" ");
+        assert!(turns.contains(".json"), "it was not heard: {turns}");
         table.times(
             &format!("`telepost hook {event}`, which notes {what}: the whole process"),
             "≤ 20 ms",

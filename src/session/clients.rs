@@ -95,7 +95,7 @@ fn has_client(terminals: &[PathBuf]) -> io::Result<bool> {
         let output = std::process::Command::new("ps")
             .arg("-t")
             .arg(name)
-            .args(["-o", "comm=,args="])
+            .args(["-o", "comm=", "-o", "args="])
             .stdin(std::process::Stdio::null())
             .output()?;
         let list = String::from_utf8_lossy(&output.stdout);

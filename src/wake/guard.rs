@@ -108,6 +108,8 @@ pub enum Refusal {
     OtherCommand(String),
     /// Several panes of the session have an agent.
     Several(usize),
+    /// The agent there belongs to another session of the configuration.
+    OfSession(String),
 }
 
 impl fmt::Display for Refusal {
@@ -148,6 +150,12 @@ impl fmt::Display for Refusal {
                 return write!(
                     f,
                     "{count} panes of the tmux session have a Claude Code, and nobody says which is meant"
+                );
+            }
+            Self::OfSession(session) => {
+                return write!(
+                    f,
+                    "the Claude Code in that tmux session is connected to the session {session}"
                 );
             }
         };

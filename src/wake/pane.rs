@@ -247,6 +247,16 @@ fn cells(line: &str, style: &mut Style) -> Vec<Cell> {
     let mut found = Vec::new();
     let mut rest = line;
     while let Some(character) = rest.chars().next() {
+        // The address of a link, ended in one of two ways.
+        if let Some(link) = rest.strip_prefix("\u{1b}]") {
+            let ends = ["\u{1b}\\", "\u{7}"].map(|end| link.split_once(end));
+            let shortest = ends
+                .into_iter()
+                .flatten()
+                .max_by_key(|(_, after)| after.len());
+            rest = shortest.map_or("", |(_, after)| after);
+            continue;
+        }
         let escape = rest.strip_prefix("\u{1b}[").and_then(|after| {
             after
                 .split_once(|c: char| !matches!(c, '0'..='9' | ';' | ':'))

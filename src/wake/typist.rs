@@ -1,14 +1,20 @@
 //! The waker's part of typing: whether the pane may be typed into when that is due, and what became of it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::guard::{Key, Refusal};
 use super::policy::{self, Agent, AgentKey, Decision, Memory, Outcome, Rung, Situation, Wake};
+use super::tmux::{self, Target};
 use super::typing::{Attempt, Typist};
-use super::{Next, Session, tmux};
+use super::{Next, Session};
 use crate::clock::Timestamp;
-use crate::session::registry::{AgentState, Registered};
+use crate::ids::SessionId;
+use crate::session::registry::{self, AgentState, Registered};
 use crate::store::format::ReadError;
+
+/// An agent that has just started may be about to register, perhaps for another session.
+const REGISTERS_WITHIN: Duration = Duration::from_secs(4);
 
 impl Session<'_> {
     /// Who can be typed to: the registered agent that is woken; else the only one in the panes of the
@@ -41,6 +47,10 @@ impl Session<'_> {
                 return None;
             }
         };
+        if let Some(session) = self.belongs_to(&target) {
+            self.refused(memory, &Refusal::OfSession(session), now);
+            return None;
+        }
         let key = AgentKey {
             registration: format!("pane-{}-{}", target.agent.pid, target.agent.start),
             thread: None,
@@ -51,14 +61,31 @@ impl Session<'_> {
             typing: typing.clone(),
             dir: self.dir.clone(),
         };
+        let seen = typist.sight(now);
+        if seen.age.is_none_or(|age| age < REGISTERS_WITHIN) {
+            return None;
+        }
         situation.agents.push(Agent {
             key: key.clone(),
             holds: false,
             forgot: BTreeSet::new(),
-            seen: typist.sight(now),
+            seen,
             rungs: [Rung::Tmux].into(),
         });
         Some((key, typist))
+    }
+
+    /// The other session whose agent this is.
+    fn belongs_to(&self, target: &Target) -> Option<String> {
+        let sessions = self.state.all_sessions().unwrap_or_default();
+        let has = |id: &SessionId| {
+            // One that cannot be seen is not known to have it.
+            let living = registry::registered(&self.state.session(id)).unwrap_or_default();
+            living
+                .iter()
+                .any(|one| one.file.client_process == target.agent)
+        };
+        sessions.into_iter().find(has).map(|id| id.to_string())
     }
 
     /// Where typing is due, or was begun: looks whether it may be. If not, what is done instead.

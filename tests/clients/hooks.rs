@@ -100,6 +100,37 @@ fn an_agent_that_answers_after_the_reminder_has_forgotten_nothing(kind: Kind) {
 }
 
 #[test]
+fn a_codex_that_has_finished_without_answering_is_offered_the_message_again() {
+    let house = House::new();
+    let gateway = house.gateway_with(&[PAUSES_ARE_OVER]);
+    gateway.wait_until_polling(&house);
+    let client = Client::installed(Kind::Codex, &house);
+    house.say("is it raining?");
+    house.wait_for_inbox(1);
+    let mut session = client.converse("Look at Telegram.");
+    for _ in 0..2 {
+        client.model.asked().call("telegram_poll", json!({}));
+        let asked = client.model.asked();
+        assert_eq!(texts(&asked.result()), ["is it raining?"]);
+        asked.say("It is raining.");
+        let asked = client.model.asked();
+        assert!(asked.everything().contains(REMINDER));
+        asked.say("As I said.");
+        session.turn_ends();
+        house.wait_to_hear(&[TOLD]);
+    }
+    client
+        .model
+        .asked()
+        .call("telegram_reply", json!({"text": "yes"}));
+    client.model.asked().say("Answered.");
+    session.turn_ends();
+    house.wait_to_hear(&[TOLD, "yes"]);
+    assert!(client.model.is_left_alone(), "woken for nothing");
+    assert_eq!(gateway.log().matches("waking the agent").count(), 2);
+}
+
+#[test]
 fn claude_code_tells_of_every_prompt_and_every_stop() {
     for kind in [Kind::Claude, Kind::OlderClaude] {
         let house = House::new();

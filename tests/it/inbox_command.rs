@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::support::{House, OWNER};
+use crate::support::{House, OWNER, wait_for};
 
 fn output(output: &Output) -> (i32, String) {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
@@ -67,6 +67,11 @@ fn what_waits_what_was_shown_and_what_is_dead_is_listed() {
     house.sim.raw_text(house.bot(), "null");
     house.say("last");
     house.wait_for_inbox(3);
+    // Letters come after the good ones.
+    wait_for("the dead letter", || match house.dead_letters().len() {
+        1 => Ok(()),
+        count => Err(count),
+    });
     let lines = list(&house);
     let seen: Vec<(&str, &str)> = lines
         .iter()

@@ -52,8 +52,7 @@ fn everything(agent: &mut Agent) -> Vec<Value> {
 }
 
 #[test]
-fn every_kind_of_message_gives_one_entry_that_says_what_it_is_and_the_texts_between_are_there_at_once()
- {
+fn every_kind_of_message_gives_one_entry_that_says_what_it_is_beside_the_texts_between() {
     let house = House::new();
     let kinds = kinds();
     for (index, kind) in kinds.iter().enumerate() {

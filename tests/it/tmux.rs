@@ -30,6 +30,19 @@ impl Scene {
         let extra = more.as_object().unwrap().clone();
         keys.as_object_mut().unwrap().extend(extra);
         house.add_session("ONE", keys);
+        Self::of(house)
+    }
+
+    /// Two sessions that are said to be in the same tmux session.
+    fn with_two_sessions() -> Self {
+        let mut house = House::empty();
+        for id in ["ONE", "TWO"] {
+            house.add_session(id, json!({"tmux_session": SESSION}));
+        }
+        Self::of(house)
+    }
+
+    fn of(mut house: House) -> Self {
         house.write_config();
         let terminal = Terminal::start(&mut house);
         let gateway = house.gateway();
@@ -254,8 +267,19 @@ fn dead_pane(times: usize) {
         scene.wait_for_agents(0);
         scene.house.say(&format!("errand {number}"));
         scene.house.wait_for_inbox(1);
-        let dead = scene.terminal.screen();
-        assert!(dead.contains("Pane is dead"), "{dead}");
+        let looks = || {
+            scene
+                .gateway
+                .log()
+                .matches("nobody is there to be woken")
+                .count()
+        };
+        let before = looks();
+        wait_for("a look at the dead pane", || match looks() {
+            now if now > before => Ok(()),
+            now => Err(now),
+        });
+        assert_eq!(scene.terminal.tells("#{pane_dead}"), "1");
         scene.terminal.respawn();
         let stub = scene.stub("claude-new");
         scene.wait_for_answer(number);
@@ -513,6 +537,19 @@ fn a_client_that_has_not_registered_is_found_in_the_configured_session() {
         stub.wait_until_idle();
     }
     stub.was_woken(2, COMMAND);
+}
+
+#[test]
+fn a_client_that_is_connected_to_another_session_is_not_typed_to_for_this_one() {
+    let scene = Scene::with_two_sessions();
+    let theirs = ["--session", "TWO"];
+    let stub = scene
+        .terminal
+        .start_stub(&scene.house, SESSION, "claude-new", &theirs);
+    scene.house.say("errand 1");
+    scene
+        .wait_until_refused("the Claude Code in that tmux session is connected to the session TWO");
+    stub.has_no_keys();
 }
 
 #[test]

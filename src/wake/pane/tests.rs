@@ -103,6 +103,9 @@ fn a_hint_in_an_empty_input_line_was_not_typed() {
     // Colours have twos of their own.
     let colour = "\u{1b}[38;5;2mT\u{1b}[48;2;2;2;2mry\u{1b}[0m";
     assert_eq!(read_at(colour, 2), typed("Try", None));
+    // A link has an address that is not seen, and ends in either way.
+    let link = "\u{1b}]8;;https://a.b\u{1b}\\see\u{1b}]8;;\u{7} this";
+    assert_eq!(read_at(link, 9), typed("see this", None));
     // What a command takes, behind it.
     let command = "/telegram-reply\u{1b}[2m [text to send]\u{1b}[0m";
     assert_eq!(read_at(command, 17), typed("/telegram-reply", None));

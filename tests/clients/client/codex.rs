@@ -45,9 +45,7 @@ pub(super) fn environment(command: &mut Command) {
 }
 
 pub(super) fn start(client: &Client, resumed: Option<&str>, prompt: &str) -> Session {
-    // A person says once that hooks may run, at the terminal.
-    let trust = "--dangerously-bypass-hook-trust";
-    let mut command = client.command(&["exec", "--json", "--skip-git-repo-check", trust]);
+    let mut command = client.command(&["exec", "--json", "--skip-git-repo-check"]);
     if let Some(id) = resumed {
         command.args(["resume", id]);
     }
@@ -55,7 +53,34 @@ pub(super) fn start(client: &Client, resumed: Option<&str>, prompt: &str) -> Ses
     Session::spawn(Talk::Exec, command, &client.home)
 }
 
+/// Lets the hooks run that are there, as the person does who is asked at the terminal.
+pub(super) fn trust_hooks(client: &Client) {
+    let mut session = serve(client);
+    let listed = ask(
+        &mut session,
+        "hooks/list",
+        &json!({"cwds": [client.project]}),
+    );
+    let hooks = listed["data"][0]["hooks"].as_array().unwrap();
+    assert!(!hooks.is_empty(), "{listed}");
+    let state = hooks.iter().map(|hook| {
+        let (key, hash) = (&hook["key"], &hook["currentHash"]);
+        format!("\n[hooks.state.{key}]\ntrusted_hash = {hash}\n")
+    });
+    let file = client.home.join(".codex/config.toml");
+    let config = fs::read_to_string(&file).unwrap();
+    fs::write(file, config + &state.collect::<String>()).unwrap();
+}
+
 pub(super) fn converse(client: &Client, prompt: &str) -> Session {
+    let mut session = serve(client);
+    let thread = ask(&mut session, "thread/start", &json!({}));
+    let thread = thread["thread"]["id"].as_str().unwrap().to_owned();
+    turn(&mut session, thread, prompt);
+    session
+}
+
+fn serve(client: &Client) -> Session {
     let command = client.command(&["app-server"]);
     let nothing = Talk::AppServer {
         thread: String::new(),
@@ -65,9 +90,6 @@ pub(super) fn converse(client: &Client, prompt: &str) -> Session {
     let about = json!({"name": "telepost-test", "title": "a test", "version": "1"});
     ask(&mut session, "initialize", &json!({"clientInfo": about}));
     session.send(&json!({"method": "initialized"}));
-    let thread = ask(&mut session, "thread/start", &json!({}));
-    let thread = thread["thread"]["id"].as_str().unwrap().to_owned();
-    turn(&mut session, thread, prompt);
     session
 }
 

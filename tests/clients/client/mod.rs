@@ -96,6 +96,10 @@ impl Client {
             Kind::Codex => "codex",
         };
         client.telepost(house, &["install", name, "--yes", "--session", "ONE"]);
+        match kind {
+            Kind::Claude | Kind::OlderClaude => {}
+            Kind::Codex => codex::trust_hooks(&client),
+        }
         client
     }
 
@@ -290,7 +294,7 @@ impl Client {
 
     /// Every living process whose HOME is that of this client: its pid and arguments.
     #[cfg(target_os = "linux")]
-    fn processes(&self) -> Vec<(u32, Vec<String>)> {
+    pub(crate) fn processes(&self) -> Vec<(u32, Vec<String>)> {
         let home = format!("HOME={}", self.home.display());
         // What is gone by now, or somebody else's, has no words.
         let words = |file: PathBuf| -> Vec<String> {

@@ -87,8 +87,7 @@ impl Client {
             Kind::Claude | Kind::OlderClaude => self.command(&["--permission-mode", "default"]),
             Kind::Codex => {
                 self.trust_project();
-                // Else a person is asked about the hooks that we have installed.
-                self.command(&["--dangerously-bypass-hook-trust"])
+                self.command(&[])
             }
         };
         command.args(prompt);
