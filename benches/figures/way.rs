@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::gateway::quiet_gateway;
 use crate::machine::durable_file;
 use crate::table::Table;
 use crate::{House, PATIENCE};
@@ -12,7 +13,8 @@ const MESSAGES: usize = 200;
 
 pub(crate) fn measure(table: &mut Table) {
     let house = House::new();
-    let gateway = house.gateway();
+    let gateway = quiet_gateway(&house);
+    gateway.wait_until_polling(&house);
     let mut agent = house.agent();
     let (mut file, mut file_and_name) = (Vec::new(), Vec::new());
     let (mut shown, mut said, mut sent, mut told) =

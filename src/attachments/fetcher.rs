@@ -44,6 +44,8 @@ const AT_ONCE: usize = 2;
 const LARGE: u64 = 1 << 20;
 /// How often it is asked anew whether what was fetched is still there.
 const LOOK_ANEW: Duration = Duration::from_secs(3600);
+/// How long after a poll it is looked what is to be fetched.
+const AFTER_POLL: Duration = Duration::from_millis(5);
 /// How long nothing is fetched after a full disk.
 const DISK_PAUSE: Duration = Duration::from_secs(10);
 /// How much of Telegram's words an agent is told.
@@ -190,7 +192,8 @@ impl Fetcher {
                 // All arms are cancel-safe: what is to be fetched is found by looking, a JoinSet keeps
                 // what has ended, time passes by itself. What is half fetched goes with the set.
                 () = stop.cancelled() => return,
-                () = self.polled.notified() => {}
+                // A call that waits for the messages is served first.
+                () = self.polled.notified() => self.hands.clock.sleep(AFTER_POLL).await,
                 Some(ended) = at_work.join_next() => match ended {
                     Ok((key, ended)) => self.ended(&key, ended),
                     Err(error) => {

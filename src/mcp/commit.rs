@@ -345,12 +345,7 @@ impl Desk<'_> {
         address: Address,
         content: Content,
     ) -> Result<Delivery, MailboxError> {
-        let last = self
-            .mailbox
-            .outbox
-            .all()?
-            .last()
-            .map_or(0, |id| id.accepted);
+        let last = self.mailbox.outbox.newest()?;
         let accepted = self.now.0.max(last + 1).max(self.me.shown_at.0 + 1);
         Ok(Delivery {
             format: FORMAT,

@@ -538,12 +538,7 @@ impl<'a> Desk<'a> {
                 format::write(&path, &other.conversation, Step::Hold, Durability::Synced)?;
             }
         }
-        let newest = self
-            .mailbox
-            .outbox
-            .all()?
-            .last()
-            .map_or(0, |id| id.accepted);
+        let newest = self.mailbox.outbox.newest()?;
         // After every reply so far, whatever the clock says: "newly shown since" is a comparison.
         let shown_at = Timestamp(self.now.0.max(newest + 1));
         let before = self.me.mark();

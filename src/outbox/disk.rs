@@ -240,6 +240,19 @@ impl Outbox {
         Ok(all)
     }
 
+    /// When the newest delivery was accepted that is still on disk, finished or not; 0 if there is none.
+    pub fn newest(&self) -> Result<i64, StoreError> {
+        let mut newest = 0;
+        // In the order in which they move, so that none is missed.
+        for folder in [self.dir.outbox(), self.dir.sent(), self.dir.failed()] {
+            atomic::visit(&folder, |name| {
+                let id = name.strip_suffix(".json").and_then(DeliveryId::parse);
+                newest = newest.max(id.map_or(0, |id| id.accepted));
+            })?;
+        }
+        Ok(newest)
+    }
+
     /// All deliveries that are finished and still on disk, in the order of acceptance.
     pub fn all_finished(&self) -> Result<BTreeSet<DeliveryId>, StoreError> {
         let mut all = names(&self.dir.sent())?;

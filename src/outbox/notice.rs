@@ -39,7 +39,7 @@ pub fn give(outbox: &Outbox, notice: Notice<'_>, now: Timestamp) -> Result<(), S
         // Its own sync may have failed, or been cut short.
         return outbox.sync_names();
     }
-    let last = outbox.all()?.last().map_or(0, |id| id.accepted);
+    let last = outbox.newest()?;
     outbox.accept(&Delivery {
         format: FORMAT,
         id: DeliveryId {

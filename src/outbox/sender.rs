@@ -40,6 +40,8 @@ use crate::store::watch::{Interest, NameWatch, News};
 
 /// How many deliveries are taken up, or put away, before the others get their turn.
 const BATCH: usize = 64;
+/// After a poll, so that a call that waits for its messages is served first.
+const AFTER_POLL: Duration = Duration::from_millis(5);
 /// When something that could not be read or put away is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 /// Looking through the outboxes takes at most the 20th part of the time.
@@ -172,7 +174,7 @@ impl Sender {
                 () = stop.cancelled() => break,
                 () = watch.changed() => {}
                 // What a watch has missed is found after the next poll: no timer in an idle house.
-                () = self.polled.notified() => self.ask_to_look(Duration::ZERO),
+                () = self.polled.notified() => self.ask_to_look(AFTER_POLL),
                 Some(over) = at_work.join_next() => match over {
                     Ok(over) => self.ended(over),
                     Err(error) => {

@@ -56,6 +56,8 @@ pub const WAKE_TEXT: &str = "Telegram messages are waiting for this session. Cal
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// After a failure to read or write.
 const AFTER_FAILURE: Duration = Duration::from_secs(30);
+/// After a change, so that a call that waits for it is served first, and one look finds what it has done.
+const SETTLES: Duration = Duration::from_millis(5);
 /// A look takes at most this part of the time, however much waits.
 const SHARE: u32 = 10;
 
@@ -201,8 +203,9 @@ impl Waker {
                         .iter()
                         .any(|name| name.starts_with(folder.root()))
                 {
-                    let at = due.entry(id.clone()).or_insert(now);
-                    *at = now.min(*at);
+                    let soon = now + SETTLES;
+                    let at = due.entry(id.clone()).or_insert(soon);
+                    *at = soon.min(*at);
                 }
             }
         }
