@@ -13,6 +13,8 @@ use crate::{House, PATIENCE};
 const SESSIONS: usize = 10;
 const MESSAGES: usize = 100;
 const IDLE: Duration = Duration::from_secs(20);
+/// The HTTP client closes a connection that it may need no more within 30 s.
+const SETTLED: Duration = Duration::from_secs(35);
 
 /// A gateway that logs as one does for people.
 pub(crate) fn quiet_gateway(house: &House) -> Gateway {
@@ -59,7 +61,7 @@ pub(crate) fn measure(table: &mut Table) {
     );
 
     // What follows the traffic: connections that nobody needs any more go.
-    std::thread::sleep(IDLE);
+    std::thread::sleep(SETTLED);
     for &bot in &house.bots {
         house
             .sim
