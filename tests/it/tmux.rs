@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::stub::{SESSION, Stub, Terminal};
+use crate::support::stub::{SESSION, Shell, Stub};
 use crate::support::{Gateway, House, wait_for};
 
 const COMMAND: &str = "/telegram-reply";
@@ -15,7 +15,7 @@ const MANY: usize = 95;
 /// A house whose session is in tmux.
 struct Scene {
     house: House,
-    terminal: Terminal,
+    terminal: Shell,
     gateway: Gateway,
 }
 
@@ -44,7 +44,7 @@ impl Scene {
 
     fn of(mut house: House) -> Self {
         house.write_config();
-        let terminal = Terminal::start(&mut house);
+        let terminal = Shell::start(&mut house);
         let gateway = house.gateway();
         Self {
             house,

@@ -3,64 +3,42 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::{House, wait_for};
+use super::{House, Terminal, wait_for};
 
 /// A shell with the plainest prompt.
 const SHELL: [&str; 5] = ["env", "PS1=$ ", "ENV=", "sh", "-i"];
 /// The tmux session.
 pub(crate) const SESSION: &str = "shop";
 
-/// A tmux server; it ends with the test.
-pub(crate) struct Terminal {
-    socket: PathBuf,
-    folder: PathBuf,
+/// A shell in a tmux server of the house's own.
+pub(crate) struct Shell {
+    server: Terminal,
 }
 
-impl Terminal {
-    /// A shell that has nothing to do. The house's gateway finds this server as its default one.
+impl Shell {
+    /// It has nothing to do. The house's gateway finds this server as its default one.
     pub(crate) fn start(house: &mut House) -> Self {
-        let folder = house.path().to_owned();
-        let user = rustix::process::getuid().as_raw();
-        let sockets = folder.join(format!("tmux-{user}"));
-        std::fs::create_dir(&sockets).unwrap();
-        let set = ("TMUX_TMPDIR".to_owned(), folder.display().to_string());
-        house.env.push(set);
-        let terminal = Self {
-            socket: sockets.join("default"),
-            folder,
+        let shell = Self {
+            server: Terminal::new(house),
         };
-        terminal.new_session(SESSION);
-        terminal
+        shell.new_session(SESSION);
+        shell
     }
 
     /// One more session with a shell.
     pub(crate) fn new_session(&self, name: &str) {
-        let size = ["-x", "100", "-y", "30"];
-        let words = ["-f", "/dev/null", "new-session", "-d", "-s", name];
-        self.run(&[&words[..], &size, &SHELL].concat());
+        let words = ["new-session", "-d", "-s", name, "-x", "100", "-y", "30"];
+        self.run(&[&words[..], &SHELL].concat());
         self.run(&["set-option", "-g", "remain-on-exit", "on"]);
     }
 
     /// Runs a command of tmux; what it prints.
     #[track_caller]
     pub(crate) fn run(&self, words: &[&str]) -> String {
-        let output = Command::new("tmux")
-            .args(["-u", "-S"])
-            .arg(&self.socket)
-            .args(words)
-            .env_clear()
-            .env("HOME", &self.folder)
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("TERM", "xterm-256color")
-            .stdin(Stdio::null())
-            .output()
-            .expect("tmux is installed (see tests/run)");
-        assert!(output.status.success(), "tmux {words:?}: {output:?}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        self.server.run(words)
     }
 
     /// What tmux says of the pane.
@@ -136,20 +114,6 @@ impl Terminal {
         });
         stub.say("report");
         stub
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        // It may have been killed by the test.
-        drop(
-            Command::new("tmux")
-                .arg("-S")
-                .arg(&self.socket)
-                .arg("kill-server")
-                .stderr(Stdio::null())
-                .status(),
-        );
     }
 }
 
