@@ -1,4 +1,4 @@
-//! Looking whether somebody is there while messages wait, and carrying out what [`down`](super::down)
+//! Looking whether somebody is there while messages wait, and carrying out what [`super::down`]
 //! decides.
 //!
 //! `down.json` is written before anybody is told, and names the downtime; the notices are deliveries whose
