@@ -359,7 +359,9 @@ impl Outbox {
             let finished = names(&folder)?;
             let beyond = finished.len().saturating_sub(KEEP_MOST);
             for (index, id) in finished.iter().enumerate() {
-                if index < beyond || self.is_past(id, now)? {
+                // A loss of power may have brought its delivery back, and nothing but the result tells
+                // the sender that it is out.
+                if (index < beyond || self.is_past(id, now)?) && !self.path(id).exists() {
                     past.push(folder.join(format!("{id}.json")));
                 }
             }
@@ -538,5 +540,25 @@ mod tests {
         );
         assert_eq!(outbox.progress(&old.id, now).unwrap(), None);
         assert!(outbox.progress(&waiting.id, now).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_result_stays_however_old_as_long_as_its_delivery_is_in_the_outbox() {
+        let (_folder, outbox) = outbox();
+        let now = Timestamp(1_700_000_000_000);
+        let old = delivery(now.0 - KEEP_MS - 1001);
+        outbox.accept(&old).unwrap();
+        outbox.finish(&delivered(old.clone())).unwrap();
+        // A loss of power has brought it back, and no gateway has run since.
+        outbox.accept(&old).unwrap();
+        outbox.sweep(now).unwrap();
+        let standing = outbox.standing(&old.id, now).unwrap();
+        assert_eq!(
+            standing,
+            Standing::Finished(Box::new(delivered(old.clone())))
+        );
+        outbox.leave_recorded(&old.id).unwrap();
+        outbox.sweep(now).unwrap();
+        assert_eq!(outbox.standing(&old.id, now).unwrap(), Standing::Gone);
     }
 }

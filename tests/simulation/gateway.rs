@@ -528,7 +528,9 @@ impl Gateway {
                         Some(File::Finished(finished)) => finished.finished_at.0,
                         _ => id.accepted,
                     };
-                    if now.0 - id.accepted > KEEP_MS && now.0 - finished_at > KEEP_MS {
+                    let is_past = now.0 - id.accepted > KEEP_MS && now.0 - finished_at > KEEP_MS;
+                    let delivery = self::path(session, Folder::Outbox, Name::Delivery(id.clone()));
+                    if is_past && !world.disk.now.contains_key(&delivery) {
                         past.push((path, id));
                     }
                 }
