@@ -47,13 +47,17 @@ impl Scene {
 
     /// A client in tmux. Codex is told at once to look, Claude Code has not been told anything.
     fn sit(&self) {
+        self.sit_until(&["idle"]);
+    }
+
+    fn sit_until(&self, states: &[&str]) {
         let is_codex = self.client.kind == Kind::Codex;
         self.client
             .sit_in(&self.terminal, "shop", is_codex.then_some(PROMPT));
         self.terminal
             .run(&["set-option", "-g", "remain-on-exit", "on"]);
         if !is_codex {
-            wait_for_agent(&self.house, &["idle"]);
+            wait_for_agent(&self.house, states);
         }
     }
 
@@ -117,8 +121,8 @@ impl Scene {
         let text = format!("question {n}");
         self.house.say(&text);
         self.house.wait_for_inbox(1);
-        self.sit();
-        // The newest is woken.
+        // The newest is woken, perhaps at once.
+        self.sit_until(&["idle", "busy"]);
         if client.kind == Kind::OlderClaude {
             type_in(&self.terminal, "shop", PROMPT);
         }
