@@ -14,9 +14,10 @@ const MANY: usize = 95;
 
 /// A house whose session is in tmux.
 struct Scene {
-    house: House,
+    // The server ends first: its socket goes with the house.
     terminal: Shell,
     gateway: Gateway,
+    house: House,
 }
 
 impl Scene {
