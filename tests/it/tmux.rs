@@ -48,9 +48,9 @@ impl Scene {
         let terminal = Shell::start(&mut house);
         let gateway = house.gateway();
         Self {
-            house,
             terminal,
             gateway,
+            house,
         }
     }
 
