@@ -26,10 +26,10 @@ use crate::ids::{Address, BotId, MessageId, SessionId, UpdateId};
 use crate::inbox::disk::Inbox;
 use crate::inbox::entry::EntryName;
 use crate::mcp::conversation::Conversation;
+use crate::mcp::seen;
 use crate::outbox::bot::BotState;
 use crate::outbox::disk::Outbox;
 use crate::store::StoreError;
-use crate::store::atomic;
 use crate::store::format;
 use crate::store::layout::StateDir;
 use crate::telegram::api::{Api, Place};
@@ -433,13 +433,8 @@ impl Hands {
     /// The entries that an agent was shown, or has settled, before their files had come. Whoever is
     /// called says what is wrong with a conversation.
     fn awaited(&self, session: &SessionId) -> Result<BTreeSet<EntryName>, StoreError> {
-        let folder = self.state.session(session).conversations();
-        let mut awaited = BTreeSet::new();
-        for name in atomic::list(&folder)? {
-            let conversation: Option<Conversation> = format::peek(&folder.join(name));
-            awaited.extend(conversation.iter().flat_map(Conversation::awaits_files));
-        }
-        Ok(awaited)
+        let all = seen::peek_all(&self.state.session(session))?;
+        Ok(all.iter().flat_map(Conversation::awaits_files).collect())
     }
 
     /// How far a file is that nothing is known of.

@@ -48,6 +48,19 @@ pub struct Conversation {
     pub late: Vec<Late>,
 }
 
+/// A result that showed messages, until that has surely gone out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ShowId(pub u64);
+
+impl ShowId {
+    /// One that no other result has.
+    pub fn random() -> Self {
+        // As many bits as every reader of JSON keeps.
+        Self(fastrand::u64(..1 << 53))
+    }
+}
+
 /// One message that the holder was shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
@@ -62,6 +75,9 @@ pub struct Held {
     /// Whether the result that showed it went out to the client. If the server died before, nobody
     /// knows whether the agent has seen it: then it is shown again before it may be answered.
     pub seen: bool,
+    /// The result that showed it, while it is not known here whether that went out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub show: Option<ShowId>,
     /// Whether a file of it was still on its way when it was shown last: it is shown again when that
     /// has come, or is given up.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -169,8 +185,9 @@ impl Conversation {
         self.answering = self.answering.filter(|address| after.contains(address));
     }
 
-    /// Takes messages into the hold, not yet as seen. What is held and seen already stays as it is.
-    pub fn hold(&mut self, shown: &[&Shown], now: Timestamp) {
+    /// Takes messages into the hold that a result shows, not yet as seen. What is held and seen already
+    /// stays as it is.
+    pub fn hold(&mut self, shown: &[&Shown], show: ShowId, now: Timestamp) {
         for shown in shown {
             let known = self.seen();
             let awaits_files = shown.message.awaits_files();
@@ -200,16 +217,25 @@ impl Conversation {
                 address: shown.address,
                 entries: shown.entries.clone(),
                 seen: false,
+                show: Some(show),
                 awaits_files,
             });
         }
     }
 
-    /// The result that showed these has gone out.
-    pub fn confirm(&mut self, entries: &BTreeSet<EntryName>) {
+    /// These results have gone out.
+    pub fn went_out(&mut self, shows: &BTreeSet<ShowId>) {
         for held in &mut self.held {
-            held.seen |= held.entries.iter().all(|entry| entries.contains(entry));
+            if held.show.is_some_and(|show| shows.contains(&show)) {
+                held.seen = true;
+                held.show = None;
+            }
         }
+    }
+
+    /// The results of which it is not known here whether they went out.
+    pub fn shows(&self) -> impl Iterator<Item = ShowId> {
+        self.held.iter().filter_map(|held| held.show)
     }
 
     /// The entries that it holds and has surely been shown.

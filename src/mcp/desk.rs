@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use super::conversation::{Conversation, Held};
+use super::conversation::{Conversation, Held, ShowId};
 use super::holder::{self, HolderId};
 use super::mailbox::{Caller, Mailbox, MailboxError, Showing, ShownPage};
 use super::page::{self, Page};
+use super::seen::{self, Marks};
 use super::tools::{Refusal, To, ToolResult};
 use crate::chain::Chain;
 use crate::clock::Timestamp;
@@ -39,20 +40,11 @@ pub(super) struct Desk<'a> {
     /// As it is on disk.
     me_on_disk: Option<Conversation>,
     others: Vec<Other>,
+    marks: Marks,
     /// The conversation that this call shows, to be remembered as the one that is being answered.
     answering: Option<Address>,
     pub(super) notices: Vec<String>,
     _lock: FileLock,
-}
-
-/// Notes that this agent has surely been shown these entries. Reads its conversation alone: what else
-/// there is to do has just been done by the call that showed them.
-pub(super) fn confirm(
-    mailbox: &Mailbox,
-    caller: &Caller,
-    entries: &BTreeSet<EntryName>,
-) -> Result<(), MailboxError> {
-    note(mailbox, caller, |me| me.confirm(entries))
 }
 
 /// Notes something in this agent's conversation that a result said, now that it has gone out.
@@ -62,12 +54,14 @@ pub(super) fn note(
     said: impl FnOnce(&mut Conversation),
 ) -> Result<(), MailboxError> {
     let _lock = lock(mailbox, caller)?;
+    let marks = Marks::read(&mailbox.dir)?;
     let path = mailbox.dir.conversations().join(file_name(&caller.holder));
     let on_disk: Option<Conversation> = format::read(&mailbox.state, &path, mailbox.clock.now())?;
     let Some(on_disk) = on_disk else {
         return Ok(());
     };
     let mut me = on_disk.clone();
+    marks.apply(&mut me);
     said(&mut me);
     if me != on_disk {
         // Lost with the power, that note only means that it is said once more.
@@ -78,7 +72,7 @@ pub(super) fn note(
 
 /// What this agent was shown, if it can be read. What is wrong with the file is for the call to say.
 pub(super) fn peek(mailbox: &Mailbox, caller: &Caller) -> Option<Conversation> {
-    format::peek(&mailbox.dir.conversations().join(file_name(&caller.holder)))
+    seen::peek(&mailbox.dir, caller.holder.as_str())
 }
 
 /// Makes the server known before an agent has called it.
@@ -148,6 +142,7 @@ impl<'a> Desk<'a> {
         mailbox.settle_committed(now, &mut notices)?;
         let pending = mailbox.inbox.pending()?;
         let living = holder::living(&mailbox.state, &mailbox.dir, now)?;
+        let marks = Marks::read(&mailbox.dir)?;
         let mut me_on_disk = None;
         let (mut others, mut left) = (Vec::new(), Vec::new());
         for name in atomic::list(&mailbox.dir.conversations())? {
@@ -168,6 +163,7 @@ impl<'a> Desk<'a> {
                 me_on_disk = Some(conversation);
                 continue;
             }
+            marks.apply(&mut conversation);
             conversation.reconcile(&pending);
             let alive = living
                 .iter()
@@ -186,6 +182,7 @@ impl<'a> Desk<'a> {
         let mut me = me_on_disk
             .clone()
             .unwrap_or_else(|| Conversation::new(caller.holder.as_str(), &caller.label, now));
+        marks.apply(&mut me);
         me.reconcile(&pending);
         let mut desk = Self {
             mailbox,
@@ -195,6 +192,7 @@ impl<'a> Desk<'a> {
             me,
             me_on_disk,
             others,
+            marks,
             answering: None,
             notices,
             _lock: lock,
@@ -233,8 +231,22 @@ impl<'a> Desk<'a> {
                 .join(file_name(&self.caller.holder));
             format::write(&path, &self.me, step, Durability::Synced)?;
             self.me_on_disk = Some(self.me.clone());
+            self.clear_marks();
         }
         Ok(())
+    }
+
+    /// Removes the marks that the conversation just written has taken over. One that stays costs nothing
+    /// but its name.
+    fn clear_marks(&mut self) {
+        let others = self.others.iter();
+        let others = others.map(|other| other.conversation.holder.as_str());
+        if let Err(error) = self
+            .marks
+            .clear(&self.mailbox.dir, &self.me, &others.collect())
+        {
+            tracing::debug!(error = %Chain(&error), "marks that are not needed any more stay");
+        }
     }
 
     pub(super) fn forget_settled(&mut self, entries: &[EntryName]) {
@@ -543,7 +555,9 @@ impl<'a> Desk<'a> {
         let shown_at = Timestamp(self.now.0.max(newest + 1));
         let before = self.me.mark();
         let answering = self.answering.or(self.me.answering);
-        self.me.hold(&on_page.iter().collect::<Vec<_>>(), shown_at);
+        let id = ShowId::random();
+        self.me
+            .hold(&on_page.iter().collect::<Vec<_>>(), id, shown_at);
         self.me.answering = answering.filter(|address| self.me.held_at(*address).next().is_some());
         self.save(Step::Hold)?;
 
@@ -562,6 +576,7 @@ impl<'a> Desk<'a> {
         Ok(ShownPage {
             result,
             showing: Showing {
+                id,
                 newly,
                 before,
                 after: self.me.mark(),

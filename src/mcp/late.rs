@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::conversation::Late;
+use super::conversation::{Late, ShowId};
 use super::desk::{self, Desk};
 use super::mailbox::{Caller, Mailbox, MailboxError, Showing, ShownPage};
 use super::page::{self, Page};
@@ -113,6 +113,7 @@ impl Desk<'_> {
         Ok(ShownPage {
             result,
             showing: Showing {
+                id: ShowId::random(),
                 newly: BTreeSet::new(),
                 before: mark.clone(),
                 after: mark,

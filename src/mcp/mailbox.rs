@@ -11,9 +11,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::attach::{Copies, Roots};
-use super::conversation::Mark;
+use super::conversation::{Mark, ShowId};
 use super::desk::{self, Again, Desk};
 use super::holder::{HolderId, Registration};
+use super::seen;
 use super::tools::{
     PollParams, ReactParams, Refusal, ReplyParams, Status, To, ToolResult, in_range,
 };
@@ -73,6 +74,8 @@ pub struct Caller {
 /// What a showing has changed, to be taken back if its result is never seen.
 #[derive(Clone, Debug)]
 pub struct Showing {
+    /// Names it.
+    pub id: ShowId,
     /// The entries that this agent has surely not seen before.
     pub newly: BTreeSet<EntryName>,
     /// The conversation before it.
@@ -300,9 +303,12 @@ impl Mailbox {
         Ok(undo()?)
     }
 
-    /// Notes that a result which showed these has gone out to the client.
-    pub fn confirm(&self, caller: &Caller, entries: &BTreeSet<EntryName>) -> Result<(), Refusal> {
-        Ok(desk::confirm(self, caller, entries)?)
+    /// Marks that a result has gone out to the client.
+    pub fn went_out(&self, caller: &Caller, showing: &Showing) -> Result<(), StoreError> {
+        if showing.newly.is_empty() {
+            return Ok(());
+        }
+        seen::mark(&self.dir, caller.holder.as_str(), showing.id)
     }
 
     /// Whether a reply with files may be sent, before they are copied; what an earlier call has made,

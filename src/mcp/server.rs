@@ -321,7 +321,7 @@ impl Shared {
         let mut notices = self.gateway_notices().await;
         notices.extend(self.failure_notices(&caller, context).await);
         let files = self.file_notices(&caller, context).await;
-        let mut news = !files.is_empty();
+        let news = !files.is_empty();
         notices.extend(files);
         let ids = params.ack.unwrap_or_default();
         let (acked, not_acked) = self
@@ -329,7 +329,7 @@ impl Shared {
                 mailbox.acknowledge(caller, &ids)
             })
             .await?;
-        let mut base = ToolResult {
+        let base = ToolResult {
             acked,
             not_acked,
             notices,
@@ -353,13 +353,19 @@ impl Shared {
             let said = base.clone();
             let show =
                 move |mailbox: &Mailbox, caller: &Caller| mailbox.show(caller, said, limit, last);
-            let page = self.show(caller.clone(), context, show).await?;
+            let mut page = self.show(caller.clone(), context, show).await?;
             let Some(watch) = watch
                 .as_ref()
                 .filter(|_| page.result.messages.is_empty() && !last && !news)
             else {
                 return Ok(page.result);
             };
+            // After the messages, which must not wait for that look.
+            let files = self.file_notices(&caller, context).await;
+            if !files.is_empty() {
+                page.result.notices.extend(files);
+                return Ok(page.result);
+            }
             let left = deadline.saturating_duration_since(self.clock.instant());
             let look_again = page.ready_in.map_or(left, |ready| ready.min(left));
             tokio::select! {
@@ -369,9 +375,6 @@ impl Shared {
                 () = watch.changed_or_rescan() => {}
                 () = self.clock.sleep(look_again) => {}
             }
-            let files = self.file_notices(&caller, context).await;
-            news = !files.is_empty();
-            base.notices.extend(files);
         }
     }
 

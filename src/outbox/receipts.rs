@@ -5,7 +5,7 @@
 //! at here, and one that cannot be read is for the agents to report.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,8 +15,7 @@ use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Pace, Receipts};
 use crate::ids::{BotId, ChatId, MessageId, SessionId};
-use crate::mcp::conversation::Conversation;
-use crate::mcp::holder;
+use crate::mcp::{holder, seen};
 use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
 use crate::store::format::{self, FORMAT, ReadError};
@@ -112,7 +111,9 @@ impl Watcher {
     pub fn folders(&self) -> Vec<PathBuf> {
         let dirs = self.sessions.iter().map(|id| self.state.session(id));
         match self.receipts {
-            Receipts::On => dirs.map(|dir| dir.conversations()).collect(),
+            Receipts::On => dirs
+                .flat_map(|dir| [dir.conversations(), dir.seen()])
+                .collect(),
             Receipts::Off => Vec::new(),
         }
     }
@@ -137,24 +138,26 @@ impl Watcher {
                 }
             }
             for name in names {
-                self.look_at(number, &folder.join(name), Sign::Look, now);
+                if let Some(holder) = name.strip_suffix(".json") {
+                    self.look_at(number, holder, Sign::Look, now);
+                }
             }
         }
         self.started = true;
     }
 
-    /// A conversation has changed.
-    pub fn news(&mut self, session: u16, path: &Path, now: Duration) {
+    /// The conversation of a holder has changed, or a mark of it was made.
+    pub fn news(&mut self, session: u16, holder: &str, now: Duration) {
         if self.receipts == Receipts::On {
-            self.look_at(session, path, Sign::News, now);
+            self.look_at(session, holder, Sign::News, now);
         }
     }
 
-    fn look_at(&mut self, session: u16, path: &Path, sign: Sign, now: Duration) {
-        let Some(name) = path.file_stem().and_then(|name| name.to_str()) else {
+    fn look_at(&mut self, session: u16, name: &str, sign: Sign, now: Duration) {
+        let Some(id) = self.sessions.get(usize::from(session)) else {
             return;
         };
-        let conversation: Option<Conversation> = format::peek(path);
+        let conversation = seen::peek(&self.state.session(id), name);
         let silent_for = conversation
             .as_ref()
             .map(|all| self.clock.now().since(all.active_at.max(all.shown_at)));

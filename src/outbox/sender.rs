@@ -34,6 +34,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Pace};
 use crate::ids::{BotId, ChatId, SessionId};
 use crate::inbox::disk::Inbox;
+use crate::mcp::seen;
 use crate::store::format::ReadError;
 use crate::store::layout::StateDir;
 use crate::store::watch::{Interest, NameWatch, News};
@@ -219,7 +220,16 @@ impl Sender {
             };
             let name = path.file_name().and_then(|name| name.to_str());
             match (folder, name.and_then(delivery_name)) {
-                ("conversations", _) => self.watcher.news(session, path, now),
+                ("conversations", _) => {
+                    if let Some(holder) = name.and_then(|name| name.strip_suffix(".json")) {
+                        self.watcher.news(session, holder, now);
+                    }
+                }
+                ("seen", _) => {
+                    if let Some(holder) = name.and_then(seen::holder_of) {
+                        self.watcher.news(session, holder, now);
+                    }
+                }
                 ("outbox", Some(id)) => self.found.extend(found(session, &id)),
                 ("drops", Some(id)) => drop(self.dropped.insert((session, id))),
                 _ => {}
@@ -444,6 +454,9 @@ fn interest(path: &Path, gone: bool) -> Interest {
         Interest::None
     } else if folder.is_some_and(|folder| folder == "conversations") {
         Interest::Name
+    } else if folder.is_some_and(|folder| folder == "seen") {
+        // The conversation has taken over one that is gone.
+        if gone { Interest::None } else { Interest::Name }
     } else if gone
         || Path::new(name)
             .file_stem()

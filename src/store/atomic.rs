@@ -6,7 +6,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -170,6 +172,26 @@ fn publish(
         sync_folder(parent(path))?;
     }
     Ok(file)
+}
+
+/// Creates a file with nothing in it, which need not survive a loss of power; that it exists already is
+/// success.
+pub fn create_empty(path: &Path, step: Step) -> Result<(), StoreError> {
+    reached(step, Side::Before);
+    #[cfg(feature = "test-hooks")]
+    super::power::naming(path, true);
+    let attempt = Attempt::new(step, 1);
+    let create = || {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        options.open(path)
+    };
+    attempt
+        .part(0)
+        .and_then(|()| create())
+        .map_err(|source| StoreError::new("write", path, source))?;
+    reached(step, Side::After);
+    Ok(())
 }
 
 /// Makes the names in a folder durable.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use notify::event::{EventKind, ModifyKind, RenameMode};
-use notify::{RecursiveMode, Watcher as _};
+use notify::{EventKindMask, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
 use super::atomic;
@@ -193,18 +193,19 @@ fn watcher(
     counts: impl Fn(&notify::Event) -> bool + Send + 'static,
 ) -> notify::Result<notify::RecommendedWatcher> {
     let changed = Arc::clone(changed);
-    notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Reading a folder must not look like a change of it, or the watch would wake itself. A
-        // temporary file is nothing yet; its new name is a change of its own. An error is a reason to
+    let told = move |event: notify::Result<notify::Event>| {
+        // A temporary file is nothing yet; its new name is a change of its own. An error is a reason to
         // look.
-        let counts = |event: &notify::Event| {
-            !event.kind.is_access() && !is_unfinished(&event.paths) && counts(event)
-        };
+        let counts = |event: &notify::Event| !is_unfinished(&event.paths) && counts(event);
         if event.is_ok_and(|event| !counts(&event)) {
             return;
         }
         changed.notify_one();
-    })
+    };
+    // Names only: reading a folder must not look like a change of it, or the watch would wake itself,
+    // and each event costs a trip through the thread that watches.
+    let names = EventKindMask::CREATE | EventKindMask::REMOVE | EventKindMask::MODIFY_NAME;
+    notify::RecommendedWatcher::new(told, notify::Config::default().with_event_kinds(names))
 }
 
 /// Whether only temporary files have changed.

@@ -157,6 +157,7 @@ mod tests {
                 },
                 entries: vec![entry(*number)],
                 seen,
+                show: None,
                 awaits_files: false,
             })
             .collect();

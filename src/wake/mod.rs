@@ -36,6 +36,7 @@ use crate::inbox::disk::Inbox;
 use crate::inbox::entry::EntryName;
 use crate::mcp::conversation::Conversation;
 use crate::mcp::holder::HolderId;
+use crate::mcp::seen;
 use crate::outbox::disk::Outbox;
 use crate::session::clients;
 use crate::session::down::{Absence, Presence};
@@ -217,6 +218,7 @@ impl Waker {
             [
                 dir.inbox(),
                 dir.conversations(),
+                dir.seen(),
                 dir.agents(),
                 dir.wakes(),
                 dir.turns(),
@@ -556,12 +558,9 @@ pub fn conversations(
     if pending.is_empty() {
         return Ok(found);
     }
-    for name in atomic::list(&dir.conversations())? {
-        // One that cannot be read is for the agents to report.
-        if let Some(mut all) = format::peek::<Conversation>(&dir.conversations().join(name)) {
-            all.reconcile(pending);
-            found.insert(all.holder.clone(), all);
-        }
+    for mut all in seen::peek_all(dir)? {
+        all.reconcile(pending);
+        found.insert(all.holder.clone(), all);
     }
     Ok(found)
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use telepost::ids::UpdateId;
 use telepost::inbox::entry::EntryName;
 use telepost::inbox::view::{self, Shown};
-use telepost::mcp::conversation::{Conversation, Held, Mark, Target};
+use telepost::mcp::conversation::{Conversation, Held, Mark, ShowId, Target};
 use telepost::mcp::holder::short_hash;
 use telepost::outbox::delivery::{Content, Delivery, DeliveryId};
 
@@ -36,6 +36,7 @@ pub(crate) struct Agent {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Showing {
+    pub(crate) id: ShowId,
     pub(crate) newly: BTreeSet<EntryName>,
     pub(crate) before: Mark,
     pub(crate) after: Mark,
@@ -110,14 +111,15 @@ impl Agent {
     /// Before every call: what went out is noted as seen, what was cancelled is taken back.
     fn note_out(&mut self, world: &mut World) -> Result<(), Died> {
         for (showing, heard) in std::mem::take(&mut self.shows) {
-            let mut desk = self.open(world)?;
             if heard {
-                desk.me.confirm(&showing.newly);
-                desk.save(world, false)?;
+                let mark = Name::Mark(self.holder.clone(), showing.id);
+                let mark = path(self.session, Folder::Seen, mark);
+                world.disk.name(mark, File::Mark)?;
             } else {
+                let mut desk = self.open(world)?;
                 desk.me
                     .unshow(&showing.newly, &showing.before, &showing.after);
-                desk.save(world, true)?;
+                desk.save(world)?;
             }
         }
         Ok(())
@@ -139,6 +141,13 @@ impl Agent {
                 _ => None,
             })
             .collect();
+        let marks: Vec<(String, ShowId)> = world.disk.marks(session);
+        let went_out = |conversation: &mut Conversation| {
+            let mine = marks.iter();
+            let mine = mine.filter(|(holder, _)| *holder == conversation.holder);
+            let shows = mine.map(|(_, show)| *show).collect();
+            conversation.went_out(&shows);
+        };
         let mut me_on_disk = None;
         let mut others = Vec::new();
         for (path, conversation) in files {
@@ -147,6 +156,7 @@ impl Agent {
                 me_on_disk = Some(conversation);
                 continue;
             }
+            went_out(&mut conversation);
             conversation.reconcile(&pending);
             let alive = world.is_alive(&conversation.holder);
             if !alive && conversation.is_idle() {
@@ -162,6 +172,7 @@ impl Agent {
         }
         let fresh = || Conversation::new(&self.holder, &self.holder, now);
         let mut me = me_on_disk.clone().unwrap_or_else(fresh);
+        went_out(&mut me);
         me.reconcile(&pending);
         let mut desk = Desk {
             session,
@@ -175,7 +186,7 @@ impl Agent {
         };
         let noted = desk.me_on_disk.as_ref().map(|me| me.active_at);
         if noted.is_some_and(|at| now.since(at).as_millis() >= ACTIVE_NOTE_MS) {
-            desk.save(world, true)?;
+            desk.save(world)?;
         }
         Ok(desk)
     }
@@ -277,7 +288,7 @@ impl Agent {
         }
         world.settle(self.session, &held.entries)?;
         desk.forget_settled(&held.entries);
-        desk.save(world, true)
+        desk.save(world)
     }
 
     pub(crate) fn write(
@@ -394,7 +405,7 @@ impl Agent {
             } else {
                 desk.me.replied(address);
             }
-            desk.save(world, true)?;
+            desk.save(world)?;
         }
         promise(world, &delivery.id);
         Ok(())

@@ -7,7 +7,7 @@ use telepost::clock::Timestamp;
 use telepost::ids::{Address, MessageId, UpdateId};
 use telepost::inbox::entry::EntryName;
 use telepost::inbox::view::{self, Item, Shown};
-use telepost::mcp::conversation::{Conversation, Held, REPEAT_WITHIN, Target};
+use telepost::mcp::conversation::{Conversation, Held, REPEAT_WITHIN, ShowId, Target};
 use telepost::mcp::page::Page;
 use telepost::mcp::tools::ToolResult;
 use telepost::outbox::delivery::{Content, Delivery, DeliveryId};
@@ -36,31 +36,44 @@ pub(crate) struct Other {
 }
 
 impl Desk {
-    pub(crate) fn save(&mut self, world: &mut World, synced: bool) -> Result<(), Died> {
+    pub(crate) fn save(&mut self, world: &mut World) -> Result<(), Died> {
         let noted = self.me_on_disk.as_ref().map(|me| me.active_at);
         let fresh = noted.is_some_and(|at| self.now.since(at).as_millis() < ACTIVE_NOTE_MS);
         self.me.active_at = noted.filter(|_| fresh).unwrap_or(self.now);
         if self.me_on_disk.as_ref() != Some(&self.me) {
-            self.put(world, &self.me, synced)?;
+            self.put(world, &self.me)?;
             self.me_on_disk = Some(self.me.clone());
+            self.clear_marks(world)?;
         }
         Ok(())
     }
 
-    pub(crate) fn put(
-        &self,
-        world: &mut World,
-        conversation: &Conversation,
-        synced: bool,
-    ) -> Result<(), Died> {
+    /// Of its own what its conversation has taken over, and all of holders that have none any more.
+    fn clear_marks(&self, world: &mut World) -> Result<(), Died> {
+        let needed: Vec<ShowId> = self.me.shows().collect();
+        let others = |holder: &str| {
+            let mut others = self.others.iter();
+            others.any(|other| other.conversation.holder == holder)
+        };
+        for (holder, show) in world.disk.marks(self.session) {
+            let stays = if holder == self.holder {
+                needed.contains(&show)
+            } else {
+                others(&holder)
+            };
+            if !stays {
+                let mark = path(self.session, Folder::Seen, Name::Mark(holder, show));
+                world.disk.remove(&mark)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn put(&self, world: &mut World, conversation: &Conversation) -> Result<(), Died> {
         let name = Name::Holder(conversation.holder.clone());
         let to = path(self.session, Folder::Conversations, name);
         let file = File::Conversation(Rc::new(conversation.clone()));
-        if synced {
-            world.disk.write(to, file)
-        } else {
-            world.disk.name(to, file)
-        }
+        world.disk.write(to, file)
     }
 
     pub(crate) fn forget_settled(&mut self, entries: &[EntryName]) {
@@ -163,20 +176,23 @@ impl Desk {
                     world.disk.sync(self.session, Folder::Conversations)?;
                 }
             } else {
-                self.put(world, &other.conversation, true)?;
+                self.put(world, &other.conversation)?;
             }
         }
         let newest = last_accepted(world, self.session);
         let shown_at = Timestamp(self.now.0.max(newest + 1));
         let before = self.me.mark();
         let answering = self.answering.or(self.me.answering);
-        self.me.hold(&on_page.iter().collect::<Vec<_>>(), shown_at);
+        let id = ShowId(world.unique());
+        self.me
+            .hold(&on_page.iter().collect::<Vec<_>>(), id, shown_at);
         self.me.answering = answering.filter(|address| self.me.held_at(*address).next().is_some());
-        self.save(world, true)?;
+        self.save(world)?;
         let after = self.me.mark();
         Ok((
             on_page,
             Showing {
+                id,
                 newly,
                 before,
                 after,

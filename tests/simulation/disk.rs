@@ -11,7 +11,7 @@ use std::rc::Rc;
 use telepost::clock::Timestamp;
 use telepost::inbox::entry::EntryName;
 use telepost::inbox::view::Item;
-use telepost::mcp::conversation::Conversation;
+use telepost::mcp::conversation::{Conversation, ShowId};
 use telepost::outbox::delivery::{Delivery, DeliveryId, Finished, Progress};
 use telepost::outbox::gates::ClosedGate;
 
@@ -24,6 +24,7 @@ pub(crate) enum Folder {
     Inbox,
     Done,
     Conversations,
+    Seen,
     Outbox,
     Sent,
     Failed,
@@ -34,6 +35,7 @@ pub(crate) enum Folder {
 pub(crate) enum Name {
     Entry(EntryName),
     Holder(String),
+    Mark(String, ShowId),
     Delivery(DeliveryId),
     Progress(DeliveryId),
     Gates,
@@ -53,6 +55,7 @@ pub(crate) enum File {
     /// A tombstone, and when it became one.
     Settled(Rc<Item>, Timestamp),
     Conversation(Rc<Conversation>),
+    Mark,
     Delivery(Rc<Delivery>),
     Progress(Rc<Progress>),
     Finished(Rc<Finished>),
@@ -189,6 +192,16 @@ impl Disk {
     pub(crate) fn deliveries(&self, session: usize, folder: Folder) -> Vec<DeliveryId> {
         let names = self.list(session, folder);
         names.filter_map(|(path, _)| path.delivery()).collect()
+    }
+
+    /// The marks of results that went out, with their holders.
+    pub(crate) fn marks(&self, session: usize) -> Vec<(String, ShowId)> {
+        let names = self.list(session, Folder::Seen);
+        let marks = names.filter_map(|(path, _)| match &path.name {
+            Name::Mark(holder, show) => Some((holder.clone(), *show)),
+            _ => None,
+        });
+        marks.collect()
     }
 
     /// All deliveries, finished or not, in the order of acceptance.

@@ -35,11 +35,17 @@ fn shown(update_id: i64, chat: i64) -> Shown {
     view::fresh(&[item]).remove(0)
 }
 
+const SHOW: ShowId = ShowId(7);
+
+fn go_out(conversation: &mut Conversation) {
+    conversation.went_out(&[SHOW].into());
+}
+
 fn holding(messages: &[(i64, i64)]) -> Conversation {
     let mut conversation = Conversation::new("h", "test", NOW);
     let shown: Vec<Shown> = messages.iter().map(|&(id, chat)| shown(id, chat)).collect();
-    conversation.hold(&shown.iter().collect::<Vec<_>>(), NOW);
-    conversation.confirm(&conversation.entries());
+    conversation.hold(&shown.iter().collect::<Vec<_>>(), SHOW, NOW);
+    go_out(&mut conversation);
     conversation
 }
 
@@ -82,7 +88,7 @@ fn a_showing_that_nobody_saw_leaves_no_trace() {
     conversation.progressed(address(11), &id(1));
     conversation.answering = Some(address(11));
     let (as_it_was, before) = (conversation.clone(), conversation.mark());
-    conversation.hold(&[&shown(2, 11), &shown(3, 12)], Timestamp(NOW.0 + 9));
+    conversation.hold(&[&shown(2, 11), &shown(3, 12)], SHOW, Timestamp(NOW.0 + 9));
     conversation.answering = Some(address(12));
     let after = conversation.mark();
     conversation.unshow(&BTreeSet::from([name(2), name(3)]), &before, &after);
@@ -94,7 +100,7 @@ fn a_showing_that_was_answered_was_seen_and_its_turn_stays_over() {
     let mut conversation = holding(&[(1, 11)]);
     conversation.progressed(address(11), &id(1));
     let before = conversation.mark();
-    conversation.hold(&[&shown(2, 11)], Timestamp(NOW.0 + 9));
+    conversation.hold(&[&shown(2, 11)], SHOW, Timestamp(NOW.0 + 9));
     let after = conversation.mark();
     conversation.replied(address(11));
     conversation.unshow(&BTreeSet::from([name(2)]), &before, &after);
@@ -128,10 +134,10 @@ fn later_progress_belongs_to_the_turn_of_the_first_until_something_new_is_shown(
     conversation.progressed(address(11), &id(2));
     assert_eq!(conversation.turn(address(11)), Some(&id(1)));
     let again = shown(1, 11);
-    conversation.hold(&[&again], NOW);
+    conversation.hold(&[&again], SHOW, NOW);
     assert_eq!(conversation.turn(address(11)), Some(&id(1)));
     let new = shown(2, 11);
-    conversation.hold(&[&new], NOW);
+    conversation.hold(&[&new], SHOW, NOW);
     assert_eq!(conversation.turn(address(11)), None);
 }
 
@@ -190,14 +196,14 @@ proptest! {
         for (step, action) in (0i64..).zip(actions) {
             match action {
                 Action::Show(id) if pending.contains(&name(id)) => {
-                    conversation.hold(&[&shown(id, id % 3)], Timestamp(NOW.0 + step));
-                    conversation.confirm(&conversation.entries());
+                    conversation.hold(&[&shown(id, id % 3)], SHOW, Timestamp(NOW.0 + step));
+                    go_out(&mut conversation);
                     model.insert(name(id), id % 3);
                 }
                 Action::ShowAgain => {
                     let before = conversation.clone();
                     let all: Vec<Shown> = model.iter().map(|(name, chat)| shown(name.update_id.0, *chat)).collect();
-                    conversation.hold(&all.iter().collect::<Vec<_>>(), Timestamp(NOW.0 + step));
+                    conversation.hold(&all.iter().collect::<Vec<_>>(), SHOW, Timestamp(NOW.0 + step));
                     prop_assert_eq!(&conversation, &before);
                 }
                 Action::Answering(chat) if model.values().any(|held| *held == chat) => conversation.answering = Some(address(chat)),
@@ -233,16 +239,21 @@ proptest! {
 fn what_was_shown_in_a_result_that_may_be_lost_is_held_but_not_seen() {
     let mut conversation = Conversation::new("h", "test", NOW);
     let first = shown(1, 11);
-    conversation.hold(&[&first], NOW);
+    conversation.hold(&[&first], SHOW, NOW);
     assert_eq!(
         (conversation.entries(), conversation.seen()),
         ([name(1)].into(), BTreeSet::new())
     );
-    // Shown once more, and this time it went out.
-    conversation.hold(&[&first], NOW);
+    // Shown once more, and this time it went out: that the first one does says nothing any more.
+    let second = ShowId(8);
+    conversation.hold(&[&first], second, NOW);
     assert_eq!(conversation.held.len(), 1);
-    conversation.confirm(&[name(1)].into());
+    assert_eq!(conversation.shows().collect::<Vec<_>>(), [second]);
+    go_out(&mut conversation);
+    assert_eq!(conversation.seen(), BTreeSet::new());
+    conversation.went_out(&[second].into());
     assert_eq!(conversation.seen(), [name(1)].into());
+    assert_eq!(conversation.shows().count(), 0);
 }
 
 #[test]
@@ -251,12 +262,12 @@ fn what_is_held_knows_whether_a_file_was_on_its_way_when_it_was_shown_last() {
     let file = json!({"kind": "photo", "state": "downloading"});
     message.message.attachments = vec![serde_json::from_value(file).unwrap()];
     let mut conversation = Conversation::new("h", "test", NOW);
-    conversation.hold(&[&message], NOW);
-    conversation.confirm(&conversation.entries());
+    conversation.hold(&[&message], SHOW, NOW);
+    go_out(&mut conversation);
     assert!(conversation.held[0].awaits_files);
     let shown_at = conversation.shown_at;
     message.message.attachments[0].state = FileStanding::Ready;
-    conversation.hold(&[&message], Timestamp(NOW.0 + 9));
+    conversation.hold(&[&message], SHOW, Timestamp(NOW.0 + 9));
     assert!(!conversation.held[0].awaits_files && conversation.held[0].seen);
     // Nothing new was shown: the same answer again is still a repetition.
     assert_eq!(conversation.shown_at, shown_at);
@@ -272,10 +283,10 @@ fn awaiting(update_id: i64) -> Shown {
 #[test]
 fn what_is_settled_before_its_files_came_is_remembered_until_the_agent_was_told() {
     let mut conversation = holding(&[(1, 11)]);
-    let messages = [awaiting(2), awaiting(3), awaiting(4)];
-    conversation.hold(&messages.iter().collect::<Vec<_>>(), NOW);
-    let seen = [name(1), name(2), name(3)].into();
-    conversation.confirm(&seen);
+    let messages = [awaiting(2), awaiting(3)];
+    conversation.hold(&messages.iter().collect::<Vec<_>>(), SHOW, NOW);
+    go_out(&mut conversation);
+    conversation.hold(&[&awaiting(4)], SHOW, NOW);
     assert_eq!(conversation.awaits_files(), [name(2), name(3)].into());
     // Somebody else takes one of them, the others are settled; nobody has surely seen the last one.
     conversation.let_go(&[name(3)].into());
@@ -299,8 +310,8 @@ fn the_parts_of_an_album_are_remembered_as_one_however_they_are_settled() {
     let mut conversation = Conversation::new("h", "test", NOW);
     let mut album = awaiting(1);
     album.entries = vec![name(1), name(2)];
-    conversation.hold(&[&album], NOW);
-    conversation.confirm(&conversation.entries());
+    conversation.hold(&[&album], SHOW, NOW);
+    go_out(&mut conversation);
     conversation.reconcile(&[name(2)].into());
     conversation.told_of_files(&[UpdateId(1)].into());
     conversation.reconcile(&BTreeSet::new());
@@ -310,8 +321,8 @@ fn the_parts_of_an_album_are_remembered_as_one_however_they_are_settled() {
         ([name(1), name(2)].as_slice(), false)
     );
     for id in 10..10 + 2 * i64::try_from(LATE_MOST).unwrap() {
-        conversation.hold(&[&awaiting(id)], NOW);
-        conversation.confirm(&conversation.entries());
+        conversation.hold(&[&awaiting(id)], SHOW, NOW);
+        go_out(&mut conversation);
         conversation.reconcile(&BTreeSet::new());
     }
     assert_eq!(conversation.late.len(), LATE_MOST);

@@ -9,6 +9,7 @@ use rmcp::service::RequestContext;
 
 use super::wire::Note;
 use super::{REMEMBERED, Shared};
+use crate::chain::Chain;
 use crate::ids::UpdateId;
 use crate::mcp::mailbox::{Caller, Mailbox, Showing};
 use crate::outbox::delivery::DeliveryId;
@@ -124,7 +125,8 @@ impl Shared {
     }
 
     /// A result is in the client's pipe but for its newline: what it showed is noted as seen before
-    /// that follows.
+    /// that follows. The mark for messages is made at once: on the protocol's own thread, which costs
+    /// less than the way to another, and nothing is synced.
     pub(super) fn going_out(self: &Arc<Self>, call: &RequestId) -> Option<Note> {
         let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
         let mut any = false;
@@ -132,8 +134,19 @@ impl Shared {
             .iter_mut()
             .filter(|show| show.call == *call && show.stage == Stage::Leaving)
         {
-            show.stage = Stage::Out;
-            any = true;
+            match (&show.what, &self.served) {
+                (What::Showing(showing), Ok(served)) => {
+                    if let Err(error) = served.mailbox.went_out(&show.caller, showing) {
+                        tracing::warn!(error = %Chain(&error), "cannot note what an agent has seen; it is shown again");
+                    }
+                    // Kept: a late cancellation takes back what was marked, too.
+                    show.stage = Stage::Noted;
+                }
+                (What::Showing(_) | What::Failures(_) | What::Files(_), _) => {
+                    show.stage = Stage::Out;
+                    any = true;
+                }
+            }
         }
         if !any {
             return None;
@@ -157,7 +170,6 @@ impl Shared {
                 .map(|show| (show.caller.clone(), show.what.clone(), show.stage))
                 .collect();
             for show in shows.iter_mut().filter(|show| show.stage == Stage::Out) {
-                // Kept: a late cancellation takes back what was noted, too.
                 show.stage = Stage::Noted;
             }
             shows.retain(|show| show.stage != Stage::Cancelled);
@@ -165,11 +177,11 @@ impl Shared {
         };
         for (caller, what, stage) in due {
             let note = move |mailbox: &Mailbox, caller: &Caller| match (stage, what) {
-                (Stage::Out, What::Showing(showing)) => mailbox.confirm(caller, &showing.newly),
                 (Stage::Out, What::Failures(ids)) => mailbox.note_told(caller, &ids),
                 (Stage::Out, What::Files(ids)) => mailbox.note_files(caller, &ids),
                 (Stage::Cancelled, What::Showing(showing)) => mailbox.unshow(caller, &showing),
                 (Stage::Cancelled, What::Failures(_) | What::Files(_))
+                | (Stage::Out, What::Showing(_))
                 | (Stage::Leaving | Stage::Noted, _) => Ok(()),
             };
             if let Err(error) = self
