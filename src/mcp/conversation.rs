@@ -53,14 +53,6 @@ pub struct Conversation {
 #[serde(transparent)]
 pub struct ShowId(pub u64);
 
-impl ShowId {
-    /// One that no other result has.
-    pub fn random() -> Self {
-        // As many bits as every reader of JSON keeps.
-        Self(fastrand::u64(..1 << 53))
-    }
-}
-
 /// One message that the holder was shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use super::conversation::{Conversation, Held, ShowId};
+use super::conversation::{Conversation, Held};
 use super::holder::{self, HolderId};
 use super::mailbox::{Caller, Mailbox, MailboxError, Showing, ShownPage};
 use super::page::{self, Page};
@@ -555,7 +555,7 @@ impl<'a> Desk<'a> {
         let shown_at = Timestamp(self.now.0.max(newest + 1));
         let before = self.me.mark();
         let answering = self.answering.or(self.me.answering);
-        let id = ShowId::random();
+        let id = seen::new_show();
         self.me
             .hold(&on_page.iter().collect::<Vec<_>>(), id, shown_at);
         self.me.answering = answering.filter(|address| self.me.held_at(*address).next().is_some());

@@ -9,10 +9,11 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::conversation::{Late, ShowId};
+use super::conversation::Late;
 use super::desk::{self, Desk};
 use super::mailbox::{Caller, Mailbox, MailboxError, Showing, ShownPage};
 use super::page::{self, Page};
+use super::seen;
 use super::tools::{Refusal, ToolResult};
 use crate::clock::Timestamp;
 use crate::ids::UpdateId;
@@ -113,7 +114,7 @@ impl Desk<'_> {
         Ok(ShownPage {
             result,
             showing: Showing {
-                id: ShowId::random(),
+                id: seen::new_show(),
                 newly: BTreeSet::new(),
                 before: mark.clone(),
                 after: mark,

@@ -64,6 +64,12 @@ impl Marks {
     }
 }
 
+/// The name of a result, which no other one has.
+pub fn new_show() -> ShowId {
+    // As many bits as every reader of JSON keeps.
+    ShowId(fastrand::u64(..1 << 53))
+}
+
 /// Marks that a result has gone out to the client.
 pub fn mark(dir: &SessionDir, holder: &str, show: ShowId) -> Result<(), StoreError> {
     atomic::create_empty(&dir.seen().join(name(holder, show)), Step::Seen)

@@ -55,8 +55,9 @@ fn a_session_with_much_to_say_keeps_no_other_one_waiting() {
     let refused = calls.iter().filter(|call| !call.outcome.is_ok()).count();
     assert_eq!(refused, 0, "the pace is below the limits");
     let place = calls.iter().position(|call| call.chat_id == Some(SMALL));
+    // At most one reply of each chat comes before it: these are on their way at the same time.
     assert!(
-        place.unwrap() < CHATS.count(),
+        place.unwrap() <= CHATS.count(),
         "{place:?} of {}",
         calls.len()
     );
