@@ -11,7 +11,7 @@ use super::wire::Note;
 use super::{REMEMBERED, Shared};
 use crate::chain::Chain;
 use crate::ids::UpdateId;
-use crate::mcp::mailbox::{Caller, Mailbox, Showing};
+use crate::mcp::mailbox::{Caller, Mailbox, News, Showing};
 use crate::mcp::tools::Refusal;
 use crate::outbox::delivery::DeliveryId;
 
@@ -101,7 +101,7 @@ impl Shared {
         self: &Arc<Self>,
         caller: &Caller,
         context: &RequestContext<RoleServer>,
-        news: fn(&Mailbox, &Caller) -> Result<Vec<(Id, String)>, Refusal>,
+        news: fn(&Mailbox, &Caller) -> Result<News<Id>, Refusal>,
         what: fn(BTreeSet<Id>) -> What,
     ) -> Vec<String> {
         let at = caller.clone();
