@@ -528,8 +528,7 @@ fn a_new_caption_brings_the_file_along_and_gives_no_second_notice() {
     let edit = json!({"edited_message": fields});
     let edit = house.sim.raw_update(house.bot(), edit).unwrap();
     assert_eq!(settled_as(&mut agent, edit)[0]["state"], "failed");
-    let all = || house.names("outbox").len() + house.names("sent").len();
-    assert_eq!(all(), 1);
+    house.wait_until_put_away(1);
 }
 
 /// Lets the file of a message seem to take all the room that there is.

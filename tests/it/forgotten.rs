@@ -24,20 +24,6 @@ fn ends_in_plain_text(house: &House, turn: &str) {
     assert_eq!(house.stops(turn, true), Said::Nothing);
 }
 
-/// Waits until the gateway knows that so many notices have been sent: one that is killed before would
-/// send the last once more, marked.
-#[track_caller]
-fn are_put_away(house: &House, count: usize) {
-    wait_for("the notices to be put away", || {
-        let (waiting, sent) = (house.names("outbox"), house.names("sent"));
-        if waiting.is_empty() && sent.len() == count {
-            Ok(())
-        } else {
-            Err((waiting, sent))
-        }
-    });
-}
-
 #[test]
 fn the_person_is_told_when_the_agent_has_finished_without_answering() {
     let house = House::new();
@@ -114,7 +100,7 @@ fn an_agent_that_has_forgotten_is_left_alone_until_its_pause_is_over() {
     ends_in_plain_text(&house, "a");
     house.wait_to_hear(&[TOLD]);
     client.is_left_alone();
-    are_put_away(&house, 1);
+    house.wait_until_put_away(1);
     // The pause outlives the gateway. Somebody else's message does not wait for it.
     gateway.kill();
     let gateway = house.gateway();
@@ -143,7 +129,7 @@ fn without_hooks_an_agent_that_is_idle_for_a_while_has_finished() {
     assert_eq!(house.heard(), [] as [&str; 0]);
     says_since(&house, "idle", now());
     house.wait_to_hear(&[TOLD]);
-    are_put_away(&house, 1);
+    house.wait_until_put_away(1);
     // Then it is as with hooks: the pause, the wake.
     gateway.kill();
     let _gateway = house.gateway_with(&[PAUSES_ARE_OVER]);

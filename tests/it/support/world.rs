@@ -159,6 +159,20 @@ impl House {
         agent
     }
 
+    /// Waits until the gateway knows that so many deliveries of session `ONE` are out, and no more wait: one
+    /// that is killed before would send the last once more, marked.
+    #[track_caller]
+    pub(crate) fn wait_until_put_away(&self, count: usize) {
+        wait_for("the deliveries to be put away", || {
+            let (waiting, sent) = (self.names("outbox"), self.names("sent"));
+            if waiting.is_empty() && sent.len() == count {
+                Ok(())
+            } else {
+                Err((waiting, sent))
+            }
+        });
+    }
+
     /// The one file in a folder of session `ONE`.
     #[track_caller]
     pub(crate) fn only_file(&self, folder: &str) -> PathBuf {
