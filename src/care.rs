@@ -24,10 +24,10 @@ use crate::inbox::entry::EntryName;
 use crate::inbox::view::{self, Item, MessageView, Shown};
 use crate::outbox::migrations;
 use crate::report;
-use crate::store::StoreError;
+use crate::store::StateError;
 use crate::store::format::ReadError;
 use crate::store::layout::StateDir;
-use crate::store::lock::{FileLock, LockError};
+use crate::store::lock::FileLock;
 use crate::telegram::update::{self, Body};
 
 /// How a dead letter's name begins.
@@ -37,21 +37,21 @@ const HASH_SHOWN: usize = 12;
 /// How few may be typed.
 const HASH_LEAST: usize = 6;
 
-/// Something could not be done.
+/// What a person asked for could not be done. Nothing of it was touched.
 #[derive(Debug, thiserror::Error)]
 pub enum CareError {
-    /// A file could not be read.
+    /// The state cannot be used, or another process has the session lock.
     #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The disk refused.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Another process has the session lock.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// No such message or letter, or more than one.
+    State(StateError),
+    /// There is no such thing, or more than one, or it is still needed.
     #[error("{0}")]
-    Id(String),
+    Refused(String),
+}
+
+impl<E: Into<StateError>> From<E> for CareError {
+    fn from(error: E) -> Self {
+        Self::State(error.into())
+    }
 }
 
 /// A line of the list.
@@ -189,7 +189,7 @@ impl Care<'_> {
             match self.find(id)? {
                 Found::Dead(letter) => letters.push(letter),
                 Found::Waiting(_) => {
-                    return Err(CareError::Id(format!(
+                    return Err(CareError::Refused(format!(
                         "{id} is a message that waits for an agent already; only dead letters are tried again"
                     )));
                 }
@@ -344,7 +344,7 @@ impl Care<'_> {
             return self.find_dead(id, hash);
         }
         let Ok(update_id) = id.parse().map(UpdateId) else {
-            return Err(CareError::Id(format!(
+            return Err(CareError::Refused(format!(
                 "{id} is neither the number of a message nor the name of a dead letter; `telepost inbox list` shows them"
             )));
         };
@@ -356,7 +356,7 @@ impl Care<'_> {
         let ids: BTreeSet<&SessionId> = found.iter().map(|waiting| &waiting.session).collect();
         if ids.len() > 1 {
             let ids: Vec<&str> = ids.into_iter().map(SessionId::as_str).collect();
-            return Err(CareError::Id(format!(
+            return Err(CareError::Refused(format!(
                 "there is a message {id} in several sessions ({}); say which with --session",
                 ids.join(", ")
             )));
@@ -365,7 +365,7 @@ impl Care<'_> {
             .pop()
             .map(|waiting| Found::Waiting(Box::new(waiting)))
             .ok_or_else(|| {
-                CareError::Id(format!(
+                CareError::Refused(format!(
                     "no message {id} waits; `telepost inbox list` shows what does"
                 ))
             })
@@ -376,10 +376,10 @@ impl Care<'_> {
         letters.retain(|letter| hash.len() >= HASH_LEAST && letter.hash().starts_with(hash));
         match (letters.pop(), letters.is_empty()) {
             (Some(letter), true) => Ok(Found::Dead(letter)),
-            (Some(_), false) => Err(CareError::Id(format!(
+            (Some(_), false) => Err(CareError::Refused(format!(
                 "{id} is the beginning of several names; write more of it"
             ))),
-            (None, _) => Err(CareError::Id(format!(
+            (None, _) => Err(CareError::Refused(format!(
                 "there is no dead letter {id}; `telepost inbox list` shows them"
             ))),
         }

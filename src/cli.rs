@@ -41,6 +41,7 @@ use crate::outbox::manage::{ManageError, Outboxes};
 use crate::report::{self, Report};
 use crate::session::process::ProcessId;
 use crate::session::registry::{Calls, Reach};
+use crate::store::StateError;
 use crate::store::format::ReadError;
 use crate::store::layout::StateDir;
 use crate::store::lock::LockError;
@@ -71,7 +72,7 @@ enum Failure {
     #[error(transparent)]
     Singleton(#[from] SingletonError),
     #[error(transparent)]
-    Read(#[from] ReadError),
+    Read(ReadError),
     #[error(transparent)]
     Manage(#[from] ManageError),
     #[error("cannot {operation}")]
@@ -91,12 +92,20 @@ enum Failure {
 impl From<CareError> for Failure {
     fn from(error: CareError) -> Self {
         match error {
-            CareError::Read(error) => Self::Read(error),
-            CareError::Store(error) | CareError::Lock(LockError::Store(error)) => {
+            CareError::State(error) => error.into(),
+            CareError::Refused(words) => Self::NotDone(words),
+        }
+    }
+}
+
+impl<E: Into<StateError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        match error.into() {
+            StateError::Read(error) => Self::Read(error),
+            StateError::Store(error) | StateError::Lock(LockError::Store(error)) => {
                 Self::Read(error.into())
             }
-            held @ CareError::Lock(LockError::Held { .. }) => Self::NotDone(held.to_string()),
-            CareError::Id(words) => Self::NotDone(words),
+            StateError::Lock(held @ LockError::Held { .. }) => Self::NotDone(held.to_string()),
         }
     }
 }
@@ -114,7 +123,7 @@ impl Failure {
             },
             Self::Gateway(GatewayError::Store(_) | GatewayError::Read(_))
             | Self::Read(_)
-            | Self::Manage(ManageError::Store(_) | ManageError::Read(_) | ManageError::Lock(_))
+            | Self::Manage(ManageError::State(_))
             | Self::Io { .. } => exit::STORAGE,
             Self::Install(InstallFailure::Usage(_)) => exit::USAGE,
             Self::Install(InstallFailure::Files(_) | InstallFailure::Declined) => exit::CLIENT,

@@ -7,6 +7,7 @@
 
 use std::path::PathBuf;
 
+use crate::care::CareError;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::gateway::presence;
@@ -16,27 +17,8 @@ use crate::mcp::holder;
 use crate::outbox::disk::Outbox;
 use crate::store::StoreError;
 use crate::store::atomic;
-use crate::store::format::ReadError;
 use crate::store::layout::StateDir;
-use crate::store::lock::LockError;
 use crate::store::steps::Step;
-
-/// A session could not be removed. Nothing of it was touched.
-#[derive(Debug, thiserror::Error)]
-pub enum PruneError {
-    /// A file could not be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The disk refused.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Another process has the session lock.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// It is still needed, or there is no such session.
-    #[error("{0}")]
-    Refused(String),
-}
 
 /// What a session has left behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +71,7 @@ pub struct Prune<'a> {
 impl Prune<'_> {
     /// What is there to be removed: these sessions, or all that are not in the configuration. Also
     /// clears up after one that was killed.
-    pub fn find(&self, ids: &[String]) -> Result<Vec<Left>, PruneError> {
+    pub fn find(&self, ids: &[String]) -> Result<Vec<Left>, CareError> {
         self.clear_up()?;
         let all = self.state.all_sessions()?;
         let configured = |id: &SessionId| self.config.sessions.contains_key(id);
@@ -103,7 +85,7 @@ impl Prune<'_> {
                     Some(id) if chosen.contains(id) => {}
                     Some(id) => chosen.push(id.clone()),
                     None => {
-                        return Err(PruneError::Refused(format!(
+                        return Err(CareError::Refused(format!(
                             "there is no session {}; `telepost status` shows those that there are",
                             crate::terminal::one_line(text)
                         )));
@@ -115,7 +97,7 @@ impl Prune<'_> {
         chosen.into_iter().map(|id| self.look(id)).collect()
     }
 
-    fn look(&self, id: SessionId) -> Result<Left, PruneError> {
+    fn look(&self, id: SessionId) -> Result<Left, CareError> {
         self.unneeded(&id)?;
         let dir = self.state.session(&id);
         let outbox = Outbox::new(self.state, dir.clone());
@@ -129,7 +111,7 @@ impl Prune<'_> {
     }
 
     /// Removes one that [`Self::find`] has found, for good.
-    pub fn remove(&self, left: &Left) -> Result<(), PruneError> {
+    pub fn remove(&self, left: &Left) -> Result<(), CareError> {
         let dir = self.state.session(&left.id);
         let who = format!("telepost prune, pid {}", std::process::id());
         let lock = dir.take_lock(&who)?;
@@ -144,20 +126,20 @@ impl Prune<'_> {
     }
 
     /// Whether nobody serves the session any more.
-    fn unneeded(&self, id: &SessionId) -> Result<(), PruneError> {
+    fn unneeded(&self, id: &SessionId) -> Result<(), CareError> {
         if self.config.sessions.contains_key(id) {
             return Err(configured_still(id));
         }
         let agents = holder::connected(&self.state.session(id))?;
         if !agents.is_empty() {
             let pids: Vec<String> = agents.iter().map(u32::to_string).collect();
-            return Err(PruneError::Refused(format!(
+            return Err(CareError::Refused(format!(
                 "an agent of session {id} still runs (telepost mcp, pid {}): end it first; nothing was removed",
                 pids.join(", ")
             )));
         }
         if self.is_served(id, self.clock.now())? {
-            return Err(PruneError::Refused(format!(
+            return Err(CareError::Refused(format!(
                 "the gateway that runs still serves session {id}: let it take over the configuration with \
                  `telepost gateway --replace --detach` first; nothing was removed"
             )));
@@ -165,7 +147,7 @@ impl Prune<'_> {
         Ok(())
     }
 
-    fn is_served(&self, id: &SessionId, now: Timestamp) -> Result<bool, PruneError> {
+    fn is_served(&self, id: &SessionId, now: Timestamp) -> Result<bool, CareError> {
         if !presence::is_running(self.state)? {
             return Ok(false);
         }
@@ -181,8 +163,8 @@ impl Prune<'_> {
     }
 }
 
-fn configured_still(id: &SessionId) -> PruneError {
-    PruneError::Refused(format!(
+fn configured_still(id: &SessionId) -> CareError {
+    CareError::Refused(format!(
         "session {id} is in the configuration: take it out of sessions.json first; nothing was removed"
     ))
 }

@@ -6,7 +6,6 @@ use super::arguments::FilesAction;
 use super::{Failure, print};
 use crate::attachments::disk::{Files, Kept};
 use crate::attachments::state::megabytes;
-use crate::care::CareError;
 use crate::clock::Clock;
 use crate::ids::SessionId;
 use crate::store::StoreError;
@@ -21,11 +20,11 @@ pub(super) fn run(action: &FilesAction, state: &StateDir, clock: &Clock) -> Resu
     } = action;
     let older_than = older_than.unwrap_or(Duration::ZERO);
     let mut lines = Vec::new();
-    for id in state.all_sessions().map_err(stored)? {
+    for id in state.all_sessions()? {
         if session.as_ref().is_some_and(|only| only != id.as_str()) {
             continue;
         }
-        lines.extend(prune(state, &id, older_than, *dry_run, clock).map_err(stored)?);
+        lines.extend(prune(state, &id, older_than, *dry_run, clock)?);
     }
     if lines.is_empty() {
         let which = match session {
@@ -35,10 +34,6 @@ pub(super) fn run(action: &FilesAction, state: &StateDir, clock: &Clock) -> Resu
         return print(&format!("Nothing to do: {which} no files.\n"));
     }
     print(&lines.concat())
-}
-
-fn stored(error: StoreError) -> Failure {
-    CareError::Store(error).into()
 }
 
 /// Works with a gateway and without one: only the gateway adds files, and only for messages that wait.

@@ -14,8 +14,9 @@ use super::clock;
 use crate::chain::Chain;
 use crate::config::{self, Config, ConfigError, Env};
 use crate::ids::SessionId;
+use crate::store::StateError;
 use crate::store::layout::StateDir;
-use crate::wake::hook::{self, HookError, Kind, Payload};
+use crate::wake::hook::{self, Kind, Payload};
 
 /// How long a client may take to say what its hook is about.
 const PAYLOAD_WITHIN: Duration = Duration::from_secs(1);
@@ -28,7 +29,7 @@ enum Unheard {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
-    Hook(#[from] HookError),
+    State(#[from] StateError),
     #[error("`{0}` is not the name of a session")]
     Session(String),
 }

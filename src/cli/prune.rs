@@ -5,22 +5,8 @@ use super::ask::{Said, ask};
 use super::{Failure, print};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::prune::{Prune, PruneError};
+use crate::prune::Prune;
 use crate::store::layout::StateDir;
-use crate::store::lock::LockError;
-
-impl From<PruneError> for Failure {
-    fn from(error: PruneError) -> Self {
-        match error {
-            PruneError::Read(error) => Self::Read(error),
-            PruneError::Store(error) | PruneError::Lock(LockError::Store(error)) => {
-                Self::Read(error.into())
-            }
-            held @ PruneError::Lock(LockError::Held { .. }) => Self::NotDone(held.to_string()),
-            PruneError::Refused(words) => Self::NotDone(words),
-        }
-    }
-}
 
 /// Shows what goes with each session, asks, and removes it.
 pub(super) fn run(

@@ -102,13 +102,6 @@ impl Registration {
         &self.file.reach
     }
 
-    /// Makes a holder known as alive.
-    pub fn announce(&mut self, holder: &HolderId) -> Result<(), StoreError> {
-        self.tell(|file| {
-            file.holders.insert(holder.clone());
-        })
-    }
-
     /// Says something of this server, and that it lives. Written when it is new. The caller holds the
     /// session lock, as does whoever asks for the [`living`], so that nobody looks while one file
     /// takes the other's place.
@@ -217,14 +210,21 @@ mod tests {
         Registration::new(dir, &client, Reach::default(), Timestamp(started))
     }
 
+    /// Makes a holder known as alive.
+    fn announce(registration: &mut Registration, holder: &HolderId) -> Result<(), StoreError> {
+        registration.tell(|file| {
+            file.holders.insert(holder.clone());
+        })
+    }
+
     #[test]
     fn a_holder_lives_as_long_as_its_registration_is_locked() {
         let (_folder, dir) = dir();
         let (one, two) = (HolderId::of_thread("one"), HolderId::of_thread("two"));
         let mut registration = registration(&dir, 1);
         assert_eq!(alive(&dir).unwrap(), BTreeSet::new());
-        registration.announce(&one).unwrap();
-        registration.announce(&two).unwrap();
+        announce(&mut registration, &one).unwrap();
+        announce(&mut registration, &two).unwrap();
         assert_eq!(
             alive(&dir).unwrap(),
             BTreeSet::from([one.clone(), two.clone()])
@@ -242,13 +242,13 @@ mod tests {
         let (_folder, dir) = dir();
         let (one, two) = (HolderId::of_thread("one"), HolderId::of_thread("two"));
         let mut registration = registration(&dir, 1);
-        registration.announce(&one).unwrap();
+        announce(&mut registration, &one).unwrap();
         let aside = dir.root().join("aside");
         std::fs::rename(dir.agents(), &aside).unwrap();
-        registration.announce(&two).unwrap_err();
+        announce(&mut registration, &two).unwrap_err();
         std::fs::rename(&aside, dir.agents()).unwrap();
         assert_eq!(alive(&dir).unwrap(), BTreeSet::from([one.clone()]));
-        registration.announce(&two).unwrap();
+        announce(&mut registration, &two).unwrap();
         assert_eq!(alive(&dir).unwrap(), BTreeSet::from([one, two]));
     }
 
@@ -256,7 +256,7 @@ mod tests {
     fn what_a_killed_server_left_behind_is_removed() {
         let (_folder, dir) = dir();
         let mut registration = registration(&dir, 1);
-        registration.announce(&HolderId::of_thread("one")).unwrap();
+        announce(&mut registration, &HolderId::of_thread("one")).unwrap();
         let path = registration.path.clone();
         // A kill drops the lock and leaves the file.
         registration.locked = None;

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use super::conversation::Late;
 use super::desk::{self, Desk};
-use super::mailbox::{Caller, Mailbox, MailboxError, Showing, ShownPage};
+use super::mailbox::{Caller, Mailbox, MailboxError, News, Showing, ShownPage};
 use super::page::{self, Page};
 use super::seen;
 use super::tools::{Refusal, ToolResult};
@@ -27,7 +27,7 @@ const MOST: usize = 2;
 
 impl Mailbox {
     /// The settled messages of whose files this agent is to be told, each with the words.
-    pub fn news_of_files(&self, caller: &Caller) -> Result<Vec<(UpdateId, String)>, Refusal> {
+    pub fn news_of_files(&self, caller: &Caller) -> Result<News<UpdateId>, Refusal> {
         Ok(self.untold_files(caller)?)
     }
 
@@ -36,7 +36,7 @@ impl Mailbox {
         Ok(desk::note(self, caller, |me| me.told_of_files(ids))?)
     }
 
-    fn untold_files(&self, caller: &Caller) -> Result<Vec<(UpdateId, String)>, MailboxError> {
+    fn untold_files(&self, caller: &Caller) -> Result<News<UpdateId>, MailboxError> {
         let Some(mine) = desk::peek(self, caller) else {
             return Ok(Vec::new());
         };

@@ -119,6 +119,9 @@ pub struct Accepted {
     pub notices: Vec<String>,
 }
 
+/// What an agent is to be told besides, each with its words.
+pub type News<Id> = Vec<(Id, String)>;
+
 /// A step failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MailboxError {

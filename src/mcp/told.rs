@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::mailbox::{Caller, Mailbox, MailboxError};
+use super::mailbox::{Caller, Mailbox, MailboxError, News};
 use super::tools::Refusal;
 use super::{desk, holder};
 use crate::outbox::delivery::{Content, DeliveryId, Finished, Outcome};
@@ -30,7 +30,7 @@ struct ToldFile {
 
 impl Mailbox {
     /// The failures that this agent is to be told of, each with its words.
-    pub fn failures(&self, caller: &Caller) -> Result<Vec<(DeliveryId, String)>, Refusal> {
+    pub fn failures(&self, caller: &Caller) -> Result<News<DeliveryId>, Refusal> {
         Ok(self.untold(caller)?)
     }
 
@@ -39,7 +39,7 @@ impl Mailbox {
         Ok(self.record_told(caller, ids)?)
     }
 
-    fn untold(&self, caller: &Caller) -> Result<Vec<(DeliveryId, String)>, MailboxError> {
+    fn untold(&self, caller: &Caller) -> Result<News<DeliveryId>, MailboxError> {
         let mut failed: BTreeSet<DeliveryId> = self.outbox.failed()?.into_iter().collect();
         if failed.is_empty() {
             return Ok(Vec::new());

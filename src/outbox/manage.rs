@@ -17,12 +17,12 @@ use super::{gates, migrations};
 use crate::clock::{Clock, Timestamp};
 use crate::ids::SessionId;
 use crate::mcp::holder::short_hash;
-use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
 use crate::store::format::{self, FORMAT, ReadError};
 use crate::store::layout::StateDir;
-use crate::store::lock::{FileLock, LockError};
+use crate::store::lock::FileLock;
 use crate::store::steps::Step;
+use crate::store::{StateError, StoreError};
 
 /// How long a running gateway is given to honour a drop before that is said.
 const DROP_PATIENCE: Duration = Duration::from_secs(3);
@@ -70,21 +70,21 @@ struct Drop {
 /// It could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum ManageError {
-    /// The state cannot be used.
+    /// The state cannot be used, or somebody else is at work.
     #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A file of the state cannot be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// Somebody else is at work.
-    #[error(transparent)]
-    Lock(#[from] LockError),
+    State(StateError),
     /// No delivery, or several, begin with that.
     #[error("{0}; `telepost outbox list` shows what there is")]
     NotFound(String),
     /// It is there, but that cannot be done with it.
     #[error("{0}")]
     Refused(String),
+}
+
+impl<E: Into<StateError>> From<E> for ManageError {
+    fn from(error: E) -> Self {
+        Self::State(error.into())
+    }
 }
 
 /// The outboxes of a state folder.

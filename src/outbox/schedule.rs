@@ -1,11 +1,5 @@
 //! Whose turn it is: our own pace below Telegram's budgets, and a fair share of it. Pure.
 //!
-//! The exact limits are unknown and adaptive (telegram.md 4): about one message a second per chat
-//! with short bursts, 20 a minute per group with edits counted, 30 a second per bot. A 429 is
-//! obeyed by the flood gate; this keeps it from happening. A request counts from the moment at which
-//! it is allowed until the limit's span after its end, because nobody knows when in between the
-//! server has counted it.
-//!
 //! Per chat, replies keep the order of acceptance and come before progress, progress before
 //! reactions. Of a turn only the newest progress counts, and its final reply takes its place; of
 //! several reactions on one message the newest. Between chats the same ranks hold, and among equals
@@ -17,21 +11,17 @@
 //! order of seats ([`Schedule::wants`]), which moves the cut. As long as there is a cut the chat has a
 //! reply that waits, so nothing of a lower rank goes before it.
 
+mod lane;
+mod pace;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use self::lane::{Changes, Lane};
+pub(super) use self::pace::shortened;
+use self::pace::{BOT, Rank, Window, apart, backoff, limits};
 use crate::config::Pace;
 use crate::ids::{ChatId, MessageId};
-
-/// At most so many requests in any such span.
-type Limit = (usize, Duration);
-
-const BOT: [Limit; 1] = [(29, Duration::from_secs(1))];
-const PRIVATE: [Limit; 1] = [(3, Duration::from_secs(3))];
-const GROUP: [Limit; 2] = [(3, Duration::from_secs(3)), (18, Duration::from_secs(60))];
-/// How long the progress of a chat is kept apart.
-const PROGRESS_PRIVATE: Duration = Duration::from_secs(3);
-const PROGRESS_GROUP: Duration = Duration::from_secs(6);
 
 /// Most replies of a chat that are here.
 const WINDOW: usize = 64;
@@ -105,101 +95,6 @@ pub enum End {
     Later(Duration),
     /// A temporary failure: after a growing pause, with this much jitter (0.0 to 1.0).
     Failed(f64),
-}
-
-/// Requests in the order of importance; the numbers are what each leaves free for those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    Reply,
-    Progress,
-    Reaction,
-    Gesture,
-}
-
-impl Rank {
-    fn leaves_to_bot(self) -> usize {
-        match self {
-            Self::Reply => 0,
-            Self::Progress => 4,
-            Self::Reaction => 8,
-            Self::Gesture => 14,
-        }
-    }
-
-    /// Of each limit of a chat, whose largest numbers are 3 and 18.
-    fn leaves_to_chat(self, most: usize) -> usize {
-        match self {
-            Self::Reply => 0,
-            Self::Progress | Self::Reaction | Self::Gesture => most / 3,
-        }
-    }
-}
-
-/// The requests that may still count at the server.
-#[derive(Clone, Debug, Default)]
-struct Window {
-    under_way: usize,
-    /// When those ended that are over, oldest first.
-    ended: VecDeque<Duration>,
-}
-
-impl Window {
-    /// When one more request leaves `left` of a limit free; `None` if first another one has to end.
-    fn free_at(&self, (most, span): Limit, left: usize) -> Option<Duration> {
-        // So many of those that have ended may still count.
-        let room = most.checked_sub(left + 1 + self.under_way)?;
-        let must_go = self.ended.len().checked_sub(room + 1);
-        let last = must_go.and_then(|index| self.ended.get(index));
-        Some(last.map_or(Duration::ZERO, |ended| *ended + span))
-    }
-
-    fn end(&mut self, now: Duration, limits: &[Limit]) {
-        self.under_way = self.under_way.saturating_sub(1);
-        self.ended.push_back(now);
-        let most = limits.iter().map(|(most, _)| *most).max().unwrap_or(0);
-        while self.ended.len() > most {
-            self.ended.pop_front();
-        }
-    }
-}
-
-/// A turn of an agent: session and first progress.
-type TurnId = (u16, i64);
-
-/// What an addition brings about.
-#[derive(Debug, Default)]
-struct Changes {
-    /// Not to be sent any more.
-    overtaken: Vec<Seat>,
-    /// No longer here.
-    left: Vec<Seat>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Lane {
-    replies: BTreeMap<Seat, Option<i64>>,
-    /// From here on its replies are on disk only, but for the one that is begun.
-    cut: Option<Seat>,
-    /// Whether the pass over the disk has taken in all that it has come to from the cut on.
-    passing: bool,
-    /// Whether something was left to the disk since the pass began.
-    left: bool,
-    /// The newest reply that waits here, of each turn that has one.
-    finals: BTreeMap<TurnId, Seat>,
-    /// The newest of each turn.
-    progress: BTreeMap<TurnId, Seat>,
-    /// The newest on each message.
-    reactions: BTreeMap<MessageId, Seat>,
-    at_work: Option<(Seat, Kind)>,
-    /// The reply of which something may be out: nothing comes in between.
-    begun: Option<Seat>,
-    /// Receipts and the like that are under way.
-    gestures: usize,
-    not_before: Duration,
-    failures: u32,
-    progress_ended: Option<Duration>,
-    window: Window,
-    served: u64,
 }
 
 /// The queue of one bot.
@@ -488,192 +383,6 @@ impl Schedule {
                 Some(free.max(at))
             }),
         }
-    }
-}
-
-impl Lane {
-    /// Puts a delivery in its place, or leaves it to the disk.
-    fn add(&mut self, seat: Seat, kind: Kind, most: usize, changes: &mut Changes) {
-        match kind {
-            Kind::Reply { turn } => {
-                let named = turn.map(|turn| (seat.session, turn));
-                // Wherever it waits, it takes the place of what came before it.
-                if let Some(turn) = named
-                    && self.progress.get(&turn).is_some_and(|at| *at < seat)
-                {
-                    changes.overtaken.extend(self.progress.remove(&turn));
-                }
-                if self.is_on_disk(seat) {
-                    self.left = true;
-                    changes.left.push(seat);
-                    return;
-                }
-                self.replies.insert(seat, turn);
-                if let Some(turn) = named {
-                    let last = self.finals.entry(turn).or_insert(seat);
-                    *last = seat.max(*last);
-                }
-                while self.replies.len() > most {
-                    let begun = self.begun;
-                    let mut others = self.replies.keys().rev().copied();
-                    let Some(last) = others.find(|seat| Some(*seat) != begun) else {
-                        return;
-                    };
-                    self.cut_at(Some(last), changes);
-                }
-            }
-            Kind::Progress { turn } => {
-                let turn = (seat.session, turn);
-                if self.finals.get(&turn).is_some_and(|last| *last > seat) {
-                    changes.overtaken.push(seat);
-                } else {
-                    changes
-                        .overtaken
-                        .extend(newest(&mut self.progress, turn, seat));
-                }
-            }
-            Kind::Reaction { message } => {
-                let overtaken = newest(&mut self.reactions, message, seat);
-                changes.overtaken.extend(overtaken);
-            }
-        }
-    }
-
-    fn is_on_disk(&self, seat: Seat) -> bool {
-        self.cut.is_some_and(|cut| seat >= cut) && self.begun != Some(seat)
-    }
-
-    /// Leaves what is behind a seat to the disk, if there is one.
-    fn cut_at(&mut self, seat: Option<Seat>, changes: &mut Changes) {
-        let Some(cut) = self.cut.into_iter().chain(seat).min() else {
-            return;
-        };
-        self.cut = Some(cut);
-        self.passing = false;
-        self.left = true;
-        let behind = self.replies.range(cut..).map(|(seat, _)| *seat);
-        let behind: Vec<Seat> = behind.filter(|seat| self.is_on_disk(*seat)).collect();
-        for seat in behind {
-            self.withdraw(seat);
-            changes.left.push(seat);
-        }
-    }
-
-    fn take(&mut self, seat: Seat, kind: Kind) {
-        self.at_work = Some((seat, kind));
-        match kind {
-            Kind::Reply { turn } => {
-                self.begun = Some(seat);
-                self.replies.remove(&seat);
-                let turn = turn.map(|turn| (seat.session, turn));
-                if let Some(turn) = turn.filter(|turn| self.finals.get(turn) == Some(&seat)) {
-                    self.finals.remove(&turn);
-                }
-            }
-            Kind::Progress { turn } => {
-                self.progress.remove(&(seat.session, turn));
-            }
-            Kind::Reaction { message } => {
-                self.reactions.remove(&message);
-            }
-        }
-    }
-
-    /// Something that waits.
-    fn first(&self) -> Option<(Seat, Kind)> {
-        let reply = self.replies.first_key_value();
-        let reply = reply.map(|(&seat, &turn)| (seat, Kind::Reply { turn }));
-        let progress = self.progress.first_key_value();
-        let progress = progress.map(|(&(_, turn), &seat)| (seat, Kind::Progress { turn }));
-        let reaction = self.reactions.first_key_value();
-        let reaction = reaction.map(|(&message, &seat)| (seat, Kind::Reaction { message }));
-        reply.or(progress).or(reaction)
-    }
-
-    fn withdraw(&mut self, seat: Seat) -> Option<Kind> {
-        if let Some(turn) = self.replies.remove(&seat) {
-            if self.begun == Some(seat) {
-                self.begun = None;
-            }
-            let named = turn.map(|turn| (seat.session, turn));
-            self.finals
-                .retain(|turn, last| Some(*turn) != named || *last != seat);
-            return Some(Kind::Reply { turn });
-        }
-        let progress = self.progress.iter().find(|(_, at)| **at == seat);
-        if let Some(turn) = progress.map(|(turn, _)| *turn) {
-            self.progress.remove(&turn);
-            return Some(Kind::Progress { turn: turn.1 });
-        }
-        let reaction = self.reactions.iter().find(|(_, at)| **at == seat);
-        let message = reaction.map(|(message, _)| *message)?;
-        self.reactions.remove(&message);
-        Some(Kind::Reaction { message })
-    }
-
-    /// What may come next, the more important first.
-    fn choices(&self) -> impl Iterator<Item = (Rank, Seat, Kind)> {
-        let free = self.at_work.is_none();
-        let first = self.replies.first_key_value().map(|(seat, _)| *seat);
-        let reply = self.begun.or(first).and_then(|seat| {
-            let turn = *self.replies.get(&seat)?;
-            Some((Rank::Reply, seat, Kind::Reply { turn }))
-        });
-        let waits = reply.is_some() || self.cut.is_some();
-        let progress = self.progress.iter().min_by_key(|(_, seat)| **seat);
-        let progress =
-            progress.map(|(&(_, turn), &seat)| (Rank::Progress, seat, Kind::Progress { turn }));
-        let reaction = self.reactions.iter().min_by_key(|(_, seat)| **seat);
-        let reaction = reaction
-            .filter(|_| self.gestures == 0)
-            .map(|(&message, &seat)| (Rank::Reaction, seat, Kind::Reaction { message }));
-        [
-            reply,
-            progress.filter(|_| !waits),
-            reaction.filter(|_| !waits),
-        ]
-        .into_iter()
-        .flatten()
-        .filter(move |_| free)
-    }
-}
-
-/// Keeps the newer of two under one key, and returns the other.
-fn newest<K: Ord>(all: &mut BTreeMap<K, Seat>, key: K, seat: Seat) -> Vec<Seat> {
-    match all.get_mut(&key) {
-        None => {
-            all.insert(key, seat);
-            Vec::new()
-        }
-        Some(other) if *other < seat => vec![std::mem::replace(other, seat)],
-        Some(_) => vec![seat],
-    }
-}
-
-/// Groups have negative ids.
-fn limits(chat: ChatId) -> &'static [Limit] {
-    if chat.0 < 0 { &GROUP } else { &PRIVATE }
-}
-
-fn apart(chat: ChatId) -> Duration {
-    if chat.0 < 0 {
-        PROGRESS_GROUP
-    } else {
-        PROGRESS_PRIVATE
-    }
-}
-
-/// 1, 2, 4 … 60 seconds, with up to a quarter of jitter.
-fn backoff(failures: u32, jitter: f64) -> Duration {
-    let seconds = f64::from(1u32 << failures.min(6)).min(60.0);
-    Duration::from_secs_f64(seconds * (1.0 + jitter / 4.0))
-}
-
-/// A pause of our own: a tenth of it without a pace, in tests.
-pub(super) fn shortened(pause: Duration, pace: Pace) -> Duration {
-    match pace {
-        Pace::Normal => pause,
-        Pace::Off => pause / 10,
     }
 }
 

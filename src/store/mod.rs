@@ -18,6 +18,9 @@ pub mod watch;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use self::format::ReadError;
+use self::lock::LockError;
+
 /// An operation on a file failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation} {}{remedy}", path.display())]
@@ -48,6 +51,20 @@ impl StoreError {
     pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
     }
+}
+
+/// A step on the state folder could not be done, for one of the causes that every such step has.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A file could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The disk refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another process has the lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
 }
 
 fn is_full(error: &io::Error) -> bool {

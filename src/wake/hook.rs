@@ -23,11 +23,11 @@ use crate::outbox::disk::Outbox;
 use crate::session::process::ProcessId;
 use crate::session::registry::{self, Registered};
 use crate::session::turn::{Event, Heard, Mailbox, Say, TurnFile};
-use crate::store::StoreError;
+use crate::store::StateError;
 use crate::store::atomic::{self, Durability};
 use crate::store::format::{self, ReadError};
 use crate::store::layout::{SessionDir, StateDir};
-use crate::store::lock::{FileLock, LockError};
+use crate::store::lock::FileLock;
 use crate::store::steps::Step;
 
 /// How long one hook waits for another of the same agent.
@@ -38,20 +38,6 @@ const DEPTH: usize = 4;
 const ON_THE_WAY: Duration = Duration::from_secs(60);
 /// Codex keeps what it was told until the turn is over.
 const QUEUED: Duration = Duration::from_secs(600);
-
-/// A hook could not do its work.
-#[derive(Debug, thiserror::Error)]
-pub enum HookError {
-    /// A file could not be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The disk refused.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Another hook of the same agent is still at work.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-}
 
 /// Which hook it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +136,7 @@ pub fn hear(
     kind: Kind,
     payload: &Payload,
     now: Timestamp,
-) -> Result<Option<Value>, HookError> {
+) -> Result<Option<Value>, StateError> {
     let thread = payload.session();
     let mut clients = Clients::default();
     let mut said = None;
@@ -249,7 +235,7 @@ impl House<'_> {
         speaker: &Speaker,
         kind: Kind,
         payload: &Payload,
-    ) -> Result<Option<Say>, HookError> {
+    ) -> Result<Option<Say>, StateError> {
         atomic::create_folder(&self.dir.turns())?;
         let name = speaker.holder.as_str();
         let lock = self.dir.turns().join(format!("{name}.lock"));
@@ -288,7 +274,7 @@ impl House<'_> {
         Ok(say)
     }
 
-    fn mailbox(&self, speaker: &Speaker) -> Result<Mailbox, HookError> {
+    fn mailbox(&self, speaker: &Speaker) -> Result<Mailbox, StateError> {
         let pending = Inbox::new(self.state, self.dir.clone()).pending()?;
         if pending.is_empty() {
             return Ok(Mailbox::default());

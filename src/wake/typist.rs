@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::guard::{Key, Refusal};
+use super::look::{Next, Session};
 use super::policy::{self, Agent, AgentKey, Decision, Memory, Outcome, Rung, Situation, Wake};
 use super::tmux::{self, Target};
 use super::typing::{Attempt, Typist};
-use super::{Next, Session};
 use crate::clock::Timestamp;
 use crate::ids::SessionId;
 use crate::session::registry::{self, AgentState, Registered};

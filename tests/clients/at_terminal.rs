@@ -94,7 +94,7 @@ fn without_tmux(messages: usize, apart: Duration) {
     let client = Client::registered(Kind::Claude, &house);
     let _sitting = client.sit();
     each_is_answered(&house, &client, WAKE_TEXT, messages, apart);
-    assert_eq!(gateway.log().matches("waking the agent").count(), messages);
+    assert_eq!(gateway.wakes(), messages);
 }
 
 /// Five windows of one user, who has telepost for all of them; the session's folder is that of the third.
@@ -118,7 +118,7 @@ fn one_of_five(messages: usize, apart: Duration) {
         other.sit_in(&terminal, &format!("other-{n}"), None);
     }
     each_is_answered(&house, &client, WAKE_TEXT, messages, apart);
-    assert_eq!(gateway.log().matches("waking the agent").count(), messages);
+    assert_eq!(gateway.wakes(), messages);
     for other in &others {
         assert_eq!(other.model.count(), 0);
     }

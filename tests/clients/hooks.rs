@@ -1,21 +1,14 @@
 //! Hooks: a message that comes during a turn is read before it ends, an agent that ends without an answer
 //! is reminded, and the person is told if that does not help.
 
-use std::fs;
-use std::path::Path;
-
 use serde_json::{Value, json};
 
-use crate::client::{Client, Kind};
+use crate::client::{Client, Kind, Session};
+use crate::model::Asked;
+use crate::support::hooks::{DRAIN, PAUSES_ARE_OVER, TOLD};
 use crate::support::{House, texts, wait_for};
 
-const DRAIN: &str = "Telegram messages are waiting for this session. Call the tool telegram_poll to read them, then answer with telegram_reply.";
 const REMINDER: &str = "You were shown 1 Telegram message and have not answered.";
-/// What the person reads.
-const TOLD: &str =
-    "The agent finished without answering. Your message is kept and will be offered to it again.";
-/// A gateway whose clock is so far ahead that every pause is over at once.
-const PAUSES_ARE_OVER: (&str, &str) = ("TELEPOST_TEST_CLOCK_MS", "960000");
 
 crate::each_client!(
     a_message_that_comes_during_a_turn_is_read_before_it_ends,
@@ -30,8 +23,7 @@ fn a_message_that_comes_during_a_turn_is_read_before_it_ends(kind: Kind) {
     let mut session = client.start("Work.");
     client.model.asked().call("telegram_poll", json!({}));
     let asked = client.model.asked();
-    house.say("an errand");
-    house.wait_for_inbox(1);
+    house.arrive("an errand");
     asked.say("I have worked.");
     let asked = client.model.asked();
     let read = asked.everything();
@@ -46,15 +38,14 @@ fn a_message_that_comes_during_a_turn_is_read_before_it_ends(kind: Kind) {
     session.turn_ends();
     house.wait_to_hear(&["done"]);
     assert!(client.model.is_left_alone(), "kept going for nothing");
-    assert_eq!(gateway.log().matches("waking the agent").count(), 0);
+    assert_eq!(gateway.wakes(), 0);
 }
 
 fn an_agent_that_ends_in_plain_text_is_reminded_and_then_the_person_is_told(kind: Kind) {
     let house = House::new();
     let _gateway = house.gateway();
     let client = Client::installed(kind, &house);
-    house.say("is it raining?");
-    house.wait_for_inbox(1);
+    house.arrive("is it raining?");
     let mut session = client.start("Look at Telegram.");
     client.model.asked().call("telegram_poll", json!({}));
     let asked = client.model.asked();
@@ -74,9 +65,7 @@ fn an_agent_that_ends_in_plain_text_is_reminded_and_then_the_person_is_told(kind
     client.model.asked().call("telegram_poll", json!({}));
     let asked = client.model.asked();
     assert_eq!(asked.result()["messages"][0]["again"], true);
-    asked.call("telegram_reply", json!({"text": "yes"}));
-    client.model.asked().say("Answered.");
-    session.turn_ends();
+    answers(&client, &mut session, asked);
     house.wait_to_hear(&[TOLD, "yes"]);
 }
 
@@ -84,16 +73,13 @@ fn an_agent_that_answers_after_the_reminder_has_forgotten_nothing(kind: Kind) {
     let house = House::new();
     let _gateway = house.gateway();
     let client = Client::installed(kind, &house);
-    house.say("is it raining?");
-    house.wait_for_inbox(1);
+    house.arrive("is it raining?");
     let mut session = client.start("Look at Telegram.");
     client.model.asked().call("telegram_poll", json!({}));
     client.model.asked().say("It is raining.");
     let asked = client.model.asked();
     assert!(asked.everything().contains(REMINDER));
-    asked.call("telegram_reply", json!({"text": "yes"}));
-    client.model.asked().say("Answered.");
-    session.turn_ends();
+    answers(&client, &mut session, asked);
     house.wait_to_hear(&["yes"]);
     assert_eq!(turn(&house)["forgotten"], Value::Null);
     assert!(client.model.is_left_alone(), "reminded once more");
@@ -105,29 +91,17 @@ fn a_codex_that_has_finished_without_answering_is_offered_the_message_again() {
     let gateway = house.gateway_with(&[PAUSES_ARE_OVER]);
     gateway.wait_until_polling(&house);
     let client = Client::installed(Kind::Codex, &house);
-    house.say("is it raining?");
-    house.wait_for_inbox(1);
+    house.arrive("is it raining?");
     let mut session = client.converse("Look at Telegram.");
     for _ in 0..2 {
-        client.model.asked().call("telegram_poll", json!({}));
-        let asked = client.model.asked();
-        assert_eq!(texts(&asked.result()), ["is it raining?"]);
-        asked.say("It is raining.");
-        let asked = client.model.asked();
-        assert!(asked.everything().contains(REMINDER));
-        asked.say("As I said.");
-        session.turn_ends();
+        ends_in_plain_text(&client, &mut session);
         house.wait_to_hear(&[TOLD]);
     }
-    client
-        .model
-        .asked()
-        .call("telegram_reply", json!({"text": "yes"}));
-    client.model.asked().say("Answered.");
-    session.turn_ends();
+    let asked = client.model.asked();
+    answers(&client, &mut session, asked);
     house.wait_to_hear(&[TOLD, "yes"]);
     assert!(client.model.is_left_alone(), "woken for nothing");
-    assert_eq!(gateway.log().matches("waking the agent").count(), 2);
+    assert_eq!(gateway.wakes(), 2);
 }
 
 #[test]
@@ -164,8 +138,7 @@ fn without_hooks_the_person_is_told_too() {
     let house = House::new();
     let _gateway = house.gateway();
     let client = Client::registered(Kind::Claude, &house);
-    house.say("is it raining?");
-    house.wait_for_inbox(1);
+    house.arrive("is it raining?");
     let mut session = client.converse("Look at Telegram.");
     client.model.asked().call("telegram_poll", json!({}));
     client.model.asked().say("It is raining.");
@@ -186,24 +159,15 @@ fn ten_wakes_that_end_in_plain_text_are_ten_reminders_and_one_word_to_the_person
     house.wait_until_registered();
     house.say("is it raining?");
     for _ in 0..10 {
-        client.model.asked().call("telegram_poll", json!({}));
-        let asked = client.model.asked();
-        assert_eq!(texts(&asked.result()), ["is it raining?"]);
-        asked.say("It is raining.");
-        let asked = client.model.asked();
-        assert!(asked.everything().contains(REMINDER));
-        asked.say("As I said.");
-        session.turn_ends();
+        ends_in_plain_text(&client, &mut session);
         house.wait_to_hear(&[TOLD]);
     }
     client.model.asked().call("telegram_poll", json!({}));
     let asked = client.model.asked();
-    asked.call("telegram_reply", json!({"text": "yes"}));
-    client.model.asked().say("Answered.");
-    session.turn_ends();
+    answers(&client, &mut session, asked);
     house.wait_to_hear(&[TOLD, "yes"]);
     assert!(client.model.is_left_alone(), "woken for nothing");
-    assert_eq!(gateway.log().matches("waking the agent").count(), 11);
+    assert_eq!(gateway.wakes(), 11);
 }
 
 #[test]
@@ -211,26 +175,34 @@ fn the_hooks_of_the_plugin_do_the_same() {
     for kind in [Kind::Claude, Kind::OlderClaude] {
         let house = House::new();
         let _gateway = house.gateway();
-        let mut client = Client::new(kind, &house);
-        client.with_on_path(Path::new(env!("CARGO_BIN_EXE_telepost")).parent().unwrap());
-        let folder = client.home().join(".config/telepost");
-        fs::create_dir_all(&folder).unwrap();
-        fs::copy(house.config_path(), folder.join("sessions.json")).unwrap();
-        let top = env!("CARGO_MANIFEST_DIR");
-        client.out(&["plugin", "marketplace", "add", top]);
-        client.out(&["plugin", "install", "telepost@telepost"]);
+        let client = Client::with_plugin(kind, &house);
         client.allow(&["mcp__plugin_telepost_telegram__*"]);
-        house.say("is it raining?");
-        house.wait_for_inbox(1);
+        house.arrive("is it raining?");
         let mut session = client.converse("Look at Telegram.");
-        client.model.asked().call("telegram_poll", json!({}));
-        client.model.asked().say("It is raining.");
-        let asked = client.model.asked();
-        assert!(asked.everything().contains(REMINDER));
-        asked.say("As I said.");
-        session.turn_ends();
+        ends_in_plain_text(&client, &mut session);
         house.wait_to_hear(&[TOLD]);
     }
+}
+
+/// A turn in which the agent looks, and goes on in plain text although it is reminded.
+#[track_caller]
+fn ends_in_plain_text(client: &Client, session: &mut Session) {
+    client.model.asked().call("telegram_poll", json!({}));
+    let asked = client.model.asked();
+    assert_eq!(texts(&asked.result()), ["is it raining?"]);
+    asked.say("It is raining.");
+    let asked = client.model.asked();
+    assert!(asked.everything().contains(REMINDER));
+    asked.say("As I said.");
+    session.turn_ends();
+}
+
+/// A turn that ends with the answer "yes".
+#[track_caller]
+fn answers(client: &Client, session: &mut Session, asked: Asked) {
+    asked.call("telegram_reply", json!({"text": "yes"}));
+    client.model.asked().say("Answered.");
+    session.turn_ends();
 }
 
 /// What the hooks have told of the one agent.

@@ -23,15 +23,7 @@ fn an_older_claude_code_installs_the_plugin_and_answers_with_its_command() {
 fn the_plugin_is_installed_and_its_command_answers(kind: Kind) {
     let house = House::new();
     let _gateway = house.gateway();
-    let mut client = Client::new(kind, &house);
-    client.with_on_path(Path::new(env!("CARGO_BIN_EXE_telepost")).parent().unwrap());
-    // The plugin names no configuration: it is where it is by default.
-    let folder = client.home().join(".config/telepost");
-    fs::create_dir_all(&folder).unwrap();
-    fs::copy(house.config_path(), folder.join("sessions.json")).unwrap();
-
-    client.out(&["plugin", "marketplace", "add", TOP]);
-    client.out(&["plugin", "install", "telepost@telepost"]);
+    let client = Client::with_plugin(kind, &house);
     let listed = client.out(&["plugin", "list"]);
     assert!(listed.contains("telepost@telepost"), "{listed}");
     assert!(listed.contains("✔ enabled"), "{listed}");

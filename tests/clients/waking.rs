@@ -65,5 +65,5 @@ fn wakes(kind: Kind, way: &str) {
         }
     });
     assert!(client.model.is_left_alone(), "woken for nothing");
-    assert_eq!(gateway.log().matches("waking the agent").count(), 2);
+    assert_eq!(gateway.wakes(), 2);
 }

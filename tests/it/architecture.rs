@@ -3,52 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The modules that decide without touching the world.
-const PURE: [&str; 42] = [
-    "src/attachments/state.rs",
-    "src/attachments/verdict.rs",
-    "src/gate.rs",
-    "src/gateway/commands.rs",
-    "src/inbox/entry.rs",
-    "src/inbox/view.rs",
-    "src/inbox/view/render.rs",
-    "src/install/json.rs",
-    "src/install/plan.rs",
-    "src/install/record.rs",
-    "src/install/toml.rs",
-    "src/mcp/conversation.rs",
-    "src/mcp/page.rs",
-    "src/mcp/tools.rs",
-    "src/outbox/attention.rs",
-    "src/outbox/attached.rs",
-    "src/outbox/delivery.rs",
-    "src/outbox/picture.rs",
-    "src/outbox/repair.rs",
-    "src/outbox/schedule.rs",
-    "src/outbox/split.rs",
-    "src/session/down.rs",
-    "src/session/turn.rs",
-    "src/telegram/error.rs",
-    "src/telegram/format.rs",
-    "src/telegram/format/link.rs",
-    "src/telegram/format/markdown.rs",
-    "src/telegram/format/markdown/inline.rs",
-    "src/telegram/format/table.rs",
-    "src/telegram/polling.rs",
-    "src/telegram/reactions.rs",
-    "src/telegram/update.rs",
-    "src/telegram/update/content.rs",
-    "src/telegram/update/file.rs",
-    "src/telegram/update/markdown.rs",
-    "src/telegram/update/message.rs",
-    "src/telegram/update/rich.rs",
-    "src/terminal.rs",
-    "src/wake/guard.rs",
-    "src/wake/pane.rs",
-    "src/wake/policy.rs",
-    "src/ids.rs",
-];
-
 fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -69,6 +23,51 @@ fn sources(folders: &[&str]) -> Vec<(PathBuf, String)> {
     }
     assert!(!found.is_empty());
     found
+}
+
+/// The files of the code map in ARCHITECTURE.md, each with what it owns.
+fn code_map() -> Vec<(PathBuf, String)> {
+    let text = fs::read_to_string(top().join("ARCHITECTURE.md")).unwrap();
+    let (_, map) = text.split_once("\n## Code map\n").unwrap();
+    let (map, _) = map.split_once("\n### ").unwrap();
+    let mut found = Vec::new();
+    for row in map.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split('|').collect();
+        let mut names = cells[1].split('`').skip(1).step_by(2);
+        let first = Path::new("src").join(names.next().unwrap());
+        // Behind the first come its neighbours.
+        let beside = names.map(|name| first.with_file_name(name));
+        let files: Vec<PathBuf> = [first.clone()].into_iter().chain(beside).collect();
+        found.extend(files.into_iter().map(|file| (file, cells[2].to_owned())));
+    }
+    found
+}
+
+#[test]
+fn the_code_map_names_every_module_and_nothing_else() {
+    let mut named: Vec<PathBuf> = code_map().into_iter().map(|(path, _)| path).collect();
+    // "A file for each larger command."
+    named.retain(|path| !path.ends_with("cli/*.rs"));
+    let gone: Vec<&PathBuf> = named
+        .iter()
+        .filter(|path| !top().join(path).is_file())
+        .collect();
+    assert_eq!(gone, [] as [&PathBuf; 0], "named, and not there");
+    // Lists of modules, unit tests and the commands have no rows of their own.
+    let needs_none = |path: &Path| {
+        path.ends_with("mod.rs")
+            || path.ends_with("lib.rs")
+            || path.starts_with("src/cli")
+            || path
+                .iter()
+                .any(|part| part == "tests" || part == "tests.rs")
+    };
+    let unnamed: Vec<PathBuf> = sources(&["src"])
+        .into_iter()
+        .map(|(path, _)| path)
+        .filter(|path| !needs_none(path) && !named.contains(path))
+        .collect();
+    assert_eq!(unnamed, [] as [PathBuf; 0], "there, and not named");
 }
 
 #[test]
@@ -93,13 +92,23 @@ fn every_module_says_what_it_is_for() {
 
 #[test]
 fn pure_modules_touch_neither_files_nor_clocks_nor_tasks() {
-    for path in PURE {
-        let text = fs::read_to_string(top().join(path)).unwrap();
+    let pure: Vec<PathBuf> = code_map()
+        .into_iter()
+        .filter(|(_, owns)| owns.contains("Pure"))
+        .map(|(path, _)| path)
+        .collect();
+    assert!(pure.len() > 40, "{pure:?}");
+    for path in pure {
+        let text = fs::read_to_string(top().join(&path)).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap();
         for world in [
             "std::fs", "std::env", "tokio::", "Clock", "async fn", "fastrand",
         ] {
-            assert!(!code.contains(world), "{path} is pure, but has {world}");
+            assert!(
+                !code.contains(world),
+                "{} is pure, but has {world}",
+                path.display()
+            );
         }
     }
 }

@@ -6,15 +6,8 @@ use std::fs;
 use serde_json::json;
 
 use crate::support::client::{Client, says_since};
-use crate::support::hooks::Said;
+use crate::support::hooks::{PAUSES_ARE_OVER, Said, TOLD};
 use crate::support::{Agent, House, OWNER, texts, wait_for};
-
-/// What the person reads.
-const TOLD: &str =
-    "The agent finished without answering. Your message is kept and will be offered to it again.";
-
-/// A gateway whose clock is so far ahead that every pause is over at once.
-const PAUSES_ARE_OVER: (&str, &str) = ("TELEPOST_TEST_CLOCK_MS", "960000");
 
 fn now() -> i64 {
     let since = std::time::UNIX_EPOCH.elapsed().unwrap();
@@ -70,8 +63,7 @@ fn it_is_said_of_which_message_and_in_its_chat() {
     let house = House::new();
     let _gateway = house.gateway();
     house.say("one");
-    house.say("two");
-    house.wait_for_inbox(2);
+    house.arrive("two");
     let mut agent = house.agent();
     let shown = agent.wait_for_message();
     let newest = shown["messages"][1]["message_id"].clone();
@@ -89,8 +81,7 @@ fn ten_turns_in_plain_text_are_ten_reminders_and_one_word_to_the_person() {
     let client = Client::new(&mut house);
     let gateway = house.gateway_with(&[PAUSES_ARE_OVER]);
     gateway.wait_until_polling(&house);
-    let mut agent = house.agent();
-    house.wait_until_registered();
+    let mut agent = house.agent_registered();
     house.say("is it raining?");
     for repetition in 0..10 {
         client.wait_for_a_wake();
@@ -107,7 +98,7 @@ fn ten_turns_in_plain_text_are_ten_reminders_and_one_word_to_the_person() {
     assert_eq!(house.stops("the last wake", false), Said::Nothing);
     house.wait_to_hear(&[TOLD, "yes"]);
     client.is_left_alone();
-    assert_eq!(gateway.log().matches("waking the agent").count(), 11);
+    assert_eq!(gateway.wakes(), 11);
 }
 
 #[test]
@@ -115,8 +106,7 @@ fn an_agent_that_has_forgotten_is_left_alone_until_its_pause_is_over() {
     let mut house = House::new();
     let client = Client::new(&mut house);
     let gateway = house.gateway();
-    let mut agent = house.agent();
-    house.wait_until_registered();
+    let mut agent = house.agent_registered();
     house.say("one");
     client.wait_for_a_wake();
     house.prompted("a");
@@ -180,18 +170,17 @@ fn an_agent_that_ends_right_after_its_turn_has_forgotten_all_the_same() {
 fn of_two_threads_of_one_client_only_the_one_that_has_finished_has_forgotten() {
     let house = House::new();
     let _gateway = house.gateway();
-    let stop = |thread: &str, kept_going: bool| {
-        let payload = json!({"session_id": thread, "turn_id": "t", "stop_hook_active": kept_going});
-        house.hook("stop", payload)
-    };
     let mut one = house.agent().thread("thread-1");
     let mut two = house.agent().thread("thread-2");
     house.say("one");
     one.wait_for_message();
     house.say("two");
     two.wait_for_message();
-    assert!(matches!(stop("thread-1", false), Said::Block(_)));
-    assert_eq!(stop("thread-1", true), Said::Nothing);
+    assert!(matches!(
+        house.thread_stops("thread-1", false),
+        Said::Block(_)
+    ));
+    assert_eq!(house.thread_stops("thread-1", true), Said::Nothing);
     house.wait_to_hear(&[TOLD]);
     let transcript = house.sim.transcript(house.bot(), OWNER);
     let about = transcript.iter().find(|line| line.text == "one").unwrap();
@@ -212,9 +201,19 @@ fn gateway_dies_at(point: &str) {
     ends_in_plain_text(&house, "a");
     dying.end();
     let _gateway = house.gateway();
-    house.wait_to_hear(&[TOLD]);
+    let heard = |end: &str| {
+        wait_for(end, || {
+            let heard = house.heard();
+            let ends = heard.last().is_some_and(|last| last.ends_with(end));
+            if ends { Ok(heard) } else { Err(heard) }
+        })
+    };
+    heard(TOLD);
     agent.reply(json!({"text": "done"}));
-    house.wait_to_hear(&[TOLD, "done"]);
+    // The dying one may have had its notice under way: then it comes once more, marked.
+    let mut heard = heard("done");
+    heard.retain(|text| !text.starts_with("↻ may repeat\n"));
+    assert!(heard == ["done"] || heard == [TOLD, "done"], "{heard:?}");
 }
 
 #[test]

@@ -8,22 +8,11 @@ use serde_json::json;
 
 use crate::damage::{in_every_way, is_kept, make_newer};
 use crate::support::client::{Client, says_since};
-use crate::support::hooks::{Said, run_hook, said};
+use crate::support::hooks::{DRAIN, Said, run_hook, said};
 use crate::support::{Agent, House, names_in, wait_for};
-
-/// What an agent is told that stops while messages wait.
-const DRAIN: &str = "Telegram messages are waiting for this session. Call the tool telegram_poll to read them, then answer with telegram_reply.";
 
 fn drain() -> Said {
     Said::Context(DRAIN.to_owned())
-}
-
-#[track_caller]
-fn state_is(house: &House, state: &str) {
-    wait_for(state, || {
-        let seen = house.status()["sessions"][0]["waking"]["agents"][0]["state"].clone();
-        if seen == state { Ok(()) } else { Err(seen) }
-    });
 }
 
 #[track_caller]
@@ -42,19 +31,18 @@ fn is_a_reminder(said: Said) {
 fn the_gateway_sees_the_turns_of_an_agent_by_its_hooks() {
     let house = House::new();
     let _gateway = house.gateway();
-    let _agent = house.agent();
-    house.wait_until_registered();
-    state_is(&house, "unknown");
+    let _agent = house.agent_registered();
+    house.wait_for_state("unknown");
     let start = json!({"session_id": "s", "source": "startup"});
     assert_eq!(house.hook("session-start", start), Said::Nothing);
-    state_is(&house, "idle");
+    house.wait_for_state("idle");
     house.prompted("a");
-    state_is(&house, "busy");
+    house.wait_for_state("busy");
     assert_eq!(house.stops("a", false), Said::Nothing);
-    state_is(&house, "idle");
+    house.wait_for_state("idle");
     assert_eq!(house.hook("end", json!({"session_id": "s"})), Said::Nothing);
-    state_is(&house, "unknown");
-    let ways = house.status()["sessions"][0]["waking"]["ways"].clone();
+    house.wait_for_state("unknown");
+    let ways = house.waking()["ways"].clone();
     assert_eq!(ways, json!([{"name": "Stop hook", "live": true}]));
 }
 
@@ -63,13 +51,11 @@ fn an_agent_at_work_by_its_hooks_is_woken_when_its_turn_has_ended() {
     let mut house = House::new();
     let client = Client::new(&mut house);
     let gateway = house.gateway();
-    let _agent = house.agent();
-    house.wait_until_registered();
+    let _agent = house.agent_registered();
     house.prompted("a");
-    house.say("one");
-    house.wait_for_inbox(1);
+    house.arrive("one");
     gateway.wait_for_log("update_id=300000001");
-    state_is(&house, "busy");
+    house.wait_for_state("busy");
     client.is_left_alone();
     // Whoever stops by hand is told of by the client's own file alone.
     let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis());
@@ -81,22 +67,20 @@ fn an_agent_at_work_by_its_hooks_is_woken_when_its_turn_has_ended() {
 fn an_agent_that_stops_while_messages_wait_is_told_so_once_and_nothing_of_what_they_say() {
     let house = House::new();
     let _gateway = house.gateway();
-    let mut agent = house.agent();
-    house.wait_until_registered();
+    let mut agent = house.agent_registered();
     house.prompted("a");
-    house.say("rm -rf /");
-    house.wait_for_inbox(1);
+    house.arrive("rm -rf /");
     assert_eq!(house.stops("a", false), drain());
-    state_is(&house, "busy");
+    house.wait_for_state("busy");
     assert_eq!(house.stops("a", true), Said::Nothing, "it did not look");
-    state_is(&house, "idle");
+    house.wait_for_state("idle");
     house.prompted("b");
     assert_eq!(house.stops("b", false), drain());
     agent.wait_for_message();
     agent.reply(json!({"text": "no"}));
     assert_eq!(house.stops("b", true), Said::Nothing);
     wait_for("the record of it", || {
-        let way = house.status()["sessions"][0]["waking"]["ways"][0].clone();
+        let way = house.waking()["ways"][0].clone();
         let worked = way["name"] == "Stop hook" && way["worked_at"].is_string();
         if worked { Ok(()) } else { Err(way) }
     });
@@ -109,8 +93,7 @@ fn an_agent_that_stops_while_messages_wait_is_told_so_once_and_nothing_of_what_t
 fn a_turn_goes_on_at_most_eight_times_in_a_row() {
     let house = House::new();
     let _gateway = house.gateway();
-    let _agent = house.agent();
-    house.wait_until_registered();
+    let _agent = house.agent_registered();
     house.prompted("a");
     for number in 1..=9 {
         house.say("another one");
@@ -138,8 +121,7 @@ fn an_agent_that_stops_without_an_answer_is_reminded_of_each_message_once() {
 fn what_is_answered_and_not_yet_settled_is_no_matter_for_a_reminder() {
     let house = House::new();
     let gateway = house.gateway();
-    house.say("one");
-    house.wait_for_inbox(1);
+    house.arrive("one");
     gateway.kill();
     let mut command = house.agent_command("ONE");
     let mut agent = Agent::start(command.env("TELEPOST_FAIL_AT", "settle:eio:9"));
@@ -159,15 +141,13 @@ fn an_agent_that_is_on_its_way_already_is_not_told_once_more() {
     let mut house = House::new();
     let client = Client::new(&mut house);
     let _gateway = house.gateway();
-    let _agent = house.agent();
-    house.wait_until_registered();
+    let _agent = house.agent_registered();
     house.say("one");
     client.wait_for_a_wake();
     house.prompted("the wake");
     assert_eq!(house.stops("the wake", false), Said::Nothing);
     // What came after the wake is something else.
-    house.say("two");
-    house.wait_for_inbox(2);
+    house.arrive("two");
     house.prompted("b");
     assert_eq!(house.stops("b", false), drain());
 }
@@ -178,17 +158,15 @@ fn a_thread_is_known_by_its_name_and_another_one_is_nobody() {
     let _gateway = house.gateway();
     let mut agent = house.agent().thread("thread-1");
     agent.poll(json!({}));
-    house.say("one");
-    house.wait_for_inbox(1);
-    let stop = |thread: &str, kept_going: bool| {
-        let payload = json!({"session_id": thread, "turn_id": "t", "stop_hook_active": kept_going});
-        house.hook("stop", payload)
-    };
-    assert_eq!(stop("thread-2", false), Said::Nothing);
+    house.arrive("one");
+    assert_eq!(house.thread_stops("thread-2", false), Said::Nothing);
     assert_eq!(house.names("turns"), [] as [&str; 0]);
-    assert_eq!(stop("thread-1", false), Said::Block(DRAIN.to_owned()));
+    assert_eq!(
+        house.thread_stops("thread-1", false),
+        Said::Block(DRAIN.to_owned())
+    );
     agent.wait_for_message();
-    let Said::Block(text) = stop("thread-1", true) else {
+    let Said::Block(text) = house.thread_stops("thread-1", true) else {
         panic!("no reminder")
     };
     assert!(
@@ -201,13 +179,11 @@ fn a_thread_is_known_by_its_name_and_another_one_is_nobody() {
 fn a_hook_of_a_window_that_is_not_bound_is_silent_and_leaves_nothing() {
     let house = House::new();
     let _gateway = house.gateway();
-    house.say("one");
-    house.wait_for_inbox(1);
+    house.arrive("one");
     for event in ["session-start", "prompt", "stop", "end"] {
         assert_eq!(house.hook(event, json!({"session_id": "s"})), Said::Nothing);
     }
-    let _agent = house.agent();
-    house.wait_until_registered();
+    let _agent = house.agent_registered();
     let stop = |runner: &[&str], input: &str| {
         let hook = house.command(&["hook", "stop", "--session", "ONE"]);
         let mut command = Command::new(runner[0]);
@@ -277,8 +253,7 @@ fn the_variables_of_a_session_choose_nobody() {
     house.add_session("TWO", json!({}));
     house.write_config();
     let _gateway = house.gateway();
-    let _agent = house.agent();
-    house.wait_until_registered();
+    let _agent = house.agent_registered();
     let mut command = house.command(&["hook", "prompt", "--session", "ONE"]);
     command.env("TG_SESSION_ID", "TWO");
     assert_eq!(said(&run_hook(&mut command, "{}")), Said::Nothing);
@@ -289,10 +264,8 @@ fn the_variables_of_a_session_choose_nobody() {
 fn whatever_is_wrong_a_hook_ends_well_and_says_nothing_to_the_agent() {
     let house = House::new();
     let gateway = house.gateway();
-    let _agent = house.agent();
-    house.wait_until_registered();
-    house.say("one");
-    house.wait_for_inbox(1);
+    let _agent = house.agent_registered();
+    house.arrive("one");
     let quiet = |what: &str, arguments: &[&str], payload: &str, env: &[(&str, &str)]| {
         let mut command = house.command(arguments);
         command.envs(env.iter().copied());
@@ -361,8 +334,7 @@ fn whatever_is_wrong_a_hook_ends_well_and_says_nothing_to_the_agent() {
 #[test]
 fn what_a_client_says_on_stdin_is_read_as_far_as_it_can_be() {
     let house = House::new();
-    let _agent = house.agent();
-    house.wait_until_registered();
+    let _agent = house.agent_registered();
     let long = "x".repeat(1 << 20);
     for payload in [
         "",
@@ -385,8 +357,7 @@ fn what_a_client_says_on_stdin_is_read_as_far_as_it_can_be() {
 #[test]
 fn a_client_that_never_closes_stdin_does_not_hold_its_hook_up() {
     let house = House::new();
-    let _agent = house.agent();
-    house.wait_until_registered();
+    let _agent = house.agent_registered();
     let mut command = house.command(&["hook", "prompt"]);
     let mut child = command
         .stdin(Stdio::piped())
@@ -404,14 +375,12 @@ fn a_client_that_never_closes_stdin_does_not_hold_its_hook_up() {
 fn a_damaged_turn_file_is_kept_and_the_next_hook_begins_anew() {
     in_every_way(|way| {
         let house = House::new();
-        let _agent = house.agent();
-        house.wait_until_registered();
+        let _agent = house.agent_registered();
         house.prompted("a");
         let (path, _) = house.turn().unwrap();
         let bytes = way.inflict(&path);
         let _gateway = house.gateway();
-        house.say("one");
-        house.wait_for_inbox(1);
+        house.arrive("one");
         assert_eq!(house.stops("a", false), drain());
         is_kept(&house, &path, bytes);
     });
@@ -420,8 +389,7 @@ fn a_damaged_turn_file_is_kept_and_the_next_hook_begins_anew() {
 #[test]
 fn a_turn_file_of_a_newer_telepost_is_left_alone() {
     let house = House::new();
-    let _agent: Agent = house.agent();
-    house.wait_until_registered();
+    let _agent: Agent = house.agent_registered();
     house.prompted("a");
     let (path, _) = house.turn().unwrap();
     let bytes = make_newer(&path);
@@ -437,8 +405,7 @@ fn a_turn_file_of_a_newer_telepost_is_left_alone() {
 fn nothing_that_was_said_stands_in_what_hooks_leave_on_disk() {
     let house = House::new();
     let _gateway = house.gateway();
-    let _agent = house.agent();
-    house.wait_until_registered();
+    let _agent = house.agent_registered();
     house.prompted("a");
     house.stops("a", false);
     for name in house.names("turns") {
@@ -452,10 +419,8 @@ fn a_hook_that_is_killed_before_or_after_its_note_costs_no_message() {
     for (point, next) in [("turn:before", drain()), ("turn:after", Said::Nothing)] {
         let house = House::new();
         let _gateway = house.gateway();
-        let mut agent = house.agent();
-        house.wait_until_registered();
-        house.say("one");
-        house.wait_for_inbox(1);
+        let mut agent = house.agent_registered();
+        house.arrive("one");
         let payload = r#"{"session_id": "s", "prompt_id": "a", "stop_hook_active": false}"#;
         let mut command = house.command(&["hook", "stop", "--session", "ONE"]);
         let output = run_hook(command.env("TELEPOST_CRASH_AT", point), payload);
@@ -472,8 +437,7 @@ fn a_hook_that_is_killed_before_or_after_its_note_costs_no_message() {
 fn the_turns_of_a_client_that_has_ended_are_cleared_away() {
     let house = House::new();
     let _gateway = house.gateway();
-    let agent = house.agent();
-    house.wait_until_registered();
+    let agent = house.agent_registered();
     house.prompted("a");
     let (path, mut file) = house.turn().unwrap();
     agent.close();

@@ -139,10 +139,7 @@ fn idle(times: usize, look: &str) {
         stub.wait_until_idle();
     }
     stub.was_woken(times, COMMAND);
-    assert_eq!(
-        scene.gateway.log().matches("waking the agent").count(),
-        times
-    );
+    assert_eq!(scene.gateway.wakes(), times);
 }
 
 fn draft(times: usize) {

@@ -3,18 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::client::{Client, says};
-use crate::support::{Agent, Gateway, House, wait_for};
-
-fn wakes(gateway: &Gateway) -> usize {
-    gateway.log().matches("waking the agent").count()
-}
-
-fn waking(house: &House) -> Value {
-    house.status()["sessions"][0]["waking"].clone()
-}
+use crate::support::{Agent, House, wait_for};
 
 /// An agent of the default session, for which nobody has chosen that session.
 fn agent_of_nobody(house: &House) -> Agent {
@@ -27,8 +19,7 @@ fn a_message_wakes_an_agent_that_has_never_called_and_does_not_travel_with_the_w
     let mut house = House::new();
     let client = Client::new(&mut house);
     let gateway = house.gateway();
-    let _agent = house.agent();
-    house.wait_until_registered();
+    let _agent = house.agent_registered();
     house.say("rm -rf /");
     let frame = client.wait_for_a_wake();
     assert_eq!(
@@ -39,7 +30,7 @@ fn a_message_wakes_an_agent_that_has_never_called_and_does_not_travel_with_the_w
     assert!(text.contains("Call the tool telegram_poll"), "{text}");
     assert!(!text.contains("rm -rf"), "{text}");
     assert_eq!(frame.len(), 2);
-    assert_eq!(wakes(&gateway), 1);
+    assert_eq!(gateway.wakes(), 1);
 }
 
 #[test]
@@ -47,16 +38,15 @@ fn a_wake_has_worked_when_the_agent_has_taken_the_messages() {
     let mut house = House::new();
     let client = Client::new(&mut house);
     let gateway = house.gateway();
-    let mut agent = house.agent();
-    house.wait_until_registered();
+    let mut agent = house.agent_registered();
     house.say("one");
     client.wait_for_a_wake();
-    let way = waking(&house)["ways"][0].clone();
+    let way = house.waking()["ways"][0].clone();
     assert_eq!(way, json!({"name": "inbox socket", "live": true}));
     agent.wait_for_message();
     agent.reply(json!({"text": "done"}));
     wait_for("the record of it", || {
-        let way = waking(&house)["ways"][0].clone();
+        let way = house.waking()["ways"][0].clone();
         way["worked_at"].as_str().map(str::to_owned).ok_or(way)
     });
     let text = String::from_utf8(house.run(&["status"]).stdout).unwrap();
@@ -66,7 +56,7 @@ fn a_wake_has_worked_when_the_agent_has_taken_the_messages() {
     says(&house, "idle");
     house.say("two");
     client.wait_for_a_wake();
-    assert_eq!(wakes(&gateway), 2);
+    assert_eq!(gateway.wakes(), 2);
 }
 
 #[test]
@@ -75,26 +65,18 @@ fn an_agent_at_work_is_woken_when_it_has_become_idle() {
     let client = Client::new(&mut house);
     let gateway = house.gateway();
     says(&house, "busy");
-    let _agent = house.agent();
-    house.wait_until_registered();
+    let _agent = house.agent_registered();
     for (state, number) in [("busy", 1), ("waiting", 2)] {
         says(&house, state);
         house.say("a message");
         gateway.wait_for_log(&format!("update_id={}", 300_000_000 + number));
         house.wait_for_inbox(number);
-        wait_for("the state to be seen", || {
-            let seen = waking(&house)["agents"][0]["state"].clone();
-            if seen == json!(state) {
-                Ok(())
-            } else {
-                Err(seen)
-            }
-        });
+        house.wait_for_state(state);
         client.is_left_alone();
     }
     says(&house, "idle");
     client.wait_for_a_wake();
-    assert_eq!(wakes(&gateway), 1);
+    assert_eq!(gateway.wakes(), 1);
 }
 
 #[test]
@@ -102,25 +84,17 @@ fn an_agent_that_waits_in_a_call_is_given_the_message_and_not_woken() {
     let mut house = House::new();
     let client = Client::new(&mut house);
     let gateway = house.gateway();
-    let mut agent = house.agent();
-    house.wait_until_registered();
+    let mut agent = house.agent_registered();
     for text in ["one", "two"] {
         let call = agent.begin("telegram_poll", json!({"wait_seconds": 30}));
-        wait_for("the call to be under way", || {
-            let seen = waking(&house)["agents"][0]["state"].clone();
-            if seen == json!("busy") {
-                Ok(())
-            } else {
-                Err(seen)
-            }
-        });
+        house.wait_for_state("busy");
         house.say(text);
         let shown = agent.answer(call).ok();
         assert_eq!(shown["messages"][0]["text"], text);
         agent.reply(json!({"text": "seen"}));
     }
     client.is_left_alone();
-    assert_eq!(wakes(&gateway), 0);
+    assert_eq!(gateway.wakes(), 0);
 }
 
 #[test]
@@ -130,14 +104,12 @@ fn an_agent_for_which_nobody_chose_the_session_is_woken_only_once_it_has_called(
     let gateway = house.gateway();
     let mut stranger = agent_of_nobody(&house);
     // One that was chosen registers meanwhile: so much time has passed.
-    let chosen = house.agent();
-    house.wait_until_registered();
+    let chosen = house.agent_registered();
     assert_eq!(house.names("agents").len(), 1);
     chosen.close();
-    house.say("one");
-    house.wait_for_inbox(1);
+    house.arrive("one");
     client.is_left_alone();
-    assert_eq!(wakes(&gateway), 0);
+    assert_eq!(gateway.wakes(), 0);
     stranger.wait_for_message();
     stranger.reply(json!({"text": "done"}));
     says(&house, "idle");
@@ -150,13 +122,12 @@ fn an_agent_that_starts_while_messages_wait_is_woken() {
     let mut house = House::new();
     let client = Client::new(&mut house);
     let gateway = house.gateway();
-    house.say("one");
-    house.wait_for_inbox(1);
+    house.arrive("one");
     let text = String::from_utf8(house.run(&["status"]).stdout).unwrap();
     assert!(text.contains("ONE: no agent is there."), "{text}");
     let _agent = house.agent();
     client.wait_for_a_wake();
-    assert_eq!(wakes(&gateway), 1);
+    assert_eq!(gateway.wakes(), 1);
 }
 
 #[test]
@@ -164,13 +135,12 @@ fn a_socket_that_is_gone_is_said_in_the_status() {
     let mut house = House::new();
     let client = Client::new(&mut house);
     let gateway = house.gateway();
-    let _agent = house.agent();
-    house.wait_until_registered();
+    let _agent = house.agent_registered();
     // The file stays, nobody listens.
     drop(client);
     house.say("one");
     gateway.wait_for_log("the agent could not be woken this way");
-    let way = waking(&house)["ways"][0].clone();
+    let way = house.waking()["ways"][0].clone();
     let reason = way["reason"].as_str().unwrap();
     assert!(reason.contains("in.sock cannot be written to"), "{reason}");
 }
@@ -182,8 +152,7 @@ fn gateway_dies_at(point: &str) -> usize {
     let client = Client::new(&mut house);
     let dying = house.gateway_with(&[("TELEPOST_CRASH_AT", point)]);
     dying.wait_until_polling(&house);
-    let mut agent = house.agent();
-    house.wait_until_registered();
+    let mut agent = house.agent_registered();
     house.say("one");
     dying.end();
     let gateway = house.gateway();
@@ -192,7 +161,7 @@ fn gateway_dies_at(point: &str) -> usize {
     agent.reply(json!({"text": "done"}));
     house.wait_to_hear(&["done"]);
     client.is_left_alone();
-    wakes(&gateway)
+    gateway.wakes()
 }
 
 #[test]
@@ -240,8 +209,7 @@ fn nothing_of_the_tokens_stands_in_what_waking_leaves_on_disk() {
     let mut house = House::new();
     let client = Client::new(&mut house);
     let _gateway = house.gateway();
-    let _agent = house.agent();
-    house.wait_until_registered();
+    let _agent = house.agent_registered();
     house.say("one");
     client.wait_for_a_wake();
     wait_for("the answer to be noted", || {

@@ -11,7 +11,8 @@ use super::wire::Note;
 use super::{REMEMBERED, Shared};
 use crate::chain::Chain;
 use crate::ids::UpdateId;
-use crate::mcp::mailbox::{Caller, Mailbox, Showing};
+use crate::mcp::mailbox::{Caller, Mailbox, News, Showing};
+use crate::mcp::tools::Refusal;
 use crate::outbox::delivery::DeliveryId;
 
 pub(super) struct Show {
@@ -75,29 +76,14 @@ impl Shared {
         }
     }
 
-    /// What the agent is told of failed deliveries. That this is not known is no reason to refuse a
-    /// call.
+    /// What the agent is told of failed deliveries.
     pub(super) async fn failure_notices(
         self: &Arc<Self>,
         caller: &Caller,
         context: &RequestContext<RoleServer>,
     ) -> Vec<String> {
-        let at = caller.clone();
-        match self
-            .blocking(move |served| served.mailbox.failures(&at))
+        self.notices(caller, context, Mailbox::failures, What::Failures)
             .await
-        {
-            Ok(failures) if failures.is_empty() => Vec::new(),
-            Ok(failures) => {
-                let (ids, words): (BTreeSet<_>, Vec<_>) = failures.into_iter().unzip();
-                self.goes_out(caller, context, What::Failures(ids));
-                words
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot look for failed deliveries");
-                Vec::new()
-            }
-        }
     }
 
     /// What the agent is told of files that came after their message was settled.
@@ -106,19 +92,31 @@ impl Shared {
         caller: &Caller,
         context: &RequestContext<RoleServer>,
     ) -> Vec<String> {
+        self.notices(caller, context, Mailbox::news_of_files, What::Files)
+            .await
+    }
+
+    /// What the mailbox has to tell besides. That this is not known is no reason to refuse a call.
+    async fn notices<Id: Ord + Send + 'static>(
+        self: &Arc<Self>,
+        caller: &Caller,
+        context: &RequestContext<RoleServer>,
+        news: fn(&Mailbox, &Caller) -> Result<News<Id>, Refusal>,
+        what: fn(BTreeSet<Id>) -> What,
+    ) -> Vec<String> {
         let at = caller.clone();
         match self
-            .blocking(move |served| served.mailbox.news_of_files(&at))
+            .blocking(move |served| news(&served.mailbox, &at))
             .await
         {
             Ok(news) if news.is_empty() => Vec::new(),
             Ok(news) => {
                 let (ids, words): (BTreeSet<_>, Vec<_>) = news.into_iter().unzip();
-                self.goes_out(caller, context, What::Files(ids));
+                self.goes_out(caller, context, what(ids));
                 words
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot look for files that have come");
+                tracing::warn!(%error, "cannot look for what the agent is to be told");
                 Vec::new()
             }
         }

@@ -103,6 +103,21 @@ impl Client {
         client
     }
 
+    /// A Claude Code with our plugin, from this checkout. It names no configuration: that is where it is by
+    /// default.
+    #[track_caller]
+    pub(crate) fn with_plugin(kind: Kind, house: &House) -> Self {
+        let mut client = Self::new(kind, house);
+        client.with_on_path(Path::new(env!("CARGO_BIN_EXE_telepost")).parent().unwrap());
+        let folder = client.home().join(".config/telepost");
+        fs::create_dir_all(&folder).unwrap();
+        fs::copy(house.config_path(), folder.join("sessions.json")).unwrap();
+        let top = env!("CARGO_MANIFEST_DIR");
+        client.out(&["plugin", "marketplace", "add", top]);
+        client.out(&["plugin", "install", "telepost@telepost"]);
+        client
+    }
+
     /// Our program as the person runs it, in the folder of the project.
     #[track_caller]
     pub(crate) fn telepost(&self, house: &House, arguments: &[&str]) {

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 
 use serde_json::{Value, json};
 
-use super::{House, wait_for};
+use super::{Agent, House, wait_for};
 
 /// A client's session that can be woken: it has an inbox socket, and says what it is doing.
 pub(crate) struct Client {
@@ -79,6 +79,28 @@ impl House {
         wait_for("a registration", || {
             let names = self.names("agents");
             if names.is_empty() { Err(names) } else { Ok(()) }
+        });
+    }
+
+    /// An agent that the gateway knows before it has called.
+    #[track_caller]
+    pub(crate) fn agent_registered(&self) -> Agent {
+        let agent = self.agent();
+        self.wait_until_registered();
+        agent
+    }
+
+    /// How the agents of session `ONE` can be woken, as `status` says it.
+    pub(crate) fn waking(&self) -> Value {
+        self.status()["sessions"][0]["waking"].clone()
+    }
+
+    /// Waits until its agent is seen doing that.
+    #[track_caller]
+    pub(crate) fn wait_for_state(&self, state: &str) {
+        wait_for(state, || {
+            let seen = self.waking()["agents"][0]["state"].clone();
+            if seen == state { Ok(()) } else { Err(seen) }
         });
     }
 }

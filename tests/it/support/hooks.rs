@@ -9,6 +9,14 @@ use serde_json::{Value, json};
 
 use super::House;
 
+/// What an agent is told that stops while messages wait.
+pub(crate) const DRAIN: &str = "Telegram messages are waiting for this session. Call the tool telegram_poll to read them, then answer with telegram_reply.";
+/// What the person reads.
+pub(crate) const TOLD: &str =
+    "The agent finished without answering. Your message is kept and will be offered to it again.";
+/// A gateway whose clock is so far ahead that every pause is over at once.
+pub(crate) const PAUSES_ARE_OVER: (&str, &str) = ("TELEPOST_TEST_CLOCK_MS", "960000");
+
 /// What a hook has said on stdout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
@@ -56,6 +64,13 @@ impl House {
             "session_id": "s", "prompt_id": turn, "stop_hook_active": kept_going,
             "last_assistant_message": "the words of the model",
         });
+        self.hook("stop", payload)
+    }
+
+    /// The agent of a thread of Codex wants to stop.
+    #[track_caller]
+    pub(crate) fn thread_stops(&self, thread: &str, kept_going: bool) -> Said {
+        let payload = json!({"session_id": thread, "turn_id": "t", "stop_hook_active": kept_going});
         self.hook("stop", payload)
     }
 }

@@ -327,6 +327,11 @@ impl Gateway {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// How often it has woken an agent, by its log.
+    pub(crate) fn wakes(&self) -> usize {
+        self.log().matches("waking the agent").count()
+    }
+
     /// Waits until the log has these words.
     #[track_caller]
     pub(crate) fn wait_for_log(&self, words: &str) {
