@@ -182,8 +182,8 @@ struct Lane {
     cut: Option<Seat>,
     /// Whether the pass over the disk has taken in all that it has come to from the cut on.
     passing: bool,
-    /// Whether something was left to the disk since the pass began.
-    left: bool,
+    /// The first that was left to the disk since the pass began, which may have missed it.
+    left: Option<Seat>,
     /// The newest reply that waits here, of each turn that has one.
     finals: BTreeMap<TurnId, Seat>,
     /// The newest of each turn.
@@ -266,7 +266,7 @@ impl Schedule {
     pub fn pass_begins(&mut self, from: Seat) {
         for lane in self.lanes.values_mut() {
             lane.passing = lane.cut.is_some_and(|cut| cut >= from);
-            lane.left = false;
+            lane.left = None;
         }
     }
 
@@ -274,7 +274,8 @@ impl Schedule {
     pub fn found(&mut self, chat: ChatId, seat: Seat, kind: Kind) {
         let lane = self.lanes.entry(chat).or_default();
         if matches!(kind, Kind::Reply { .. }) && lane.passing && lane.is_on_disk(seat) {
-            if lane.replies.len() < self.most {
+            let missed = lane.left.is_some_and(|left| left < seat);
+            if lane.replies.len() < self.most && !missed {
                 lane.cut = Some(seat.next());
             } else {
                 lane.passing = false;
@@ -292,7 +293,7 @@ impl Schedule {
     /// The pass is over; `whole` if it came to the end of what there is.
     pub fn pass_ends(&mut self, whole: bool) {
         for lane in self.lanes.values_mut() {
-            if std::mem::take(&mut lane.passing) && whole && !lane.left {
+            if std::mem::take(&mut lane.passing) && whole && lane.left.is_none() {
                 lane.cut = None;
             }
         }
@@ -504,7 +505,7 @@ impl Lane {
                     changes.overtaken.extend(self.progress.remove(&turn));
                 }
                 if self.is_on_disk(seat) {
-                    self.left = true;
+                    self.leave(seat);
                     changes.left.push(seat);
                     return;
                 }
@@ -543,6 +544,10 @@ impl Lane {
         self.cut.is_some_and(|cut| seat >= cut) && self.begun != Some(seat)
     }
 
+    fn leave(&mut self, seat: Seat) {
+        self.left = Some(self.left.map_or(seat, |left| left.min(seat)));
+    }
+
     /// Leaves what is behind a seat to the disk, if there is one.
     fn cut_at(&mut self, seat: Option<Seat>, changes: &mut Changes) {
         let Some(cut) = self.cut.into_iter().chain(seat).min() else {
@@ -550,7 +555,7 @@ impl Lane {
         };
         self.cut = Some(cut);
         self.passing = false;
-        self.left = true;
+        self.leave(cut);
         let behind = self.replies.range(cut..).map(|(seat, _)| *seat);
         let behind: Vec<Seat> = behind.filter(|seat| self.is_on_disk(*seat)).collect();
         for seat in behind {
