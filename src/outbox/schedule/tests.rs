@@ -412,7 +412,11 @@ fn a_chat_that_is_opened_early_is_tried_at_once() {
 fn of_the_budget_of_a_bot_each_rank_leaves_room_for_those_before_it() {
     let message = MessageId(7);
     let mut room = Vec::new();
-    for kind in [REPLY, Kind::Progress { turn: 1 }, Kind::Reaction { message }] {
+    for kind in [
+        REPLY,
+        Kind::Progress { turn: 1 },
+        Kind::Reaction { message },
+    ] {
         let mut schedule = Schedule::new(Pace::Normal);
         for number in 1..=40 {
             schedule.add(ChatId(number), seat(0, number), kind);

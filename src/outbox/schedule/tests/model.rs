@@ -376,7 +376,11 @@ fn goes_in_order(most: usize, run: Vec<Mixed>) -> Result<(), TestCaseError> {
     let mut at_work: VecDeque<Turn> = VecDeque::new();
     let mut begun = BTreeSet::new();
     // In the end everything goes.
-    let rest = [Mixed::Steps(usize::MAX), Mixed::Turn, Mixed::End(End::Finished)];
+    let rest = [
+        Mixed::Steps(usize::MAX),
+        Mixed::Turn,
+        Mixed::End(End::Finished),
+    ];
     let rest = rest.iter().cycle().take(3 * (run.len() + 1)).cloned();
     for happens in run.into_iter().chain(rest) {
         match happens {
