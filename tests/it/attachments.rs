@@ -235,6 +235,23 @@ fn a_slow_download_holds_up_neither_texts_nor_small_files() {
 }
 
 #[test]
+fn two_films_of_which_none_comes_do_not_hold_up_a_picture() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let films = strike(&house, "getFile", |fault| {
+        fault.contains("film").hang().always()
+    });
+    for film in ["film-1", "film-2"] {
+        send(&house, film, bytes(1, 3 << 20), "a film");
+    }
+    wait_until_struck(&house, films);
+    house.wait_for_inbox(2);
+    let picture = bytes(2, 900);
+    let sent = send(&house, "picture", picture.clone(), "a small one");
+    is_there(&settled(&mut house.agent(), &sent)[0], &picture);
+}
+
+#[test]
 fn a_message_that_was_shown_without_its_file_is_shown_again_when_that_has_come() {
     let house = House::new();
     let _gateway = house.gateway();
