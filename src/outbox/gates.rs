@@ -237,8 +237,11 @@ impl Gates {
             reason,
         };
         let opens = self.clock.instant() + wait;
-        // Two requests may have been under way; the shorter of their waits ends no longer one.
-        let longer = self.closed.get(&chat).is_some_and(|(_, at)| *at > opens);
+        // Two requests may have been under way; the shorter of two floods ends no longer one.
+        let longer = self
+            .closed
+            .get(&chat)
+            .is_some_and(|(gate, at)| gate.reason.is_none() && *at > opens);
         if !longer {
             self.closed.insert(chat, (gate, opens));
         }
@@ -364,6 +367,11 @@ mod tests {
         assert_eq!(gates.wait(CHAT), Some(Duration::from_secs(300)));
         let again = Gates::load(&state, BOT, &Clock::system()).unwrap();
         assert!(again.wait(CHAT).unwrap() > Duration::from_secs(299));
+
+        // A flood is waited out also where the chat was parked before.
+        gates.park(ChatId(12), "blocked".to_owned()).unwrap();
+        gates.close(ChatId(12), Duration::from_secs(5)).unwrap();
+        assert!(!gates.heard_from(ChatId(12)).unwrap());
     }
 
     #[tokio::test(start_paused = true)]
