@@ -54,6 +54,9 @@ impl<E: Into<StateError>> From<E> for CareError {
     }
 }
 
+/// So many entries are read at a time.
+const AT_ONCE: usize = 256;
+
 /// A line of the list.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Line {
@@ -290,12 +293,12 @@ impl Care<'_> {
         let _lock = self.lock(&session)?;
         let (inbox, now) = (self.inbox(&session), self.clock.now());
         let seen = inbox.seen()?;
-        let known = match seen.get(&update.id) {
+        let known = match seen.iter().rfind(|name| name.update_id == update.id) {
             Some(&name) => inbox.knows(name, letter.bot_id, now)?,
             None => false,
         };
         if !known {
-            let last = seen.values().map(|name| name.received).max().unwrap_or(0);
+            let last = seen.iter().map(|name| name.received).max().unwrap_or(0);
             let received = Timestamp(now.0.max(last + 1));
             inbox.put(&disk::entry(
                 address,
@@ -416,31 +419,64 @@ pub fn waiting(
     session: &SessionId,
     now: Timestamp,
 ) -> Result<Vec<Waiting>, ReadError> {
+    let mut all = Vec::new();
+    each_waiting(state, session, now, |waiting| all.push(waiting))?;
+    Ok(all)
+}
+
+/// Goes through the messages of a session that wait, oldest first. Few of them are in memory at a time, so
+/// an edit that lies far behind its message is one of its own, as on the pages that agents are shown.
+pub fn each_waiting(
+    state: &StateDir,
+    session: &SessionId,
+    now: Timestamp,
+    mut take: impl FnMut(Waiting),
+) -> Result<(), ReadError> {
     let dir = state.session(session);
     let inbox = Inbox::new(state, dir.clone());
-    let mut items = Vec::new();
-    for name in inbox.pending()? {
-        match inbox.read(name, now) {
-            Ok(Some(entry)) => items.push(Item {
-                name,
-                address: entry.address,
-                update: update::read(entry.update.get()).ok(),
-            }),
-            // Settled meanwhile, or kept in quarantine now, as the log says.
-            Ok(None) | Err(ReadError::Quarantined { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
     let held: BTreeSet<EntryName> = report::held(state, &dir, now)?;
-    Ok(view::fresh(&items)
-        .into_iter()
-        .map(|shown| Waiting {
-            session: session.clone(),
-            bot: shown.address.bot_id,
-            held: shown.entries.iter().any(|entry| held.contains(entry)),
-            shown,
-        })
-        .collect())
+    let mut names = inbox.pending()?.into_iter().peekable();
+    let mut items: Vec<Item> = Vec::new();
+    loop {
+        for name in names.by_ref().take(AT_ONCE) {
+            match inbox.read(name, now) {
+                Ok(Some(entry)) => items.push(Item {
+                    name,
+                    address: entry.address,
+                    update: update::read(entry.update.get()).ok(),
+                }),
+                // Settled meanwhile, or kept in quarantine now, as the log says.
+                Ok(None) | Err(ReadError::Quarantined { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if items.len() <= AT_ONCE / 2 && names.peek().is_some() {
+            continue;
+        }
+        // To what begins among the last of them more may belong that was not read yet.
+        let open = names
+            .peek()
+            .and_then(|_| items.iter().nth_back(AT_ONCE / 2));
+        let open = open.map(|item| item.name);
+        let is_open = |name: &EntryName| open.is_some_and(|open| *name > open);
+        let mut taken = BTreeSet::new();
+        for shown in view::fresh(&items) {
+            if shown.entries.first().is_some_and(is_open) {
+                continue;
+            }
+            taken.extend(shown.entries.iter().copied());
+            take(Waiting {
+                session: session.clone(),
+                bot: shown.address.bot_id,
+                held: shown.entries.iter().any(|entry| held.contains(entry)),
+                shown,
+            });
+        }
+        if names.peek().is_none() {
+            return Ok(());
+        }
+        items.retain(|item| is_open(&item.name) && !taken.contains(&item.name));
+    }
 }
 
 impl Waiting {

@@ -282,9 +282,13 @@ impl Files {
         staging::sweep(&self.dir.files(), |_| Ok(None), Step::Sweep)?;
         // An agent may still be at work on what it has answered.
         let inbox = Inbox::new(&self.state, self.dir.clone());
-        let seen = inbox.seen()?;
+        let seen: BTreeSet<UpdateId> = inbox
+            .seen()?
+            .into_iter()
+            .map(|name| name.update_id)
+            .collect();
         for kept in self.settled()? {
-            if !seen.contains_key(&kept.update_id) && now.since(kept.since) > KEEP {
+            if !seen.contains(&kept.update_id) && now.since(kept.since) > KEEP {
                 self.remove(kept.update_id)?;
             }
         }

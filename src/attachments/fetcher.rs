@@ -5,7 +5,8 @@
 //! fetched too: the conversations name it. All that it knows is derived again
 //! after a kill. A file is counted, hashed and written as it comes, so that memory stays as it is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,20 +65,21 @@ pub struct Fetcher {
     polled: Arc<Notify>,
     /// Pauses are divided by it.
     divisor: u32,
-    known: BTreeMap<Key, Known>,
+    known: BTreeMap<SessionId, BTreeMap<EntryName, Known>>,
     lanes: BTreeMap<BotId, Lane>,
     looked_anew: Instant,
     /// Whether the disk refused the last file.
     refused: bool,
 }
 
-/// What is known of a pending entry.
+/// What is known of a pending entry: of most there may be that it has no file, so that takes no room.
+type Known = Option<Box<File>>;
+
+/// The file of an entry, and how far it is.
 #[derive(Debug)]
-enum Known {
-    /// It has no file.
-    Nothing,
-    /// Its file, and how far that is.
-    File { job: Box<Job>, phase: Phase },
+struct File {
+    job: Job,
+    phase: Phase,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,28 +230,23 @@ impl Fetcher {
         let mut pending = inbox.pending()?;
         // What is settled may still be wanted.
         pending.extend(self.hands.awaited(session)?);
-        self.known.retain(|(known, entry), state| {
-            let at_work = matches!(
-                state,
-                Known::File {
-                    phase: Phase::AtWork,
-                    ..
-                }
-            );
-            known != session || at_work || pending.contains(entry)
+        let known = self.known.entry(session.clone()).or_default();
+        known.retain(|entry, file| {
+            let at_work = file
+                .as_ref()
+                .is_some_and(|file| file.phase == Phase::AtWork);
+            at_work || pending.contains(entry)
         });
         for entry in pending {
-            let known = match self.known.entry((session.clone(), entry)) {
-                std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-                std::collections::btree_map::Entry::Vacant(vacant) => {
+            let file = match known.entry(entry) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(vacant) => {
                     let job = read(&inbox, session, entry)?;
-                    vacant.insert(job.map_or(Known::Nothing, |job| Known::File {
-                        job: Box::new(job),
-                        phase: Phase::Unknown,
-                    }))
+                    let phase = Phase::Unknown;
+                    vacant.insert(job.map(|job| Box::new(File { job, phase })))
                 }
             };
-            let Known::File { job, phase } = known else {
+            let Some(File { job, phase }) = file.as_deref_mut() else {
                 continue;
             };
             let gone = *phase == Phase::Done && (anew || !files.has_state(job.id()));
@@ -263,13 +260,21 @@ impl Fetcher {
         Ok(())
     }
 
-    /// Starts what is due and has a free hand, the oldest first.
+    /// Starts what is due and has a free hand: of each session the oldest first, and of all sessions in
+    /// turn, so that one that has been sent many files keeps nobody else waiting.
     fn start(&mut self, at_work: &mut JoinSet<(Key, Ended)>) {
         let now = self.hands.clock.instant();
-        for (key, known) in &mut self.known {
-            let Known::File { job, phase } = known else {
-                continue;
-            };
+        let mut wanted = Vec::new();
+        for known in self.known.values_mut() {
+            let files: Vec<&mut File> = known.values_mut().flatten().map(Box::as_mut).collect();
+            let busy = files.iter().filter(|file| file.phase == Phase::AtWork);
+            let busy = busy.count();
+            let waits = |file: &&mut File| matches!(file.phase, Phase::Wanted { .. });
+            let waiting = files.into_iter().filter(waits).enumerate();
+            wanted.extend(waiting.map(|(index, file)| (busy + index, file)));
+        }
+        wanted.sort_by_key(|(turn, file)| (*turn, file.job.entry));
+        for (_, File { job, phase }) in wanted {
             let Phase::Wanted { due } = *phase else {
                 continue;
             };
@@ -284,10 +289,10 @@ impl Fetcher {
             *phase = Phase::AtWork;
             lane.at_work += 1;
             lane.large += usize::from(job.is_large());
-            let (hands, api, key, job) =
-                (self.hands.clone(), api.clone(), key.clone(), job.clone());
+            let (hands, api, job) = (self.hands.clone(), api.clone(), job.clone());
             at_work.spawn(async move {
                 let ended = hands.fetch(&api, &job).await;
+                let key = (job.session, job.entry);
                 (key, ended.unwrap_or_else(Ended::Disk))
             });
         }
@@ -296,23 +301,23 @@ impl Fetcher {
     /// The next time at which something may be fetched that may not now.
     fn next_due(&self) -> Option<Instant> {
         let now = self.hands.clock.instant();
-        let waiting = self.known.values().filter_map(|known| match known {
-            Known::File {
-                job,
-                phase: Phase::Wanted { due },
-            } => {
-                let paused = self.lanes.get(&job.address.bot_id)?.paused;
-                due.iter().chain(&paused).copied().max()
+        let files = self.known.values().flat_map(BTreeMap::values).flatten();
+        let waiting = files.filter_map(|file| match file.phase {
+            Phase::Wanted { due } => {
+                let paused = self.lanes.get(&file.job.address.bot_id)?.paused;
+                due.into_iter().chain(paused).max()
             }
-            Known::File { .. } | Known::Nothing => None,
+            Phase::Unknown | Phase::AtWork | Phase::Done | Phase::NoRoom => None,
         });
         waiting.filter(|due| *due > now).min()
     }
 
-    fn ended(&mut self, key: &Key, ended: Ended) {
-        let Some(Known::File { job, phase }) = self.known.get_mut(key) else {
+    fn ended(&mut self, (session, entry): &Key, ended: Ended) {
+        let known = self.known.get_mut(session);
+        let Some(Some(file)) = known.and_then(|known| known.get_mut(entry)) else {
             return;
         };
+        let File { job, phase } = file.as_mut();
         let lane = self.lanes.entry(job.address.bot_id).or_default();
         lane.at_work = lane.at_work.saturating_sub(1);
         lane.large = lane.large.saturating_sub(usize::from(job.is_large()));

@@ -223,15 +223,16 @@ pub fn status(report: &SessionReport, now: Timestamp) -> Rich {
     words.rich
 }
 
-/// The answer to `/queue`: what waits of this chat, oldest first, and how many wait in others.
-pub fn queue(waiting: &[Waiting], elsewhere: usize) -> Rich {
+/// The answer to `/queue`: what waits of this chat, the first of it, and how many wait in others.
+pub fn queue(first: &[Waiting], all: usize, elsewhere: usize) -> Rich {
+    let first = first.get(..QUEUE_SHOWN).unwrap_or(first);
     let mut words = Words::default();
-    words = match waiting.len() {
+    words = match all {
         0 => words.say("Nothing waits in this chat."),
         1 => words.say("1 message waits:"),
         many => words.say(&format!("{many} messages wait:")),
     };
-    for one in waiting.iter().take(QUEUE_SHOWN) {
+    for one in first {
         let seen = if one.held { " · with the agent" } else { "" };
         let said = format!(
             "{}: {}",
@@ -244,17 +245,13 @@ pub fn queue(waiting: &[Waiting], elsewhere: usize) -> Rich {
             .say(&format!(" · {}{seen} · ", span(one.age_s)))
             .code(&said);
     }
-    if let Some(more) = waiting
-        .len()
-        .checked_sub(QUEUE_SHOWN)
-        .filter(|more| *more > 0)
-    {
+    if let Some(more) = all.checked_sub(first.len()).filter(|more| *more > 0) {
         words = words.say(&format!("\nand {more} more"));
     }
     if elsewhere > 0 {
         words = words.say(&format!("\nIn other chats of this session: {elsewhere}"));
     }
-    if !waiting.is_empty() {
+    if all > 0 {
         words = words.say("\n/skip and a number drops one.");
     }
     words.rich

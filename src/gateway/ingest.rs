@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::value::RawValue;
 
 use super::commands::Command;
+use super::known::Known;
 use super::responder::{Asked, Task};
 use super::undecided::Undecided;
 use crate::clock::{Clock, Timestamp};
@@ -18,7 +19,7 @@ use crate::gate::{Recent, Refused, Routes, Verdict};
 use crate::ids::{Address, BotId, SessionId, UpdateId, UserId};
 use crate::inbox::dead::{self, DeadUpdate};
 use crate::inbox::disk::{self, Inbox, TOMBSTONE_MS};
-use crate::inbox::entry::{Entry, EntryName};
+use crate::inbox::entry::Entry;
 use crate::outbox::bot::Heard;
 use crate::outbox::disk::Outbox;
 use crate::outbox::migrations::{Migrations, Moves};
@@ -50,7 +51,7 @@ pub struct Ingest {
     heard: Arc<Heard>,
     sessions: BTreeMap<SessionId, SessionInbox>,
     /// Where an update of that id was stored before, by whichever bot.
-    seen: BTreeMap<UpdateId, Vec<(SessionId, EntryName)>>,
+    known: Known,
     /// What was let in a moment ago, and may go on.
     recent: Recent,
     /// What may turn out to be part of it.
@@ -138,7 +139,7 @@ impl Ingest {
             heard,
             clock,
             sessions: BTreeMap::new(),
-            seen: BTreeMap::new(),
+            known: Known::default(),
             recent: Recent::default(),
             undecided: Undecided::default(),
             strangers: BTreeMap::new(),
@@ -192,12 +193,9 @@ impl Ingest {
             dir.prepare()?;
             let inbox = Inbox::new(&self.state, dir);
             let seen = inbox.seen()?;
-            let last_received = seen.values().map(|name| name.received).max().unwrap_or(0);
-            for (update_id, name) in seen {
-                let places = self.seen.entry(update_id).or_default();
-                if !places.contains(&(id.clone(), name)) {
-                    places.push((id.clone(), name));
-                }
+            let last_received = seen.iter().map(|name| name.received).max().unwrap_or(0);
+            for name in seen {
+                self.known.note(id, name);
             }
             self.sessions.insert(
                 id.clone(),
@@ -368,11 +366,9 @@ impl Ingest {
             Some(asked) => {
                 let (inbox, tombstone) = self.entry(&session, address, update.id, raw)?;
                 let written = inbox.put_command(&tombstone);
-                if written.is_err()
-                    && let Some(places) = self.seen.get_mut(&update.id)
-                {
+                if written.is_err() {
                     // A tombstone that may not last is none: nothing was carried out.
-                    places.retain(|(_, name)| *name != tombstone.name());
+                    self.known.forget(&session, tombstone.name());
                 }
                 self.reopen_if_gone(&session, written)?;
                 self.ask(Task::Command(asked));
@@ -408,10 +404,7 @@ impl Ingest {
         if let Some(ready) = self.ready.iter().find(same) {
             return Ok(Some(ready.session.clone()));
         }
-        let Some(places) = self.seen.get(&id).cloned() else {
-            return Ok(None);
-        };
-        for (session, name) in places {
+        for (session, name) in self.known.of(id) {
             let (bot, now) = (self.bot, self.clock.now());
             if self.open_session(&session)?.inbox.knows(name, bot, now)? {
                 return Ok(Some(session));
@@ -455,10 +448,7 @@ impl Ingest {
         place.last_received = received;
         let inbox = place.inbox.clone();
         let entry = disk::entry(address, id, Timestamp(received), raw.to_owned());
-        // Whether it is really there is asked of the disk.
-        let places = self.seen.entry(id).or_default();
-        places.retain(|(_, name)| now.0 - name.received <= TOMBSTONE_MS);
-        places.push((session.clone(), entry.name()));
+        self.known.note(session, entry.name());
         Ok((inbox, entry))
     }
 
@@ -489,12 +479,8 @@ impl Ingest {
 
     /// Forgets what is older than any tombstone, so that memory does not grow for ever.
     pub fn forget_old(&mut self) {
-        let now = self.clock.now().0;
-        self.seen.retain(|_, places| {
-            places
-                .iter()
-                .any(|(_, name)| now - name.received <= 2 * TOMBSTONE_MS)
-        });
+        self.known
+            .forget_before(self.clock.now().0 - 2 * TOMBSTONE_MS);
     }
 
     /// Names a refused sender in the log, once a day, so that the owner finds the id to put on a list.

@@ -7,6 +7,7 @@
 pub mod commands;
 pub mod detach;
 pub mod ingest;
+mod known;
 pub mod poller;
 pub mod presence;
 pub mod responder;

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::commands::{self, Command, Skipped, Waiting};
+use super::commands::{self, Command, QUEUE_SHOWN, Skipped, Waiting};
 use crate::care;
 use crate::chain::Chain;
 use crate::clock::{Clock, Timestamp};
@@ -188,12 +188,20 @@ impl Responder {
                 commands::status(&SessionReport::gather(&self.state, session, now)?, now)
             }
             Command::Queue => {
-                let (here, elsewhere) = self.waiting(session, asked.address.chat_id)?;
-                let here: Vec<Waiting> = here.iter().map(|one| line(one, now)).collect();
-                commands::queue(&here, elsewhere)
+                let (mut first, mut all) = (Vec::new(), 0);
+                let elsewhere = self.waiting(session, asked.address.chat_id, |one| {
+                    all += 1;
+                    if first.len() < QUEUE_SHOWN {
+                        first.push(line(&one, now));
+                    }
+                })?;
+                commands::queue(&first, all, elsewhere)
             }
             Command::Skip { ids, others } => {
-                let (here, _) = self.waiting(session, asked.address.chat_id)?;
+                let mut here = Vec::new();
+                self.waiting(session, asked.address.chat_id, |one| {
+                    here.extend(ids.iter().any(|id| one.is(*id)).then_some(one));
+                })?;
                 let done = ids
                     .iter()
                     .map(|&id| Ok((id, self.skip(session, &here, id)?)))
@@ -204,20 +212,25 @@ impl Responder {
         })
     }
 
-    /// What waits of a chat, oldest first, and how many messages wait in others: nobody is shown in
-    /// one chat what was written in another.
+    /// Goes through what waits of a chat, oldest first. Returns how many messages wait in others: nobody is
+    /// shown in one chat what was written in another.
     fn waiting(
         &self,
         session: &SessionId,
         chat: ChatId,
-    ) -> Result<(Vec<care::Waiting>, usize), ReadError> {
-        let all = care::waiting(&self.state, session, self.clock.now())?;
+        mut take: impl FnMut(care::Waiting),
+    ) -> Result<usize, ReadError> {
         let chat = self.bot.chat_now(chat);
-        let (here, elsewhere): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| {
+        let mut elsewhere = 0;
+        care::each_waiting(&self.state, session, self.clock.now(), |one| {
             let address = one.shown.address;
-            address.bot_id == self.bot.api.id() && self.bot.chat_now(address.chat_id) == chat
-        });
-        Ok((here, elsewhere.len()))
+            if address.bot_id == self.bot.api.id() && self.bot.chat_now(address.chat_id) == chat {
+                take(one);
+            } else {
+                elsewhere += 1;
+            }
+        })?;
+        Ok(elsewhere)
     }
 
     /// Drops a message with everything behind it. Like all settling it needs no lock: whoever comes

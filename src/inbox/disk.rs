@@ -3,7 +3,7 @@
 //! The gateway puts entries in; whoever comes first settles them. Nothing here decides what is
 //! shown or answered.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::clock::Timestamp;
@@ -74,14 +74,11 @@ impl Inbox {
     }
 
     /// Every update that this session has seen, in the order in which entries move, so that one
-    /// that moves meanwhile is not missed.
-    pub fn seen(&self) -> Result<BTreeMap<UpdateId, EntryName>, StoreError> {
-        let mut seen = BTreeMap::new();
+    /// that moves meanwhile is not missed. It may be named twice.
+    pub fn seen(&self) -> Result<Vec<EntryName>, StoreError> {
+        let mut seen = Vec::new();
         for folder in [self.dir.inbox(), self.dir.done(), self.dir.dead()] {
-            let mut names = Vec::new();
-            atomic::visit(&folder, |name| names.extend(EntryName::parse(&name)))?;
-            names.sort_unstable();
-            seen.extend(names.into_iter().map(|name| (name.update_id, name)));
+            atomic::visit(&folder, |name| seen.extend(EntryName::parse(&name)))?;
         }
         Ok(seen)
     }

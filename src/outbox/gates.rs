@@ -236,8 +236,15 @@ impl Gates {
             pause,
             reason,
         };
-        self.closed
-            .insert(chat, (gate, self.clock.instant() + wait));
+        let opens = self.clock.instant() + wait;
+        // Two requests may have been under way; the shorter of two floods ends no longer one.
+        let longer = self
+            .closed
+            .get(&chat)
+            .is_some_and(|(gate, at)| gate.reason.is_none() && *at > opens);
+        if !longer {
+            self.closed.insert(chat, (gate, opens));
+        }
     }
 
     fn record(&mut self) -> Result<(), StoreError> {
@@ -348,6 +355,23 @@ mod tests {
         gates.close(CHAT, Duration::from_secs(300)).unwrap();
         assert!(!gates.heard_from(CHAT).unwrap());
         assert!(gates.wait(CHAT).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shorter_wait_does_not_open_a_gate_early_that_was_closed_for_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        let mut gates = Gates::load(&state, BOT, &Clock::system()).unwrap();
+        gates.close(CHAT, Duration::from_secs(300)).unwrap();
+        gates.close(CHAT, Duration::from_secs(5)).unwrap();
+        assert_eq!(gates.wait(CHAT), Some(Duration::from_secs(300)));
+        let again = Gates::load(&state, BOT, &Clock::system()).unwrap();
+        assert!(again.wait(CHAT).unwrap() > Duration::from_secs(299));
+
+        // A flood is waited out also where the chat was parked before.
+        gates.park(ChatId(12), "blocked".to_owned()).unwrap();
+        gates.close(ChatId(12), Duration::from_secs(5)).unwrap();
+        assert!(!gates.heard_from(ChatId(12)).unwrap());
     }
 
     #[tokio::test(start_paused = true)]

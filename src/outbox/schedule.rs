@@ -161,7 +161,7 @@ impl Schedule {
     pub fn pass_begins(&mut self, from: Seat) {
         for lane in self.lanes.values_mut() {
             lane.passing = lane.cut.is_some_and(|cut| cut >= from);
-            lane.left = false;
+            lane.left = None;
         }
     }
 
@@ -169,7 +169,8 @@ impl Schedule {
     pub fn found(&mut self, chat: ChatId, seat: Seat, kind: Kind) {
         let lane = self.lanes.entry(chat).or_default();
         if matches!(kind, Kind::Reply { .. }) && lane.passing && lane.is_on_disk(seat) {
-            if lane.replies.len() < self.most {
+            let missed = lane.left.is_some_and(|left| left < seat);
+            if lane.replies.len() < self.most && !missed {
                 lane.cut = Some(seat.next());
             } else {
                 lane.passing = false;
@@ -187,7 +188,7 @@ impl Schedule {
     /// The pass is over; `whole` if it came to the end of what there is.
     pub fn pass_ends(&mut self, whole: bool) {
         for lane in self.lanes.values_mut() {
-            if std::mem::take(&mut lane.passing) && whole && !lane.left {
+            if std::mem::take(&mut lane.passing) && whole && lane.left.is_none() {
                 lane.cut = None;
             }
         }

@@ -236,6 +236,11 @@ fn bad_request(text: &str, migrate_to: Option<ChatId>) -> Decision {
                 "photo_save_file_invalid",
                 "image_process_failed",
                 "too big for a photo",
+                // A group that takes no media may well take texts.
+                "rights to send photos",
+                "chat_send_photos_forbidden",
+                "rights to send documents",
+                "chat_send_docs_forbidden",
             ],
             Repair::AsDocuments,
         ),

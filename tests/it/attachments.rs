@@ -235,6 +235,23 @@ fn a_slow_download_holds_up_neither_texts_nor_small_files() {
 }
 
 #[test]
+fn two_films_of_which_none_comes_do_not_hold_up_a_picture() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let films = strike(&house, "getFile", |fault| {
+        fault.contains("film").hang().always()
+    });
+    for film in ["film-1", "film-2"] {
+        send(&house, film, bytes(1, 3 << 20), "a film");
+    }
+    wait_until_struck(&house, films);
+    house.wait_for_inbox(2);
+    let picture = bytes(2, 900);
+    let sent = send(&house, "picture", picture.clone(), "a small one");
+    is_there(&settled(&mut house.agent(), &sent)[0], &picture);
+}
+
+#[test]
 fn a_message_that_was_shown_without_its_file_is_shown_again_when_that_has_come() {
     let house = House::new();
     let _gateway = house.gateway();
@@ -339,6 +356,35 @@ fn a_file_that_telegram_no_longer_has_fails_with_the_reason_and_is_not_asked_for
     agent.wait_for_message();
     assert_eq!(house.sim.call_count(house.bot(), "getFile"), asked);
     assert_eq!(house.heard(), [""; 0]);
+}
+
+#[test]
+fn a_session_that_was_sent_many_files_keeps_no_other_session_waiting_for_its_one() {
+    let mut house = House::empty();
+    house.add_session("ONE", json!({}));
+    // The same bot, in the chat of somebody else.
+    let two = json!({"bot_token_env": "TOKEN_ONE", "chat_ids": [12], "allowed_users": [12]});
+    house.config["sessions"]["TWO"] = two;
+    house.write_config();
+    let first = "first".to_owned();
+    for file in (0..8).map(|n| format!("many {n}")).chain([first.clone()]) {
+        let chat = if file == first { 12 } else { OWNER };
+        house.sim.add_file(&file, bytes(1, 100));
+        house.sim.open_chat(house.bot(), chat);
+        let message = house.sim.message(house.bot()).chat(chat).from(chat);
+        message.document(&file, "a.pdf", "application/pdf").send();
+    }
+    let _gateway = house.gateway();
+    let asked = wait_for("nine files", || {
+        let calls = house.sim.calls_of(house.bot(), "getFile");
+        if calls.len() == 9 {
+            Ok(calls)
+        } else {
+            Err(calls.len())
+        }
+    });
+    let place = asked.iter().position(|call| call.text("file_id") == first);
+    assert!(place.is_some_and(|place| place <= 1), "{place:?}");
 }
 
 #[test]

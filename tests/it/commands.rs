@@ -488,3 +488,24 @@ fn two_sessions_of_one_bot_each_answer_for_their_own_chat() {
     assert!(two[0].ends_with("Session: TWO") && one[0].ends_with("Session: ONE"));
     assert_eq!(names_in(&house.state().join("sessions/TWO/done")).len(), 1);
 }
+
+#[test]
+fn a_queue_of_hundreds_is_counted_in_messages_wherever_an_album_stands_in_it() {
+    let house = House::new();
+    house.sim.add_file("photo", vec![7; 10]);
+    for album in 0..6 {
+        for n in 0..42 {
+            house.say(&format!("text {n}"));
+        }
+        let album = format!("album {album}");
+        for _ in 0..10 {
+            let message = house.sim.message(house.bot()).chat(OWNER);
+            message.photo("photo").media_group(&album).send();
+        }
+    }
+    let _gateway = house.gateway();
+    house.wait_for_inbox(312);
+    let queue = answer(&house, "/queue");
+    assert!(queue.starts_with("258 messages wait:\n"), "{queue}");
+    assert!(queue.contains("\nand 238 more\n"), "{queue}");
+}

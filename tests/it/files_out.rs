@@ -326,6 +326,25 @@ fn a_photo_that_telegram_does_not_take_arrives_as_a_document() {
 }
 
 #[test]
+fn a_group_that_takes_no_files_still_takes_texts_and_the_agent_is_told_why_its_file_did_not_go() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    house.file("a.png", png(64, 48, "a"));
+    for (method, what) in [("sendPhoto", "photos"), ("sendDocument", "documents")] {
+        let refused = format!("Bad Request: not enough rights to send {what} to the chat");
+        let send = Fault::on(house.bot()).method(method).always();
+        house.sim.fault(send.error(400, &refused));
+    }
+    let mut agent = house.agent_asked("a picture?");
+    let answer = agent.reply(json!({"text": "here", "files": ["a.png"], "to": "home"}));
+    assert_eq!(answer["status"], "failed", "{answer}");
+    let reason = answer["reason"].as_str().unwrap();
+    assert!(reason.contains("rights to send documents"), "{reason}");
+    let answer = agent.reply(json!({"text": "I may not send pictures here"}));
+    assert_eq!(answer["status"], "delivered", "{answer}");
+}
+
+#[test]
 fn an_album_that_telegram_does_not_take_arrives_file_by_file() {
     let house = House::new();
     let _gateway = house.gateway();

@@ -232,3 +232,32 @@ fn an_agent_that_answers_in_time_has_forgotten_nothing() {
         }
     });
 }
+
+#[test]
+fn what_is_answered_and_not_yet_settled_was_not_forgotten() {
+    let house = House::new();
+    let gateway = house.gateway();
+    house.say("one");
+    house.wait_for_inbox(1);
+    gateway.kill();
+    let never_settles = ("TELEPOST_FAIL_AT", "settle:eio:99");
+    let mut command = house.agent_command("ONE");
+    let mut agent = Agent::start(command.env(never_settles.0, never_settles.1));
+    agent.wait_for_message();
+    ends_in_plain_text(&house, "a");
+    let _refused = agent.call("telegram_reply", json!({"text": "done"}));
+    assert!(agent.close().success());
+    let gateway = house.gateway_with(&[never_settles]);
+    wait_for("somebody to look at what it held", || {
+        let text = fs::read_to_string(house.session("wake.json")).unwrap_or_default();
+        if text.contains("\"forgotten\"") {
+            Ok(())
+        } else {
+            Err(text)
+        }
+    });
+    gateway.kill();
+    let _gateway = house.gateway();
+    are_put_away(&house, 1);
+    assert_eq!(house.heard(), ["done"]);
+}

@@ -355,3 +355,29 @@ fn a_message_whose_showing_was_lost_is_not_acknowledged_by_the_agent_that_never_
     assert_eq!(answered["not_acked"], json!([id]));
     assert_eq!(ids(&answered), [id]);
 }
+
+#[test]
+fn the_mark_of_a_result_goes_when_it_is_taken_over_and_when_its_agent_has_gone() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let mut first = house.agent_in("first");
+    let mut marks = Vec::new();
+    for text in ["one", "two", "three"] {
+        house.arrive(text);
+        first.poll(json!({}));
+        let now = house.names("seen");
+        assert_eq!(now.len(), 1, "{now:?}");
+        assert!(!marks.contains(&now), "the mark of an earlier result");
+        marks.push(now);
+    }
+    let left = house.names("seen");
+    assert!(first.close().success());
+    let mut second = house.agent_in("second");
+    let shown = second.poll(json!({}));
+    assert_eq!(again(&shown), [true; 3]);
+    second.poll(json!({"ack": ids(&shown)}));
+    house.arrive("four");
+    second.poll(json!({}));
+    let now = house.names("seen");
+    assert!(now.len() == 1 && now != left, "{now:?}");
+}

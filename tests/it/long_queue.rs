@@ -103,3 +103,38 @@ fn behind_a_closed_gate_the_end_of_a_long_queue_can_be_dropped_and_the_rest_goes
     wait_until_all_are_out(&house);
     assert_eq!(house.heard(), numbers(EACH - 5));
 }
+
+/// As many as one look through the names takes in, and some more.
+const PAGE_AND_MORE: usize = 2048 + 10;
+
+#[test]
+fn what_waits_behind_thousands_for_a_closed_chat_goes_and_they_stay() {
+    let (house, mut agent, other) = house();
+    let first = agent.reply(json!({"text": "held", "to": "home"}));
+    let first = first["delivery_id"].as_str().unwrap();
+    let path = |id: &str| house.session(&format!("outbox/{id}.json"));
+    let delivery = std::fs::read_to_string(path(first)).unwrap();
+    let (accepted, _) = first.split_once('-').unwrap();
+    let accepted: i64 = accepted.parse().unwrap();
+    for (at, key) in (accepted + 1..).zip(0..PAGE_AND_MORE) {
+        let id = format!("{at:013}-{key:032x}");
+        std::fs::write(path(&id), delivery.replace(first, &id)).unwrap();
+    }
+    let last = agent.reply(json!({"text": "goes", "to": other}));
+    let closed = Fault::on(house.bot()).method("sendMessage").chat(OWNER);
+    house.sim.fault(closed.retry_after(3600));
+    let _gateway = house.gateway();
+    wait_for("what the other chat gets", || {
+        let heard = house.sim.bot_texts(house.bot(), OTHER);
+        if heard == ["goes"] {
+            Ok(())
+        } else {
+            Err(heard)
+        }
+    });
+    let names = house.names("outbox");
+    let json = |name: &&String| !name.ends_with(".progress.json") && name.ends_with(".json");
+    let waiting = names.iter().filter(json).count();
+    assert!(waiting > PAGE_AND_MORE, "{waiting} of them, before {last}");
+    assert_eq!(house.heard(), [""; 0]);
+}

@@ -118,7 +118,7 @@ fn what_others_wrote_is_code_and_nothing_else() {
     let mut other = waits(124, hostile);
     other.from = "@root".to_owned();
     other.held = true;
-    let (code, rest) = code_and_rest(&queue(&[waits(123, hostile), other], 1));
+    let (code, rest) = code_and_rest(&queue(&[waits(123, hostile), other], 2, 1));
     let said = "@everyone /skip 1 https://evil.example 😀\\u{202e}";
     assert_eq!(
         code,
@@ -139,9 +139,11 @@ fn what_others_wrote_is_code_and_nothing_else() {
 fn a_long_queue_is_cut_and_says_how_many_are_left() {
     let long = "x".repeat(5000);
     let waiting: Vec<Waiting> = (1..=27).map(|id| waits(id, &long)).collect();
-    let text = queue(&waiting, 0).text;
+    let text = queue(&waiting, 27, 0).text;
     assert!(text.contains("\nand 7 more\n"), "{text}");
-    assert_eq!(queue(&[], 0).text, "Nothing waits in this chat.");
+    let text = queue(&waiting[..QUEUE_SHOWN], 21_000, 0).text;
+    assert!(text.contains("\nand 20980 more\n"), "{text}");
+    assert_eq!(queue(&[], 0, 0).text, "Nothing waits in this chat.");
 }
 
 #[test]
@@ -195,7 +197,7 @@ proptest! {
             one
         }).collect();
         let done: Vec<_> = ids.into_iter().map(|id| (UpdateId(id), Skipped::Seen)).collect();
-        for rich in [queue(&waiting, 9), skip(&done, 9)] {
+        for rich in [queue(&waiting, texts.len(), 9), skip(&done, 9)] {
             prop_assert!(rich.text.chars().count() <= split::MESSAGE_LIMIT);
             prop_assert!(rich.entities.len() <= 100);
             code_and_rest(&rich);

@@ -26,8 +26,8 @@ pub(super) struct Lane {
     pub(super) cut: Option<Seat>,
     /// Whether the pass over the disk has taken in all that it has come to from the cut on.
     pub(super) passing: bool,
-    /// Whether something was left to the disk since the pass began.
-    pub(super) left: bool,
+    /// The first that was left to the disk since the pass began, which may have missed it.
+    pub(super) left: Option<Seat>,
     /// The newest reply that waits here, of each turn that has one.
     finals: BTreeMap<TurnId, Seat>,
     /// The newest of each turn.
@@ -59,7 +59,7 @@ impl Lane {
                     changes.overtaken.extend(self.progress.remove(&turn));
                 }
                 if self.is_on_disk(seat) {
-                    self.left = true;
+                    self.leave(seat);
                     changes.left.push(seat);
                     return;
                 }
@@ -98,6 +98,10 @@ impl Lane {
         self.cut.is_some_and(|cut| seat >= cut) && self.begun != Some(seat)
     }
 
+    fn leave(&mut self, seat: Seat) {
+        self.left = Some(self.left.map_or(seat, |left| left.min(seat)));
+    }
+
     /// Leaves what is behind a seat to the disk, if there is one.
     pub(super) fn cut_at(&mut self, seat: Option<Seat>, changes: &mut Changes) {
         let Some(cut) = self.cut.into_iter().chain(seat).min() else {
@@ -105,7 +109,7 @@ impl Lane {
         };
         self.cut = Some(cut);
         self.passing = false;
-        self.left = true;
+        self.leave(cut);
         let behind = self.replies.range(cut..).map(|(seat, _)| *seat);
         let behind: Vec<Seat> = behind.filter(|seat| self.is_on_disk(*seat)).collect();
         for seat in behind {

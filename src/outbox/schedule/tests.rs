@@ -365,3 +365,72 @@ fn an_answer_of_the_gateway_counts_as_a_reply_does_and_goes_before_those_that_wa
     assert!(schedule.aside_begun(CHAT, secs(4)));
     assert_eq!(schedule.next(secs(4)), Some(Turn { chat: CHAT, seat }));
 }
+
+#[test]
+fn a_group_that_moves_takes_along_what_it_has_begun_and_from_where_on_the_rest_is_on_disk() {
+    let mut schedule = Schedule::with_window(Pace::Off, 2);
+    let to = ChatId(-100);
+    for accepted in [5, 6, 7] {
+        schedule.add(GROUP_CHAT, seat(0, accepted), REPLY);
+    }
+    assert_eq!(schedule.next(secs(0)).unwrap().seat, seat(0, 5));
+    schedule.ended(GROUP_CHAT, End::More, secs(0));
+    // Of another session, accepted earlier and found later.
+    schedule.add(GROUP_CHAT, seat(1, 4), REPLY);
+    schedule.moved(GROUP_CHAT, to);
+    for expected in [seat(0, 5), seat(1, 4)] {
+        let turn = schedule.next(secs(0)).unwrap();
+        assert_eq!((turn.chat, turn.seat), (to, expected));
+        schedule.ended(to, End::Finished, secs(0));
+    }
+    assert_eq!(schedule.wants(), Some(seat(0, 6)));
+}
+
+#[test]
+fn a_reply_that_is_dropped_in_the_middle_keeps_nobody_waiting() {
+    let mut schedule = Schedule::new(Pace::Off);
+    schedule.add(CHAT, seat(0, 1), REPLY);
+    schedule.add(CHAT, seat(0, 2), REPLY);
+    assert_eq!(schedule.next(secs(0)).unwrap().seat, seat(0, 1));
+    schedule.ended(CHAT, End::More, secs(0));
+    assert_eq!(schedule.withdraw(seat(0, 1)), Some((CHAT, REPLY)));
+    assert_eq!(schedule.next(secs(0)).unwrap().seat, seat(0, 2));
+}
+
+#[test]
+fn a_chat_that_is_opened_early_is_tried_at_once() {
+    let mut schedule = Schedule::new(Pace::Normal);
+    schedule.add(CHAT, seat(0, 1), REPLY);
+    schedule.next(secs(0)).unwrap();
+    schedule.ended(CHAT, End::Later(secs(3600)), secs(0));
+    assert_eq!(schedule.next(secs(10)), None);
+    schedule.open(CHAT);
+    assert_eq!(schedule.next(secs(10)).unwrap().seat, seat(0, 1));
+}
+
+#[test]
+fn of_the_budget_of_a_bot_each_rank_leaves_room_for_those_before_it() {
+    let message = MessageId(7);
+    let mut room = Vec::new();
+    for kind in [
+        REPLY,
+        Kind::Progress { turn: 1 },
+        Kind::Reaction { message },
+    ] {
+        let mut schedule = Schedule::new(Pace::Normal);
+        for number in 1..=40 {
+            schedule.add(ChatId(number), seat(0, number), kind);
+        }
+        room.push(std::iter::from_fn(|| schedule.next(secs(1))).count());
+    }
+    let mut schedule = Schedule::new(Pace::Normal);
+    let begins = |chat: &ChatId| {
+        let may = schedule.has_room_for_gesture(*chat, secs(1));
+        if may {
+            schedule.gesture_begun(*chat);
+        }
+        may
+    };
+    room.push((1..=40).map(ChatId).take_while(begins).count());
+    assert_eq!(room, [29, 25, 21, 15]);
+}

@@ -103,12 +103,22 @@ fn a_hint_in_an_empty_input_line_was_not_typed() {
     // Colours have twos of their own.
     let colour = "\u{1b}[38;5;2mT\u{1b}[48;2;2;2;2mry\u{1b}[0m";
     assert_eq!(read_at(colour, 2), typed("Try", None));
+    // Behind the mark of a command for the shell it is no empty line, either.
+    let rule = "─".repeat(40);
+    let shell = format!("{rule}\n! {hint}\n{rule}\n");
+    assert_eq!(read(&shell, (2, 1)), typed("!T", None));
     // A link has an address that is not seen, and ends in either way.
     let link = "\u{1b}]8;;https://a.b\u{1b}\\see\u{1b}]8;;\u{7} this";
     assert_eq!(read_at(link, 9), typed("see this", None));
     // What a command takes, behind it.
     let command = "/telegram-reply\u{1b}[2m [text to send]\u{1b}[0m";
     assert_eq!(read_at(command, 17), typed("/telegram-reply", None));
+}
+
+#[test]
+fn a_line_further_up_that_begins_like_one_does_not_hide_the_input_line() {
+    let screen = format!("! a line of an answer\n{}", screen("", ""));
+    assert_eq!(read(&screen, (2, 3)), Shown::Empty);
 }
 
 #[test]
@@ -156,6 +166,12 @@ fn when_in_doubt_it_is_not_the_input_line() {
         (
             "the cursor elsewhere",
             screen("", "  search:"),
+            (9, 4),
+            Shown::Elsewhere,
+        ),
+        (
+            "something typed, and the cursor elsewhere",
+            screen("/telegram-reply", "  search:"),
             (9, 4),
             Shown::Elsewhere,
         ),

@@ -348,8 +348,91 @@ fn decides_as_the_model(most: usize, run: Vec<Happens>) -> Result<(), TestCaseEr
     Ok(())
 }
 
+/// What happens to replies while a pass is under way.
+#[derive(Clone, Debug)]
+enum Mixed {
+    Add { chat: i64, session: u16 },
+    Steps(usize),
+    Look,
+    Turn,
+    End(End),
+}
+
+fn mixed() -> impl Strategy<Value = Mixed> {
+    prop_oneof![
+        4 => (1i64..3, 0u16..3).prop_map(|(chat, session)| Mixed::Add { chat, session }),
+        3 => (1usize..4).prop_map(Mixed::Steps),
+        1 => Just(Mixed::Look),
+        3 => Just(Mixed::Turn),
+        3 => Just(Mixed::End(End::Finished)),
+        1 => Just(Mixed::End(End::More)),
+    ]
+}
+
+/// No pass is over before the next turn: not all that waits is here, but what goes is the first of its chat.
+fn goes_in_order(most: usize, run: Vec<Mixed>) -> Result<(), TestCaseError> {
+    let mut schedule = Schedule::with_window(Pace::Off, most);
+    let (mut disk, mut accepted) = (Disk::default(), 0);
+    let mut at_work: VecDeque<Turn> = VecDeque::new();
+    let mut begun = BTreeSet::new();
+    // In the end everything goes.
+    let rest = [
+        Mixed::Steps(usize::MAX),
+        Mixed::Turn,
+        Mixed::End(End::Finished),
+    ];
+    let rest = rest.iter().cycle().take(3 * (run.len() + 1)).cloned();
+    for happens in run.into_iter().chain(rest) {
+        match happens {
+            Mixed::Add { chat, session } => {
+                accepted += 10;
+                // Session 2 is one whose deliveries are found late.
+                let late = if session == 2 { 45 } else { 0 };
+                let seat = seat(session, accepted - late);
+                disk.add(&mut schedule, ChatId(chat), seat, REPLY);
+            }
+            Mixed::Steps(most) => disk.steps(&mut schedule, most),
+            Mixed::Look => disk.begin(&mut schedule, Seat::FIRST),
+            Mixed::Turn => {
+                let Some(turn) = schedule.next(Duration::ZERO) else {
+                    continue;
+                };
+                let waits = |(seat, (chat, _)): (&Seat, &(ChatId, Kind))| {
+                    (*chat == turn.chat).then_some(*seat)
+                };
+                let first = disk.all.iter().find_map(waits);
+                if !begun.contains(&turn.seat) {
+                    prop_assert_eq!(Some(turn.seat), first, "another one was before it");
+                }
+                begun.insert(turn.seat);
+                at_work.push_back(turn);
+            }
+            Mixed::End(end) => {
+                let Some(turn) = at_work.pop_front() else {
+                    continue;
+                };
+                if end == End::Finished {
+                    disk.finished(turn.seat);
+                }
+                schedule.ended(turn.chat, end, Duration::ZERO);
+                disk.forget(&mut schedule);
+            }
+        }
+    }
+    prop_assert_eq!(disk.all, BTreeMap::new());
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn however_passes_and_turns_mix_the_replies_of_a_chat_go_in_order(
+        most in 1usize..9,
+        run in proptest::collection::vec(mixed(), 1..150),
+    ) {
+        goes_in_order(most, run)?;
+    }
 
     #[test]
     fn it_decides_as_a_model_that_looks_through_everything(run in proptest::collection::vec(happens(), 1..150)) {
