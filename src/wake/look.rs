@@ -29,7 +29,7 @@ use crate::session::turn::{Forgotten, TurnFile};
 use crate::store::atomic::{self, Durability};
 use crate::store::format::{self, ReadError};
 use crate::store::layout::{SessionDir, StateDir};
-use crate::store::lock;
+use crate::store::lock::{self, FileLock, LockError};
 use crate::store::steps::Step;
 
 /// How long an MCP server may take to answer a request.
@@ -323,9 +323,15 @@ impl Session<'_> {
         for name in atomic::list(&self.dir.turns())? {
             let path = self.dir.turns().join(&name);
             let of = name.strip_suffix(".lock");
-            let of_nobody = of.is_some_and(|holder| !self.dir.turn(holder).exists());
-            if of_nobody && !lock::is_held(&path)? {
-                atomic::remove(&path, Step::Sweep)?;
+            let of_nobody = || of.is_some_and(|holder| !self.dir.turn(holder).exists());
+            if !of_nobody() {
+                continue;
+            }
+            // The first hook of an agent has the lock before there is a note.
+            match FileLock::try_take(&path, "telepost gateway, clearing up") {
+                Ok(_lock) if of_nobody() => atomic::remove(&path, Step::Sweep)?,
+                Ok(_) | Err(LockError::Held { .. }) => {}
+                Err(LockError::Store(error)) => return Err(error.into()),
             }
         }
         for name in atomic::list(&self.dir.wakes())? {

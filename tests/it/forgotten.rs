@@ -258,6 +258,6 @@ fn what_is_answered_and_not_yet_settled_was_not_forgotten() {
     });
     gateway.kill();
     let _gateway = house.gateway();
-    are_put_away(&house, 1);
+    house.wait_until_put_away(1);
     assert_eq!(house.heard(), ["done"]);
 }
