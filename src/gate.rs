@@ -482,6 +482,18 @@ mod tests {
                 Refusal::UnknownUser,
             ),
             (
+                json!({"update_id": 1, "callback_query": {"id": "c", "from": {"id": OWNER}, "message": {"message_id": 1, "chat": {"id": OWNER}, "business_connection_id": "b"}, "data": "x"}}),
+                Refusal::ForeignKind,
+            ),
+            (
+                json!({"update_id": 1, "message": {"message_id": 1, "chat": {"id": OWNER}, "from": {"id": OWNER}, "business_connection_id": "b", "text": "x"}}),
+                Refusal::ForeignKind,
+            ),
+            (
+                json!({"update_id": 1, "message": {"message_id": 1, "chat": {"id": GROUP, "type": "channel"}, "from": {"id": OWNER}, "text": "x"}}),
+                Refusal::Anonymous,
+            ),
+            (
                 json!({"update_id": 1, "message_reaction": {"chat": {"id": GROUP}, "message_id": 1, "user": {"id": 12}, "new_reaction": []}}),
                 Refusal::UnknownUser,
             ),
@@ -545,6 +557,11 @@ mod tests {
                 "{admitted:?}"
             );
         }
+        routes.hear_all(&SessionId::new("TWO").unwrap());
+        assert!(matches!(
+            routes.decide(BOT, &chat),
+            Verdict::NotMeant { .. }
+        ));
         routes.hear_all(&one);
         assert!(matches!(routes.decide(BOT, &chat), Verdict::Admit { .. }));
     }
@@ -592,6 +609,29 @@ mod tests {
             recent.hear(message_of(&said(&json!({"message_id": id}))));
         }
         assert!(!recent.has_begun(message_of(&said(&json!({"message_id": 7})))));
+    }
+
+    #[test]
+    fn an_edit_that_was_let_in_is_heard_again_and_brings_no_other_message_along() {
+        let part = |id: i64| json!({"message_id": id, "date": 50, "chat": {"id": GROUP}, "from": {"id": OWNER}, "photo": [], "media_group_id": "g"});
+        let read = |update: &serde_json::Value| update::read(&update.to_string()).unwrap();
+        let edit = read(&json!({"update_id": 1, "edited_message": part(7)}));
+        let mut recent = Recent::default();
+        recent.take_in(&edit);
+        assert!(recent.has_begun(message_of(&edit)));
+        let other = read(&json!({"update_id": 2, "message": part(8)}));
+        assert!(!recent.has_begun(message_of(&other)));
+    }
+
+    #[test]
+    fn a_reaction_in_a_group_is_not_for_the_bot_before_it_is_known_on_what() {
+        let mut routes = Routes::default();
+        let one = SessionId::new("ONE").unwrap();
+        routes.add(&one, &[ChatId(OWNER), ChatId(GROUP)], &[UserId(OWNER)]);
+        let on = |chat: i64| json!({"update_id": 1, "message_reaction": {"chat": {"id": chat}, "message_id": 1, "user": {"id": OWNER}, "new_reaction": []}});
+        let verdict = |chat| routes.decide(BOT, &update::read(&on(chat).to_string()).unwrap());
+        assert!(matches!(verdict(GROUP), Verdict::NotMeant { .. }));
+        assert!(matches!(verdict(OWNER), Verdict::Admit { .. }));
     }
 
     #[test]

@@ -169,6 +169,7 @@ impl Schedule {
     pub fn found(&mut self, chat: ChatId, seat: Seat, kind: Kind) {
         let lane = self.lanes.entry(chat).or_default();
         if matches!(kind, Kind::Reply { .. }) && lane.passing && lane.is_on_disk(seat) {
+            // Its names were listed before that one came: it must not stay behind the cut.
             let missed = lane.left.is_some_and(|left| left < seat);
             if lane.replies.len() < self.most && !missed {
                 lane.cut = Some(seat.next());

@@ -110,6 +110,15 @@ fn a_downtime_is_told_once_in_each_chat_that_wrote_and_so_is_its_end() {
 }
 
 #[test]
+fn who_wrote_when_an_agent_was_there_again_is_told_nothing() {
+    let mut house = House::down();
+    house.look(HERE, &[], at(300));
+    house.look(HERE, &[wrote(2, 12, None)], at(302));
+    house.look(HERE, &[], at(305));
+    assert_eq!(house.told, [(11, Word::Down), (11, Word::Back)]);
+}
+
+#[test]
 fn one_that_comes_and_goes_is_the_same_downtime() {
     let mut house = House::down();
     for second in [20, 30, 40] {

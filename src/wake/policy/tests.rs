@@ -588,6 +588,23 @@ fn a_wake_has_worked_when_its_messages_were_taken_and_only_then() {
     assert_eq!(record.failed, Some((later, "no".to_owned())));
 }
 
+#[test]
+fn no_two_wakes_have_the_same_number_whatever_the_clock_does() {
+    let mut memory = Memory::new(1);
+    let plan = Plan {
+        agent: key("a"),
+        rung: InboxSocket,
+        tried: BTreeSet::from([InboxSocket]),
+        rounds: 0,
+    };
+    let set_back = Timestamp(NOW.0 - 5000);
+    let numbers = [NOW, NOW, set_back].map(|now| {
+        let wake = memory.begin(plan.clone(), entry(5), now);
+        wake.number - NOW.0
+    });
+    assert_eq!(numbers, [0, 1, 2]);
+}
+
 /// What may happen in a second.
 #[derive(Clone, Copy, Debug)]
 enum Event {
