@@ -15,7 +15,7 @@ use crate::chain::Chain;
 use crate::config::{self, Config, ConfigError, Env};
 use crate::ids::SessionId;
 use crate::store::layout::StateDir;
-use crate::wake::hook::{self, HookError, Kind, Payload};
+use crate::wake::hook::{self, Hook, HookError, Kind, Payload};
 
 /// How long a client may take to say what its hook is about.
 const PAYLOAD_WITHIN: Duration = Duration::from_secs(1);
@@ -52,7 +52,11 @@ pub(super) fn run(cli: &Cli, event: &str, session: Option<&str>) {
 }
 
 fn hear(cli: &Cli, kind: Kind, session: Option<&str>) -> Result<Option<Value>, Unheard> {
-    let payload = read_payload();
+    let hook = Hook {
+        kind,
+        payload: read_payload(),
+        voice: voice(cli, session),
+    };
     let env = Env::read();
     let path = config::config_path(cli.config.as_deref(), &env)?;
     let config = Config::load(&path, &env)?;
@@ -64,7 +68,7 @@ fn hear(cli: &Cli, kind: Kind, session: Option<&str>) -> Result<Option<Value>, U
     };
     let now = clock(&env).now();
     for state in states(&config, &env)? {
-        let said = hook::hear(&state, &sessions, kind, &payload, now)?;
+        let said = hook::hear(&state, &sessions, &hook, now)?;
         if said.is_some() {
             return Ok(said);
         }
@@ -82,6 +86,14 @@ fn states(config: &Config, env: &Env) -> Result<Vec<StateDir>, ConfigError> {
     }
     found.retain(|path| Path::is_dir(path));
     Ok(found.into_iter().map(StateDir::new).collect())
+}
+
+/// What the hooks of one installation have in common: their program, and what they name.
+fn voice(cli: &Cli, session: Option<&str>) -> String {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let config = cli.config.as_deref().unwrap_or(Path::new("-"));
+    let session = session.unwrap_or("-");
+    format!("{} {} {session}", program.display(), config.display())
 }
 
 /// What the client says on stdin. One that says nothing in time, or nothing that can be read, has said
