@@ -2,9 +2,9 @@
 //!
 //! An agent lives while its MCP server holds the lock on its registration. What it is doing is known
 //! from three sides: a call of ours under way is a lock on a file beside (and the file's time is the
-//! end of the last call), the hooks of its client tell of its turns (`turn.rs`), and Claude Code writes its
-//! state to `sessions/<pid>.json` (clients.md 4.5), which is internal to it and so read leniently. The
-//! newest word counts; an agent that called after it is said to have become idle is at work or not, nobody
+//! end of the last call), the hooks of its client tell of its turns (`turn.rs`), and the client writes files
+//! of its own: Claude Code its state to `sessions/<pid>.json` (clients.md 4.5), which is internal to it and
+//! so read leniently, Codex a record of each thread (`rollout.rs`). The newest word counts; an agent that called after it is said to have become idle is at work or not, nobody
 //! knows.
 
 use std::collections::BTreeSet;

@@ -55,7 +55,7 @@ pub fn last_end(codex_home: &Path, thread: &str) -> Option<Ended> {
 }
 
 /// Where the record of a thread is: in the folder of the day on which the thread began, which its id tells
-/// (UUIDv7) and the zone of that machine decides.
+/// (a UUID of version 7) and the zone of that machine decides.
 fn record(codex_home: &Path, thread: &str) -> Option<PathBuf> {
     let digits = thread.get(..13)?.replace('-', "");
     let began = Timestamp(i64::from_str_radix(&digits, 16).ok()?);
@@ -102,10 +102,10 @@ mod tests {
         )
     }
 
-    fn ended(turn: &str, second: i64) -> Option<Ended> {
+    fn ended(turn: &str, second: i64) -> Ended {
         let at = Timestamp(1_795_663_500_103 + second * 1000);
         let turn = Some(turn.to_owned());
-        Some(Ended { at, turn })
+        Ended { at, turn }
     }
 
     #[test]
@@ -118,11 +118,11 @@ mod tests {
         for (lines, expected) in [
             (vec![], None),
             (vec![&*begun], None),
-            (vec![&begun, &over], ended("a", 4)),
-            (vec![&over, other], ended("a", 4)),
-            (vec![&over, &stopped], ended("b", 9)),
+            (vec![&begun, &over], Some(ended("a", 4))),
+            (vec![&over, other], Some(ended("a", 4))),
+            (vec![&over, &stopped], Some(ended("b", 9))),
             (vec![&over, &begun], None),
-            (vec!["{", "\u{fffd}", &over, "null"], ended("a", 4)),
+            (vec!["{", "\u{fffd}", &over, "null"], Some(ended("a", 4))),
             (vec![&undated], None),
         ] {
             let text = lines.join("\n") + "\n";
@@ -145,7 +145,7 @@ mod tests {
             let text = format!("{long}\n{}\n", line("task_complete", "a", 4));
             let name = format!("rollout-2026-11-26T03-25-03-{THREAD}.jsonl");
             fs::write(folder.join(name), text).unwrap();
-            assert_eq!(last_end(home.path(), THREAD), ended("a", 4), "{day}");
+            assert_eq!(last_end(home.path(), THREAD), Some(ended("a", 4)), "{day}");
             for nobody in ["", "x", "../../x", "ää-äääääääääääää"] {
                 assert_eq!(last_end(home.path(), nobody), None, "{nobody}");
             }

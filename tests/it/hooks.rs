@@ -202,7 +202,7 @@ fn of_plugin_and_installation_one_speaks_to_the_end_of_a_turn() {
     let house = House::new();
     let _gateway = house.gateway();
     let mut agent = house.agent_asked("one");
-    let mut both = |event: &str, payload: serde_json::Value| {
+    let both = |event: &str, payload: serde_json::Value| {
         let first = house.hook(event, payload.clone());
         // The hook of the plugin names no session.
         let output = run_hook(&mut house.command(&["hook", event]), &payload.to_string());
@@ -238,7 +238,7 @@ fn a_client_that_has_servers_of_two_sessions_is_reminded_for_both() {
     house.sim.say(bot, OWNER, OWNER, "two");
     one.wait_for_message();
     two.wait_for_message();
-    let mut stop = |kept_going: bool| {
+    let stop = |kept_going: bool| {
         let payload = json!({"prompt_id": "a", "stop_hook_active": kept_going});
         let output = run_hook(&mut house.command(&["hook", "stop"]), &payload.to_string());
         said(&output)

@@ -102,6 +102,18 @@ fn each_client_gets_hooks_that_name_configuration_and_session_and_keep_those_of_
 }
 
 #[test]
+fn who_has_the_plugin_too_is_told_so() {
+    let home = Home::new();
+    let words = "the plugin of telepost is installed too";
+    for (state, is_told) in [(json!(true), true), (json!(false), false)] {
+        let settings = json!({"enabledPlugins": {"telepost@telepost": state}});
+        home.put(".claude/settings.json", &settings.to_string());
+        let said = succeeds(&home.run(&["install", "claude", "--yes"]));
+        assert_eq!(said.contains(words), is_told, "{said}");
+    }
+}
+
+#[test]
 fn a_second_session_gets_hooks_beside_those_of_the_first() {
     for (client, file) in [
         ("claude", ".claude/settings.json"),
