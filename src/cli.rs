@@ -32,6 +32,7 @@ use crate::gateway::detach::{self, Launch, Stage, Started};
 use crate::gateway::presence;
 use crate::gateway::singleton::{self, SingletonError};
 use crate::gateway::{Gateway, GatewayError};
+use crate::ids::SessionId;
 use crate::logging;
 use crate::mcp::attach::Roots;
 use crate::mcp::holder::Registration;
@@ -45,6 +46,7 @@ use crate::store::StateError;
 use crate::store::format::ReadError;
 use crate::store::layout::StateDir;
 use crate::store::lock::LockError;
+use crate::terminal::one_line;
 use crate::wake::socket::InboxSocket;
 use crate::wake::tmux::Surroundings;
 
@@ -204,8 +206,8 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
             inbox::run(action, session.as_deref(), &config, &state, &clock(&env))
         }
         Command::Files { action } => {
-            let (_, state) = load(cli, &env)?;
-            files::run(action, &state, &clock(&env))
+            let (config, state) = load(cli, &env)?;
+            files::run(action, &config, &state, &clock(&env))
         }
         Command::Gateway {
             action: Some(GatewayAction::Stop),
@@ -246,6 +248,23 @@ fn load(cli: &Cli, env: &Env) -> Result<(Config, StateDir), ConfigError> {
     let config = Config::load(&path, env)?;
     let state = StateDir::new(config::state_dir(Some(&config), env)?);
     Ok((config, state))
+}
+
+/// The session that somebody has named.
+fn named(id: &str) -> Result<SessionId, Failure> {
+    let wrong = |wrong| Failure::NotDone(format!("{} is no session: {wrong}", one_line(id)));
+    SessionId::new(id).map_err(wrong)
+}
+
+/// Refuses a session that is neither configured nor has left anything.
+fn known(id: &SessionId, config: &Config, state: &StateDir) -> Result<(), Failure> {
+    let left = state.all_sessions().map_err(CareError::from)?;
+    if config.sessions.contains_key(id) || left.contains(id) {
+        return Ok(());
+    }
+    Err(Failure::NotDone(format!(
+        "there is no session {id}; `telepost status` shows those that there are"
+    )))
 }
 
 fn launch(cli: &Cli, env: &Env, replace: bool) -> Result<Launch, Failure> {

@@ -40,6 +40,17 @@ impl Timestamp {
         self.utc().to_rfc3339_opts(SecondsFormat::Secs, true)
     }
 
+    /// Its day in UTC, such as `2026-11-26`.
+    pub fn day(self) -> String {
+        self.utc().format("%Y-%m-%d").to_string()
+    }
+
+    /// Reads RFC 3339.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let moment = DateTime::parse_from_rfc3339(text).ok()?;
+        Some(Self(moment.timestamp_millis()))
+    }
+
     /// Hour and minute in the zone of this machine, as a person reads it in `status`; with the date
     /// unless it is that of `now`.
     pub fn local_moment(self, now: Self) -> String {

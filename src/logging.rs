@@ -64,6 +64,22 @@ pub(crate) fn for_gateway(
     Ok(())
 }
 
+/// What somebody has written on the command line, if it is a level or a filter.
+pub(crate) fn checked(text: &str) -> Result<String, String> {
+    let is_understood = if text.contains(['=', ',']) {
+        text.parse::<Targets>().is_ok()
+    } else {
+        text.parse::<LevelFilter>().is_ok()
+    };
+    if is_understood {
+        return Ok(text.to_owned());
+    }
+    Err(
+        "write error, warn, info, debug, trace, off, or a filter such as telepost::wake=debug"
+            .to_owned(),
+    )
+}
+
 /// A bare level is ours alone: other crates log what they send and receive, message text included.
 /// Not tracing's `EnvFilter`, whose expressions bring an engine of their own into every agent's memory.
 fn filter(level: Option<&str>, default: LevelFilter) -> Targets {

@@ -84,6 +84,11 @@ impl Prune<'_> {
                     Some(id) if configured(id) => return Err(configured_still(id)),
                     Some(id) if chosen.contains(id) => {}
                     Some(id) => chosen.push(id.clone()),
+                    None if self.config.sessions.keys().any(|id| id.as_str() == text) => {
+                        return Err(CareError::Refused(format!(
+                            "session {text} has nothing to remove, and it is in the configuration: take it out there if it is no longer needed"
+                        )));
+                    }
                     None => {
                         return Err(CareError::Refused(format!(
                             "there is no session {}; `telepost status` shows those that there are",

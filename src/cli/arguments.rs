@@ -15,13 +15,13 @@ pub(super) struct Cli {
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// How much is logged: error, warn, info, debug, trace, or a tracing filter [default: $TELEPOST_LOG]
-    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = crate::logging::checked)]
     pub(super) log_level: Option<String>,
     #[command(subcommand)]
     pub(super) command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes:\n  0  all is well\n  1  not all of what was asked could be done\n  2  the command line was not understood\n  3  the configuration is refused\n  4  another gateway runs already\n  5  the state folder cannot be used\n  6  Telegram cannot be talked to\n  7  a file of Claude Code or Codex cannot be changed, or you said no\n  8  there is no such delivery, or that cannot be done with it\n  70 a bug in telepost";
+const EXIT_CODES: &str = "Exit codes:\n  0  all is well\n  1  not all of what was asked could be done\n  2  the command line was not understood\n  3  the configuration is refused, or no bot has a token\n  4  another gateway runs already\n  5  the state folder cannot be used\n  6  Telegram cannot be talked to\n  7  a file of Claude Code or Codex cannot be changed, or you said no\n  8  there is no such delivery, or that cannot be done with it\n  70 a bug in telepost";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -36,7 +36,7 @@ pub(super) enum Command {
     },
     /// Take in what a hook of Claude Code or Codex tells; its exit code is always 0
     Hook {
-        /// Which: session-start, prompt, stop, end
+        /// Which: session-start, prompt, stop, stop-failure, end
         event: String,
         /// Which session of the configuration [default: all that the client of this hook serves]
         #[arg(long, value_name = "ID")]

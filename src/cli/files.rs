@@ -3,22 +3,31 @@
 use std::time::Duration;
 
 use super::arguments::FilesAction;
-use super::{Failure, print};
+use super::{Failure, known, named, print};
 use crate::attachments::disk::{Files, Kept};
 use crate::attachments::state::megabytes;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::ids::SessionId;
 use crate::store::StoreError;
 use crate::store::layout::StateDir;
 
 /// Does what was asked, and prints what became of it.
-pub(super) fn run(action: &FilesAction, state: &StateDir, clock: &Clock) -> Result<(), Failure> {
+pub(super) fn run(
+    action: &FilesAction,
+    config: &Config,
+    state: &StateDir,
+    clock: &Clock,
+) -> Result<(), Failure> {
     let FilesAction::Prune {
         session,
         older_than,
         dry_run,
     } = action;
     let older_than = older_than.unwrap_or(Duration::ZERO);
+    if let Some(id) = session {
+        known(&named(id)?, config, state)?;
+    }
     let mut lines = Vec::new();
     for id in state.all_sessions()? {
         if session.as_ref().is_some_and(|only| only != id.as_str()) {

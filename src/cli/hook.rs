@@ -16,7 +16,7 @@ use crate::config::{self, Config, ConfigError, Env};
 use crate::ids::SessionId;
 use crate::store::StateError;
 use crate::store::layout::StateDir;
-use crate::wake::hook::{self, Kind, Payload};
+use crate::wake::hook::{self, Hook, Kind, Payload};
 
 /// How long a client may take to say what its hook is about.
 const PAYLOAD_WITHIN: Duration = Duration::from_secs(1);
@@ -53,7 +53,11 @@ pub(super) fn run(cli: &Cli, event: &str, session: Option<&str>) {
 }
 
 fn hear(cli: &Cli, kind: Kind, session: Option<&str>) -> Result<Option<Value>, Unheard> {
-    let payload = read_payload();
+    let hook = Hook {
+        kind,
+        payload: read_payload(),
+        voice: voice(cli, session),
+    };
     let env = Env::read();
     let path = config::config_path(cli.config.as_deref(), &env)?;
     let config = Config::load(&path, &env)?;
@@ -65,7 +69,7 @@ fn hear(cli: &Cli, kind: Kind, session: Option<&str>) -> Result<Option<Value>, U
     };
     let now = clock(&env).now();
     for state in states(&config, &env)? {
-        let said = hook::hear(&state, &sessions, kind, &payload, now)?;
+        let said = hook::hear(&state, &sessions, &hook, now)?;
         if said.is_some() {
             return Ok(said);
         }
@@ -83,6 +87,14 @@ fn states(config: &Config, env: &Env) -> Result<Vec<StateDir>, ConfigError> {
     }
     found.retain(|path| Path::is_dir(path));
     Ok(found.into_iter().map(StateDir::new).collect())
+}
+
+/// What the hooks of one installation have in common: their program, and what they name.
+fn voice(cli: &Cli, session: Option<&str>) -> String {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let config = cli.config.as_deref().unwrap_or(Path::new("-"));
+    let session = session.unwrap_or("-");
+    format!("{} {} {session}", program.display(), config.display())
 }
 
 /// What the client says on stdin. One that says nothing in time, or nothing that can be read, has said

@@ -1,9 +1,8 @@
 //! `telepost inbox`: what [`Care`] finds, for people and programs.
 
 use super::arguments::InboxAction;
-use super::{Failure, print};
+use super::{Failure, known, named, print};
 use crate::care::{Care, Done, Line};
-use crate::ids::SessionId;
 use crate::report::{span, table};
 use crate::store::layout::StateDir;
 use crate::{clock, config, terminal};
@@ -19,12 +18,10 @@ pub(super) fn run(
     state: &StateDir,
     clock: &clock::Clock,
 ) -> Result<(), Failure> {
-    let only = session
-        .map(|id| {
-            SessionId::new(id)
-                .map_err(|wrong| Failure::NotDone(format!("{id} is no session: {wrong}")))
-        })
-        .transpose()?;
+    let only = session.map(named).transpose()?;
+    if let Some(id) = &only {
+        known(id, config, state)?;
+    }
     let care = Care {
         state,
         config,

@@ -141,13 +141,17 @@ pub(super) fn read(text: &str, path: &Path, env: &Env) -> Result<Config, Vec<Pro
     }
 }
 
+/// What to write into a file that has nothing yet.
+pub(super) fn smallest() -> String {
+    format!(
+        "write {{\"sessions\": {}}} into it; the quick start of the README says how to learn your own numbers",
+        SESSIONS.example
+    )
+}
+
 fn syntax(text: &str, error: &serde_json::Error) -> Problem {
     if text.trim().is_empty() {
-        return Problem::new(
-            "",
-            "the file is empty",
-            "copy sessions.example.json over it and fill it in",
-        );
+        return Problem::new("", "the file is empty", &smallest());
     }
     let (line, column) = (error.line(), error.column());
     let message = error.to_string();

@@ -160,7 +160,10 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().map(|source| source as _)
+        // Why a file cannot be read is told before its fix, not behind it.
+        let untold = self.subject != Subject::Unreadable;
+        let source = self.source.as_ref().filter(|_| untold);
+        source.map(|source| source as _)
     }
 }
 

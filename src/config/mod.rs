@@ -194,13 +194,13 @@ fn unreadable(path: &Path, error: io::Error) -> ConfigError {
         (
             "there is no such file".to_owned(),
             format!(
-                "copy sessions.example.json to {shown} and fill it in, or name your file with --config or \
-                 TG_SESSIONS_CONFIG"
+                "{}. Or name your file with --config or TG_SESSIONS_CONFIG",
+                check::smallest()
             ),
         )
     } else {
         (
-            error.kind().to_string(),
+            error.to_string(),
             format!("make {shown} a file that you may read, or name another one with --config"),
         )
     };

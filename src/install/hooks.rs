@@ -12,12 +12,15 @@ use super::plan::{Server, is_telepost};
 
 const HOOKS: &str = "hooks";
 /// The events that we hear, and what `telepost hook` calls them.
-const EVENTS: [(&str, &str); 4] = [
+const EVENTS: [(&str, &str); 5] = [
     ("SessionStart", "session-start"),
     ("UserPromptSubmit", "prompt"),
     ("Stop", "stop"),
+    (STOP_FAILURE, "stop-failure"),
     ("SessionEnd", "end"),
 ];
+/// Only Claude Code tells of this.
+const STOP_FAILURE: &str = "StopFailure";
 /// Seconds after which the client gives a hook up. Codex takes no more for the last event.
 const TIMEOUT: u32 = 3;
 
@@ -57,6 +60,9 @@ pub(super) fn put(text: &str, server: &Server, form: Form) -> Result<String, Mis
     json::check(text)?;
     let mut text = text.to_owned();
     for (event, name) in EVENTS {
+        if event == STOP_FAILURE && form == Form::Shell {
+            continue;
+        }
         let wanted = handler(server, name, form);
         let session = session(&server.args);
         let same = |ours: &&Ours| self::session(&ours.words) == session;

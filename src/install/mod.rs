@@ -117,6 +117,12 @@ enum Goal {
     Uninstall(Vec<PathBuf>),
 }
 
+/// Whether these settings of Claude Code have our plugin on.
+fn has_plugin(settings: Option<&str>) -> bool {
+    let path = ["enabledPlugins", "telepost@telepost"];
+    settings.and_then(|text| json::get(text, &path)) == Some(true.into())
+}
+
 /// What an installation would change.
 pub fn propose_install(
     places: &Places,
@@ -134,6 +140,13 @@ pub fn propose_install(
             ours: is_as_written(kept, before.as_deref()),
             replace,
         };
+        if target.kind == Kind::ClaudeSettings && has_plugin(before.as_deref()) {
+            notes.push(
+                "the plugin of telepost is installed too, so the agent has each tool twice: keep one of them \
+                 (`claude plugin uninstall telepost@telepost`, or `telepost uninstall claude`)"
+                    .to_owned(),
+            );
+        }
         let after = plan::put(target.kind, registration, before.as_deref(), leave)
             .map_err(|refusal| refused(target, refusal))?;
         match after {

@@ -5,4 +5,5 @@ pub mod down;
 pub mod downtime;
 pub mod process;
 pub mod registry;
+pub mod rollout;
 pub mod turn;

@@ -2,9 +2,9 @@
 //!
 //! An agent lives while its MCP server holds the lock on its registration. What it is doing is known
 //! from three sides: a call of ours under way is a lock on a file beside (and the file's time is the
-//! end of the last call), the hooks of its client tell of its turns (`turn.rs`), and Claude Code writes its
-//! state to `sessions/<pid>.json` (clients.md 4.5), which is internal to it and so read leniently. The
-//! newest word counts; an agent that called after it is said to have become idle is at work or not, nobody
+//! end of the last call), the hooks of its client tell of its turns (`turn.rs`), and the client writes files
+//! of its own: Claude Code its state to `sessions/<pid>.json` (clients.md 4.5), which is internal to it and
+//! so read leniently, Codex a record of each thread (`rollout.rs`). The newest word counts; an agent that called after it is said to have become idle is at work or not, nobody
 //! knows.
 
 use std::collections::BTreeSet;
@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::process::ProcessId;
+use super::rollout;
 use super::turn::{TurnFile, TurnState};
 use crate::clock::Timestamp;
 use crate::config::Env;
@@ -302,9 +303,21 @@ pub fn look(dir: &SessionDir, agent: &Registered, holder: &HolderId, now: Timest
         last: modified(&path),
     };
     let turn = turn(dir, agent, holder);
-    let hooks = turn.and_then(|turn| hooks_say(&turn));
+    let ended = last_end(agent, holder);
+    // A turn that Codex has written down as ended is over, whatever its hooks have left out.
+    let is_over = |turn: &TurnFile| {
+        let ended = ended.as_ref();
+        turn.turn.is_some() && ended.is_some_and(|ended| ended.turn == turn.turn)
+    };
+    let hooks = turn
+        .filter(|turn| turn.state != TurnState::Busy || !is_over(turn))
+        .and_then(|turn| hooks_say(&turn));
     let folder = agent.file.reach.claude_folder.as_deref();
-    let client = folder.and_then(|folder| claude_says(folder, &agent.file.client_process));
+    let client = ended.map(|ended| Says {
+        state: AgentState::Idle,
+        since: ended.at,
+    });
+    let client = client.or_else(|| claude_says(folder?, &agent.file.client_process));
     state(calls, hooks, client, now)
 }
 
@@ -312,6 +325,16 @@ pub fn look(dir: &SessionDir, agent: &Registered, holder: &HolderId, now: Timest
 pub fn turn(dir: &SessionDir, agent: &Registered, holder: &HolderId) -> Option<TurnFile> {
     let turn: TurnFile = format::peek(&dir.turn(holder.as_str()))?;
     (turn.client_process == agent.file.client_process).then_some(turn)
+}
+
+/// The end of a turn of Codex, if nothing has begun since.
+fn last_end(agent: &Registered, holder: &HolderId) -> Option<rollout::Ended> {
+    let file = &agent.file;
+    let thread = file.threads.iter().find(|one| one.holder == *holder)?;
+    let reach = &file.reach;
+    let home = reach.codex_home.clone();
+    let home = home.or_else(|| Some(reach.home.as_ref()?.join(".codex")))?;
+    rollout::last_end(&home, &thread.id)
 }
 
 fn hooks_say(turn: &TurnFile) -> Option<Says> {

@@ -6,6 +6,9 @@
 //! after [`MAX_CONTINUED`] in a row a turn ends whatever waits. What the client says of itself
 //! (`stop_hook_active`) is a hint: our own count decides. An agent that was reminded and stops all the
 //! same has *forgotten* what it holds, which the gateway tells the person.
+//!
+//! Of two installations of our hooks (the plugin and `telepost install`) one speaks in each turn: the one
+//! that was heard first in it. What the other tells of that turn is the same thing once more.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -39,6 +42,9 @@ pub struct TurnFile {
     /// The client's own name of the turn, if it gives one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<String>,
+    /// Which installation of our hooks speaks in this turn: its program and arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voice: Option<String>,
     /// What the agent is doing.
     pub state: TurnState,
     /// Since when.
@@ -110,6 +116,8 @@ pub enum Event {
         /// Whether the client says that a stop hook has kept this turn going.
         kept_going: Option<bool>,
     },
+    /// The API has failed, which ends the turn. Nobody listens to what its hook says.
+    Failure,
     /// The session ends.
     End,
 }
@@ -134,6 +142,8 @@ pub struct Heard {
     pub client_session: Option<String>,
     /// The client's own name of the turn.
     pub turn: Option<String>,
+    /// Which installation of our hooks it comes from.
+    pub voice: String,
 }
 
 /// What is said to the agent, whose turn then goes on.
@@ -154,6 +164,7 @@ impl TurnFile {
             client_process,
             client_session: None,
             turn: None,
+            voice: None,
             state: TurnState::Busy,
             since: now,
             prompted_at: None,
@@ -167,9 +178,13 @@ impl TurnFile {
 
     /// Takes in what a hook tells. What is to be said to the agent, if anything.
     pub fn hear(&mut self, heard: Heard, now: Timestamp) -> Option<Say> {
+        if self.is_said_already(&heard, now) {
+            return None;
+        }
         if heard.client_session.is_some() {
             self.client_session = heard.client_session;
         }
+        self.voice = Some(heard.voice);
         match heard.event {
             Event::SessionStart { midway: true } => None,
             Event::SessionStart { midway: false } => {
@@ -188,10 +203,34 @@ impl TurnFile {
                 mailbox,
                 kept_going,
             } => self.stop(&mailbox, heard.turn, kept_going, now),
+            // What it holds is not forgotten yet: the person at the terminal may let it try again. Whoever
+            // stays idle has forgotten it soon.
+            Event::Failure => {
+                self.enter(TurnState::Idle, now);
+                None
+            }
             Event::End => {
                 self.enter(TurnState::Ended, now);
                 None
             }
+        }
+    }
+
+    /// Whether another installation of our hooks speaks in this turn.
+    fn is_said_already(&self, heard: &Heard, now: Timestamp) -> bool {
+        if self
+            .voice
+            .as_ref()
+            .is_none_or(|voice| *voice == heard.voice)
+        {
+            return false;
+        }
+        match heard.event {
+            // Whoever tells of these, it is so.
+            Event::SessionStart { .. } | Event::Failure | Event::End => false,
+            Event::Prompt if heard.turn.is_some() => heard.turn == self.turn,
+            Event::Prompt => self.prompted_at.is_some_and(|at| now.since(at) < ONE_STOP),
+            Event::Stop { .. } => heard.turn.is_none() || heard.turn == self.turn,
         }
     }
 

@@ -83,11 +83,26 @@ fn remedy(path: &Path, error: &io::Error) -> String {
         })
     } else if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
         " (the file system is read-only)".to_owned()
+    } else if let Some(file) = in_the_way(path, error) {
+        format!(
+            " ({} is a file and no folder: move it away, or name another place)",
+            file.display()
+        )
     } else if error.kind() == io::ErrorKind::IsADirectory {
         " (a folder stands in its place: move that away)".to_owned()
     } else {
         String::new()
     }
+}
+
+/// The file that stands where a folder is needed.
+fn in_the_way(path: &Path, error: &io::Error) -> Option<PathBuf> {
+    use io::ErrorKind::{AlreadyExists, NotADirectory};
+    let is_meant = matches!(error.kind(), AlreadyExists | NotADirectory);
+    let mut places = path.ancestors().filter(|_| is_meant);
+    let nearest = places.find_map(|place| Some((place, std::fs::metadata(place).ok()?)));
+    let (place, metadata) = nearest?;
+    (!metadata.is_dir()).then(|| place.to_owned())
 }
 
 /// Whose a file is that is not ours, or the folder in which it would be, and what to do.

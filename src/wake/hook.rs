@@ -48,6 +48,8 @@ pub enum Kind {
     Prompt,
     /// The agent wants to stop.
     Stop,
+    /// A turn has ended because the API failed.
+    StopFailure,
     /// A session ends.
     End,
 }
@@ -59,6 +61,7 @@ impl Kind {
             "session-start" => Some(Self::SessionStart),
             "prompt" => Some(Self::Prompt),
             "stop" => Some(Self::Stop),
+            "stop-failure" => Some(Self::StopFailure),
             "end" => Some(Self::End),
             _ => None,
         }
@@ -124,8 +127,18 @@ enum Dialect {
 struct Speaker {
     holder: HolderId,
     client: ProcessId,
-    registration: String,
     dialect: Dialect,
+}
+
+/// A hook, as its client has started it.
+#[derive(Clone, Debug)]
+pub struct Hook {
+    /// Which it is.
+    pub kind: Kind,
+    /// What the client says of it.
+    pub payload: Payload,
+    /// Which installation it comes from: one that starts it in another way is another.
+    pub voice: String,
 }
 
 /// Takes in a hook for the agents of these sessions that it speaks for. What is to be printed, if
@@ -133,13 +146,11 @@ struct Speaker {
 pub fn hear(
     state: &StateDir,
     sessions: &[SessionId],
-    kind: Kind,
-    payload: &Payload,
+    hook: &Hook,
     now: Timestamp,
 ) -> Result<Option<Value>, StateError> {
-    let thread = payload.session();
+    let thread = hook.payload.session();
     let mut clients = Clients::default();
-    let mut said = None;
     for id in sessions {
         let dir = state.session(id);
         let living = registry::registered(&dir)?;
@@ -152,11 +163,13 @@ pub fn hear(
             living,
             now,
         };
-        // A client that has two servers of ours hears one of them at a time.
-        let says = house.take_in(&speaker, kind, payload)?;
-        said = said.or(says.map(|say| words(say, speaker.dialect)));
+        // A client that has two servers of ours hears one of them at a time. Its turn then goes on, so
+        // that the other has its word when it ends.
+        if let Some(say) = house.take_in(&speaker, hook)? {
+            return Ok(Some(words(say, speaker.dialect)));
+        }
     }
-    Ok(said)
+    Ok(None)
 }
 
 /// Whom a hook speaks for: the newest that fits.
@@ -166,7 +179,6 @@ fn speaker(living: &[Registered], thread: Option<&str>, clients: &mut Clients) -
         let speaker = |holder: HolderId, dialect| Speaker {
             holder,
             client: file.client_process.clone(),
-            registration: one.name.clone(),
             dialect,
         };
         if let Some(thread) = file.threads.iter().find(|known| Some(&*known.id) == thread) {
@@ -230,12 +242,8 @@ struct House<'a> {
 
 impl House<'_> {
     /// Notes what the hook tells. What is to be said to the agent, once that is noted.
-    fn take_in(
-        &self,
-        speaker: &Speaker,
-        kind: Kind,
-        payload: &Payload,
-    ) -> Result<Option<Say>, StateError> {
+    fn take_in(&self, speaker: &Speaker, hook: &Hook) -> Result<Option<Say>, StateError> {
+        let payload = &hook.payload;
         atomic::create_folder(&self.dir.turns())?;
         let name = speaker.holder.as_str();
         let lock = self.dir.turns().join(format!("{name}.lock"));
@@ -250,7 +258,7 @@ impl House<'_> {
         let mut file = before.filter(of_this).unwrap_or_else(|| {
             TurnFile::new(speaker.holder.clone(), speaker.client.clone(), self.now)
         });
-        let event = match kind {
+        let event = match hook.kind {
             Kind::SessionStart => Event::SessionStart {
                 midway: payload.is_midway(),
             },
@@ -259,12 +267,14 @@ impl House<'_> {
                 mailbox: self.mailbox(speaker)?,
                 kept_going: payload.stop_hook_active.as_bool(),
             },
+            Kind::StopFailure => Event::Failure,
             Kind::End => Event::End,
         };
         let heard = Heard {
             event,
             client_session: payload.session(),
             turn: payload.turn(),
+            voice: hook.voice.clone(),
         };
         let unchanged = file.clone();
         let say = file.hear(heard, self.now);

@@ -1,6 +1,9 @@
 //! Hooks: a message that comes during a turn is read before it ends, an agent that ends without an answer
 //! is reminded, and the person is told if that does not help.
 
+use std::fs;
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::client::{Client, Kind, Session};
@@ -14,6 +17,7 @@ crate::each_client!(
     a_message_that_comes_during_a_turn_is_read_before_it_ends,
     an_agent_that_ends_in_plain_text_is_reminded_and_then_the_person_is_told,
     an_agent_that_answers_after_the_reminder_has_forgotten_nothing,
+    the_person_is_told_of_a_turn_that_the_api_has_ended,
 );
 
 fn a_message_that_comes_during_a_turn_is_read_before_it_ends(kind: Kind) {
@@ -83,6 +87,23 @@ fn an_agent_that_answers_after_the_reminder_has_forgotten_nothing(kind: Kind) {
     house.wait_to_hear(&["yes"]);
     assert_eq!(turn(&house)["forgotten"], Value::Null);
     assert!(client.model.is_left_alone(), "reminded once more");
+}
+
+fn the_person_is_told_of_a_turn_that_the_api_has_ended(kind: Kind) {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let client = Client::installed(kind, &house);
+    house.say("is it raining?");
+    house.wait_for_inbox(1);
+    let mut session = client.converse("Look at Telegram.");
+    client.model.asked().call("telegram_poll", json!({}));
+    let asked = client.model.asked();
+    assert_eq!(texts(&asked.result()), ["is it raining?"]);
+    client.model.break_down();
+    drop(asked);
+    session.turn_ends();
+    house.wait_to_hear(&[TOLD]);
+    assert_eq!(house.names("inbox").len(), 1, "kept");
 }
 
 #[test]
@@ -203,6 +224,48 @@ fn answers(client: &Client, session: &mut Session, asked: Asked) {
     asked.call("telegram_reply", json!({"text": "yes"}));
     client.model.asked().say("Answered.");
     session.turn_ends();
+}
+
+#[test]
+fn with_plugin_and_installation_an_agent_is_reminded_of_each_message_once() {
+    for kind in [Kind::Claude, Kind::OlderClaude] {
+        let house = House::new();
+        let _gateway = house.gateway();
+        let mut client = Client::new(kind, &house);
+        client.with_on_path(Path::new(env!("CARGO_BIN_EXE_telepost")).parent().unwrap());
+        let folder = client.home().join(".config/telepost");
+        fs::create_dir_all(&folder).unwrap();
+        fs::copy(house.config_path(), folder.join("sessions.json")).unwrap();
+        let top = env!("CARGO_MANIFEST_DIR");
+        client.out(&["plugin", "marketplace", "add", top]);
+        client.out(&["plugin", "install", "telepost@telepost"]);
+        client.telepost(&house, &["install", "claude", "--yes", "--session", "ONE"]);
+        house.say("is it raining?");
+        house.wait_for_inbox(1);
+        let mut session = client.converse("Look at Telegram.");
+        let poll = "mcp__telegram__telegram_poll";
+        client.model.asked().call(poll, json!({}));
+        client.model.asked().say("It is raining.");
+        let asked = client.model.asked();
+        assert_eq!(asked.everything().matches(REMINDER).count(), 1);
+        house.say("and tomorrow?");
+        house.wait_for_inbox(2);
+        asked.call(poll, json!({}));
+        client.model.asked().say("It will rain.");
+        let asked = client.model.asked();
+        let read = asked.everything();
+        assert_eq!(read.matches("You were shown").count(), 2, "{read}");
+        let turn = turn(&house);
+        assert_eq!(
+            (&turn["state"], &turn["forgotten"]),
+            (&json!("busy"), &Value::Null)
+        );
+        asked.call("mcp__telegram__telegram_reply", json!({"text": "yes"}));
+        client.model.asked().say("Answered.");
+        session.turn_ends();
+        house.wait_to_hear(&["yes"]);
+        assert!(client.model.is_left_alone(), "reminded once more");
+    }
 }
 
 /// What the hooks have told of the one agent.

@@ -315,13 +315,54 @@ fn a_missing_configuration_exits_with_3_and_says_how_to_begin() {
         let path = house.config_path();
         let path = path.display();
         let words = format!(
-            "telepost: {path} cannot be read:\n  there is no such file\n    fix: copy sessions.example.json to {path} and fill it in, or name your file with --config or TG_SESSIONS_CONFIG"
+            "telepost: {path} cannot be read:\n  there is no such file\n    fix: write {{\"sessions\": {{\"SESSION_X01\": "
         );
+        let end = "Or name your file with --config or TG_SESSIONS_CONFIG\n";
         let (code, said) = (output.status.code(), err(&output));
         assert_eq!(code, Some(3), "{command:?}");
         assert!(said.starts_with(&words), "{command:?}: {said}");
+        assert!(said.ends_with(end), "{command:?}: {said}");
     }
     assert!(!house.state().exists());
+}
+
+#[test]
+fn a_session_or_a_level_that_is_not_there_is_refused_by_name() {
+    let house = House::new();
+    for command in [
+        &["inbox", "list", "--session", "NOPE"][..],
+        &["files", "prune", "--session", "NOPE"],
+        &["prune", "NOPE"],
+    ] {
+        let output = house.run(command);
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        let words =
+            "telepost: there is no session NOPE; `telepost status` shows those that there are\n";
+        assert_eq!(err(&output), words, "{command:?}");
+    }
+    let output = house.run(&["prune", "ONE"]);
+    assert_eq!(output.status.code(), Some(1));
+    let words = "telepost: session ONE has nothing to remove, and it is in the configuration";
+    assert!(err(&output).starts_with(words), "{output:?}");
+    let output = house.run(&["status", "--log-level", "inof"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        err(&output).contains("write error, warn, info"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn a_file_where_the_state_belongs_is_named_with_what_to_do() {
+    let house = House::new();
+    std::fs::write(house.state(), "not a folder").unwrap();
+    for command in [&["status"][..], &["gateway"], &["inbox", "list"]] {
+        let output = house.run(command);
+        assert_eq!(output.status.code(), Some(5), "{command:?}");
+        let state = house.state();
+        let words = format!("({} is a file and no folder: move it away", state.display());
+        assert!(err(&output).contains(&words), "{command:?}: {output:?}");
+    }
 }
 
 #[test]

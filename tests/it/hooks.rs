@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::damage::{in_every_way, is_kept, make_newer};
 use crate::support::client::{Client, says_since};
 use crate::support::hooks::{DRAIN, Said, run_hook, said};
-use crate::support::{Agent, House, names_in, wait_for};
+use crate::support::{Agent, House, OWNER, names_in, wait_for};
 
 fn drain() -> Said {
     Said::Context(DRAIN.to_owned())
@@ -176,11 +176,124 @@ fn a_thread_is_known_by_its_name_and_another_one_is_nobody() {
 }
 
 #[test]
+fn of_plugin_and_installation_one_speaks_to_the_end_of_a_turn() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let mut agent = house.agent_asked("one");
+    let both = |event: &str, payload: serde_json::Value| {
+        let first = house.hook(event, payload.clone());
+        // The hook of the plugin names no session.
+        let output = run_hook(&mut house.command(&["hook", event]), &payload.to_string());
+        assert_eq!(said(&output), Said::Nothing, "{event}");
+        first
+    };
+    let stop = |kept_going: bool| json!({"prompt_id": "a", "stop_hook_active": kept_going});
+    both("session-start", json!({"source": "startup"}));
+    both("prompt", json!({"prompt_id": "a"}));
+    is_a_reminder(both("stop", stop(false)));
+    house.say("two");
+    house.wait_for_inbox(2);
+    agent.poll(json!({}));
+    let Said::Context(text) = both("stop", stop(true)) else {
+        panic!("no reminder")
+    };
+    assert!(text.starts_with("You were shown 2 Telegram"), "{text}");
+    let (_, turn) = house.turn().unwrap();
+    assert_eq!(turn["state"], "busy", "its turn goes on");
+    assert!(turn["forgotten"].is_null(), "{turn}");
+    assert_eq!(both("stop", stop(true)), Said::Nothing);
+    state_is(&house, "idle");
+}
+
+#[test]
+fn a_client_that_has_servers_of_two_sessions_is_reminded_for_both() {
+    let mut house = House::new();
+    let bot = house.add_session("TWO", json!({}));
+    house.write_config();
+    let _gateway = house.gateway();
+    let (mut one, mut two) = (house.agent(), house.agent_of("TWO"));
+    house.say("one");
+    house.sim.say(bot, OWNER, OWNER, "two");
+    one.wait_for_message();
+    two.wait_for_message();
+    let stop = |kept_going: bool| {
+        let payload = json!({"prompt_id": "a", "stop_hook_active": kept_going});
+        let output = run_hook(&mut house.command(&["hook", "stop"]), &payload.to_string());
+        said(&output)
+    };
+    is_a_reminder(stop(false));
+    is_a_reminder(stop(true));
+    assert_eq!(stop(true), Said::Nothing);
+}
+
+#[test]
+fn an_agent_is_idle_when_the_api_has_ended_its_turn() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let _agent = house.agent_asked("one");
+    house.prompted("a");
+    state_is(&house, "busy");
+    let payload = json!({"session_id": "s", "prompt_id": "a", "error": "rate_limit"});
+    assert_eq!(house.hook("stop-failure", payload), Said::Nothing);
+    state_is(&house, "idle");
+    house.prompted("b");
+    is_a_reminder(house.stops("b", false));
+}
+
+/// What Codex writes down at the beginning and the end of a turn.
+fn record(house: &House, turns: &[(&str, &str)]) {
+    let line = |(kind, turn): &(&str, &str)| {
+        let now = chrono::Utc::now().to_rfc3339();
+        let payload = json!({"type": kind, "turn_id": turn});
+        json!({"timestamp": now, "type": "event_msg", "payload": payload}).to_string() + "\n"
+    };
+    // The day is in the name of the thread.
+    let folder = house.path().join(".codex/sessions/2026/11/26");
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join(format!("rollout-2026-11-26T03-25-03-{THREAD}.jsonl"));
+    fs::write(file, turns.iter().map(line).collect::<String>()).unwrap();
+}
+
+const THREAD: &str = "01a215e2-a219-7193-9662-25c2c7babb8e";
+
+#[test]
+fn a_thread_whose_turn_the_api_has_ended_is_idle_by_its_own_record() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let mut agent = house.agent().thread(THREAD);
+    agent.poll(json!({}));
+    let payload = json!({"session_id": THREAD, "turn_id": "t"});
+    assert_eq!(house.hook("prompt", payload), Said::Nothing);
+    state_is(&house, "busy");
+    let before = ("task_complete", "before");
+    record(&house, &[before, ("task_started", "t")]);
+    state_is(&house, "busy");
+    record(
+        &house,
+        &[before, ("task_started", "t"), ("task_complete", "t")],
+    );
+    state_is(&house, "idle");
+}
+
+#[test]
+fn a_thread_without_hooks_is_idle_by_its_own_record() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let mut agent = house.agent().thread(THREAD);
+    agent.poll(json!({}));
+    state_is(&house, "unknown");
+    record(&house, &[("task_started", "t"), ("turn_aborted", "t")]);
+    state_is(&house, "idle");
+    agent.poll(json!({}));
+    state_is(&house, "unknown");
+}
+
+#[test]
 fn a_hook_of_a_window_that_is_not_bound_is_silent_and_leaves_nothing() {
     let house = House::new();
     let _gateway = house.gateway();
     house.arrive("one");
-    for event in ["session-start", "prompt", "stop", "end"] {
+    for event in ["session-start", "prompt", "stop", "stop-failure", "end"] {
         assert_eq!(house.hook(event, json!({"session_id": "s"})), Said::Nothing);
     }
     let _agent = house.agent_registered();
@@ -346,7 +459,8 @@ fn what_a_client_says_on_stdin_is_read_as_far_as_it_can_be() {
     ] {
         assert_eq!(house.stops("a", true), Said::Nothing);
         assert_eq!(house.turn().unwrap().1["state"], "idle");
-        let output = run_hook(&mut house.command(&["hook", "prompt"]), payload);
+        let mut prompt = house.command(&["hook", "prompt", "--session", "ONE"]);
+        let output = run_hook(&mut prompt, payload);
         assert_eq!(said(&output), Said::Nothing);
         let note = house.turn().unwrap().1;
         assert_eq!(note["state"], "busy");

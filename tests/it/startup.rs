@@ -205,7 +205,7 @@ fn without_a_configuration_every_tool_says_where_it_should_be() {
         "ONE",
         &[
             "there is no such file",
-            "sessions.example.json",
+            "write {\"sessions\": {",
             path.to_str().unwrap(),
         ],
     );

@@ -155,8 +155,9 @@ fn the_shape_of_the_file() {
     }
     assert_eq!(
         refused(" \n"),
-        "/c/sessions.json is refused because of 1 mistake:\n  the file is empty\n    fix: copy sessions.example.json over \
-         it and fill it in"
+        "/c/sessions.json is refused because of 1 mistake:\n  the file is empty\n    fix: write {\"sessions\": {\"SESSION_X01\": \
+         {\"bot_token_env\": \"BOT_TOKEN_01\", \"chat_ids\": [4444444444444444], \"allowed_users\": [4444444444444444]}}} \
+         into it; the quick start of the README says how to learn your own numbers"
     );
 }
 

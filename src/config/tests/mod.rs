@@ -271,11 +271,16 @@ fn a_file_is_loaded_and_a_missing_one_says_how_to_begin() {
     assert_eq!(
         error.to_string(),
         format!(
-            "{shown} cannot be read:\n  there is no such file\n    fix: copy sessions.example.json to {shown} and fill it \
-             in, or name your file with --config or TG_SESSIONS_CONFIG"
+            "{shown} cannot be read:\n  there is no such file\n    fix: write {{\"sessions\": {{\"SESSION_X01\": \
+             {{\"bot_token_env\": \"BOT_TOKEN_01\", \"chat_ids\": [4444444444444444], \"allowed_users\": \
+             [4444444444444444]}}}}}} into it; the quick start of the README says how to learn your own numbers. Or \
+             name your file with --config or TG_SESSIONS_CONFIG"
         )
     );
-    assert!(std::error::Error::source(&error).is_some());
+    assert!(
+        std::error::Error::source(&error).is_none(),
+        "nothing follows the fix"
+    );
 
     put(&path, ISSUE);
     assert_eq!(Config::load(&path, &env()).unwrap().path, path);
@@ -286,7 +291,7 @@ fn a_file_is_loaded_and_a_missing_one_says_how_to_begin() {
     assert_eq!(
         error.to_string(),
         format!(
-            "{shown} cannot be read:\n  is a directory\n    fix: make {shown} a file that you may read, or name another \
+            "{shown} cannot be read:\n  Is a directory (os error 21)\n    fix: make {shown} a file that you may read, or name another \
              one with --config"
         )
     );

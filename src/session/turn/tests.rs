@@ -30,6 +30,15 @@ fn heard(event: Event, turn: Option<&str>) -> Heard {
         event,
         client_session: None,
         turn: turn.map(str::to_owned),
+        voice: "the plugin".to_owned(),
+    }
+}
+
+/// The same from the other installation of our hooks.
+fn echo(heard: &Heard) -> Heard {
+    Heard {
+        voice: "telepost install".to_owned(),
+        ..heard.clone()
     }
 }
 
@@ -185,6 +194,53 @@ fn two_installations_of_the_hook_say_it_once() {
 }
 
 #[test]
+fn of_two_installations_one_speaks_also_later_in_a_turn() {
+    let mut file = turn();
+    for (second, told, says) in [
+        (1, prompt("a"), None),
+        (2, stop("a", &[1], &[], false), Some(Say::Remind(1))),
+        (3, stop("a", &[1, 2], &[], true), Some(Say::Remind(2))),
+        (4, stop("a", &[1, 2], &[3], true), Some(Say::Drain)),
+        (5, stop("a", &[1, 2], &[3], true), None),
+        (6, prompt("b"), None),
+    ] {
+        assert_eq!(file.hear(told.clone(), at(second)), says, "{second}");
+        let heard_once = file.clone();
+        assert_eq!(file.hear(echo(&told), at(second)), None, "{second}");
+        assert_eq!(file, heard_once, "{second}");
+    }
+}
+
+#[test]
+fn an_installation_that_is_taken_away_leaves_the_word_to_the_other_with_the_next_turn() {
+    let mut file = turn();
+    file.hear(prompt("a"), at(1));
+    let stopped = stop("a", &[1], &[], false);
+    assert_eq!(file.hear(echo(&stopped), at(2)), None);
+    assert_eq!(file.hear(echo(&prompt("b")), at(3)), None);
+    assert_eq!((file.state, file.since), (TurnState::Busy, at(3)));
+    let stopped = stop("b", &[1], &[], false);
+    assert_eq!(file.hear(echo(&stopped), at(4)), Some(Say::Remind(1)));
+    // A client that names no turns.
+    assert_eq!(file.hear(heard(Event::Prompt, None), at(20)), None);
+    assert_eq!((file.state, file.since), (TurnState::Busy, at(20)));
+}
+
+#[test]
+fn a_turn_that_the_api_ends_leaves_the_agent_idle_with_what_it_holds() {
+    let mut file = turn();
+    file.hear(prompt("a"), at(1));
+    assert_eq!(file.hear(heard(Event::Failure, Some("a")), at(2)), None);
+    assert_eq!((file.state, file.since), (TurnState::Idle, at(2)));
+    assert_eq!(file.forgotten, None);
+    file.hear(prompt("b"), at(3));
+    assert_eq!(
+        file.hear(stop("b", &[1], &[], false), at(4)),
+        Some(Say::Remind(1))
+    );
+}
+
+#[test]
 fn a_client_that_names_no_turns_gets_its_reminder_in_each() {
     let nameless = |kept_going| {
         let event = Event::Stop {
@@ -219,7 +275,7 @@ fn a_session_that_begins_anew_keeps_what_was_forgotten() {
     let start = Heard {
         event: Event::SessionStart { midway: false },
         client_session: Some("another".to_owned()),
-        turn: None,
+        ..heard(Event::End, None)
     };
     file.hear(start, at(5));
     assert!(file.forgotten.is_some());
@@ -261,6 +317,7 @@ proptest! {
     fn no_turn_is_kept_going_for_ever_and_nothing_is_said_twice_in_it(
         steps in prop::collection::vec((step(), 0..3i64), 1..60),
         named in any::<bool>(),
+        twice in any::<bool>(),
     ) {
         let mut file = turn();
         let (mut now, mut number) = (NOW, 0);
@@ -284,11 +341,20 @@ proptest! {
             let begins = matches!(event, Event::Prompt | Event::SessionStart { midway: false });
             let waiting = match &event {
                 Event::Stop { mailbox, .. } => mailbox.waiting.clone(),
-                Event::Prompt | Event::SessionStart { .. } | Event::End => BTreeSet::new(),
+                Event::Prompt | Event::SessionStart { .. } | Event::Failure | Event::End => {
+                    BTreeSet::new()
+                }
             };
             let name = if matches!(event, Event::Prompt) { named.then(|| number.to_string()) } else { name };
             let before = file.continued;
-            let says = file.hear(Heard { event, client_session: None, turn: name }, now);
+            let hook = heard(event, name.as_deref());
+            let once_more = echo(&hook);
+            let says = file.hear(hook, now);
+            let heard_once = file.clone();
+            if twice && !matches!(once_more.event, Event::SessionStart { .. } | Event::End) {
+                prop_assert_eq!(file.hear(once_more, now), None);
+                prop_assert_eq!(&file, &heard_once);
+            }
             // A turn that begins without a prompt is seen by the count.
             if begins || file.continued < before || (says.is_some() && file.continued == 1) {
                 (said, reminded, told) = (0, BTreeSet::new(), BTreeSet::new());

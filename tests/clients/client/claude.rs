@@ -76,7 +76,7 @@ fn wait_until_connected(session: &mut Session) {
             .iter()
             .map(|server| server["status"].clone())
             .collect();
-        if states == [json!("connected")] {
+        if !states.is_empty() && states.iter().all(|state| state == "connected") {
             Ok(())
         } else {
             Err(servers)

@@ -8,7 +8,7 @@ mod responses;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use http_body_util::{BodyExt as _, Full};
@@ -53,6 +53,7 @@ pub(crate) struct Model {
     address: SocketAddr,
     asked: Receiver<Asked>,
     count: Arc<AtomicUsize>,
+    is_broken: Arc<AtomicBool>,
     _stop: oneshot::Sender<()>,
 }
 
@@ -75,13 +76,14 @@ impl Model {
             .unwrap();
         let (sender, asked) = channel();
         let count = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&count);
+        let is_broken = Arc::new(AtomicBool::new(false));
+        let model = (Arc::clone(&count), Arc::clone(&is_broken));
         let (stop, stopped) = oneshot::channel();
         std::thread::spawn(move || {
             runtime.block_on(async {
                 // Both may be dropped at any point: nobody listens any more.
                 tokio::select! {
-                    () = serve(listener, dialect, sender, counted) => {}
+                    () = serve(listener, dialect, sender, model) => {}
                     _ = stopped => {}
                 }
             });
@@ -90,6 +92,7 @@ impl Model {
             address,
             asked,
             count,
+            is_broken,
             _stop: stop,
         }
     }
@@ -112,6 +115,11 @@ impl Model {
     /// How many requests for a turn have come.
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::SeqCst)
+    }
+
+    /// From now on the API refuses each request; also one that waits, once it is dropped. That ends a turn.
+    pub(crate) fn break_down(&self) {
+        self.is_broken.store(true, Ordering::SeqCst);
     }
 
     /// Whether no request waits for the model's word.
@@ -193,16 +201,17 @@ async fn serve(
     listener: TcpListener,
     dialect: Dialect,
     asked: Sender<Asked>,
-    count: Arc<AtomicUsize>,
+    (count, is_broken): (Arc<AtomicUsize>, Arc<AtomicBool>),
 ) {
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let asked = asked.clone();
-        let count = Arc::clone(&count);
+        let (count, is_broken) = (Arc::clone(&count), Arc::clone(&is_broken));
         connections.spawn(async move {
-            let service = service_fn(|request| handle(request, dialect, asked.clone(), &count));
+            let service =
+                service_fn(|request| handle(request, dialect, asked.clone(), &count, &is_broken));
             // A client that hangs up in the middle is a normal end here.
             drop(
                 http1::Builder::new()
@@ -218,6 +227,7 @@ async fn handle(
     dialect: Dialect,
     asked: Sender<Asked>,
     count: &AtomicUsize,
+    is_broken: &AtomicBool,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let is_post = request.method() == Method::POST;
     let path = request.uri().path().to_owned();
@@ -230,6 +240,9 @@ async fn handle(
     if let Some(response) = besides {
         return Ok(response);
     }
+    if is_broken.load(Ordering::SeqCst) {
+        return Ok(refusal());
+    }
     count.fetch_add(1, Ordering::SeqCst);
     let (answer, said) = oneshot::channel();
     let waiting = Asked {
@@ -239,10 +252,19 @@ async fn handle(
     };
     drop(asked.send(waiting));
     Ok(said.await.unwrap_or_else(|_| {
+        if is_broken.load(Ordering::SeqCst) {
+            return refusal();
+        }
         let text =
             r#"{"type":"error","error":{"type":"api_error","message":"the test has ended"}}"#;
         json_response(500, text.to_owned())
     }))
+}
+
+/// What no client tries again for long.
+fn refusal() -> Response<Full<Bytes>> {
+    let text = r#"{"type":"error","error":{"type":"invalid_request_error","message":"no"}}"#;
+    json_response(400, text.to_owned())
 }
 
 fn json_response(status: u16, text: String) -> Response<Full<Bytes>> {
