@@ -472,7 +472,12 @@ impl Shared {
             let waiting = !ended && result.held_until.is_none();
             let left = deadline.saturating_duration_since(self.clock.instant());
             if !waiting || left.is_zero() || self.closing.is_cancelled() || !self.gateway_runs() {
-                return Ok(result);
+                if ended {
+                    return Ok(result);
+                }
+                let explained =
+                    move |served: &Served| Ok(served.mailbox.explained(&accepted, result));
+                return self.blocking(explained).await;
             }
             tokio::select! {
                 // All arms are cancel-safe: the delivery stands on disk, whoever waits for it.
@@ -559,7 +564,8 @@ impl Shared {
     async fn gateway_notices(self: &Arc<Self>) -> Vec<String> {
         self.ensure_gateway().await;
         if self.gateway_runs() {
-            return Vec::new();
+            let trouble = self.blocking(|served| Ok(served.mailbox.trouble()));
+            return trouble.await.ok().flatten().into_iter().collect();
         }
         let starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
         vec![starts.notice.clone().unwrap_or_else(|| {
