@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{House, wait_for};
+use crate::support::{House, call, wait_for};
 
 fn notices(result: &Value) -> String {
     let all = result["notices"].as_array().cloned().unwrap_or_default();
@@ -56,4 +56,25 @@ fn an_agent_of_a_session_that_the_running_gateway_does_not_know_is_told_what_to_
     assert_eq!(notices(&house.agent_of("ONE").poll(json!({}))), "");
     let told = notices(&house.agent_of("TWO").poll(json!({})));
     assert!(told.contains("telepost gateway --replace"), "{told}");
+}
+
+#[test]
+fn an_agent_whose_bot_somebody_else_polls_is_told_so_until_that_is_over() {
+    let house = House::new();
+    let gateway = house.gateway();
+    gateway.wait_until_polling(&house);
+    let mut agent = house.agent();
+    // The newer of two waiting polls wins.
+    let request = house.request("getUpdates", &json!({"timeout": 50}));
+    let address = house.sim.address();
+    let other = std::thread::spawn(move || call(&request, address));
+    house.wait_for_bot(0, "conflict", json!("other_poller"));
+    let told = notices(&agent.poll(json!({})));
+    assert!(told.contains("another program polls"), "{told}");
+    house.say("hello");
+    other.join().unwrap();
+    wait_for("the conflict to be over", || {
+        let told = notices(&agent.poll(json!({})));
+        if told.is_empty() { Ok(()) } else { Err(told) }
+    });
 }
