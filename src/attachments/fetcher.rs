@@ -72,8 +72,39 @@ pub struct Fetcher {
     refused: bool,
 }
 
-/// What is known of a pending entry: of most there may be that it has no file, so that takes no room.
-type Known = Option<Box<File>>;
+/// What is known of a pending entry. There may be tens of thousands, most of which need nothing.
+#[derive(Debug)]
+enum Known {
+    /// It has no file.
+    Nothing,
+    /// Its file is there, or given up.
+    There,
+    /// Its file is to be fetched.
+    File(Box<File>),
+}
+
+impl Known {
+    fn of(job: Option<Job>) -> Self {
+        let phase = Phase::Unknown;
+        job.map_or(Self::Nothing, |job| {
+            Self::File(Box::new(File { job, phase }))
+        })
+    }
+
+    fn file(&self) -> Option<&File> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Nothing | Self::There => None,
+        }
+    }
+
+    fn file_mut(&mut self) -> Option<&mut File> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Nothing | Self::There => None,
+        }
+    }
+}
 
 /// The file of an entry, and how far it is.
 #[derive(Debug)]
@@ -231,30 +262,29 @@ impl Fetcher {
         // What is settled may still be wanted.
         pending.extend(self.hands.awaited(session)?);
         let known = self.known.entry(session.clone()).or_default();
-        known.retain(|entry, file| {
-            let at_work = file
-                .as_ref()
-                .is_some_and(|file| file.phase == Phase::AtWork);
+        known.retain(|entry, known| {
+            let at_work = known.file().is_some_and(|file| file.phase == Phase::AtWork);
             at_work || pending.contains(entry)
         });
         for entry in pending {
-            let file = match known.entry(entry) {
+            let known = match known.entry(entry) {
                 Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(vacant) => {
-                    let job = read(&inbox, session, entry)?;
-                    let phase = Phase::Unknown;
-                    vacant.insert(job.map(|job| Box::new(File { job, phase })))
-                }
+                Entry::Vacant(vacant) => vacant.insert(Known::of(read(&inbox, session, entry)?)),
             };
-            let Some(File { job, phase }) = file.as_deref_mut() else {
+            if matches!(known, Known::There) && (anew || !files.has_state(entry.update_id)) {
+                *known = Known::of(read(&inbox, session, entry)?);
+            }
+            let Some(File { job, phase }) = known.file_mut() else {
                 continue;
             };
-            let gone = *phase == Phase::Done && (anew || !files.has_state(job.id()));
-            if *phase == Phase::Unknown || gone {
+            if *phase == Phase::Unknown {
                 *phase = self.hands.look(&files, job);
             }
             if *phase == Phase::NoRoom && files.make_room(needed(&job.file), QUOTA)? {
                 *phase = Phase::Wanted { due: None };
+            }
+            if *phase == Phase::Done {
+                *known = Known::There;
             }
         }
         Ok(())
@@ -266,7 +296,7 @@ impl Fetcher {
         let now = self.hands.clock.instant();
         let mut wanted = Vec::new();
         for known in self.known.values_mut() {
-            let files: Vec<&mut File> = known.values_mut().flatten().map(Box::as_mut).collect();
+            let files: Vec<&mut File> = known.values_mut().filter_map(Known::file_mut).collect();
             let busy = files.iter().filter(|file| file.phase == Phase::AtWork);
             let busy = busy.count();
             let waits = |file: &&mut File| matches!(file.phase, Phase::Wanted { .. });
@@ -301,7 +331,8 @@ impl Fetcher {
     /// The next time at which something may be fetched that may not now.
     fn next_due(&self) -> Option<Instant> {
         let now = self.hands.clock.instant();
-        let files = self.known.values().flat_map(BTreeMap::values).flatten();
+        let all = self.known.values().flat_map(BTreeMap::values);
+        let files = all.filter_map(Known::file);
         let waiting = files.filter_map(|file| match file.phase {
             Phase::Wanted { due } => {
                 let paused = self.lanes.get(&file.job.address.bot_id)?.paused;
@@ -314,10 +345,10 @@ impl Fetcher {
 
     fn ended(&mut self, (session, entry): &Key, ended: Ended) {
         let known = self.known.get_mut(session);
-        let Some(Some(file)) = known.and_then(|known| known.get_mut(entry)) else {
+        let known = known.and_then(|known| known.get_mut(entry));
+        let Some(File { job, phase }) = known.and_then(Known::file_mut) else {
             return;
         };
-        let File { job, phase } = file.as_mut();
         let lane = self.lanes.entry(job.address.bot_id).or_default();
         lane.at_work = lane.at_work.saturating_sub(1);
         lane.large = lane.large.saturating_sub(usize::from(job.is_large()));

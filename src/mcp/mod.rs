@@ -21,3 +21,4 @@ pub mod seen;
 pub mod server;
 pub mod told;
 pub mod tools;
+mod trouble;

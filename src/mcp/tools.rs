@@ -198,7 +198,7 @@ pub struct ToolResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub held_until: Option<String>,
-    /// Why it failed.
+    /// Why it failed, or has not gone out yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub reason: Option<String>,

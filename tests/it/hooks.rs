@@ -202,7 +202,7 @@ fn of_plugin_and_installation_one_speaks_to_the_end_of_a_turn() {
     assert_eq!(turn["state"], "busy", "its turn goes on");
     assert!(turn["forgotten"].is_null(), "{turn}");
     assert_eq!(both("stop", stop(true)), Said::Nothing);
-    state_is(&house, "idle");
+    house.wait_for_state("idle");
 }
 
 #[test]
@@ -232,10 +232,10 @@ fn an_agent_is_idle_when_the_api_has_ended_its_turn() {
     let _gateway = house.gateway();
     let _agent = house.agent_asked("one");
     house.prompted("a");
-    state_is(&house, "busy");
+    house.wait_for_state("busy");
     let payload = json!({"session_id": "s", "prompt_id": "a", "error": "rate_limit"});
     assert_eq!(house.hook("stop-failure", payload), Said::Nothing);
-    state_is(&house, "idle");
+    house.wait_for_state("idle");
     house.prompted("b");
     is_a_reminder(house.stops("b", false));
 }
@@ -264,15 +264,15 @@ fn a_thread_whose_turn_the_api_has_ended_is_idle_by_its_own_record() {
     agent.poll(json!({}));
     let payload = json!({"session_id": THREAD, "turn_id": "t"});
     assert_eq!(house.hook("prompt", payload), Said::Nothing);
-    state_is(&house, "busy");
+    house.wait_for_state("busy");
     let before = ("task_complete", "before");
     record(&house, &[before, ("task_started", "t")]);
-    state_is(&house, "busy");
+    house.wait_for_state("busy");
     record(
         &house,
         &[before, ("task_started", "t"), ("task_complete", "t")],
     );
-    state_is(&house, "idle");
+    house.wait_for_state("idle");
 }
 
 #[test]
@@ -281,11 +281,11 @@ fn a_thread_without_hooks_is_idle_by_its_own_record() {
     let _gateway = house.gateway();
     let mut agent = house.agent().thread(THREAD);
     agent.poll(json!({}));
-    state_is(&house, "unknown");
+    house.wait_for_state("unknown");
     record(&house, &[("task_started", "t"), ("turn_aborted", "t")]);
-    state_is(&house, "idle");
+    house.wait_for_state("idle");
     agent.poll(json!({}));
-    state_is(&house, "unknown");
+    house.wait_for_state("unknown");
 }
 
 #[test]

@@ -79,6 +79,7 @@ mod status;
 mod storm;
 mod strangers;
 mod tmux;
+mod trouble;
 mod typing;
 mod uninstall;
 mod wake;

@@ -9,8 +9,8 @@ use rmcp::model::JsonObject;
 use rmcp::service::RequestContext;
 use serde::de::DeserializeOwned;
 
-use super::Shared;
 use super::out::What;
+use super::{Served, Shared};
 use crate::mcp::attach::Copies;
 use crate::mcp::mailbox::{Accepted, Caller, Mailbox, ShownPage, poll_limits};
 use crate::mcp::tools::{PollParams, ReactParams, Refusal, ReplyParams, Status, Tool, ToolResult};
@@ -222,7 +222,12 @@ impl Shared {
             let waiting = !ended && result.held_until.is_none();
             let left = deadline.saturating_duration_since(self.clock.instant());
             if !waiting || left.is_zero() || self.closing.is_cancelled() || !self.gateway_runs() {
-                return Ok(result);
+                if ended {
+                    return Ok(result);
+                }
+                let explained =
+                    move |served: &Served| Ok(served.mailbox.explained(&accepted, result));
+                return self.blocking(explained).await;
             }
             tokio::select! {
                 // All arms are cancel-safe: the delivery stands on disk, whoever waits for it.

@@ -29,7 +29,8 @@ impl Shared {
     pub(super) async fn gateway_notices(self: &Arc<Self>) -> Vec<String> {
         self.ensure_gateway().await;
         if self.gateway_runs() {
-            return Vec::new();
+            let trouble = self.blocking(|served| Ok(served.mailbox.trouble()));
+            return trouble.await.ok().flatten().into_iter().collect();
         }
         let starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
         vec![starts.notice.clone().unwrap_or_else(|| {
