@@ -623,7 +623,8 @@ fn a_full_quota_is_a_reason_and_no_loss_and_ends_when_messages_are_answered() {
 
 #[test]
 fn prune_removes_the_files_of_answered_messages_and_never_those_that_wait() {
-    let house = House::new();
+    let mut house = House::new();
+    house.share_bot("TWO", 22);
     let _gateway = house.gateway();
     let mut agent = house.agent();
     let sent = send(&house, "old", bytes(1, 2 << 20), "old");
