@@ -75,7 +75,10 @@ pub(crate) fn measure(table: &mut Table) {
     let before = (switches(gateway.pid()), polls());
     std::thread::sleep(IDLE);
     let after = (switches(gateway.pid()), polls());
-    let woken = before.0.zip(after.0).map(|(before, after)| after - before);
+    let woken = before.0.zip(after.0).map(|(before, after)| -> u64 {
+        let of = |(thread, count)| count - before.get(thread).copied().unwrap_or(0);
+        after.iter().map(of).sum()
+    });
     table.value(
         "gateway, idle for 20 s: how often any of its threads ran",
         "0",

@@ -1,5 +1,7 @@
 //! The machine that measures, and what its system says of a process. Linux; elsewhere "not known".
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -43,21 +45,26 @@ pub(crate) fn resident(pid: u32) -> Option<(f64, f64)> {
     Some((field("VmRSS:")?, field("RssAnon:")?))
 }
 
-/// How often the threads of a process were put onto a core. A process that makes a system call after it
-/// slept has been.
-pub(crate) fn switches(pid: u32) -> Option<u64> {
-    let mut sum = 0;
+/// How often each thread of a process was put onto a core. A process that makes a system call after it
+/// slept has been. Threads come and go: only those that are there are counted.
+pub(crate) fn switches(pid: u32) -> Option<BTreeMap<OsString, u64>> {
+    let mut all = BTreeMap::new();
     for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
-        let status = fs::read_to_string(thread.ok()?.path().join("status")).ok()?;
+        let thread = thread.ok()?;
+        // One that has just ended has nothing more to say.
+        let Ok(status) = fs::read_to_string(thread.path().join("status")) else {
+            continue;
+        };
         let counts = status.lines().filter_map(|line| {
             line.strip_prefix("voluntary_ctxt_switches:")
                 .or_else(|| line.strip_prefix("nonvoluntary_ctxt_switches:"))
         });
-        sum += counts
+        let count = counts
             .filter_map(|count| count.trim().parse::<u64>().ok())
-            .sum::<u64>();
+            .sum();
+        all.insert(thread.file_name(), count);
     }
-    Some(sum)
+    Some(all)
 }
 
 /// How long a process has been on a core, its ended threads too: in hundredths of a second, as Linux counts
