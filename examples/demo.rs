@@ -40,6 +40,10 @@ fn main() -> ExitCode {
     }
 }
 
+fn bears(line: &Line, emoji: &str) -> bool {
+    line.reactions.iter().any(|(_, reaction)| reaction == emoji)
+}
+
 /// The story, step by step.
 fn tell(house: &House) -> Result<()> {
     let began = Instant::now();
@@ -48,10 +52,10 @@ fn tell(house: &House) -> Result<()> {
     let mut agent = Agent::start(house)?;
     let question = house.phone_writes("Which version runs in the shop?")?;
     agent.call("telegram_poll", &json!({"wait_seconds": 5}))?;
-    agent.call("telegram_react", &json!({"emoji": "👀"}))?;
-    let reacted = |line: &Line| line.message_id == question && !line.reactions.is_empty();
+    agent.call("telegram_react", &json!({"emoji": "👍"}))?;
+    let reacted = |line: &Line| line.message_id == question && bears(line, "👍");
     house.phone_line(reacted)?;
-    say("phone ← 👀 on her message")?;
+    say("phone ← 👍 on her message")?;
     for progress in ["Looking it up …", "Found it, checking the date …"] {
         let arguments = json!({"text": progress, "keep_open": true});
         agent.call("telegram_reply", &arguments)?;
@@ -94,6 +98,7 @@ fn tell(house: &House) -> Result<()> {
     agent.call("telegram_poll", &json!({"wait_seconds": 5}))?;
     agent.call("telegram_reply", &json!({"text": "Yes, I am."}))?;
     house.phone_hears("Yes, I am.")?;
+    house.phone_shows_no_eyes()?;
 
     title("The end: everything is stopped by its own process id")?;
     agent.close()?;
@@ -190,6 +195,16 @@ impl House {
     fn phone_line(&self, is_it: impl Fn(&Line) -> bool) -> Result<Line> {
         let find = |view: &View<'_>| view.transcript(self.bot, MIA).into_iter().find(&is_it);
         Ok(self.sim.wait_for(find, PATIENCE)?)
+    }
+
+    /// Waits until the 👀 is gone that stood on each message while the agent had it in hand.
+    fn phone_shows_no_eyes(&self) -> Result<()> {
+        let none = |view: &View<'_>| {
+            let lines = view.transcript(self.bot, MIA);
+            !lines.iter().any(|line| bears(line, "👀"))
+        };
+        self.sim.wait_for(none, PATIENCE)?;
+        say("phone ← (the 👀 that stood on each message until it was answered is gone)")
     }
 
     fn show_status(&self) -> Result<()> {
