@@ -1,9 +1,6 @@
 //! Hooks: a message that comes during a turn is read before it ends, an agent that ends without an answer
 //! is reminded, and the person is told if that does not help.
 
-use std::fs;
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use crate::client::{Client, Kind, Session};
@@ -231,14 +228,7 @@ fn with_plugin_and_installation_an_agent_is_reminded_of_each_message_once() {
     for kind in [Kind::Claude, Kind::OlderClaude] {
         let house = House::new();
         let _gateway = house.gateway();
-        let mut client = Client::new(kind, &house);
-        client.with_on_path(Path::new(env!("CARGO_BIN_EXE_telepost")).parent().unwrap());
-        let folder = client.home().join(".config/telepost");
-        fs::create_dir_all(&folder).unwrap();
-        fs::copy(house.config_path(), folder.join("sessions.json")).unwrap();
-        let top = env!("CARGO_MANIFEST_DIR");
-        client.out(&["plugin", "marketplace", "add", top]);
-        client.out(&["plugin", "install", "telepost@telepost"]);
+        let client = Client::with_plugin(kind, &house);
         client.telepost(&house, &["install", "claude", "--yes", "--session", "ONE"]);
         house.say("is it raining?");
         house.wait_for_inbox(1);
