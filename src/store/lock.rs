@@ -3,7 +3,7 @@
 //! Liveness is only ever "is the lock held". The text in a lock file is for people: who has it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{self, Read, Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -92,8 +92,12 @@ impl FileLock {
 /// Writes who has the lock, if that does not stand there yet: most often the last holder was the same,
 /// and emptying a file costs as much as a third of a durable one.
 fn note(file: &mut File, who: &str) -> io::Result<()> {
+    // No more than tells whether it is the same, whatever somebody has put there.
+    let most = u64::try_from(who.len())
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
     let mut noted = Vec::new();
-    file.read_to_end(&mut noted)?;
+    Read::take(&mut *file, most).read_to_end(&mut noted)?;
     if noted == who.as_bytes() {
         return Ok(());
     }
@@ -159,7 +163,9 @@ mod tests {
         assert!(is_held(&path).unwrap());
         drop(first);
         assert!(!is_held(&path).unwrap());
+        drop(FileLock::try_take(&path, "pid 8, and more").unwrap());
         drop(FileLock::try_take(&path, "pid 8").unwrap());
+        assert_eq!(holder(&path), "pid 8");
         let _again = FileLock::try_take(&path, "pid 8").unwrap();
         assert_eq!(holder(&path), "pid 8");
     }

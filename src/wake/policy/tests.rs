@@ -557,15 +557,20 @@ fn the_stop_hook_has_worked_when_what_it_told_of_was_taken() {
     );
 }
 
-#[test]
-fn a_wake_has_worked_when_its_messages_were_taken_and_only_then() {
-    let mut memory = Memory::new(1);
-    let plan = Plan {
+/// The first wake of an agent, over its inbox socket.
+fn first_plan() -> Plan {
+    Plan {
         agent: key("a"),
         rung: InboxSocket,
         tried: BTreeSet::from([InboxSocket]),
         rounds: 0,
-    };
+    }
+}
+
+#[test]
+fn a_wake_has_worked_when_its_messages_were_taken_and_only_then() {
+    let mut memory = Memory::new(1);
+    let plan = first_plan();
     memory.begin(plan.clone(), entry(5), NOW);
     memory.ended(memory.number, Outcome::Given, NOW);
     memory.look(&BTreeSet::from([entry(5), entry(6)]), NOW);
@@ -591,12 +596,7 @@ fn a_wake_has_worked_when_its_messages_were_taken_and_only_then() {
 #[test]
 fn no_two_wakes_have_the_same_number_whatever_the_clock_does() {
     let mut memory = Memory::new(1);
-    let plan = Plan {
-        agent: key("a"),
-        rung: InboxSocket,
-        tried: BTreeSet::from([InboxSocket]),
-        rounds: 0,
-    };
+    let plan = first_plan();
     let set_back = Timestamp(NOW.0 - 5000);
     let numbers = [NOW, NOW, set_back].map(|now| {
         let wake = memory.begin(plan.clone(), entry(5), now);
