@@ -3,6 +3,7 @@
 //! Three kinds of process share the state folder: the gateway, one MCP server per agent, and short-lived
 //! commands and hooks. No other module joins a path of it.
 
+pub mod absence;
 pub mod agents;
 pub mod bots;
 pub mod files;
@@ -11,3 +12,5 @@ pub mod holds;
 pub mod inbox;
 pub mod layout;
 pub mod outbox;
+pub mod wake_log;
+pub mod wake_requests;
