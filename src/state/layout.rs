@@ -105,11 +105,6 @@ impl StateDir {
         self.bot(bot).join("receipts.json")
     }
 
-    /// The menu of a bot's commands that Telegram was told.
-    pub fn menu(&self, bot: BotId) -> PathBuf {
-        self.bot(bot).join("menu.json")
-    }
-
     /// Updates of a bot that belong to no session.
     pub fn bot_dead(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("dead")

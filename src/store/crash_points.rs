@@ -49,8 +49,6 @@ pub enum Step {
     Migration,
     /// A bot command becomes a tombstone in `done/`, before it is carried out.
     Command,
-    /// The menu of the bot's commands that Telegram was told is recorded.
-    Menu,
     /// A session that is no longer configured loses its name.
     Prune,
     /// A person's wish that a delivery is not sent becomes a file in `drops/`.
@@ -97,7 +95,7 @@ pub enum Step {
 
 impl Step {
     /// All steps, for the crash harness.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 38] = [
         Self::InboxEntry,
         Self::InboxSync,
         Self::DeadLetter,
@@ -115,7 +113,6 @@ impl Step {
         Self::FloodGate,
         Self::Migration,
         Self::Command,
-        Self::Menu,
         Self::Prune,
         Self::Drop,
         Self::Told,
@@ -159,7 +156,6 @@ impl Step {
             Self::FloodGate => "flood-gate",
             Self::Migration => "migration",
             Self::Command => "command",
-            Self::Menu => "menu",
             Self::Prune => "prune",
             Self::Drop => "drop",
             Self::Told => "told",

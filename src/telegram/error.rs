@@ -137,6 +137,14 @@ pub enum Conflict {
 }
 
 impl Conflict {
+    /// For files and `status --json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OtherPoller => "other_poller",
+            Self::Webhook => "webhook",
+        }
+    }
+
     /// What a person should know and do.
     pub fn advice(self) -> &'static str {
         match self {
