@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use telepost::clock::Timestamp;
-use telepost::gate::{Routes, Verdict};
 use telepost::ids::{Address, BotId, ChatId, SessionId, UpdateId, UserId};
-use telepost::inbox::entry::EntryName;
-use telepost::inbox::view::{self, Item};
 use telepost::mcp::page::Page;
 use telepost::mcp::tools::ToolResult;
+use telepost::routing::{Routes, Verdict};
+use telepost::state::inbox::entry::EntryName;
+use telepost::state::inbox::view::{self, Item};
 use telepost::telegram::update;
 
 const BOT: BotId = BotId(7);

@@ -5,13 +5,13 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use telepost::outbox::split::{MESSAGE_LIMIT, split};
 use telepost::telegram::format::markdown;
+use telepost::telegram::split::{MESSAGE_LIMIT, split};
 
 /// What one part of a long answer of an agent looks like.
-const PART: &str = "## What I changed in `outbox/split.rs`
+const PART: &str = "## What I changed in `sender/split.rs`
 
-The **splitter** now cuts at *graphemes*, see [the plan](https://example.org/plan) and [lane.rs](src/outbox/lane.rs):
+The **splitter** now cuts at *graphemes*, see [the plan](https://example.org/plan) and [lane.rs](src/sender/worker.rs):
 
 1. Code blocks stay whole, if they fit.
    - so do tables

@@ -21,11 +21,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use telegram_sim::Sim;
 use telepost::ids::{Address, BotId, ChatId, SessionId};
-use telepost::outbox::delivery::{Content, Delivery, DeliveryId};
-use telepost::outbox::disk::Outbox;
-use telepost::outbox::gates::Gates;
+use telepost::state::bots::rate_limits::Gates;
+use telepost::state::layout::StateDir;
+use telepost::state::outbox::Outbox;
+use telepost::state::outbox::delivery::{Content, Delivery, DeliveryId};
 use telepost::store::format::FORMAT;
-use telepost::store::layout::StateDir;
 
 const CHATS: i64 = 30;
 const PATIENCE: Duration = Duration::from_secs(120);

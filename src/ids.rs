@@ -9,6 +9,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// User ids that stand for several people: Telegram itself (service messages, posts of a linked channel),
+/// an anonymous admin, a channel. No list of people may admit them.
+pub const STAND_INS: [UserId; 3] = [UserId(777_000), UserId(1_087_968_824), UserId(136_817_688)];
+
 /// Most bytes that a session id may have; it becomes a folder name.
 pub const SESSION_ID_MAX: usize = 64;
 

@@ -1,36 +1,39 @@
 //! telepost: a durable Telegram mailbox for every coding-agent session.
 //!
-//! The modules stand in the order in which a message travels; ARCHITECTURE.md has the map.
+//! The modules stand in layers, top to bottom: a module imports from its own layer and from those below it.
+//! `tests/it/layers.rs` holds the table.
 
-pub mod telegram;
-
-pub mod gate;
-
-pub mod inbox;
-
-pub mod attachments;
-
-pub mod mcp;
-
-pub mod outbox;
-
-pub mod session;
-
-pub mod wake;
+pub mod cli;
 
 pub mod gateway;
 
-pub mod store;
+pub mod ops;
+
+pub mod mcp;
+
+pub mod hook;
+
+pub mod sender;
+
+pub mod fetcher;
+
+pub mod waker;
+
+pub mod launch;
+
+pub mod state;
+
+pub mod routing;
+
+pub mod telegram;
 
 pub mod install;
 
-pub mod care;
-pub mod chain;
-pub mod cli;
-pub mod clock;
 pub mod config;
+
+pub mod store;
+
+pub mod clock;
+pub mod error_chain;
 pub mod ids;
-mod logging;
-pub mod prune;
-pub mod report;
-pub mod terminal;
+pub mod text;

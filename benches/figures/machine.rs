@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use telepost::store::atomic::{self, Durability};
-use telepost::store::steps::Step;
+use telepost::store::crash_points::Step;
 
 /// Cores, processor and kernel.
 pub(crate) fn describe() -> String {

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::gateway::detach::Stage;
 use crate::install::places::Client;
+use crate::launch::Stage;
 
 /// A durable Telegram mailbox for every coding-agent session.
 #[derive(Debug, Parser)]
@@ -15,7 +15,7 @@ pub(super) struct Cli {
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// How much is logged: error, warn, info, debug, trace, or a tracing filter [default: $TELEPOST_LOG]
-    #[arg(long, global = true, value_name = "LEVEL", value_parser = crate::logging::checked)]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = crate::cli::logging::checked)]
     pub(super) log_level: Option<String>,
     #[command(subcommand)]
     pub(super) command: Command,

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::arguments::FilesAction;
 use super::{Failure, known, named, print};
-use crate::attachments::disk::{Files, Kept};
-use crate::attachments::state::megabytes;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ids::SessionId;
+use crate::state::files::state::megabytes;
+use crate::state::files::{Files, Kept};
+use crate::state::layout::StateDir;
 use crate::store::StoreError;
-use crate::store::layout::StateDir;
 
 /// Does what was asked, and prints what became of it.
 pub(super) fn run(

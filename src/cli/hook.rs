@@ -11,12 +11,12 @@ use serde_json::Value;
 
 use super::arguments::Cli;
 use super::clock;
-use crate::chain::Chain;
 use crate::config::{self, Config, ConfigError, Env};
+use crate::error_chain::Chain;
+use crate::hook::{self, Hook, Kind, Payload};
 use crate::ids::SessionId;
+use crate::state::layout::StateDir;
 use crate::store::StateError;
-use crate::store::layout::StateDir;
-use crate::wake::hook::{self, Hook, Kind, Payload};
 
 /// How long a client may take to say what its hook is about.
 const PAYLOAD_WITHIN: Duration = Duration::from_secs(1);

@@ -2,10 +2,10 @@
 
 use super::arguments::InboxAction;
 use super::{Failure, known, named, print};
-use crate::care::{Care, Done, Line};
-use crate::report::{span, table};
-use crate::store::layout::StateDir;
-use crate::{clock, config, terminal};
+use crate::ops::inbox::{Care, Done, Line};
+use crate::ops::status::{span, table};
+use crate::state::layout::StateDir;
+use crate::{clock, config, text};
 
 /// Most characters of a text in the list.
 const TEXT_SHOWN: usize = 60;
@@ -59,8 +59,8 @@ fn list(lines: &[Line]) -> String {
             line.state.to_owned(),
             span(line.age_s),
             line.kind.clone().unwrap_or_default(),
-            terminal::one_line(line.from.as_deref().unwrap_or_default()),
-            terminal::one_line(&crate::telegram::update::content::short(said, TEXT_SHOWN)),
+            text::one_line(line.from.as_deref().unwrap_or_default()),
+            text::one_line(&crate::telegram::update::content::short(said, TEXT_SHOWN)),
         ]
     });
     let head = ["id", "session", "state", "age", "kind", "from", "text"];
@@ -89,5 +89,5 @@ fn print_json<T: serde::Serialize>(value: &T) -> Result<(), Failure> {
         operation: "write JSON",
         source: error.into(),
     })?;
-    print(&format!("{}\n", terminal::json(&text)))
+    print(&format!("{}\n", text::json(&text)))
 }

@@ -5,8 +5,8 @@ use super::ask::{Said, ask};
 use super::{Failure, print};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::prune::Prune;
-use crate::store::layout::StateDir;
+use crate::ops::prune::Prune;
+use crate::state::layout::StateDir;
 
 /// Shows what goes with each session, asks, and removes it.
 pub(super) fn run(

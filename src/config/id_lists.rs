@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::error::{Problem, quote};
 use super::json::{Field, Object, Place, describe};
 use super::session::{ALLOWED_USERS, CHAT_IDS};
-use crate::gate::STAND_INS;
+use crate::ids::STAND_INS;
 use crate::ids::{ChatId, UserId};
 
 /// Telegram ids have at most 52 significant bits.

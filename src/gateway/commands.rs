@@ -9,11 +9,11 @@
 
 use crate::clock::Timestamp;
 use crate::ids::{Address, UpdateId, UserId};
-use crate::report::{SessionReport, span};
+use crate::ops::status::{SessionReport, span};
+use crate::routing::commands::SKIP_MOST;
 use crate::telegram::format::{Entity, Kind, Rich};
 use crate::telegram::update::content::short;
-use crate::telegram::update::{EntityKind, Message};
-use crate::terminal::one_line;
+use crate::text::one_line;
 
 /// The commands as Telegram's menu shows them: name and description. `/start` is what everybody
 /// begins with and needs no line.
@@ -30,86 +30,8 @@ pub const MENU: [(&str, &str); 5] = [
 
 /// Most messages that `/queue` lists.
 pub const QUEUE_SHOWN: usize = 20;
-/// Most ids that one `/skip` takes.
-pub const SKIP_MOST: usize = 50;
 /// Most characters that the list shows of a message.
 const WORDS_SHOWN: usize = 60;
-
-/// What a person asks of the gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// `/start` and `/help`.
-    Help,
-    /// `/status`.
-    Status,
-    /// `/queue`.
-    Queue,
-    /// `/skip 123 124`.
-    Skip {
-        /// What is to be dropped, each once.
-        ids: Vec<UpdateId>,
-        /// How many words are no number of a message, or one too many.
-        others: usize,
-    },
-    /// `/id`.
-    Id,
-}
-
-impl Command {
-    /// The command that a message is, if it is one of ours. `username` is the bot's, without `@`: in
-    /// a group `/status@other_bot` is another bot's.
-    pub fn read(message: &Message, username: Option<&str>) -> Option<Self> {
-        let text = message.text.as_deref()?;
-        let end = message.entities().into_iter().find_map(|entity| {
-            let first = entity.start == 0 && entity.kind == EntityKind::Command;
-            first.then_some(entity.end)
-        })?;
-        if message.forward().is_some() {
-            return None;
-        }
-        let (word, rest) = (text.get(..end)?, text.get(end..)?);
-        let word = word.strip_prefix('/')?;
-        let name = match word.split_once('@') {
-            Some((name, bot)) => username
-                .is_some_and(|mine| mine.eq_ignore_ascii_case(bot))
-                .then_some(name)?,
-            None => word,
-        };
-        match name.to_ascii_lowercase().as_str() {
-            "start" | "help" => Some(Self::Help),
-            "status" => Some(Self::Status),
-            "queue" => Some(Self::Queue),
-            "skip" => Some(Self::skip(rest)),
-            "id" => Some(Self::Id),
-            _ => None,
-        }
-    }
-
-    fn skip(words: &str) -> Self {
-        let mut ids = Vec::new();
-        let mut others = 0;
-        let separates = |c: char| c.is_whitespace() || c == ',';
-        for word in words.split(separates).filter(|word| !word.is_empty()) {
-            match word.parse().map(UpdateId) {
-                Ok(id) if ids.contains(&id) => {}
-                Ok(id) if ids.len() < SKIP_MOST => ids.push(id),
-                Ok(_) | Err(_) => others += 1,
-            }
-        }
-        Self::Skip { ids, others }
-    }
-
-    /// For the log.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Help => "help",
-            Self::Status => "status",
-            Self::Queue => "queue",
-            Self::Skip { .. } => "skip",
-            Self::Id => "id",
-        }
-    }
-}
 
 /// A message that waits, as `/queue` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

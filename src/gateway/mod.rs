@@ -5,11 +5,9 @@
 //! time and never data.
 
 pub mod commands;
-pub mod detach;
-pub mod ingest;
-mod known;
+mod dedup;
+pub mod intake;
 pub mod poller;
-pub mod presence;
 pub mod responder;
 pub mod singleton;
 mod undecided;
@@ -21,23 +19,24 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::attachments::disk::Files;
-use crate::attachments::fetcher::Fetcher;
 use crate::clock::Clock;
 use crate::config::{Bot, Config, TokenState, Tokens};
-use crate::gate::Routes;
+use crate::fetcher::Fetcher;
 use crate::ids::{BotId, SessionId};
-use crate::inbox::disk::Inbox;
-use crate::outbox::bot::{BotState, Heard};
-use crate::outbox::disk::Outbox;
-use crate::outbox::sender::Sender;
-use crate::outbox::sender::asides::Asides;
-use crate::store::layout::StateDir;
+use crate::routing::routes;
+use crate::sender::Sender;
+use crate::sender::command_replies::Asides;
+use crate::state::bots::{BotState, Heard};
+use crate::state::files::Files;
+use crate::state::gateway_status;
+use crate::state::gateway_status::Presence;
+use crate::state::inbox::Inbox;
+use crate::state::layout::StateDir;
+use crate::state::outbox::Outbox;
 use crate::store::{StoreError, atomic};
 use crate::telegram::api::{self, Api, ClientError};
-use crate::wake::Waker;
-use crate::wake::tmux::Surroundings;
-use presence::Presence;
+use crate::waker::Waker;
+use crate::waker::methods::tmux::Surroundings;
 use responder::Responder;
 use singleton::{BotLock, Locks, SingletonError};
 
@@ -148,7 +147,7 @@ impl Gateway {
         }
         sweep(&state, &clock);
         // A damaged one makes room, a newer one is not overwritten.
-        let before = presence::read(&state, clock.now())?;
+        let before = gateway_status::read(&state, clock.now())?;
         let presence = Presence::begin(&state, &config, &tokens, clock.clone(), before.as_ref());
         // Before the first poll: whoever sees the bot polled finds out by whom.
         presence.write();
@@ -253,7 +252,7 @@ impl Staff {
     ) -> Result<Self, GatewayError> {
         let id = api.id();
         let shared = Arc::new(BotState::load(state, api, clock)?);
-        let ingest = ingest::Ingest::open(
+        let ingest = intake::Ingest::open(
             state,
             id,
             routes(config, &bot.sessions),
@@ -289,21 +288,6 @@ impl Staff {
             responder,
         })
     }
-}
-
-/// Which chats of a bot belong to which of its sessions, by the ids that the configuration has.
-pub fn routes<'a>(config: &Config, sessions: impl IntoIterator<Item = &'a SessionId>) -> Routes {
-    let mut routes = Routes::default();
-    for session in sessions
-        .into_iter()
-        .filter_map(|id| config.sessions.get(id))
-    {
-        routes.add(&session.id, &session.chat_ids, &session.allowed_users);
-        if !session.require_mention {
-            routes.hear_all(&session.id);
-        }
-    }
-    routes
 }
 
 /// Waits until the gateway is told to stop, or a task ends that never should, and for the end of all.
@@ -412,6 +396,6 @@ fn sweep(state: &StateDir, clock: &Clock) {
         Ok(())
     })();
     if let Err(error) = swept {
-        tracing::warn!(error = %crate::chain::Chain(&error), "cannot clean up");
+        tracing::warn!(error = %crate::error_chain::Chain(&error), "cannot clean up");
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! It is asked only for what is durable: a command has its tombstone, a press its entry. So whatever
 //! is done here is done at most once for an update, and a kill loses it: the person asks again. The
-//! answer to a command goes past the queues ([`crate::outbox::sender::asides`]); a press is answered only so
+//! answer to a command goes past the queues ([`crate::sender::command_replies`]); a press is answered only so
 //! that the phone stops waiting.
 
 use std::collections::BTreeMap;
@@ -15,20 +15,21 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::commands::{self, Command, QUEUE_SHOWN, Skipped, Waiting};
-use crate::care;
-use crate::chain::Chain;
+use super::commands::{self, QUEUE_SHOWN, Skipped, Waiting};
 use crate::clock::{Clock, Timestamp};
+use crate::error_chain::Chain;
 use crate::ids::{Address, BotId, ChatId, MessageId, SessionId, UpdateId, UserId};
-use crate::inbox::disk::Inbox;
-use crate::outbox::bot::BotState;
-use crate::outbox::sender::asides::{Aside, Asides};
-use crate::report::SessionReport;
+use crate::ops::inbox;
+use crate::ops::status::SessionReport;
+use crate::routing::commands::Command;
+use crate::sender::command_replies::{Aside, Asides};
+use crate::state::bots::BotState;
+use crate::state::inbox::Inbox;
+use crate::state::layout::StateDir;
 use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
+use crate::store::crash_points::Step;
 use crate::store::format::{self, FORMAT, ReadError};
-use crate::store::layout::StateDir;
-use crate::store::steps::Step;
 use crate::telegram::api::{Api, MenuScope};
 use crate::telegram::error::ApiError;
 use crate::telegram::format::Rich;
@@ -218,11 +219,11 @@ impl Responder {
         &self,
         session: &SessionId,
         chat: ChatId,
-        mut take: impl FnMut(care::Waiting),
+        mut take: impl FnMut(inbox::Waiting),
     ) -> Result<usize, ReadError> {
         let chat = self.bot.chat_now(chat);
         let mut elsewhere = 0;
-        care::each_waiting(&self.state, session, self.clock.now(), |one| {
+        inbox::each_waiting(&self.state, session, self.clock.now(), |one| {
             let address = one.shown.address;
             if address.bot_id == self.bot.api.id() && self.bot.chat_now(address.chat_id) == chat {
                 take(one);
@@ -238,7 +239,7 @@ impl Responder {
     fn skip(
         &self,
         session: &SessionId,
-        here: &[care::Waiting],
+        here: &[inbox::Waiting],
         id: UpdateId,
     ) -> Result<Skipped, StoreError> {
         let Some(found) = here.iter().find(|one| one.is(id)) else {
@@ -255,7 +256,7 @@ impl Responder {
 }
 
 /// A message as `/queue` shows it.
-fn line(one: &care::Waiting, now: Timestamp) -> Waiting {
+fn line(one: &inbox::Waiting, now: Timestamp) -> Waiting {
     let message = &one.shown.message;
     let from = message.from.as_ref().map(|from| from.name.clone());
     Waiting {

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
-use crate::gateway::presence;
 use crate::ids::BotId;
+use crate::state::gateway_status;
+use crate::state::layout::StateDir;
 use crate::store::StoreError;
-use crate::store::layout::StateDir;
 use crate::store::lock::{FileLock, LockError};
 
 /// `status` asks for the lock for a moment to see whether it is held; a starting gateway must not
@@ -195,7 +195,7 @@ fn bot_lock_folder() -> Result<PathBuf, SingletonError> {
 pub async fn stop(state: &StateDir, clock: &Clock) -> Result<bool, SingletonError> {
     let mut asked: Option<u32> = None;
     let deadline = clock.instant() + STOP_WITHIN;
-    while presence::is_running(state)? {
+    while gateway_status::is_running(state)? {
         if asked.is_none() {
             asked = ask_to_stop(state, clock.now());
         }
@@ -213,7 +213,7 @@ pub async fn stop(state: &StateDir, clock: &Clock) -> Result<bool, SingletonErro
 /// Sends the stop signal to the process that `gateway.json` names, if that is really running: a pid
 /// alone may be somebody else's by now.
 fn ask_to_stop(state: &StateDir, now: Timestamp) -> Option<u32> {
-    let file = presence::read(state, now).ok()??;
+    let file = gateway_status::read(state, now).ok()??;
     if !file.process.is_running() || file.process.pid == std::process::id() {
         return None;
     }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
-use crate::gate::Recent;
 use crate::ids::UpdateId;
+use crate::routing::Recent;
 use crate::telegram::update::{self, Body, Update};
 
 /// How long the part that names the bot may take.

@@ -29,8 +29,8 @@ use self::record::{Backup, Kept, Record, sum};
 use crate::config::redact;
 use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
+use crate::store::crash_points::Step;
 use crate::store::format::{self, Unparsable};
-use crate::store::steps::Step;
 
 /// Characters of a line from which on a difference is shown without the rest of its line.
 const LONG_LINE: usize = 400;

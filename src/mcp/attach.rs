@@ -15,12 +15,12 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use sha2::{Digest as _, Sha256};
 
 use super::tools::Refusal;
-use crate::chain::Chain;
 use crate::config::Session;
-use crate::outbox::attached::{self, Attached, FileKind};
-use crate::outbox::picture;
+use crate::error_chain::Chain;
+use crate::state::outbox::attachments::{self, Attached, FileKind};
 use crate::store::StoreError;
 use crate::store::staging::{CopyError, Staging};
+use crate::telegram::picture;
 
 /// What every refusal of a file says besides its reason.
 const NOTHING: &str = "Nothing was sent and nothing was acknowledged";
@@ -105,11 +105,11 @@ impl Roots {
         given: &[String],
         stage: impl FnOnce() -> Result<Staging, StoreError>,
     ) -> Result<Copies, Refusal> {
-        if given.len() > attached::MOST {
+        if given.len() > attachments::MOST {
             return Err(Refusal(format!(
                 "`files` lists {} files; at most {} go with one reply. {NOTHING}; call again with fewer, and send the rest with another reply.",
                 given.len(),
-                attached::MOST
+                attachments::MOST
             )));
         }
         // All of them are looked at before the first is copied.
@@ -249,7 +249,7 @@ impl Roots {
         if metadata.len() == 0 {
             return Err(empty());
         }
-        if metadata.len() > attached::LARGEST {
+        if metadata.len() > attachments::LARGEST {
             return Err(too_large(metadata.len()));
         }
         let mine = identity(&metadata);
@@ -410,7 +410,7 @@ fn copy_one(folder: &Staging, number: usize, file: File, given: &str) -> Result<
 /// What a person is shown as the name of a file.
 pub(super) fn shown_name(given: &str) -> String {
     let name = Path::new(given).file_name().unwrap_or_default();
-    attached::shown_name(&name.to_string_lossy())
+    attachments::shown_name(&name.to_string_lossy())
 }
 
 /// Hashes what is read through it.

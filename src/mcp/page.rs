@@ -4,7 +4,7 @@
 //! characters to a file (clients.md 0.6): a page stays below both.
 
 use super::tools::ToolResult;
-use crate::inbox::view::MessageView;
+use crate::state::inbox::view::MessageView;
 
 /// Most bytes of a result as JSON.
 pub const PAGE_BYTES: usize = 9000;
@@ -136,8 +136,9 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::ids::{Address, BotId, ChatId, UpdateId};
-    use crate::inbox::entry::EntryName;
-    use crate::inbox::view::{self, FileStanding, Item};
+    use crate::state::inbox::entry::EntryName;
+    use crate::state::inbox::view;
+    use crate::state::inbox::view::{FileStanding, Item};
     use crate::telegram::update;
 
     /// A state folder may lie deep.

@@ -30,16 +30,16 @@ use self::out::Show;
 use self::start::Starts;
 pub use self::wake::Waking;
 use self::wire::{AnswerWriter, EofReader, wire_tool};
-use super::holder::HolderId;
-use super::mailbox::{Caller, Mailbox};
 use super::tools::{INSTRUCTIONS, Refusal, Tool, ToolResult};
 use crate::clock::Clock;
 use crate::config::GatewayStart;
-use crate::gateway::detach::Launch;
-use crate::session::process::ProcessId;
-use crate::session::registry::{ClientName, thread_id};
-use crate::store::layout::StateDir;
-use crate::store::steps::{Side, Step, reached};
+use crate::launch::Launch;
+use crate::mcp::call::{Caller, Mailbox};
+use crate::state::agents::holder::HolderId;
+use crate::state::agents::process::ProcessId;
+use crate::state::agents::{ClientName, thread_id};
+use crate::state::layout::StateDir;
+use crate::store::crash_points::{Side, Step, reached};
 
 /// A connection that lives longer is more than a health check.
 const LIVE: Duration = Duration::from_secs(3);

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{MessageId, UpdateId};
-use crate::inbox::view::MessageView;
+use crate::state::inbox::view::MessageView;
 
 /// What the client shows the model about the server as a whole; below 2 KB.
 pub const INSTRUCTIONS: &str = "A durable Telegram mailbox for this session. A person writes from a phone; you read with telegram_poll or telegram_reply and answer with telegram_reply. The person sees only what you send with telegram_reply and telegram_react, nothing of what you print. \

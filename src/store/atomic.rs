@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::StoreError;
-use super::steps::{Attempt, Side, Step, reached};
+use crate::store::crash_points::{Attempt, Side, Step, reached};
 
 /// Whether a write must survive a loss of power, or only a kill of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use super::atomic::{self, Durability};
-use super::layout::StateDir;
-use super::steps::Step;
 use crate::clock::Timestamp;
+use crate::state::layout::StateDir;
+use crate::store::crash_points::Step;
 
 /// The version that this program writes, the same for every kind of file until one changes.
 pub const FORMAT: u32 = 1;

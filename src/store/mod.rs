@@ -1,18 +1,16 @@
-//! Every write to disk goes through here.
+//! How a file becomes durable. Every write to disk goes through here.
 //!
-//! Owns: how a file becomes durable ([`atomic`]), how several do at once ([`staging`]), how processes
-//! exclude each other ([`lock`]), how a file's version is checked and damage is kept ([`mod@format`]), where everything lies
-//! ([`layout`]), how changes are noticed ([`watch`]), and the names of the durable steps
-//! ([`steps`]). Must not know what is in the files.
+//! [`atomic`] replaces one file, [`staging`] fills whole folders, [`mod@format`] checks versions and keeps
+//! damaged files, [`lock`] excludes other processes, [`watch`] notices changes, and [`crash_points`] names
+//! the durable steps. This layer does not know what is in the files.
 
 pub mod atomic;
+pub mod crash_points;
 pub mod format;
-pub mod layout;
 pub mod lock;
 #[cfg(feature = "test-hooks")]
 mod power;
 pub mod staging;
-pub mod steps;
 pub mod watch;
 
 use std::io;

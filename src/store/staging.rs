@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::StoreError;
 use super::atomic;
-use super::steps::{Attempt, Side, Step, reached};
+use crate::store::crash_points::{Attempt, Side, Step, reached};
 
 /// How the names of folders without a name end.
 const SUFFIX: &str = ".copies";

@@ -6,6 +6,8 @@
 pub mod api;
 pub mod error;
 pub mod format;
+pub mod picture;
 pub mod polling;
 pub mod reactions;
+pub mod split;
 pub mod update;

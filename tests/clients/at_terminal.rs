@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use serde_json::json;
-use telepost::session::down::{TOLD_BACK, TOLD_DOWN};
-use telepost::wake::WAKE_TEXT;
+use telepost::waker::WAKE_TEXT;
+use telepost::waker::absence::policy::{TOLD_BACK, TOLD_DOWN};
 
 use crate::client::{Client, Kind, screen, wait_for_agent};
 use crate::support::{House, Terminal, texts, wait_for};

@@ -13,12 +13,12 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use telegram_sim::Fault;
 use telepost::clock::Timestamp;
-use telepost::gateway::presence::PresenceFile;
-use telepost::inbox::entry::Entry;
-use telepost::mcp::conversation::Conversation;
-use telepost::outbox::delivery::{Delivery, Finished, Progress};
+use telepost::state::gateway_status::PresenceFile;
+use telepost::state::holds::Conversation;
+use telepost::state::inbox::entry::Entry;
+use telepost::state::layout::StateDir;
+use telepost::state::outbox::delivery::{Delivery, Finished, Progress};
 use telepost::store::format::{ReadError, read};
-use telepost::store::layout::StateDir;
 
 use crate::support::{House, wait_for};
 

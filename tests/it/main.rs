@@ -47,6 +47,7 @@ mod install;
 mod keep_open;
 mod kinds;
 mod late_files;
+mod layers;
 mod leaks;
 mod long_queue;
 mod lossy;

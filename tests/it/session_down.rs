@@ -8,8 +8,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 use telegram_sim::GroupKind;
 use telepost::clock::Clock;
-use telepost::outbox::delivery::REPEAT_MARK;
-use telepost::session::down::{TOLD_BACK, TOLD_DOWN};
+use telepost::state::outbox::delivery::REPEAT_MARK;
+use telepost::waker::absence::policy::{TOLD_BACK, TOLD_DOWN};
 
 use crate::support::{Agent, GROUP, House, OWNER, Terminal, wait_for};
 

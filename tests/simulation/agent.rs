@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use telepost::ids::UpdateId;
-use telepost::inbox::entry::EntryName;
-use telepost::inbox::view::{self, Shown};
-use telepost::mcp::conversation::{Conversation, Held, Mark, ShowId, Target};
-use telepost::mcp::holder::short_hash;
-use telepost::outbox::delivery::{Content, Delivery, DeliveryId};
+use telepost::state::agents::holder::short_hash;
+use telepost::state::holds::{Conversation, Held, Mark, ShowId, Target};
+use telepost::state::inbox::entry::EntryName;
+use telepost::state::inbox::view::{self, Shown};
+use telepost::state::outbox::delivery::{Content, Delivery, DeliveryId};
 
 use crate::action::{Fate, Where};
 use crate::desk::{Desk, Other};

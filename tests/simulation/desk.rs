@@ -5,12 +5,12 @@ use std::rc::Rc;
 
 use telepost::clock::Timestamp;
 use telepost::ids::{Address, MessageId, UpdateId};
-use telepost::inbox::entry::EntryName;
-use telepost::inbox::view::{self, Item, Shown};
-use telepost::mcp::conversation::{Conversation, Held, REPEAT_WITHIN, ShowId, Target};
 use telepost::mcp::page::Page;
 use telepost::mcp::tools::ToolResult;
-use telepost::outbox::delivery::{Content, Delivery, DeliveryId};
+use telepost::state::holds::{Conversation, Held, REPEAT_WITHIN, ShowId, Target};
+use telepost::state::inbox::entry::EntryName;
+use telepost::state::inbox::view::{self, Item, Shown};
+use telepost::state::outbox::delivery::{Content, Delivery, DeliveryId};
 use telepost::store::format::FORMAT;
 
 use crate::agent::{ACTIVE_NOTE_MS, Call, Showing, To};

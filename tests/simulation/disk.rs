@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use telepost::clock::Timestamp;
-use telepost::inbox::entry::EntryName;
-use telepost::inbox::view::Item;
-use telepost::mcp::conversation::{Conversation, ShowId};
-use telepost::outbox::delivery::{Delivery, DeliveryId, Finished, Progress};
-use telepost::outbox::gates::ClosedGate;
+use telepost::state::bots::rate_limits::ClosedGate;
+use telepost::state::holds::{Conversation, ShowId};
+use telepost::state::inbox::entry::EntryName;
+use telepost::state::inbox::view::Item;
+use telepost::state::outbox::delivery::{Delivery, DeliveryId, Finished, Progress};
 
 /// The process that was at work is dead.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use telepost::ids::{ChatId, UpdateId};
-use telepost::outbox::delivery::{Content, Outcome};
+use telepost::state::outbox::delivery::{Content, Outcome};
 
 use crate::disk::{self, File, Files, Folder, Name, path};
 use crate::world::{Made, World};

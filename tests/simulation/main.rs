@@ -3,8 +3,8 @@
 //! [`world`] is one run: an in-memory [`disk`] that forgets what was not synced, an in-memory
 //! [`telegram`], and small re-statements of the drivers ([`gateway`], [`agent`] with [`desk`]) that make the same
 //! writes in the same order and leave every decision to telepost's own functions. A change of the
-//! order of writes in `src/gateway/ingest.rs`, `src/outbox/lane.rs`, `src/outbox/sender.rs`,
-//! `src/mcp/desk.rs` or `src/mcp/commit.rs` is to be made here too. [`action`] chooses what happens;
+//! order of writes in `src/gateway/intake.rs`, `src/sender/worker.rs`, `src/sender/mod.rs`,
+//! `src/mcp/call/desk.rs` or `src/mcp/call/commit.rs` is to be made here too. [`action`] chooses what happens;
 //! [`invariants`] are asked after every event; at the end of a run the faults stop, and everything
 //! must come to rest settled and delivered.
 //!

@@ -3,7 +3,9 @@
 use std::rc::Rc;
 
 use telepost::ids::MessageId;
-use telepost::outbox::delivery::{Content, Delivery, DeliveryId, Finished, Outcome, Progress};
+use telepost::state::outbox::delivery::{
+    Content, Delivery, DeliveryId, Finished, Outcome, Progress,
+};
 use telepost::store::format::FORMAT;
 
 use crate::disk::{Died, File, Folder, Name, path};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use telepost::ids::{ChatId, MessageId, UpdateId};
-use telepost::outbox::delivery::REPEAT_MARK;
+use telepost::state::outbox::delivery::REPEAT_MARK;
 use telepost::telegram::error::ApiError;
 
 use crate::action::Answer;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use telepost::clock::Timestamp;
-use telepost::gate::Routes;
 use telepost::ids::{BotId, ChatId, SessionId, UpdateId, UserId};
-use telepost::outbox::delivery::{Delivery, DeliveryId};
+use telepost::routing::Routes;
+use telepost::state::outbox::delivery::{Delivery, DeliveryId};
 
 use crate::action::{Action, Fate};
 use crate::agent::Agent;

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::out::What;
 use super::{Served, Shared};
 use crate::mcp::attach::Copies;
-use crate::mcp::mailbox::{Accepted, Caller, Mailbox, ShownPage, poll_limits};
+use crate::mcp::call::{Accepted, Caller, Mailbox, ShownPage, poll_limits};
 use crate::mcp::tools::{PollParams, ReactParams, Refusal, ReplyParams, Status, Tool, ToolResult};
 use crate::store::watch::FolderWatch;
 

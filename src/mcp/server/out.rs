@@ -9,11 +9,11 @@ use rmcp::service::RequestContext;
 
 use super::wire::Note;
 use super::{REMEMBERED, Shared};
-use crate::chain::Chain;
+use crate::error_chain::Chain;
 use crate::ids::UpdateId;
-use crate::mcp::mailbox::{Caller, Mailbox, News, Showing};
+use crate::mcp::call::{Caller, Mailbox, News, Showing};
 use crate::mcp::tools::Refusal;
-use crate::outbox::delivery::DeliveryId;
+use crate::state::outbox::delivery::DeliveryId;
 
 pub(super) struct Show {
     pub(super) call: RequestId,

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::Shared;
 use crate::config::GatewayStart;
-use crate::gateway::detach::Started;
-use crate::gateway::presence;
+use crate::launch::Started;
 use crate::mcp::tools::Refusal;
+use crate::state::gateway_status;
 
 /// How long after a failed start of the gateway the next is tried.
 const START_AGAIN: Duration = Duration::from_secs(30);
@@ -22,7 +22,7 @@ impl Shared {
     pub(super) fn gateway_runs(&self) -> bool {
         self.served
             .as_ref()
-            .is_ok_and(|served| presence::is_running(&served.state).unwrap_or(true))
+            .is_ok_and(|served| gateway_status::is_running(&served.state).unwrap_or(true))
     }
 
     /// Makes sure that a gateway runs, and says what the agent should know if none does.

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Shared;
-use crate::chain::Chain;
-use crate::session::registry::{Calls, ClientName};
+use crate::error_chain::Chain;
+use crate::state::agents::{Calls, ClientName};
 use crate::store::watch::{Interest, NameWatch};
-use crate::wake::socket::InboxSocket;
+use crate::waker::methods::inbox_socket::InboxSocket;
 
 /// How often a request is looked for where folders cannot be watched.
 const UNWATCHED: Duration = Duration::from_secs(2);

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
 use crate::mcp::tools::{PollParams, ReactParams, ReplyParams, Tool, ToolResult};
-use crate::store::steps::{Side, Step, reached};
+use crate::store::crash_points::{Side, Step, reached};
 
 /// A tool as clients list it.
 pub(super) fn wire_tool(tool: Tool) -> WireTool {

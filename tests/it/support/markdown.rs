@@ -5,9 +5,9 @@ use std::path::Path;
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use serde_json::json;
-use telepost::outbox::delivery::{Content, Progress};
-use telepost::outbox::split::{fit, split};
+use telepost::state::outbox::delivery::{Content, Progress};
 use telepost::telegram::format::{Kind, Rich, is_blank, markdown};
+use telepost::telegram::split::{fit, split};
 
 /// The documents of `tests/data/markdown`, each with its title.
 pub(crate) fn documents() -> Vec<(String, String)> {

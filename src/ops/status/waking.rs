@@ -1,0 +1,215 @@
+//! How the agents of a session can be woken, for `status`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+use crate::ids::SessionId;
+use crate::ops::outbox::printable;
+use crate::state::agents::{self, AgentState};
+use crate::state::layout::{SessionDir, StateDir};
+use crate::store::format::ReadError;
+use crate::waker::absence::policy::Phase;
+use crate::waker::methods::tmux::guard::Typing;
+use crate::waker::policy::{Record, Rung};
+use crate::waker::{self, absence};
+
+/// The way that keeps an agent from falling asleep over messages, and wakes nobody. It is known once a
+/// hook was heard.
+const STOP_HOOK: &str = "Stop hook";
+
+/// How the agents of a session can be woken.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct WakingReport {
+    /// The agents that live, newest last.
+    pub agents: Vec<LivingAgent>,
+    /// The ways that can be used now, or that have been.
+    pub ways: Vec<WayReport>,
+    /// Since when nobody is there, if people were told so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub down: Option<DownReport>,
+}
+
+/// A session that is not running.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DownReport {
+    /// Since when.
+    pub since: String,
+    /// What is missing.
+    pub reason: &'static str,
+}
+
+impl WakingReport {
+    pub(super) fn is_empty(&self) -> bool {
+        self.agents.is_empty() && self.ways.is_empty() && self.down.is_none()
+    }
+
+    /// What a person should know of it. `waits`: whether messages wait that nobody was shown.
+    pub(super) fn remark(&self, id: &SessionId, waits: bool) -> Option<String> {
+        if self.agents.is_empty()
+            && let Some(down) = &self.down
+        {
+            return Some(format!(
+                "{id}: it is not running since {} ({}), and who wrote was told so. What waits is shown to the next agent that you start.",
+                down.since, down.reason
+            ));
+        }
+        if self.agents.is_empty() {
+            let refused = self.ways.iter().find_map(|way| way.refused.as_ref());
+            return waits.then(|| match refused {
+                Some(refused) => format!(
+                    "{id}: its agent was not woken by tmux, {}.",
+                    printable(refused)
+                ),
+                None => format!(
+                    "{id}: no agent is there. What waits is shown to the next one that you start."
+                ),
+            });
+        }
+        let said = |wakes: bool| -> Vec<String> {
+            let ways = self.ways.iter();
+            ways.filter(|way| way.live && (way.name == STOP_HOOK) != wakes)
+                .map(WayReport::to_text)
+                .collect()
+        };
+        let (wakes, hook) = (said(true), said(false).concat());
+        Some(match (wakes.is_empty(), hook.is_empty()) {
+            (true, true) => format!(
+                "{id}: its agent cannot be woken. It sees messages when it calls telegram_poll; tell it to."
+            ),
+            (true, false) => format!(
+                "{id}: its agent cannot be woken while it is idle. It is told of messages at the end of each turn by {hook}."
+            ),
+            (false, true) => format!("{id}: its agent is woken by {}.", wakes.join(", else ")),
+            (false, false) => format!(
+                "{id}: its agent is woken by {}, and told at the end of each turn by {hook}.",
+                wakes.join(", else ")
+            ),
+        })
+    }
+}
+
+impl WayReport {
+    fn of(name: &'static str, live: bool, record: Record) -> Self {
+        let failed = record
+            .failed
+            .filter(|(at, _)| record.worked_at.is_none_or(|worked| worked < *at));
+        Self {
+            name,
+            live,
+            worked_at: record.worked_at.map(Timestamp::rfc3339),
+            failed_at: failed.as_ref().map(|(at, _)| at.rfc3339()),
+            reason: failed.map(|(_, reason)| reason),
+            refused: None,
+        }
+    }
+
+    fn to_text(&self) -> String {
+        let worked = self
+            .worked_at
+            .as_ref()
+            .map(|at| format!("last worked {at}"));
+        let failed = self
+            .failed_at
+            .as_ref()
+            .zip(self.reason.as_ref())
+            .map(|(at, reason)| format!("failed {at}: {}", printable(reason)));
+        let refused = self.refused.as_deref().map(printable);
+        let said: Vec<String> = worked.into_iter().chain(failed).chain(refused).collect();
+        if said.is_empty() {
+            return self.name.to_owned();
+        }
+        format!("{} ({})", self.name, said.join("; "))
+    }
+}
+
+/// An agent that lives.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LivingAgent {
+    /// The process of its MCP server.
+    pub pid: u32,
+    /// Its client, as that calls itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// What it is doing.
+    pub state: AgentState,
+    /// How it can be woken.
+    pub ways: Vec<&'static str>,
+}
+
+/// A way of waking agents.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WayReport {
+    /// Which.
+    pub name: &'static str,
+    /// Whether an agent that lives can be woken by it.
+    pub live: bool,
+    /// When messages were last taken after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worked_at: Option<String>,
+    /// When it last failed, if that is newer, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_at: Option<String>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Why nothing is typed now, although something waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// How the agents of a session can be woken.
+pub(super) fn gather(
+    state: &StateDir,
+    dir: &SessionDir,
+    typing: Option<&Typing>,
+    now: Timestamp,
+) -> Result<WakingReport, ReadError> {
+    let mut report = WakingReport::default();
+    let (mut live, mut hooks) = (BTreeSet::new(), false);
+    for one in agents::registered(dir)? {
+        let client = one.file.client.as_ref();
+        let agents = waker::list_agents(dir, &one, &BTreeMap::new(), typing, now);
+        for (agent, (_, holder)) in agents.into_iter().zip(one.agents()) {
+            live.extend(agent.rungs.iter().copied());
+            let mut ways: Vec<_> = agent.rungs.iter().map(|rung| rung.name()).collect();
+            if agents::turn(dir, &one, &holder).is_some() {
+                hooks = true;
+                ways.push(STOP_HOOK);
+            }
+            report.agents.push(LivingAgent {
+                pid: one.file.pid,
+                client: client.map(|client| format!("{} {}", client.name, client.version)),
+                state: agent.seen.state,
+                ways,
+            });
+        }
+    }
+    report.down = absence::read(state, dir, now)?
+        .filter(|note| note.phase != Phase::Doubtful)
+        .map(|note| DownReport {
+            since: note.since.rfc3339(),
+            reason: note.absence.words(),
+        });
+    let memory = waker::read(state, dir, now)?;
+    let refused = memory.refused.as_ref();
+    let refused = refused.map(|(_, refusal)| format!("not typed: {refusal}"));
+    let typed = refused.is_some().then_some(&Rung::Tmux);
+    let known = live
+        .iter()
+        .chain(memory.records.keys())
+        .chain(typed)
+        .copied();
+    for rung in known.collect::<BTreeSet<_>>() {
+        let record = memory.records.get(&rung).cloned().unwrap_or_default();
+        let mut way = WayReport::of(rung.name(), live.contains(&rung), record);
+        way.refused = refused.clone().filter(|_| rung == Rung::Tmux);
+        report.ways.push(way);
+    }
+    if hooks || memory.stop_hook.worked_at.is_some() {
+        let way = WayReport::of(STOP_HOOK, hooks, memory.stop_hook);
+        report.ways.push(way);
+    }
+    Ok(report)
+}

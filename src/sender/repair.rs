@@ -1,0 +1,176 @@
+//! What is changed about a message that Telegram refuses as it is. Pure.
+//!
+//! Each change is made once per message. It stands in the part, which is recorded before the next
+//! request: a kill does not repeat it without end.
+
+use crate::ids::ChatId;
+use crate::state::outbox::delivery::{Content, Progress};
+use crate::telegram::error::Repair;
+use crate::telegram::split;
+
+/// What came of a repair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repaired {
+    /// It can be sent again at once.
+    Now,
+    /// It can be sent again after a pause.
+    Later,
+    /// Nothing can be changed, or that was tried already.
+    InVain,
+}
+
+/// Changes the message of a delivery to `chat` that was refused.
+pub fn apply(
+    progress: &mut Progress,
+    index: usize,
+    content: &Content,
+    chat: ChatId,
+    repair: Repair,
+) -> Repaired {
+    let Some(part) = progress.parts.get_mut(index) else {
+        return Repaired::InVain;
+    };
+    // Telegram has lost the topics of private chats before, and found them again (telegram.md 7).
+    let again = chat.0 > 0 && !part.repairs.contains(&Repair::AgainLater);
+    let repair = if repair == Repair::WithoutTopic && again {
+        Repair::AgainLater
+    } else {
+        repair
+    };
+    if part.repairs.contains(&repair) {
+        return Repaired::InVain;
+    }
+    part.repairs.push(repair);
+    let progress_text = matches!(content, Content::Progress { .. });
+    let changed = match repair {
+        _ if matches!(content, Content::Reaction { .. }) => false,
+        Repair::Plain => {
+            let formatted = !part.message.entities.is_empty();
+            progress.without_entities(index);
+            formatted
+        }
+        Repair::Split if progress_text => {
+            // One message it is, so its end is given up.
+            let half = part.message.code_points().div_ceil(2);
+            part.message = split::fit(&part.message, half);
+            half > 0
+        }
+        Repair::Split => progress.halve(index),
+        Repair::NewMessage => progress_text,
+        Repair::AsDocuments => progress.as_documents(index),
+        Repair::Apart => progress.apart(index),
+        Repair::WithoutReply | Repair::AgainLater | Repair::WithoutTopic => true,
+    };
+    match (changed, repair) {
+        (false, _) => Repaired::InVain,
+        (true, Repair::AgainLater) => Repaired::Later,
+        (true, _) => Repaired::Now,
+    }
+}
+
+/// What the agent should know of how a delivery went out.
+pub fn notes(progress: &Progress) -> Vec<String> {
+    let made = |repair: Repair| {
+        progress
+            .parts
+            .iter()
+            .any(|part| part.repairs.contains(&repair))
+    };
+    let notes = [
+        (
+            made(Repair::WithoutTopic),
+            "The topic is gone, so this stands outside of it in the same chat.",
+        ),
+        (
+            made(Repair::Plain),
+            "Telegram refused the formatting, so this went out as plain text.",
+        ),
+        (
+            made(Repair::AsDocuments),
+            "Telegram did not take a picture as a photo, so it went out as a file to open.",
+        ),
+    ];
+    notes
+        .into_iter()
+        .filter(|(made, _)| *made)
+        .map(|(_, note)| note.to_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::MessageId;
+    use crate::telegram::format::{Entity, Kind};
+
+    const GROUP: ChatId = ChatId(-50);
+    const PERSON: ChatId = ChatId(11);
+
+    fn reply(text: &str) -> Content {
+        Content::Reply {
+            text: text.to_owned(),
+            files: Vec::new(),
+            options: Vec::new(),
+        }
+    }
+
+    fn edit(text: &str) -> Content {
+        Content::Progress {
+            text: text.to_owned(),
+        }
+    }
+
+    #[test]
+    fn every_repair_is_made_once_and_where_it_makes_sense() {
+        use Repair::{NewMessage, Plain, Split, WithoutReply, WithoutTopic};
+        use Repaired::{InVain, Later, Now};
+        let thumb = Content::Reaction {
+            message_id: MessageId(1),
+            emoji: "👍".to_owned(),
+        };
+        for (content, chat, repair, first, second) in [
+            (reply("bold"), PERSON, Plain, Now, InVain),
+            (edit("bold"), PERSON, Plain, Now, InVain),
+            (reply("plain"), PERSON, Plain, InVain, InVain),
+            (reply("long text"), PERSON, Split, Now, InVain),
+            (edit("long text"), PERSON, Split, Now, InVain),
+            (reply("x"), PERSON, Split, InVain, InVain),
+            (reply("x"), PERSON, WithoutReply, Now, InVain),
+            (reply("x"), GROUP, WithoutTopic, Now, InVain),
+            (reply("x"), PERSON, WithoutTopic, Later, Now),
+            (edit("x"), PERSON, NewMessage, Now, InVain),
+            (reply("x"), PERSON, NewMessage, InVain, InVain),
+            (thumb, PERSON, NewMessage, InVain, InVain),
+        ] {
+            let mut progress = Progress::plan(&content);
+            if content.text() == "bold" {
+                progress.parts[0].message.entities = vec![Entity::new(Kind::Bold, 0, 4)];
+            }
+            let mut once = || apply(&mut progress, 0, &content, chat, repair);
+            assert_eq!((once(), once()), (first, second), "{content:?} {repair:?}");
+        }
+    }
+
+    #[test]
+    fn the_halves_of_a_message_that_was_too_long_are_not_cut_once_more() {
+        let content = reply("one two three four");
+        let mut progress = Progress::plan(&content);
+        let mut split = |index| apply(&mut progress, index, &content, PERSON, Repair::Split);
+        assert_eq!(split(0), Repaired::Now);
+        assert_eq!((split(0), split(1)), (Repaired::InVain, Repaired::InVain));
+        assert!(progress.parts.len() >= 2);
+    }
+
+    #[test]
+    fn what_was_changed_is_known_after_a_restart() {
+        let content = reply("bold");
+        let mut progress = Progress::plan(&content);
+        progress.parts[0].message.entities = vec![Entity::new(Kind::Bold, 0, 4)];
+        apply(&mut progress, 0, &content, GROUP, Repair::WithoutTopic);
+        apply(&mut progress, 0, &content, GROUP, Repair::Plain);
+        let read: Progress =
+            serde_json::from_str(&serde_json::to_string(&progress).unwrap()).unwrap();
+        assert_eq!(read, progress);
+        assert_eq!(notes(&read).len(), 2);
+    }
+}

@@ -1,0 +1,267 @@
+//! Who an agent is, and whether it lives.
+//!
+//! A holder is the client's thread where the client names one (`_meta.threadId`, Codex), else the
+//! parent process of `telepost mcp` (pid and start time): an MCP server that the client starts anew
+//! is the same holder. Alive means that some MCP server holds the OS lock on a registration in
+//! `agents/` that names the holder; a pid alone says nothing, it may be somebody else's by now.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::clock::Timestamp;
+use crate::state::agents::process;
+use crate::state::agents::{AgentFile, Reach};
+use crate::state::layout::{SessionDir, StateDir};
+use crate::store::StoreError;
+use crate::store::atomic;
+use crate::store::crash_points::Step;
+use crate::store::format::{self, FORMAT};
+use crate::store::lock;
+
+/// An agent, as the messages that it holds name it. Safe as a file name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HolderId(String);
+
+impl HolderId {
+    /// The agent of a client's thread.
+    pub fn of_thread(thread: &str) -> Self {
+        Self(format!("thread-{}", short_hash(&[thread])))
+    }
+
+    /// The agent of the client process that started this MCP server.
+    pub fn of_process(client: &process::ProcessId) -> Self {
+        Self(format!("process-{}-{}", client.pid, client.start))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The first 32 hexadecimal digits of the SHA-256 of parts, each with its length.
+pub fn short_hash(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    let digest = hash.finalize();
+    let half = digest
+        .iter()
+        .take(16)
+        .fold(0u128, |number, byte| (number << 8) | u128::from(*byte));
+    format!("{half:032x}")
+}
+
+/// This MCP server's registration in `agents/`. Its lock lives as long as the process.
+#[derive(Debug)]
+pub struct Registration {
+    path: PathBuf,
+    file: AgentFile,
+    locked: Option<File>,
+}
+
+impl Registration {
+    /// A registration that is not written yet.
+    pub fn new(
+        dir: &SessionDir,
+        client: &process::ProcessId,
+        reach: Reach,
+        started_at: Timestamp,
+    ) -> Self {
+        let pid = std::process::id();
+        Self {
+            path: dir.agents().join(format!("{pid}-{}.json", started_at.0)),
+            file: AgentFile {
+                format: FORMAT,
+                pid,
+                started_at,
+                client_process: client.clone(),
+                holders: BTreeSet::new(),
+                client: None,
+                threads: Vec::new(),
+                reach,
+            },
+            locked: None,
+        }
+    }
+
+    /// Its name without `.json`, which its other files have, too.
+    pub fn name(&self) -> String {
+        format!("{}-{}", self.file.pid, self.file.started_at.0)
+    }
+
+    /// How the client can be reached.
+    pub fn reach(&self) -> &Reach {
+        &self.file.reach
+    }
+
+    /// Says something of this server, and that it lives. Written when it is new. The caller holds the
+    /// session lock, as does whoever asks for the [`living`], so that nobody looks while one file
+    /// takes the other's place.
+    pub fn tell(&mut self, change: impl FnOnce(&mut AgentFile)) -> Result<(), StoreError> {
+        let mut file = self.file.clone();
+        change(&mut file);
+        if self.locked.is_some() && self.file == file {
+            return Ok(());
+        }
+        let bytes = format::encode(&self.path, &file)?;
+        self.locked = Some(atomic::replace_locked(&self.path, &bytes, Step::Agent)?);
+        // Only what is written counts: else a failed write would never be made again.
+        self.file = file;
+        Ok(())
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if self.locked.is_some() {
+            // Not removed before a kill: whoever looks for the living removes what nobody locks.
+            drop(std::fs::remove_file(&self.path));
+        }
+    }
+}
+
+/// The holders that live, and what is left of the dead removed. The caller holds the session lock.
+pub fn living(
+    state: &StateDir,
+    dir: &SessionDir,
+    now: Timestamp,
+) -> Result<BTreeSet<HolderId>, StoreError> {
+    let mut living = BTreeSet::new();
+    for name in atomic::list(&dir.agents())? {
+        let path = dir.agents().join(&name);
+        if !lock::is_held(&path)? {
+            if path.is_dir() {
+                // Not to be removed as a file, and whatever is in it is not ours to throw away.
+                let what = "it is a folder".to_owned();
+                drop(format::quarantine(state, &path, what, now)?);
+                continue;
+            }
+            atomic::remove(&path, Step::Agent)?;
+            continue;
+        }
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(StoreError::new("read", &path, source)),
+        };
+        if let Ok(file) = serde_json::from_slice::<AgentFile>(&bytes) {
+            living.extend(file.holders);
+        }
+    }
+    Ok(living)
+}
+
+/// The processes of the MCP servers that live, as far as can be seen without the session lock.
+pub fn connected(dir: &SessionDir) -> Result<Vec<u32>, StoreError> {
+    let mut pids = Vec::new();
+    for name in atomic::list(&dir.agents())? {
+        let pid = name.split_once('-').and_then(|(pid, _)| pid.parse().ok());
+        if let Some(pid) = pid
+            && lock::is_held(&dir.agents().join(&name))?
+        {
+            pids.push(pid);
+        }
+    }
+    Ok(pids)
+}
+
+/// Whether a holder lives, as far as can be seen without the session lock: for what may be wrong for
+/// a moment. Removes nothing.
+pub fn seems_to_live(dir: &SessionDir, holder: &str) -> bool {
+    let names = atomic::list(&dir.agents()).unwrap_or_default();
+    names.iter().any(|name| {
+        let path = dir.agents().join(name);
+        let file: Option<AgentFile> = format::peek(&path);
+        file.is_some_and(|file| file.holders.iter().any(|one| one.as_str() == holder))
+            && lock::is_held(&path).unwrap_or(false)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::SessionId;
+
+    fn dir() -> (tempfile::TempDir, SessionDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir::new(folder.path().to_owned()).session(&SessionId::new("ONE").unwrap());
+        dir.prepare().unwrap();
+        (folder, dir)
+    }
+
+    fn alive(dir: &SessionDir) -> Result<BTreeSet<HolderId>, StoreError> {
+        let state = StateDir::new(dir.root().join("../.."));
+        living(&state, dir, Timestamp(1))
+    }
+
+    fn registration(dir: &SessionDir, started: i64) -> Registration {
+        let client = process::ProcessId {
+            pid: 1,
+            start: "1".to_owned(),
+        };
+        Registration::new(dir, &client, Reach::default(), Timestamp(started))
+    }
+
+    /// Makes a holder known as alive.
+    fn announce(registration: &mut Registration, holder: &HolderId) -> Result<(), StoreError> {
+        registration.tell(|file| {
+            file.holders.insert(holder.clone());
+        })
+    }
+
+    #[test]
+    fn a_holder_lives_as_long_as_its_registration_is_locked() {
+        let (_folder, dir) = dir();
+        let (one, two) = (HolderId::of_thread("one"), HolderId::of_thread("two"));
+        let mut registration = registration(&dir, 1);
+        assert_eq!(alive(&dir).unwrap(), BTreeSet::new());
+        announce(&mut registration, &one).unwrap();
+        announce(&mut registration, &two).unwrap();
+        assert_eq!(
+            alive(&dir).unwrap(),
+            BTreeSet::from([one.clone(), two.clone()])
+        );
+        assert!(seems_to_live(&dir, one.as_str()) && seems_to_live(&dir, two.as_str()));
+        assert!(!seems_to_live(&dir, "thread-three"));
+        drop(registration);
+        assert_eq!(alive(&dir).unwrap(), BTreeSet::new());
+        assert!(!seems_to_live(&dir, one.as_str()));
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a folder that is not there")]
+    fn a_holder_whose_registration_failed_is_registered_at_its_next_call() {
+        let (_folder, dir) = dir();
+        let (one, two) = (HolderId::of_thread("one"), HolderId::of_thread("two"));
+        let mut registration = registration(&dir, 1);
+        announce(&mut registration, &one).unwrap();
+        let aside = dir.root().join("aside");
+        std::fs::rename(dir.agents(), &aside).unwrap();
+        announce(&mut registration, &two).unwrap_err();
+        std::fs::rename(&aside, dir.agents()).unwrap();
+        assert_eq!(alive(&dir).unwrap(), BTreeSet::from([one.clone()]));
+        announce(&mut registration, &two).unwrap();
+        assert_eq!(alive(&dir).unwrap(), BTreeSet::from([one, two]));
+    }
+
+    #[test]
+    fn what_a_killed_server_left_behind_is_removed() {
+        let (_folder, dir) = dir();
+        let mut registration = registration(&dir, 1);
+        announce(&mut registration, &HolderId::of_thread("one")).unwrap();
+        let path = registration.path.clone();
+        // A kill drops the lock and leaves the file.
+        registration.locked = None;
+        assert!(path.exists());
+        assert_eq!(alive(&dir).unwrap(), BTreeSet::new());
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,303 @@
+//! How one file stands, what it is called here, and the words about it. Pure.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::state::agents::holder::short_hash;
+use crate::telegram::update::file::{Attached, FETCH_BYTES};
+
+/// The name of the state within the folder of a file.
+pub const STATE_FILE: &str = "state.json";
+
+/// The file `state.json`. Written once, with the folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileState {
+    /// The version of this file.
+    pub format: u32,
+    /// Which bytes this is about: [`key`] of them. A bot that comes to a session may count its updates
+    /// from a number that the one before it had.
+    pub content: String,
+    /// When it was written.
+    pub at: Timestamp,
+    /// How it stands.
+    pub standing: Standing,
+}
+
+/// How a file stands for good, or until somebody makes room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Standing {
+    /// It is there.
+    Ready {
+        /// Its name in the folder.
+        file: String,
+        /// Bytes.
+        size: u64,
+        /// Its SHA-256, as 64 hexadecimal digits.
+        sha256: String,
+    },
+    /// It can never be fetched.
+    Failed {
+        /// Why, for the agent.
+        reason: String,
+    },
+    /// The session's files take all the room that they may; fetched when there is some again.
+    NoRoom {
+        /// The same, for the agent.
+        reason: String,
+    },
+}
+
+impl Standing {
+    /// The name of the file, if it is there and the name is one of ours: a state that somebody has
+    /// changed must not lead out of its folder.
+    pub fn file(&self) -> Option<&str> {
+        let Self::Ready { file, .. } = self else {
+            return None;
+        };
+        let plain = Path::new(file).file_name() == Some(file.as_ref()) && file != STATE_FILE;
+        plain.then_some(file)
+    }
+}
+
+/// [`Attached::content`] as it stands in a file: nothing that came from outside.
+pub fn key(content: &str) -> String {
+    short_hash(&[content])
+}
+
+/// What the file is called here: its kind, and an ending from [`ENDINGS`]. Nothing that a person
+/// wrote is in it.
+pub fn name_of(file: &Attached) -> String {
+    format!("{}.{}", file.kind, ending(file))
+}
+
+/// The endings that a file may have here, and the types that stand for them. Programs choose by the
+/// ending what to do with a file, so that none but these is taken over.
+const ENDINGS: [(&str, &[&str]); 52] = [
+    ("jpg", &["image/jpeg"]),
+    ("png", &["image/png"]),
+    ("gif", &["image/gif"]),
+    ("webp", &["image/webp"]),
+    ("heic", &["image/heic", "image/heif"]),
+    ("svg", &["image/svg+xml"]),
+    ("tgs", &["application/x-tgsticker"]),
+    ("mp4", &["video/mp4"]),
+    ("mov", &["video/quicktime"]),
+    ("webm", &["video/webm"]),
+    ("mkv", &["video/x-matroska"]),
+    ("ogg", &["audio/ogg"]),
+    ("mp3", &["audio/mpeg", "audio/mp3"]),
+    ("m4a", &["audio/mp4", "audio/x-m4a"]),
+    ("wav", &["audio/wav", "audio/x-wav"]),
+    ("flac", &["audio/flac", "audio/x-flac"]),
+    ("pdf", &["application/pdf"]),
+    ("json", &["application/json"]),
+    ("csv", &["text/csv"]),
+    ("tsv", &["text/tab-separated-values"]),
+    ("xml", &["application/xml", "text/xml"]),
+    ("html", &["text/html"]),
+    ("md", &["text/markdown"]),
+    ("log", &[]),
+    ("diff", &["text/x-diff"]),
+    ("patch", &["text/x-patch"]),
+    ("yaml", &["application/yaml", "text/yaml"]),
+    ("yml", &[]),
+    ("toml", &[]),
+    ("sql", &["application/sql"]),
+    ("rs", &["text/rust"]),
+    ("py", &["text/x-python"]),
+    ("js", &["text/javascript", "application/javascript"]),
+    ("ts", &[]),
+    ("go", &[]),
+    ("c", &[]),
+    ("h", &[]),
+    ("cpp", &[]),
+    ("java", &[]),
+    ("zip", &["application/zip", "application/x-zip-compressed"]),
+    ("gz", &["application/gzip", "application/x-gzip"]),
+    ("tar", &["application/x-tar"]),
+    ("7z", &["application/x-7z-compressed"]),
+    (
+        "docx",
+        &["application/vnd.openxmlformats-officedocument.wordprocessingml.document"],
+    ),
+    (
+        "xlsx",
+        &["application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"],
+    ),
+    (
+        "pptx",
+        &["application/vnd.openxmlformats-officedocument.presentationml.presentation"],
+    ),
+    ("odt", &["application/vnd.oasis.opendocument.text"]),
+    ("ods", &["application/vnd.oasis.opendocument.spreadsheet"]),
+    ("epub", &["application/epub+zip"]),
+    ("ics", &["text/calendar"]),
+    ("vcf", &["text/vcard", "text/x-vcard"]),
+    ("txt", &["text/plain"]),
+];
+
+/// By the ending of the sender's name where it says more than the type does ("text/plain" for a
+/// program), else by the type, else by the kind.
+fn ending(file: &Attached) -> &'static str {
+    let listed = |wanted: &str| {
+        let found = ENDINGS.iter().find(|(ending, _)| *ending == wanted);
+        found.map(|(ending, _)| *ending)
+    };
+    let by_name = || {
+        let (_, ending) = file.name.as_deref()?.rsplit_once('.')?;
+        match ending.to_ascii_lowercase().as_str() {
+            "jpeg" => Some("jpg"),
+            "oga" | "opus" => Some("ogg"),
+            "htm" => Some("html"),
+            other => listed(other),
+        }
+    };
+    let by_mime = || {
+        let mime = file.mime.as_deref()?.split(';').next()?;
+        let mime = mime.trim().to_ascii_lowercase();
+        let found = ENDINGS
+            .iter()
+            .find(|(_, mimes)| mimes.contains(&mime.as_str()));
+        found.map(|(ending, _)| *ending)
+    };
+    let by_kind = || {
+        Some(match file.kind {
+            "photo" | "live_photo" => "jpg",
+            "voice" => "ogg",
+            "audio" => "mp3",
+            "video" | "video_note" | "animation" => "mp4",
+            _ => return None,
+        })
+    };
+    // Only a document comes with a name that is worth more than what Telegram made of it.
+    let first = if file.kind == "document" {
+        by_name()
+    } else {
+        None
+    };
+    first
+        .or_else(by_mime)
+        .or_else(by_name)
+        .or_else(by_kind)
+        .unwrap_or("bin")
+}
+
+/// Why an agent cannot have a file of that size.
+pub fn too_big(size: Option<u64>) -> String {
+    format!(
+        "{}; bots can fetch at most {}. Ask the person for a part of it, a smaller version or a link",
+        size.map_or_else(
+            || "it is too big".to_owned(),
+            |size| format!("it has {}", megabytes(size))
+        ),
+        megabytes(FETCH_BYTES)
+    )
+}
+
+/// What the person is told of such a file.
+pub fn told_person(size: Option<u64>) -> String {
+    format!(
+        "{}, and a bot can fetch at most {}. The agent knows that you sent it, but cannot open it.",
+        size.map_or_else(
+            || "This file is too big".to_owned(),
+            |size| format!("This file has {}", megabytes(size))
+        ),
+        megabytes(FETCH_BYTES)
+    )
+}
+
+/// A size as Telegram's clients show it, rounded up: what is above a limit looks so.
+pub fn megabytes(size: u64) -> String {
+    let tenths = size.saturating_mul(10).div_ceil(1 << 20);
+    match (tenths / 10, tenths % 10) {
+        (whole, 0) => format!("{whole} MB"),
+        (whole, tenth) => format!("{whole}.{tenth} MB"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(kind: &'static str, name: Option<&str>, mime: Option<&str>) -> Attached {
+        Attached {
+            kind,
+            file_id: None,
+            content: String::new(),
+            name: name.map(str::to_owned),
+            mime: mime.map(str::to_owned),
+            size: None,
+        }
+    }
+
+    #[test]
+    fn the_ending_is_one_of_ours_whatever_the_sender_calls_the_file() {
+        for (kind, name, mime, expected) in [
+            ("photo", None, None, "photo.jpg"),
+            ("voice", None, Some("audio/ogg"), "voice.ogg"),
+            ("voice", None, None, "voice.ogg"),
+            ("sticker", None, Some("image/webp"), "sticker.webp"),
+            (
+                "animation",
+                Some("a.gif"),
+                Some("video/mp4"),
+                "animation.mp4",
+            ),
+            (
+                "document",
+                Some("main.rs"),
+                Some("text/plain"),
+                "document.rs",
+            ),
+            ("document", Some("a.tar.GZ"), None, "document.gz"),
+            ("document", Some("Scan.JPEG"), None, "document.jpg"),
+            (
+                "document",
+                Some("x"),
+                Some("Text/HTML; charset=utf-8"),
+                "document.html",
+            ),
+            (
+                "document",
+                Some("run.exe"),
+                Some("application/x-msdownload"),
+                "document.bin",
+            ),
+            ("document", Some("../../etc/passwd"), None, "document.bin"),
+            ("document", Some("a./../b.sh\0"), Some("\n"), "document.bin"),
+            ("document", None, None, "document.bin"),
+        ] {
+            assert_eq!(
+                name_of(&file(kind, name, mime)),
+                expected,
+                "{name:?} {mime:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_state_that_leads_out_of_its_folder_names_no_file() {
+        let named = |file: &str| {
+            let (file, sha256) = (file.to_owned(), String::new());
+            let size = 1;
+            Standing::Ready { file, size, sha256 }
+                .file()
+                .map(str::to_owned)
+        };
+        assert_eq!(named("photo.jpg").as_deref(), Some("photo.jpg"));
+        for bad in ["../state", "/etc/passwd", "a/b", "..", ".", "", STATE_FILE] {
+            assert_eq!(named(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_above_the_limit_looks_so() {
+        assert_eq!(megabytes(FETCH_BYTES), "20 MB");
+        assert_eq!(megabytes(FETCH_BYTES + 1), "20.1 MB");
+        assert_eq!(megabytes(25 << 20), "25 MB");
+        assert_eq!(megabytes(1), "0.1 MB");
+    }
+}

@@ -1,0 +1,313 @@
+//! The inbox: admitted updates, one immutable file each, from pending to settled.
+//!
+//! On disk: `inbox/<received>-<update_id>.json` is pending; `done/` has the same file once it is
+//! settled; `dead/` has entries that no version could read. Entries move in that direction only. After a
+//! crash an entry is in exactly one of these folders, or in none and then Telegram delivers it again.
+//!
+//! The gateway adds entries; the MCP server or the gateway settles them, whichever comes first. Nothing
+//! here decides which messages are shown or answered.
+
+pub mod dead_letters;
+pub mod entry;
+pub mod view;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::clock::Timestamp;
+use crate::ids::{BotId, UpdateId};
+use crate::state::inbox::entry::{Entry, EntryName};
+use crate::state::layout::{SessionDir, StateDir};
+use crate::store::StoreError;
+use crate::store::atomic::{self, Durability, Prepared};
+use crate::store::crash_points::Step;
+use crate::store::format::{self, FORMAT, ReadError};
+
+/// How long a settled entry stays as a tombstone. Telegram keeps updates for 24 h.
+pub const TOMBSTONE_MS: i64 = 48 * 3600 * 1000;
+
+/// The inbox of one session.
+#[derive(Clone, Debug)]
+pub struct Inbox {
+    state: StateDir,
+    dir: SessionDir,
+}
+
+impl Inbox {
+    /// The inbox of a session whose folders exist.
+    pub fn new(state: &StateDir, dir: SessionDir) -> Self {
+        Self {
+            state: state.clone(),
+            dir,
+        }
+    }
+
+    /// Writes an entry. Durable only after [`Self::sync`].
+    pub fn put(&self, entry: &Entry) -> Result<(), StoreError> {
+        let path = self.dir.inbox().join(entry.name().file_name());
+        format::write(&path, entry, Step::InboxEntry, Durability::FileSynced)
+    }
+
+    /// The bytes of an entry, durable and without a name: a file system commits several syncs at once,
+    /// so the entries of a batch are prepared side by side.
+    pub fn prepare(&self, entry: &Entry) -> Result<Prepared, StoreError> {
+        let path = self.dir.inbox().join(entry.name().file_name());
+        atomic::prepare(&path, &format::encode(&path, entry)?, Step::InboxEntry)
+    }
+
+    /// Writes a command of the bot as a tombstone, durably: it is carried out now, and never becomes
+    /// an entry.
+    pub fn put_command(&self, command: &Entry) -> Result<(), StoreError> {
+        let path = self.dir.done().join(command.name().file_name());
+        format::write(&path, command, Step::Command, Durability::Synced)
+    }
+
+    /// Makes the names in `inbox/` durable.
+    pub fn sync_names(&self) -> Result<(), StoreError> {
+        atomic::sync_folder(&self.dir.inbox())
+    }
+
+    /// Makes the entries of a batch durable.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        atomic::sync_batch(&self.dir.inbox(), Step::InboxSync)
+    }
+
+    /// The names of the pending entries, oldest first.
+    pub fn pending(&self) -> Result<BTreeSet<EntryName>, StoreError> {
+        let mut names = Vec::new();
+        atomic::visit(&self.dir.inbox(), |name| {
+            names.extend(EntryName::parse(&name));
+        })?;
+        Ok(names.into_iter().collect())
+    }
+
+    /// Every update that this session has seen, in the order in which entries move, so that one
+    /// that moves meanwhile is not missed. It may be named twice.
+    pub fn seen(&self) -> Result<Vec<EntryName>, StoreError> {
+        let mut seen = Vec::new();
+        for folder in [self.dir.inbox(), self.dir.done(), self.dir.dead()] {
+            atomic::visit(&folder, |name| seen.extend(EntryName::parse(&name)))?;
+        }
+        Ok(seen)
+    }
+
+    /// Whether an entry of that name is there and is this bot's. A damaged pending entry does not
+    /// count: it goes to quarantine, and Telegram's copy takes its place. A damaged tombstone does:
+    /// its name is all that it has to tell.
+    pub fn knows(&self, name: EntryName, bot: BotId, now: Timestamp) -> Result<bool, StoreError> {
+        match self.read(name, now) {
+            Ok(Some(entry)) => return Ok(entry.bot() == bot),
+            Ok(None) => {}
+            Err(ReadError::Newer { .. }) => return Ok(true),
+            Err(ReadError::Quarantined { .. }) => return Ok(false),
+            Err(ReadError::Store(error)) => return Err(error),
+        }
+        for folder in [self.dir.done(), self.dir.dead()] {
+            let path = folder.join(name.file_name());
+            match std::fs::read(&path) {
+                Ok(bytes) => {
+                    let entry: Option<Entry> = serde_json::from_slice(&bytes).ok();
+                    return Ok(entry.is_none_or(|entry| entry.bot() == bot));
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(source) => return Err(StoreError::new("read", &path, source)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads a pending entry. `None` if it is settled meanwhile.
+    pub fn read(&self, name: EntryName, now: Timestamp) -> Result<Option<Entry>, ReadError> {
+        format::read(&self.state, &self.dir.inbox().join(name.file_name()), now)
+    }
+
+    /// Reads a pending entry and leaves it as it is, whatever is wrong with it.
+    pub fn peek(&self, name: EntryName) -> Result<Option<Entry>, StoreError> {
+        Self::peek_at(&self.dir.inbox().join(name.file_name()))
+    }
+
+    /// The same of a settled entry that is still there as a tombstone.
+    pub fn peek_settled(&self, name: EntryName) -> Result<Option<Entry>, StoreError> {
+        Self::peek_at(&self.dir.done().join(name.file_name()))
+    }
+
+    fn peek_at(path: &Path) -> Result<Option<Entry>, StoreError> {
+        match std::fs::read(path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(StoreError::new("read", path, source)),
+        }
+    }
+
+    /// Reads a settled entry that is still there as a tombstone.
+    pub fn read_settled(
+        &self,
+        update_id: UpdateId,
+        now: Timestamp,
+    ) -> Result<Option<Entry>, ReadError> {
+        let suffix = format!("-{update_id}.json");
+        let names = atomic::list(&self.dir.done())?;
+        match names.iter().rev().find(|name| name.ends_with(&suffix)) {
+            Some(name) => format::read(&self.state, &self.dir.done().join(name), now),
+            None => Ok(None),
+        }
+    }
+
+    /// Settles entries, durably. Those that are settled already are no error: whoever comes first
+    /// does it. Returns those that this call moved.
+    pub fn settle(&self, names: &[EntryName]) -> Result<Vec<EntryName>, StoreError> {
+        let mut moved = Vec::new();
+        for &name in names {
+            let file = name.file_name();
+            if atomic::rename(
+                &self.dir.inbox().join(&file),
+                &self.dir.done().join(&file),
+                Step::Settle,
+            )? {
+                moved.push(name);
+            }
+        }
+        // Also what was moved before: by another process, it may have died before it synced.
+        if !names.is_empty() {
+            // The new name first: a loss of power in between leaves two names, never none.
+            atomic::sync_folder(&self.dir.done())?;
+            atomic::sync_folder(&self.dir.inbox())?;
+        }
+        Ok(moved)
+    }
+
+    /// How many entries were not understood.
+    pub fn dead_count(&self) -> Result<usize, StoreError> {
+        Ok(atomic::list(&self.dir.dead())?.len())
+    }
+
+    /// Removes tombstones that are older than [`TOMBSTONE_MS`], counted from when they were settled,
+    /// which the file system tells.
+    pub fn sweep(&self, now: Timestamp) -> Result<usize, StoreError> {
+        use std::os::unix::fs::MetadataExt as _;
+        let mut removed = 0;
+        for name in atomic::list(&self.dir.done())? {
+            let path = self.dir.done().join(&name);
+            let Ok(metadata) = std::fs::metadata(&path) else {
+                continue;
+            };
+            // A rename changes ctime, not mtime: this is when the entry was settled.
+            let settled = metadata.ctime().saturating_mul(1000);
+            let received = EntryName::parse(&name).map_or(0, |name| name.received);
+            if now.0.saturating_sub(settled.max(received)) > TOMBSTONE_MS {
+                atomic::remove(&path, Step::Sweep)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// An entry for an update that the gate admitted.
+pub fn entry(
+    address: crate::ids::Address,
+    update_id: UpdateId,
+    received: Timestamp,
+    update: Box<serde_json::value::RawValue>,
+) -> Entry {
+    Entry {
+        format: FORMAT,
+        address,
+        update_id,
+        received,
+        update,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Address, ChatId, SessionId};
+
+    const BOT: BotId = BotId(7);
+
+    fn inbox() -> (tempfile::TempDir, StateDir, Inbox) {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::new(folder.path().to_owned());
+        let dir = state.session(&SessionId::new("ONE").unwrap());
+        dir.prepare().unwrap();
+        let inbox = Inbox::new(&state, dir);
+        (folder, state, inbox)
+    }
+
+    fn sample(update_id: i64, received: i64) -> Entry {
+        let address = Address {
+            bot_id: BOT,
+            chat_id: ChatId(11),
+            topic_id: None,
+        };
+        let raw =
+            serde_json::value::RawValue::from_string(format!(r#"{{"update_id":{update_id}}}"#))
+                .unwrap();
+        entry(address, UpdateId(update_id), Timestamp(received), raw)
+    }
+
+    #[test]
+    fn an_entry_keeps_the_update_to_the_byte() {
+        let (_folder, _state, inbox) = inbox();
+        let raw = r#"{"update_id":5,"x":1.0,"e":"\ud83d\ude00","deep":[[[]]]}"#;
+        let mut entry = sample(5, 1_700_000_000_000);
+        entry.update = serde_json::value::RawValue::from_string(raw.to_owned()).unwrap();
+        inbox.put(&entry).unwrap();
+        let read = inbox.read(entry.name(), Timestamp(1)).unwrap().unwrap();
+        assert_eq!(read.update.get(), raw);
+        assert_eq!(read.address, entry.address);
+    }
+
+    #[test]
+    fn settling_twice_is_settling_once() {
+        let (_folder, _state, inbox) = inbox();
+        let entry = sample(5, 1_700_000_000_000);
+        inbox.put(&entry).unwrap();
+        assert_eq!(inbox.settle(&[entry.name()]).unwrap(), [entry.name()]);
+        assert_eq!(inbox.settle(&[entry.name()]).unwrap(), []);
+        assert!(inbox.pending().unwrap().is_empty());
+        assert!(inbox.knows(entry.name(), BOT, Timestamp(1)).unwrap());
+    }
+
+    #[test]
+    fn the_same_update_id_of_another_bot_is_another_update() {
+        let (_folder, _state, inbox) = inbox();
+        let entry = sample(5, 1_700_000_000_000);
+        inbox.put(&entry).unwrap();
+        assert!(inbox.knows(entry.name(), BOT, Timestamp(1)).unwrap());
+        assert!(!inbox.knows(entry.name(), BotId(8), Timestamp(1)).unwrap());
+        inbox.settle(&[entry.name()]).unwrap();
+        assert!(!inbox.knows(entry.name(), BotId(8), Timestamp(1)).unwrap());
+    }
+
+    #[test]
+    fn a_damaged_pending_entry_is_not_known_so_telegrams_copy_can_replace_it() {
+        let (_folder, state, inbox) = inbox();
+        let entry = sample(5, 1_700_000_000_000);
+        let path = state
+            .session(&SessionId::new("ONE").unwrap())
+            .inbox()
+            .join(entry.name().file_name());
+        atomic::replace(&path, b"{\"for", Step::InboxEntry, Durability::Synced).unwrap();
+        assert!(!inbox.knows(entry.name(), BOT, Timestamp(1)).unwrap());
+        assert_eq!(atomic::list(&state.quarantine()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn fresh_tombstones_stay_and_old_ones_go() {
+        let (_folder, _state, inbox) = inbox();
+        let now = crate::clock::Clock::system().now();
+        let entry = sample(5, now.0 - TOMBSTONE_MS * 3);
+        inbox.put(&entry).unwrap();
+        inbox.settle(&[entry.name()]).unwrap();
+        assert_eq!(inbox.sweep(now).unwrap(), 0);
+        assert_eq!(
+            inbox
+                .sweep(Timestamp(now.0 + TOMBSTONE_MS + 60_000))
+                .unwrap(),
+            1
+        );
+        assert!(!inbox.knows(entry.name(), BOT, now).unwrap());
+    }
+}

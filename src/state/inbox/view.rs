@@ -1,0 +1,464 @@
+//! What an agent sees of the pending entries. Pure, computed whenever somebody polls, so entries
+//! never change: parts of one album and of a text that Telegram cut are shown as one message, an
+//! edit replaces the text that nobody has seen yet, long texts come in parts. What one message
+//! looks like is in `render`.
+
+mod render;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::ids::{Address, ChatId, MessageId, TopicId, UpdateId, UserId};
+use crate::routing::is_near_limit;
+use crate::state::inbox::entry::EntryName;
+use crate::telegram::update::{Body, Forward, Message, Update};
+
+/// How long the newest part of something in several parts waits for the next.
+pub const JOIN_MS: i64 = 1000;
+/// A wait that seems longer means that the clock was set back.
+const JOIN_AT_MOST: Duration = Duration::from_secs(5);
+/// What waited longer is marked, so that the agent asks before it acts on it.
+const BACKLOG_SECONDS: u64 = 15 * 60;
+/// Most bytes of JSON that the text of one part may take: with the largest envelope a message stays
+/// below a page of 9,000 bytes.
+pub const PART_BYTES: usize = 4500;
+/// How many of them each file of the message takes away.
+const FILE_BYTES: usize = 200;
+
+/// A pending entry, read.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// Its name.
+    pub name: EntryName,
+    /// Where it came from.
+    pub address: Address,
+    /// What it brings; `None` if this version cannot read it.
+    pub update: Option<Update>,
+}
+
+/// One message as an agent is shown it, with what stands behind it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shown {
+    /// The entries that are settled with it.
+    pub entries: Vec<EntryName>,
+    /// Where an answer goes.
+    pub address: Address,
+    /// The whole message, before it is cut into parts.
+    pub message: MessageView,
+    /// The files of `message.attachments`, in the same order.
+    pub files: Vec<FileRef>,
+    /// Not shown before this time, because more may come; `None` if nothing can.
+    pub ready_at: Option<Timestamp>,
+}
+
+/// One file of a message: where its state is to be found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRef {
+    /// The updates that brought it, the newest first: an edit brings the file of its message again.
+    pub updates: Vec<UpdateId>,
+    /// Which bytes it is about.
+    pub content: String,
+}
+
+impl Shown {
+    /// How long it has to wait for its next part. The times of entries are made strictly increasing,
+    /// so they may lie ahead of the clock, and after the clock was set back far ahead: nothing waits
+    /// for that.
+    pub fn wait(&self, now: Timestamp) -> Option<Duration> {
+        within(self.ready_at?.since(now))
+    }
+
+    /// How long a call that waits anyway gives its files to arrive: most are there within the time that
+    /// an album has to wait for.
+    pub fn wait_for_files(&self, now: Timestamp) -> Option<Duration> {
+        let newest = self.entries.iter().map(|name| name.received).max()?;
+        let wait = Timestamp(newest + JOIN_MS).since(now);
+        within(wait).filter(|_| self.message.awaits_files())
+    }
+}
+
+fn within(wait: Duration) -> Option<Duration> {
+    (!wait.is_zero() && wait <= JOIN_AT_MOST).then_some(wait)
+}
+
+/// A message, in the words of the tools.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MessageView {
+    /// Names the message in `to`, `ack` and `message`.
+    pub update_id: UpdateId,
+    /// Telegram's id of the message within its chat.
+    pub message_id: MessageId,
+    /// text, photo, document, voice, poll, …; `choice` for a pressed button, reaction for a reaction, the event for a service message.
+    pub kind: String,
+    /// The chat.
+    pub chat: ChatView,
+    /// The forum topic, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "TopicView")]
+    pub topic: Option<TopicView>,
+    /// The person, who is on the session's list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PersonView")]
+    pub from: Option<PersonView>,
+    /// What the person wrote, as Markdown; what it is in brackets for kinds without text.
+    pub text: String,
+    /// When it was sent.
+    pub sent_at: String,
+    /// How long ago that was.
+    pub age_seconds: u64,
+    /// It waited longer than 15 minutes: confirm before acting on it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub backlog: bool,
+    /// Which part of a long message this is, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "usize")]
+    pub part: Option<usize>,
+    /// How many parts there are; the others by `message` and `part`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "usize")]
+    pub parts: Option<usize>,
+    /// The message that it replies to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ReplyView")]
+    pub reply_to: Option<ReplyView>,
+    /// Who wrote it first: the words of a third party.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ForwardView")]
+    pub forwarded_from: Option<ForwardView>,
+    /// It replaces an earlier text of the same message.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub edited: bool,
+    /// You or an agent before you were shown it already.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
+    /// Files that came with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<AttachmentView>,
+}
+
+/// A chat.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ChatView {
+    /// Its id.
+    pub id: ChatId,
+    /// private, group, supergroup or channel.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The name of a group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub title: Option<String>,
+}
+
+/// A forum topic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TopicView {
+    /// Its id.
+    pub id: TopicId,
+    /// Its name, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub name: Option<String>,
+}
+
+/// A person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PersonView {
+    /// The user id.
+    pub id: UserId,
+    /// First and last name.
+    pub name: String,
+    /// The public name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub username: Option<String>,
+}
+
+/// A message that another one replies to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ReplyView {
+    /// Its id within the chat; 0 if it is in none that you see.
+    pub message_id: MessageId,
+    /// Who wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub from: Option<String>,
+    /// Up to 300 characters of it, or what it is in brackets.
+    pub text: String,
+    /// The part that the person marked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub quote: Option<String>,
+}
+
+/// Where a forwarded message comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ForwardView {
+    /// user, `hidden_user`, chat or channel.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The name of the person or chat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub name: Option<String>,
+    /// The id, where it is not hidden.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i64")]
+    pub id: Option<i64>,
+    /// The public name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub username: Option<String>,
+    /// Who signed it, in a channel or group that speaks for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub signature: Option<String>,
+    /// Which post of the channel it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "MessageId")]
+    pub message_id: Option<MessageId>,
+    /// When it was written first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub sent_at: Option<String>,
+}
+
+/// A file that came with a message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AttachmentView {
+    /// photo, document, …
+    pub kind: String,
+    /// The name that the sender gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub name: Option<String>,
+    /// The type that the sender gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub mime: Option<String>,
+    /// Bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
+    pub size: Option<u64>,
+    /// ready (it is at `path`), downloading (it comes: poll again), or failed (see `reason`).
+    #[schemars(with = "String", extend("enum" = ["ready", "downloading", "failed"]))]
+    pub state: FileStanding,
+    /// Where it is on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub path: Option<String>,
+    /// Its SHA-256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub sha256: Option<String>,
+    /// Why it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub reason: Option<String>,
+}
+
+/// How a file stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileStanding {
+    /// It is there.
+    Ready,
+    /// It is being fetched, or will be.
+    Downloading,
+    /// It cannot be had.
+    Failed,
+}
+
+/// Groups entries that nobody was shown yet into messages, oldest first.
+pub fn fresh(items: &[Item]) -> Vec<Shown> {
+    let mut groups: Vec<Vec<&Item>> = Vec::new();
+    for item in items {
+        match groups.iter().rposition(|group| belongs(group, item)) {
+            Some(position) => groups
+                .get_mut(position)
+                .into_iter()
+                .for_each(|group| group.push(item)),
+            None => groups.push(vec![item]),
+        }
+    }
+    groups.iter().filter_map(|group| show(group)).collect()
+}
+
+/// Shows entries again as the one message as which they were shown before.
+pub fn together(items: &[Item]) -> Option<Shown> {
+    show(&items.iter().collect::<Vec<_>>())
+}
+
+/// Whether an entry is part of a group: an edit of one of its messages, the next part of an album,
+/// or the next piece of a text that was cut.
+fn belongs(group: &[&Item], item: &Item) -> bool {
+    let Some((message, edited)) = message_of(item) else {
+        return false;
+    };
+    let same_place = |other: &Item| other.address == item.address;
+    // Ephemeral messages all have the id 0: nobody can tell which one was edited, or cut.
+    if message.message_id.0 == 0 {
+        return false;
+    }
+    if edited {
+        return group.iter().any(|other| {
+            same_place(other)
+                && message_of(other)
+                    .is_some_and(|(first, _)| first.message_id == message.message_id)
+        });
+    }
+    // An edit of one part may come before the next part does.
+    let parts = group.iter().rev().filter(|last| same_place(last));
+    let Some(before) = parts
+        .filter_map(|last| message_of(last))
+        .find_map(|(before, edited)| (!edited).then_some(before))
+    else {
+        return false;
+    };
+    let same_sender =
+        before.from.as_ref().map(|from| from.id) == message.from.as_ref().map(|from| from.id);
+    let album = message.media_group_id.is_some() && message.media_group_id == before.media_group_id;
+    let cut = message.text.is_some()
+        && is_near_limit(before)
+        && (0..=1).contains(&message.date.saturating_sub(before.date))
+        // A comment that follows a long forwarded text is no part of it.
+        && origin(message) == origin(before);
+    same_sender && (album || cut)
+}
+
+/// Where a message comes from, without the time: each part of a forwarded text has its own.
+fn origin(message: &Message) -> Option<Forward> {
+    message.forward().map(|forward| Forward {
+        date: None,
+        message_id: None,
+        ..forward
+    })
+}
+
+fn message_of(item: &Item) -> Option<(&Message, bool)> {
+    match &item.update.as_ref()?.body {
+        Body::Message { message, edited } => Some((message, *edited)),
+        Body::Press(_) | Body::Reaction(_) | Body::Membership(_) | Body::Other(_) => None,
+    }
+}
+
+fn show(group: &[&Item]) -> Option<Shown> {
+    let first = group.first()?;
+    let newest = group.iter().map(|item| item.name.received).max()?;
+    // Only what may still grow has to wait; an ordinary message is shown at once.
+    let may_grow = group
+        .iter()
+        .filter_map(|item| message_of(item))
+        .any(|(message, edited)| {
+            !edited && (message.media_group_id.is_some() || is_near_limit(message))
+        });
+    let (message, files) = render::message(first, group);
+    Some(Shown {
+        entries: group.iter().map(|item| item.name).collect(),
+        address: first.address,
+        message,
+        files,
+        ready_at: may_grow.then_some(Timestamp(newest + JOIN_MS)),
+    })
+}
+
+impl MessageView {
+    /// The message as it looks now: its age, and whether it was shown before.
+    #[must_use]
+    pub fn at(mut self, now: Timestamp, again: bool) -> Self {
+        let sent = chrono::DateTime::parse_from_rfc3339(&self.sent_at)
+            .map_or(now, |time| Timestamp(time.timestamp_millis()));
+        self.age_seconds = now.since(sent).as_secs();
+        self.backlog = self.age_seconds > BACKLOG_SECONDS;
+        self.again = again;
+        self
+    }
+
+    /// Whether a file of it is still on its way.
+    pub fn awaits_files(&self) -> bool {
+        let mut files = self.attachments.iter();
+        files.any(|file| file.state == FileStanding::Downloading)
+    }
+
+    /// One part of the message, from 1. A message that fits is its only part, unnumbered.
+    pub fn part(&self, number: usize) -> Option<Self> {
+        let pieces = self.pieces();
+        let piece = pieces.get(number.checked_sub(1)?)?;
+        let mut view = self.clone();
+        (*piece).clone_into(&mut view.text);
+        if pieces.len() > 1 {
+            view.part = Some(number);
+            view.parts = Some(pieces.len());
+        }
+        if number > 1 {
+            view.attachments.clear();
+        }
+        Some(view)
+    }
+
+    /// How many parts the message has.
+    pub fn part_count(&self) -> usize {
+        self.pieces().len()
+    }
+
+    /// Files take room that the text then has not. As many bytes for each, however it stands: the
+    /// parts of a message must not change while they are read.
+    fn pieces(&self) -> Vec<&str> {
+        parts(
+            &self.text,
+            PART_BYTES - self.attachments.len().min(10) * FILE_BYTES,
+        )
+    }
+}
+
+/// Cuts a text into pieces of at most so many bytes as JSON, after a line end where one is in the last
+/// quarter of the piece.
+fn parts(text: &str, most: usize) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    loop {
+        let mut bytes = 0;
+        let mut end = rest.len();
+        let mut line_end = None;
+        for (index, character) in rest.char_indices() {
+            bytes += json_len(character);
+            if bytes > most {
+                end = line_end.unwrap_or(index);
+                break;
+            }
+            if character == '\n' && bytes > most * 3 / 4 {
+                line_end = Some(index + 1);
+            }
+        }
+        let (piece, after) = rest.split_at(end);
+        pieces.push(piece);
+        if after.is_empty() {
+            return pieces;
+        }
+        rest = after;
+    }
+}
+
+/// How many bytes a character takes in a JSON string as `serde_json` writes it.
+fn json_len(character: char) -> usize {
+    match character {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..='\u{1f}' => 6,
+        other => other.len_utf8(),
+    }
+}
+
+/// The entries behind a set of messages.
+pub fn entries_of<'a>(shown: impl IntoIterator<Item = &'a Shown>) -> BTreeSet<EntryName> {
+    shown
+        .into_iter()
+        .flat_map(|shown| shown.entries.iter().copied())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! One message as an agent sees it, from the entries that stand behind it. Pure.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::ids::{MessageId, UpdateId};
+use crate::state::inbox::view::{
+    AttachmentView, ChatView, FileRef, FileStanding, ForwardView, Item, MessageView, PersonView,
+    ReplyView, TopicView, message_of,
+};
+use crate::telegram::update::content::short;
+use crate::telegram::update::file::Attached;
+use crate::telegram::update::{Body, Chat, Forward, Message, Press, Reaction, User};
+
+/// Most characters of a quoted message.
+const QUOTE_CHARS: usize = 300;
+/// Most characters of a name or title.
+const NAME_CHARS: usize = 64;
+/// Where Telegram's clients cut a text.
+const CUT_CHARS: usize = 4096;
+
+/// The message of a group of entries, of which `first` is the oldest.
+pub(super) fn message(first: &Item, group: &[&Item]) -> (MessageView, Vec<FileRef>) {
+    let mut files = Vec::new();
+    let mut view = MessageView {
+        update_id: first.name.update_id,
+        message_id: MessageId(0),
+        kind: "unknown".to_owned(),
+        chat: ChatView {
+            id: first.address.chat_id,
+            kind: "unknown".to_owned(),
+            title: None,
+        },
+        topic: first
+            .address
+            .topic_id
+            .map(|id| TopicView { id, name: None }),
+        from: None,
+        text: "[an update that this version of telepost cannot read]".to_owned(),
+        sent_at: first.name.received_at().rfc3339(),
+        age_seconds: 0,
+        backlog: false,
+        part: None,
+        parts: None,
+        reply_to: None,
+        forwarded_from: None,
+        edited: false,
+        again: false,
+        attachments: Vec::new(),
+    };
+    match first.update.as_ref().map(|update| &update.body) {
+        Some(Body::Message { message, .. }) => said(&mut view, &mut files, message, group),
+        Some(Body::Press(press)) => pressed(&mut view, press),
+        Some(Body::Reaction(reaction)) => reacted(&mut view, reaction),
+        Some(Body::Membership(_) | Body::Other(_)) | None => {}
+    }
+    (view, files)
+}
+
+fn said(view: &mut MessageView, files: &mut Vec<FileRef>, first: &Message, group: &[&Item]) {
+    first.kind().clone_into(&mut view.kind);
+    view.message_id = first.message_id;
+    view.chat = chat(&first.chat);
+    view.from = first.from.as_ref().map(person);
+    let edited = group
+        .first()
+        .and_then(|item| message_of(item))
+        .is_some_and(|(_, edited)| edited);
+    // An edit of what was shown before says something new: it has not waited since the first text.
+    let sent = if edited { first.edited_at() } else { None };
+    view.sent_at = Timestamp::from_unix_seconds(sent.unwrap_or(first.date)).rfc3339();
+    view.reply_to = reply_to(first);
+    view.forwarded_from = first.forward().map(forward);
+    if let Some(topic) = &mut view.topic {
+        topic.name = first.topic_name().map(|name| short(name, NAME_CHARS));
+    }
+
+    // The newest text of each message, in the order in which the messages came.
+    let mut newest: BTreeMap<MessageId, &Message> = BTreeMap::new();
+    let mut order = Vec::new();
+    for (message, edited) in group.iter().filter_map(|item| message_of(item)) {
+        view.edited |= edited;
+        if newest.insert(message.message_id, message).is_none() {
+            order.push(message.message_id);
+        }
+    }
+    let mut text = String::new();
+    let mut previous: Option<&Message> = None;
+    for message in order.iter().filter_map(|id| newest.get(id).copied()) {
+        let piece = message.words().unwrap_or_default();
+        // Cut hard at the limit, within a word; a shorter piece lost the white space at the cut.
+        let cut_hard = previous
+            .and_then(|previous| previous.text.as_ref())
+            .is_some_and(|text| text.chars().count() >= CUT_CHARS);
+        if !text.is_empty() && !piece.is_empty() && (!cut_hard || text.ends_with("```")) {
+            text.push('\n');
+        }
+        text.push_str(&piece);
+        if let Some(file) = message.file() {
+            files.push(FileRef {
+                updates: brought_by(group, message.message_id, &file.content),
+                content: file.content.clone(),
+            });
+            view.attachments.push(attachment(&file));
+        }
+        previous = Some(message);
+    }
+    view.text = if text.is_empty() {
+        first.placeholder()
+    } else {
+        text
+    };
+}
+
+fn pressed(view: &mut MessageView, press: &Press) {
+    "choice".clone_into(&mut view.kind);
+    view.from = Some(person(&press.from));
+    let said = press.label().or(press.data.as_deref());
+    said.unwrap_or("[a button]").clone_into(&mut view.text);
+    if let Some(message) = &press.message {
+        view.message_id = message.message_id;
+        view.chat = chat(&message.chat);
+        // Date 0 means that nobody can see it any more.
+        view.reply_to = (message.date != 0).then(|| quoted(message));
+    }
+}
+
+fn reacted(view: &mut MessageView, reaction: &Reaction) {
+    "reaction".clone_into(&mut view.kind);
+    view.message_id = reaction.message_id;
+    view.chat = chat(&reaction.chat);
+    view.from = reaction.user.as_ref().map(person);
+    view.sent_at = Timestamp::from_unix_seconds(reaction.date).rfc3339();
+    let (old, new) = (reaction.old.join(" "), reaction.new.join(" "));
+    let message = reaction.message_id;
+    view.text = match (old.is_empty(), new.is_empty()) {
+        (_, true) if old.is_empty() => format!("[took the reaction off message {message}]"),
+        (_, true) => format!("[took the reaction {old} off message {message}]"),
+        (true, false) => format!("[reacted with {new} to message {message}]"),
+        (false, false) => format!("[reacted with {new} instead of {old} to message {message}]"),
+    };
+}
+
+/// The updates of a group that brought a file with a message, the newest first.
+fn brought_by(group: &[&Item], message_id: MessageId, content: &str) -> Vec<UpdateId> {
+    let brought = group.iter().rev().filter(|item| {
+        message_of(item).is_some_and(|(message, _)| {
+            message.message_id == message_id
+                && message.file().is_some_and(|file| file.content == content)
+        })
+    });
+    brought.map(|item| item.name.update_id).collect()
+}
+
+/// A file as far as the message tells of it; how it stands is found in its state.
+fn attachment(file: &Attached) -> AttachmentView {
+    let words = |words: &Option<String>| words.as_deref().map(|words| short(words, NAME_CHARS));
+    AttachmentView {
+        kind: file.kind.to_owned(),
+        name: words(&file.name),
+        mime: words(&file.mime),
+        size: file.size,
+        state: FileStanding::Downloading,
+        path: None,
+        sha256: None,
+        reason: None,
+    }
+}
+
+fn reply_to(message: &Message) -> Option<ReplyView> {
+    let mut reply = match message.replied() {
+        Some(message) => quoted(message),
+        None => elsewhere(message)?,
+    };
+    reply.quote = message
+        .manual_quote()
+        .map(|quote| short(quote, QUOTE_CHARS));
+    Some(reply)
+}
+
+fn quoted(message: &Message) -> ReplyView {
+    ReplyView {
+        message_id: message.message_id,
+        from: message
+            .from
+            .as_ref()
+            .map(|user| short(&user.name(), NAME_CHARS)),
+        text: short(&message.content(), QUOTE_CHARS),
+        quote: None,
+    }
+}
+
+/// A reply to a message of another chat or topic, of which only the kind is told, or to a story.
+fn elsewhere(message: &Message) -> Option<ReplyView> {
+    if let Some(story) = message.rest.get("reply_to_story") {
+        let place = story.get("chat").cloned();
+        let place = place.and_then(|chat| Chat::read(chat, "").ok());
+        return Some(ReplyView {
+            message_id: MessageId(0),
+            from: place
+                .and_then(|chat| chat.title.or(chat.username))
+                .map(|name| short(&name, NAME_CHARS)),
+            text: "[story]".to_owned(),
+            quote: None,
+        });
+    }
+    let Some(Value::Object(reply)) = message.rest.get("external_reply") else {
+        return None;
+    };
+    let mut fields = reply.clone();
+    let message_id = fields.get("message_id").and_then(Value::as_i64);
+    let from = fields.remove("origin").map(|origin| Forward::read(&origin));
+    fields.remove("chat");
+    fields.remove("message_id");
+    // What is left are the fields of a message's content.
+    let content = Message {
+        rest: fields,
+        text: None,
+        caption: None,
+        reply_to_message: None,
+        ..message.clone()
+    };
+    let text = match content.kind() {
+        "unknown" => "[a message of another chat]".to_owned(),
+        _ => short(&content.placeholder(), QUOTE_CHARS),
+    };
+    Some(ReplyView {
+        message_id: MessageId(message_id.unwrap_or_default()),
+        from: from
+            .and_then(|from| from.name)
+            .map(|name| short(&name, NAME_CHARS)),
+        text,
+        quote: None,
+    })
+}
+
+fn forward(forward: Forward) -> ForwardView {
+    let name = |text: Option<String>| text.map(|text| short(&text, NAME_CHARS));
+    ForwardView {
+        kind: short(&forward.kind, NAME_CHARS),
+        name: name(forward.name),
+        id: forward.id,
+        username: name(forward.username),
+        signature: name(forward.signature),
+        message_id: forward.message_id,
+        sent_at: forward
+            .date
+            .map(|date| Timestamp::from_unix_seconds(date).rfc3339()),
+    }
+}
+
+fn chat(chat: &Chat) -> ChatView {
+    ChatView {
+        id: chat.id,
+        kind: short(chat.kind.as_deref().unwrap_or("unknown"), 16),
+        title: chat.title.as_deref().map(|title| short(title, NAME_CHARS)),
+    }
+}
+
+fn person(user: &User) -> PersonView {
+    PersonView {
+        id: user.id,
+        name: short(&user.name(), NAME_CHARS),
+        username: user.username.as_deref().map(|name| short(name, NAME_CHARS)),
+    }
+}

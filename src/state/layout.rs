@@ -1,0 +1,299 @@
+//! Where everything lies below the state folder. ARCHITECTURE.md has the picture.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::ids::{BotId, SessionId};
+use crate::store::StoreError;
+use crate::store::atomic;
+use crate::store::lock::{FileLock, LockError};
+
+/// How long to wait for the session lock, which others hold for milliseconds.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// How the folder of a session ends that is being removed.
+const PRUNED: &str = ".pruned";
+/// Less than that is no room: a few small files.
+const SMALLEST: u64 = 16 * 1024;
+
+/// The state folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateDir {
+    root: PathBuf,
+}
+
+impl StateDir {
+    /// Names the folder; touches nothing.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Creates what is missing, and refuses a folder that belongs to somebody else.
+    pub fn prepare(&self) -> Result<(), StoreError> {
+        atomic::create_folder(&self.root)?;
+        let owner = fs::metadata(&self.root)
+            .map_err(|source| StoreError::new("read", &self.root, source))?
+            .uid();
+        let me = rustix::process::getuid().as_raw();
+        if owner == me {
+            return Ok(());
+        }
+        let source = io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("run `sudo chown -R {me}` on it, or name another with state_dir"),
+        );
+        Err(StoreError::new("use", &self.root, source))
+    }
+
+    /// Whether no file can be written any more. Where nobody can tell, there is room.
+    pub fn is_full(&self) -> bool {
+        rustix::fs::statvfs(&self.root).is_ok_and(|disk| {
+            // Some file systems do not say how large they are.
+            disk.f_blocks > 0 && disk.f_bavail.saturating_mul(disk.f_frsize) < SMALLEST
+        })
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The lock of the gateway.
+    pub fn gateway_lock(&self) -> PathBuf {
+        self.root.join("gateway.lock")
+    }
+
+    /// What the gateway says of itself.
+    pub fn gateway(&self) -> PathBuf {
+        self.root.join("gateway.json")
+    }
+
+    /// The folder of the gateway's logs.
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    /// Unreadable files.
+    pub fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
+    /// The flood gates of a bot.
+    pub fn gates(&self, bot: BotId) -> PathBuf {
+        self.bot(bot).join("gates.json")
+    }
+
+    /// Groups of a bot that have become supergroups.
+    pub fn migrations(&self, bot: BotId) -> PathBuf {
+        self.bot(bot).join("migrations.json")
+    }
+
+    /// Every bot that has a folder.
+    pub fn all_bots(&self) -> Result<Vec<BotId>, StoreError> {
+        let names = atomic::list(&self.root.join("bots"))?;
+        Ok(names
+            .iter()
+            .filter_map(|name| name.parse().ok().map(BotId))
+            .collect())
+    }
+
+    /// The messages that wear a receipt of a bot.
+    pub fn receipts(&self, bot: BotId) -> PathBuf {
+        self.bot(bot).join("receipts.json")
+    }
+
+    /// The menu of a bot's commands that Telegram was told.
+    pub fn menu(&self, bot: BotId) -> PathBuf {
+        self.bot(bot).join("menu.json")
+    }
+
+    /// Updates of a bot that belong to no session.
+    pub fn bot_dead(&self, bot: BotId) -> PathBuf {
+        self.bot(bot).join("dead")
+    }
+
+    fn bot(&self, bot: BotId) -> PathBuf {
+        self.root.join("bots").join(bot.to_string())
+    }
+
+    /// The folder that holds one folder per session.
+    pub fn sessions(&self) -> PathBuf {
+        self.root.join("sessions")
+    }
+
+    /// The folder of one session.
+    pub fn session(&self, id: &SessionId) -> SessionDir {
+        SessionDir {
+            root: self.sessions().join(id.as_str()),
+        }
+    }
+
+    /// The name that the folder of a session has while it is removed; no session can have it.
+    pub fn pruned(&self, id: &SessionId, now: Timestamp) -> PathBuf {
+        self.sessions().join(format!(".{id}-{}{PRUNED}", now.0))
+    }
+
+    /// The folders of sessions that are being removed.
+    pub fn all_pruned(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let folder = self.sessions();
+        let failed = |source| StoreError::new("list the folder", &folder, source);
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with('.') && name.ends_with(PRUNED) {
+                found.push(entry.path());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Every session that has a folder, configured or not.
+    pub fn all_sessions(&self) -> Result<Vec<SessionId>, StoreError> {
+        let names = atomic::list(&self.sessions())?;
+        Ok(names
+            .iter()
+            .filter_map(|name| SessionId::new(name).ok())
+            .collect())
+    }
+}
+
+/// The folder of one session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionDir {
+    root: PathBuf,
+}
+
+impl SessionDir {
+    /// Creates the folders that are missing.
+    pub fn prepare(&self) -> Result<(), StoreError> {
+        for folder in [
+            self.inbox(),
+            self.done(),
+            self.dead(),
+            self.conversations(),
+            self.seen(),
+            self.agents(),
+            self.wakes(),
+            self.turns(),
+            self.outbox(),
+            self.sent(),
+            self.failed(),
+            self.drops(),
+            self.files(),
+        ] {
+            atomic::create_folder(&folder)?;
+        }
+        Ok(())
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The session lock: held for read-decide-write only.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("session.lock")
+    }
+
+    /// Takes that lock. Others hold it for milliseconds; after 5 s whoever has it is named. `who` is
+    /// for them.
+    pub fn take_lock(&self, who: &str) -> Result<FileLock, LockError> {
+        FileLock::take_within(&self.lock(), who, LOCK_PATIENCE)
+    }
+
+    /// Pending entries.
+    pub fn inbox(&self) -> PathBuf {
+        self.root.join("inbox")
+    }
+
+    /// Settled entries.
+    pub fn done(&self) -> PathBuf {
+        self.root.join("done")
+    }
+
+    /// Entries that were not understood.
+    pub fn dead(&self) -> PathBuf {
+        self.root.join("dead")
+    }
+
+    /// What each agent was shown.
+    pub fn conversations(&self) -> PathBuf {
+        self.root.join("conversations")
+    }
+
+    /// Marks that what agents were shown has gone out to them.
+    pub fn seen(&self) -> PathBuf {
+        self.root.join("seen")
+    }
+
+    /// Living MCP servers.
+    pub fn agents(&self) -> PathBuf {
+        self.root.join("agents")
+    }
+
+    /// What gateway and living MCP servers tell each other about waking, and who is in a call.
+    pub fn wakes(&self) -> PathBuf {
+        self.root.join("wakes")
+    }
+
+    /// What the hooks of each agent's client tell of its turns.
+    pub fn turns(&self) -> PathBuf {
+        self.root.join("turns")
+    }
+
+    /// The file of one agent's turns.
+    pub fn turn(&self, holder: &str) -> PathBuf {
+        self.turns().join(format!("{holder}.json"))
+    }
+
+    /// For what the agent was woken last, and which ways of waking have worked.
+    pub fn wake(&self) -> PathBuf {
+        self.root.join("wake.json")
+    }
+
+    /// That nobody is there, and who was told of it.
+    pub fn down(&self) -> PathBuf {
+        self.root.join("down.json")
+    }
+
+    /// Deliveries that are not finished.
+    pub fn outbox(&self) -> PathBuf {
+        self.root.join("outbox")
+    }
+
+    /// Deliveries that Telegram has.
+    pub fn sent(&self) -> PathBuf {
+        self.root.join("sent")
+    }
+
+    /// Files that came with messages.
+    pub fn files(&self) -> PathBuf {
+        self.root.join("files")
+    }
+
+    /// Deliveries that nobody can deliver.
+    pub fn failed(&self) -> PathBuf {
+        self.root.join("failed")
+    }
+
+    /// Deliveries that a person does not want sent any more.
+    pub fn drops(&self) -> PathBuf {
+        self.root.join("drops")
+    }
+
+    /// Which failures the agents were told of.
+    pub fn told(&self) -> PathBuf {
+        self.root.join("told.json")
+    }
+}

@@ -1,0 +1,13 @@
+//! Every file of the state folder: its type, its reading and its writing.
+//!
+//! Three kinds of process share the state folder: the gateway, one MCP server per agent, and short-lived
+//! commands and hooks. No other module joins a path of it.
+
+pub mod agents;
+pub mod bots;
+pub mod files;
+pub mod gateway_status;
+pub mod holds;
+pub mod inbox;
+pub mod layout;
+pub mod outbox;
