@@ -200,7 +200,15 @@ fn citations_are_read_as_they_are_written() {
 #[test]
 fn every_source_path_that_a_document_names_is_there() {
     const FOLDERS: [&str; 9] = [
-        "src/", "tests/", "sim/", "benches/", "fuzz/", "examples/", "docs/", "plugin/", ".ci/",
+        "src/",
+        "tests/",
+        "sim/",
+        "benches/",
+        "fuzz/",
+        "examples/",
+        "docs/",
+        "plugin/",
+        ".ci/",
     ];
     let layers: Vec<String> = fs::read_dir(top().join("src"))
         .unwrap()
@@ -220,7 +228,12 @@ fn every_source_path_that_a_document_names_is_there() {
             }
             // A module may be named as imports name it, a test by its name alone.
             let beside = document.parent().unwrap();
-            let folders = [beside, Path::new("src"), Path::new("tests/it"), Path::new("")];
+            let folders = [
+                beside,
+                Path::new("src"),
+                Path::new("tests/it"),
+                Path::new(""),
+            ];
             let is_there = folders.iter().any(|folder| {
                 let path = top().join(folder).join(name);
                 path.exists() || path.with_extension("rs").exists()
@@ -244,7 +257,11 @@ fn generated(page: &str, name: &str, make: impl FnOnce(&str) -> String) {
     let (now, tail) = rest.split_once(&end).unwrap();
     let expected = make(now);
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(top().join(page), format!("{head}{begin}{expected}{end}{tail}")).unwrap();
+        fs::write(
+            top().join(page),
+            format!("{head}{begin}{expected}{end}{tail}"),
+        )
+        .unwrap();
     } else {
         assert!(
             now == expected,
@@ -275,7 +292,10 @@ fn describe(command: &[&str], page: &mut String) {
     // Every command has these; they stand at the first one.
     let is_global = |line: &&str| {
         let all = ["--config ", "--log-level ", "-h, --help", "-V, --version"];
-        !command.is_empty() && all.iter().any(|option| line.trim_start().starts_with(option))
+        !command.is_empty()
+            && all
+                .iter()
+                .any(|option| line.trim_start().starts_with(option))
     };
     let lines: Vec<&str> = help.lines().filter(|line| !is_global(line)).collect();
     let text = lines.join("\n").trim_end().to_owned();
@@ -283,7 +303,9 @@ fn describe(command: &[&str], page: &mut String) {
     let title = [&["telepost"], command].concat().join(" ");
     let level = "#".repeat(3 + command.len().saturating_sub(1).min(1));
     *page += &format!("{level} {title}\n\n```text\n{text}\n```\n\n");
-    let commands = help.split_once("\nCommands:\n").map_or("", |(_, rest)| rest);
+    let commands = help
+        .split_once("\nCommands:\n")
+        .map_or("", |(_, rest)| rest);
     let commands = commands.lines().take_while(|line| line.starts_with("  "));
     // Deeper indentation goes on with the words of the line above.
     for name in commands.filter(|line| !line.starts_with("   ")) {
@@ -302,7 +324,11 @@ fn the_page_of_crash_points_has_a_row_for_each_step() {
             .filter_map(|row| row.strip_prefix("| `")?.split_once("` |"))
             .map(|(name, rest)| (name, rest.split_once('|').unwrap().1))
             .collect();
-        let mut page: String = now.lines().take(2).map(|line| format!("{line}\n")).collect();
+        let mut page: String = now
+            .lines()
+            .take(2)
+            .map(|line| format!("{line}\n"))
+            .collect();
         for (name, meaning) in steps() {
             let rest = rows.get(name.as_str());
             assert!(
