@@ -222,7 +222,7 @@ fn every_source_path_that_a_document_names_is_there() {
             let is_path = |letter: char| letter.is_ascii_alphanumeric() || "/._-".contains(letter);
             let is_named = FOLDERS.iter().any(|folder| name.starts_with(folder))
                 || layers.iter().any(|layer| name.starts_with(layer.as_str()))
-                || name.ends_with(".rs");
+                || Path::new(name).extension().is_some_and(|end| end == "rs");
             if !is_named || !name.chars().all(is_path) {
                 continue;
             }
@@ -273,14 +273,14 @@ fn generated(page: &str, name: &str, make: impl FnOnce(&str) -> String) {
 #[test]
 fn the_page_of_commands_is_what_help_prints() {
     generated("docs/commands.md", "commands", |_| {
-        let mut page = String::new();
+        let mut page = Vec::new();
         describe(&[], &mut page);
-        page
+        page.concat()
     });
 }
 
 /// A command and those below it, as headings with what `--help` says.
-fn describe(command: &[&str], page: &mut String) {
+fn describe(command: &[&str], page: &mut Vec<String>) {
     let output = Command::new(env!("CARGO_BIN_EXE_telepost"))
         .args(command)
         .arg("--help")
@@ -302,7 +302,7 @@ fn describe(command: &[&str], page: &mut String) {
     let text = text.strip_suffix("\nOptions:").unwrap_or(&text).trim_end();
     let title = [&["telepost"], command].concat().join(" ");
     let level = "#".repeat(3 + command.len().saturating_sub(1).min(1));
-    *page += &format!("{level} {title}\n\n```text\n{text}\n```\n\n");
+    page.push(format!("{level} {title}\n\n```text\n{text}\n```\n\n"));
     let commands = help
         .split_once("\nCommands:\n")
         .map_or("", |(_, rest)| rest);
@@ -324,11 +324,8 @@ fn the_page_of_crash_points_has_a_row_for_each_step() {
             .filter_map(|row| row.strip_prefix("| `")?.split_once("` |"))
             .map(|(name, rest)| (name, rest.split_once('|').unwrap().1))
             .collect();
-        let mut page: String = now
-            .lines()
-            .take(2)
-            .map(|line| format!("{line}\n"))
-            .collect();
+        let heading = now.lines().take(2);
+        let mut page: Vec<String> = heading.map(|line| format!("{line}\n")).collect();
         for (name, meaning) in steps() {
             let rest = rows.get(name.as_str());
             assert!(
@@ -336,9 +333,9 @@ fn the_page_of_crash_points_has_a_row_for_each_step() {
                 "docs/crash-points.md has no row for the step {name}"
             );
             let rest = rest.copied().unwrap_or(" TO DO | | | |");
-            page += &format!("| `{name}` | {meaning} |{rest}\n");
+            page.push(format!("| `{name}` | {meaning} |{rest}\n"));
         }
-        page
+        page.concat()
     });
     assert!(!read("docs/crash-points.md").contains("TO DO"));
 }
