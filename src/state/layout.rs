@@ -1,4 +1,4 @@
-//! Where everything lies below the state folder. ARCHITECTURE.md has the picture.
+//! Where everything lies below the state folder. docs/state-files.md describes each file.
 
 use std::fs;
 use std::io;

@@ -1,6 +1,6 @@
 //! The durable steps, each a named place.
 //!
-//! Before and after each of them the process may die and nothing is lost; ARCHITECTURE.md says what
+//! Before and after each of them the process may die and nothing is lost; docs/crash-points.md says what
 //! stands on disk then. In builds with the feature `test-hooks` the variable
 //! `TELEPOST_CRASH_AT=<step>:before|after|panic[:count]` aborts the process exactly there (or panics
 //! before the step), and
@@ -136,7 +136,7 @@ impl Step {
         Self::InstallFile,
     ];
 
-    /// The name in `TELEPOST_CRASH_AT` and in ARCHITECTURE.md.
+    /// The name in `TELEPOST_CRASH_AT` and in docs/crash-points.md.
     pub const fn name(self) -> &'static str {
         match self {
             Self::InboxEntry => "inbox-entry",

@@ -1,4 +1,4 @@
-//! What an answer of the Bot API means, as a decision.
+//! What an answer of the Bot API means, as a decision. Pure.
 //!
 //! Decided by `error_code` first, then by substrings of the description, without regard to case
 //! (telegram.md 9: descriptions are not stable, codes are).

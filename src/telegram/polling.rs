@@ -1,4 +1,4 @@
-//! When to poll again: pure.
+//! When to poll again. Pure.
 //!
 //! Owns the pauses after failures of `getUpdates`. Heals by itself from everything: nothing here
 //! ever gives up.

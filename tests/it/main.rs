@@ -27,6 +27,7 @@ mod damage;
 mod damaged_notes;
 mod dead_chats;
 mod disk_full;
+mod documents;
 mod failing_writes;
 mod failures;
 mod fairness;
