@@ -84,4 +84,5 @@ mod tmux;
 mod trouble;
 mod typing;
 mod uninstall;
+mod vocabulary;
 mod wake;
