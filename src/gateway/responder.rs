@@ -1,4 +1,4 @@
-//! What the gateway answers by itself: the bot's commands, button presses, and the menu of commands.
+//! The responder: answers that the gateway gives by itself: the bot's commands, button presses, and the menu of commands.
 //!
 //! Tasks come only from durable updates: a command has its tombstone, a press its entry. So a task is
 //! carried out at most once for an update; a kill loses it, and the person asks again. The answer to a command
