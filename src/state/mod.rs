@@ -12,5 +12,6 @@ pub mod holds;
 pub mod inbox;
 pub mod layout;
 pub mod outbox;
+pub mod sweep;
 pub mod wake_log;
 pub mod wake_requests;
