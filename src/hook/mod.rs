@@ -104,7 +104,10 @@ impl HookInput {
     /// Whether the session was running already and goes on.
     fn is_midway(&self) -> bool {
         let starts = ["startup", "resume", "clear", "fork"];
-        !self.source.as_str().is_some_and(|source| starts.contains(&source))
+        !self
+            .source
+            .as_str()
+            .is_some_and(|source| starts.contains(&source))
     }
 }
 

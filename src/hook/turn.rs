@@ -173,8 +173,7 @@ fn stop_turn(
         ));
     }
     let newest = mailbox.waiting.last().copied();
-    let fresh =
-        newest.filter(|newest| file.drained.is_none_or(|drained| drained.newest < *newest));
+    let fresh = newest.filter(|newest| file.drained.is_none_or(|drained| drained.newest < *newest));
     if let Some(newest) = fresh.filter(|_| may_continue) {
         file.drained = Some(Drained { at: now, newest });
         return Some(continue_turn(file, HookReply::Announce, now));

@@ -76,6 +76,11 @@ impl StateDir {
         self.root.join("logs")
     }
 
+    /// Takes the output of a detached gateway; its log has files of its own beside it.
+    pub fn gateway_output(&self) -> PathBuf {
+        self.logs().join("gateway.output")
+    }
+
     /// Unreadable files.
     pub fn quarantine(&self) -> PathBuf {
         self.root.join("quarantine")

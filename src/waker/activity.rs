@@ -130,7 +130,12 @@ pub fn observe_agent(
     });
     let folder = server.file.reach.claude_folder.as_deref();
     let from_client = from_rollout.or_else(|| read_claude_state(folder?, client));
-    combine_reports(CallActivity::read(dir, &server.name), hooks, from_client, now)
+    combine_reports(
+        CallActivity::read(dir, &server.name),
+        hooks,
+        from_client,
+        now,
+    )
 }
 
 fn last_ended_turn(server: &Registered, holder: &HolderId) -> Option<EndedTurn> {

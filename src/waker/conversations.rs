@@ -41,7 +41,9 @@ impl Conversations {
 
     /// The entries that an agent holds and was shown.
     pub fn list_shown(&self, holder: &HolderId) -> BTreeSet<EntryName> {
-        self.find(holder).map(Conversation::seen).unwrap_or_default()
+        self.find(holder)
+            .map(Conversation::seen)
+            .unwrap_or_default()
     }
 
     /// The entries that wait and that no living agent holds.

@@ -92,7 +92,9 @@ impl Waker {
         let mut busy = BTreeSet::new();
         loop {
             let now = self.clock.instant();
-            let ready = due.iter().filter(|(id, at)| **at <= now && !busy.contains(*id));
+            let ready = due
+                .iter()
+                .filter(|(id, at)| **at <= now && !busy.contains(*id));
             let ready: Vec<SessionId> = ready.map(|(id, _)| id.clone()).collect();
             for id in ready {
                 due.remove(&id);

@@ -21,7 +21,7 @@ const ZONES: Duration = Duration::from_hours(14);
 
 /// A turn has ended, and none has begun since.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndedTurn {
+pub(super) struct EndedTurn {
     /// When.
     pub at: Timestamp,
     /// The client's own name of the turn.
@@ -44,7 +44,7 @@ struct RolloutPayload {
 }
 
 /// The end of the last turn of a thread, from the record in this folder of Codex.
-pub fn read_last_end(codex_home: &Path, thread: &str) -> Option<EndedTurn> {
+pub(super) fn read_last_end(codex_home: &Path, thread: &str) -> Option<EndedTurn> {
     let mut file = File::open(find_record(codex_home, thread)?).ok()?;
     let length = file.metadata().ok()?.len();
     let start = SeekFrom::Start(length.saturating_sub(TAIL));
@@ -56,7 +56,7 @@ pub fn read_last_end(codex_home: &Path, thread: &str) -> Option<EndedTurn> {
 
 /// Finds the record of a thread in the folder of the day on which the thread began. The id has that time (it
 /// is a UUID of version 7); the day depends on the time zone of the machine.
-fn find_find_record(codex_home: &Path, thread: &str) -> Option<PathBuf> {
+fn find_record(codex_home: &Path, thread: &str) -> Option<PathBuf> {
     let digits = thread.get(..13)?.replace('-', "");
     let began = Timestamp(i64::from_str_radix(&digits, 16).ok()?);
     let zones = i64::try_from(ZONES.as_millis()).ok()?;
@@ -145,7 +145,11 @@ mod tests {
             let text = format!("{long}\n{}\n", line("task_complete", "a", 4));
             let name = format!("rollout-2026-11-26T03-25-03-{THREAD}.jsonl");
             fs::write(folder.join(name), text).unwrap();
-            assert_eq!(read_last_end(home.path(), THREAD), Some(ended("a", 4)), "{day}");
+            assert_eq!(
+                read_last_end(home.path(), THREAD),
+                Some(ended("a", 4)),
+                "{day}"
+            );
             for nobody in ["", "x", "../../x", "ää-äääääääääääää"] {
                 assert_eq!(read_last_end(home.path(), nobody), None, "{nobody}");
             }

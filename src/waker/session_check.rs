@@ -19,9 +19,7 @@ use crate::state::inbox::Inbox;
 use crate::state::inbox::entry::EntryName;
 use crate::state::layout::{SessionDir, StateDir};
 use crate::state::outbox::Outbox;
-use crate::state::wake_log::{
-    AgentKey, TypingRefusal, Wake, WakeLog, WakeOutcome, WakePlan,
-};
+use crate::state::wake_log::{AgentKey, TypingRefusal, Wake, WakeLog, WakeOutcome, WakePlan};
 use crate::state::wake_requests;
 use crate::store::StateError;
 use crate::waker::absence::AbsenceCheck;
@@ -74,7 +72,7 @@ pub(super) struct SessionCheck<'a> {
 
 impl SessionCheck<'_> {
     /// Wakes an agent if that is due, and tells the chats if the session has none. Returns when to check again.
-    pub fn run(&self) -> NextCheck {
+    pub(super) fn run(&self) -> NextCheck {
         let NextCheck { at, waited } = self.check_agents().unwrap_or_else(|error| {
             tracing::warn!(session = %self.id, error = %Chain(&error), "cannot check whether to wake its agent");
             NextCheck {
@@ -133,7 +131,8 @@ impl SessionCheck<'_> {
             turns,
             found: None,
         };
-        log.unanswered.retain(|entry, _| view.pending.contains(entry));
+        log.unanswered
+            .retain(|entry, _| view.pending.contains(entry));
         let mut situation = self.situation(&view, now);
         let judged = self.judge_turns(&mut situation, &mut log, &view)?;
         for drained in view.turns.iter().filter_map(|turn| turn.drained) {
@@ -148,9 +147,8 @@ impl SessionCheck<'_> {
         };
         let decision = self.preflight(decision, &view, &situation, &mut log, now);
         let later = match (decision, waiting.last()) {
-            (WakeDecision::Wake(plan), Some(newest)) => {
-                tracing::info!(session = %self.id, waiting = waiting.len(), agent = plan.agent.registration, method = plan.method.label(), "waking the agent");
-                return self.wake(plan, *newest, &view, log);
+            (WakeDecision::Wake(plan), Some(_)) => {
+                return self.wake(plan, &waiting, &view, log);
             }
             (WakeDecision::Later(later), _) => Some(later),
             (WakeDecision::Nothing | WakeDecision::Wake(_), _) => None,
@@ -166,11 +164,14 @@ impl SessionCheck<'_> {
 
     fn situation(&self, view: &SessionView, now: Timestamp) -> Situation {
         let rules = self.rules.as_ref();
-        let agents = view.living.iter().flat_map(|server| {
-            list_candidates(&self.dir, server, &view.conversations, rules, now)
-        });
+        let agents = view
+            .living
+            .iter()
+            .flat_map(|server| list_candidates(&self.dir, server, &view.conversations, rules, now));
         Situation {
-            unshown: view.conversations.list_unshown(&view.pending, &view.living, now),
+            unshown: view
+                .conversations
+                .list_unshown(&view.pending, &view.living, now),
             agents: agents.collect(),
         }
     }
@@ -240,7 +241,12 @@ impl SessionCheck<'_> {
     }
 
     /// Adds the agent that runs in the tmux session, if none is connected.
-    fn add_unconnected(&self, view: &mut SessionView, situation: &mut Situation, log: &mut WakeLog) {
+    fn add_unconnected(
+        &self,
+        view: &mut SessionView,
+        situation: &mut Situation,
+        log: &mut WakeLog,
+    ) {
         let Some(rules) = self.rules.as_ref().filter(|_| view.living.is_empty()) else {
             return;
         };
@@ -265,7 +271,10 @@ impl SessionCheck<'_> {
 
     /// The agent of this name, as a method sees it.
     fn target<'t>(&'t self, view: &'t SessionView, key: &'t AgentKey) -> WakeTarget<'t> {
-        let server = view.living.iter().find(|server| server.name == key.registration);
+        let server = view
+            .living
+            .iter()
+            .find(|server| server.name == key.registration);
         let found = view.found.as_ref().filter(|found| found.key == *key);
         WakeTarget {
             dir: &self.dir,
@@ -283,7 +292,10 @@ impl SessionCheck<'_> {
         log: &mut WakeLog,
         now: Timestamp,
     ) -> Result<Option<Duration>, StateError> {
-        let open = log.wake.clone().filter(|wake| wake.outcome == WakeOutcome::Open);
+        let open = log
+            .wake
+            .clone()
+            .filter(|wake| wake.outcome == WakeOutcome::Open);
         let Some((wake, method)) = open.and_then(|wake| {
             let method = find_method(&wake.method)?;
             Some((wake, method))
@@ -334,20 +346,23 @@ impl SessionCheck<'_> {
             WakeDecision::Wake(plan) => Some(plan.method.clone()),
             WakeDecision::Nothing | WakeDecision::Later(_) => None,
         };
-        let Some(method) = due.clone().or(cut_short.as_ref().map(|last| last.method.clone()))
+        let Some(method) = due
+            .clone()
+            .or(cut_short.as_ref().map(|last| last.method.clone()))
         else {
             return decision;
         };
         let target = self.target(view, &agent.key);
-        let checked = find_method(&method)
-            .map_or(Preflight::Go, |method| method.preflight(&target, is_ours, self.clock));
+        let checked = find_method(&method).map_or(Preflight::Go, |method| {
+            method.preflight(&target, is_ours, self.clock)
+        });
         match (checked, cut_short) {
             (Preflight::Unsent, Some(last)) => WakeDecision::Wake(last.plan()),
             (Preflight::Empty { idle_for }, cut_short) => {
                 log.typed = None;
                 // The agent has done nothing since, so the command never reached it.
-                let lost = cut_short
-                    .filter(|last| idle_for.is_some_and(|idle| idle > now.since(last.at)));
+                let lost =
+                    cut_short.filter(|last| idle_for.is_some_and(|idle| idle > now.since(last.at)));
                 lost.map_or(decision, |last| WakeDecision::Wake(last.plan()))
             }
             (Preflight::Refused(refusal), _) => {
@@ -369,22 +384,23 @@ impl SessionCheck<'_> {
     fn wake(
         &self,
         plan: WakePlan,
-        newest: EntryName,
+        waiting: &BTreeSet<EntryName>,
         view: &SessionView,
         mut log: WakeLog,
     ) -> Result<NextCheck, StateError> {
         // An agent is told only of messages that a loss of power cannot take back.
         self.inbox.sync_names()?;
-        let Some(method) = find_method(&plan.method) else {
+        let (Some(method), Some(newest)) = (find_method(&plan.method), waiting.last()) else {
             return Ok(NextCheck::default());
         };
         let last = log.wake.clone();
         let is_ours = log.typed.is_some();
-        let wake = log.begin(plan, newest, self.clock.now()).clone();
+        let wake = log.begin(plan, *newest, self.clock.now()).clone();
         if method.types() {
             log.typed = Some(wake.agent.clone());
         }
         log.write(&self.dir)?;
+        tracing::info!(session = %self.id, waiting = waiting.len(), agent = wake.agent.registration, method = wake.method.label(), number = wake.number, "waking the agent");
         let begun = self.clock.instant();
         let context = AttemptContext {
             wake: &wake,
@@ -415,9 +431,10 @@ impl SessionCheck<'_> {
 
     /// Records the result of an attempt. `before` is the wake before it, which holds again if it was refused.
     fn record_result(&self, log: &mut WakeLog, result: AttemptResult, before: Option<Wake>) {
-        let types = log.wake.as_ref().is_some_and(|wake| {
-            find_method(&wake.method).is_some_and(|method| method.types())
-        });
+        let types = log
+            .wake
+            .as_ref()
+            .is_some_and(|wake| find_method(&wake.method).is_some_and(|method| method.types()));
         let now = self.clock.now();
         match result {
             AttemptResult::Given => {

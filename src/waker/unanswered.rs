@@ -171,7 +171,14 @@ mod tests {
                 TurnVerdict::Nothing,
             ),
             ("it works", &[1], None, Busy, Some(60), later(5)),
-            ("it works again", &[1], Some(&reported), Busy, Some(1), later(5)),
+            (
+                "it works again",
+                &[1],
+                Some(&reported),
+                Busy,
+                Some(1),
+                later(5),
+            ),
             (
                 "it asks its person",
                 &[1],
@@ -180,7 +187,14 @@ mod tests {
                 Some(60),
                 later(5),
             ),
-            ("its state is unknown", &[1], None, Unknown, Some(60), later(5)),
+            (
+                "its state is unknown",
+                &[1],
+                None,
+                Unknown,
+                Some(60),
+                later(5),
+            ),
             (
                 "and has been for long",
                 &[1],

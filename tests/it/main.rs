@@ -15,6 +15,7 @@
 
 mod support;
 
+mod absence;
 mod architecture;
 mod attachments;
 mod autostart;
@@ -36,7 +37,6 @@ mod files_refused;
 mod flipped;
 mod flood;
 mod foreign;
-mod forgotten;
 mod gateway;
 mod healing;
 mod holders;
@@ -75,7 +75,6 @@ mod reply;
 mod round_trip;
 mod schema;
 mod seeds;
-mod session_down;
 mod startup;
 mod status;
 mod storm;
@@ -83,6 +82,7 @@ mod strangers;
 mod tmux;
 mod trouble;
 mod typing;
+mod unanswered;
 mod uninstall;
 mod vocabulary;
 mod wake;

@@ -149,7 +149,7 @@ fn draft(times: usize) {
     scene.wakes_after(
         &stub,
         times,
-        "somebody has begun to type there",
+        "the input line already contains text",
         || drop(stub.say(&format!("draft {draft}"))),
         || {
             assert_eq!(stub.report()["draft"], draft);
@@ -502,7 +502,7 @@ fn keys_that_would_go_to_other_panes_too_are_not_pressed() {
     };
     scene.terminal.run(&set("on"));
     scene.house.say("errand 1");
-    scene.wait_until_refused("`synchronize-panes` is on, keys would go to other panes, too");
+    scene.wait_until_refused("`synchronize-panes` is on, so keys would also go to other panes");
     stub.has_no_keys();
     scene.terminal.run(&set("off"));
     scene.wait_for_answer(1);
@@ -579,7 +579,8 @@ fn of_two_clients_that_have_not_registered_none_is_typed_to() {
             .start_stub(&scene.house, pane, "claude-new", &unbound)
     });
     scene.house.say("errand 1");
-    let words = "2 panes of the tmux session have a Claude Code, and nobody says which is meant";
+    let words =
+        "2 panes of the tmux session run Claude Code, and it is not clear which one is meant";
     scene.wait_until_refused(words);
     for stub in &stubs {
         stub.has_no_keys();

@@ -75,13 +75,22 @@ fn an_agent_works_from_its_prompt_to_its_stop() {
     assert_eq!((file.state, file.since), (TurnState::Busy, at(2)));
     assert_eq!(file.prompted_at, Some(at(2)));
     let compacted = HookEvent::SessionStart { midway: true };
-    assert_eq!(apply_report(&mut file, report(compacted, None), at(3)), None);
+    assert_eq!(
+        apply_report(&mut file, report(compacted, None), at(3)),
+        None
+    );
     assert_eq!((file.state, file.since), (TurnState::Busy, at(2)));
-    assert_eq!(apply_report(&mut file, stop("a", &[], &[], false), at(4)), None);
+    assert_eq!(
+        apply_report(&mut file, stop("a", &[], &[], false), at(4)),
+        None
+    );
     assert_eq!((file.state, file.since), (TurnState::Idle, at(4)));
     assert_eq!(file.stopped_at, Some(at(4)));
     assert_eq!(file.unanswered, None);
-    assert_eq!(apply_report(&mut file, report(HookEvent::End, None), at(5)), None);
+    assert_eq!(
+        apply_report(&mut file, report(HookEvent::End, None), at(5)),
+        None
+    );
     assert_eq!(file.state, TurnState::Ended);
 }
 
@@ -94,7 +103,10 @@ fn what_is_held_is_reminded_of_once_and_then_counts_as_unanswered() {
         Some(HookReply::Remind(2))
     );
     assert_eq!((file.state, file.since), (TurnState::Busy, at(2)));
-    assert_eq!(apply_report(&mut file, stop("a", &[1, 2], &[], true), at(3)), None);
+    assert_eq!(
+        apply_report(&mut file, stop("a", &[1, 2], &[], true), at(3)),
+        None
+    );
     let unanswered = Unanswered {
         at: at(3),
         entries: entries(&[1, 2]),
@@ -102,7 +114,10 @@ fn what_is_held_is_reminded_of_once_and_then_counts_as_unanswered() {
     assert_eq!(file.state, TurnState::Idle);
     assert_eq!(file.unanswered, Some(unanswered.clone()));
     // The hook of a second installation changes nothing of that.
-    assert_eq!(apply_report(&mut file, stop("a", &[1, 2], &[], true), at(4)), None);
+    assert_eq!(
+        apply_report(&mut file, stop("a", &[1, 2], &[], true), at(4)),
+        None
+    );
     assert_eq!(file.unanswered, Some(unanswered));
     // A new turn is a new chance, with a reminder of its own.
     apply_report(&mut file, prompt("b"), at(5));
@@ -118,7 +133,10 @@ fn an_agent_that_answers_after_the_reminder_leaves_nothing_unanswered() {
     let mut file = turn();
     apply_report(&mut file, prompt("a"), at(1));
     apply_report(&mut file, stop("a", &[1], &[], false), at(2));
-    assert_eq!(apply_report(&mut file, stop("a", &[], &[], true), at(3)), None);
+    assert_eq!(
+        apply_report(&mut file, stop("a", &[], &[], true), at(3)),
+        None
+    );
     assert_eq!(file.unanswered, None);
     assert_eq!(file.state, TurnState::Idle);
 }
@@ -132,7 +150,10 @@ fn what_was_shown_after_a_reminder_is_reminded_of_too() {
         apply_report(&mut file, stop("a", &[1, 2], &[], true), at(3)),
         Some(HookReply::Remind(2))
     );
-    assert_eq!(apply_report(&mut file, stop("a", &[1, 2], &[], true), at(4)), None);
+    assert_eq!(
+        apply_report(&mut file, stop("a", &[1, 2], &[], true), at(4)),
+        None
+    );
     assert!(file.unanswered.is_some());
 }
 
@@ -140,8 +161,9 @@ fn what_was_shown_after_a_reminder_is_reminded_of_too() {
 fn a_batch_that_waits_is_told_of_once_in_a_turn() {
     let mut file = turn();
     apply_report(&mut file, prompt("a"), at(1));
-    let mut stops =
-        |waiting: &[i64], second: i64| apply_report(&mut file, stop("a", &[], waiting, second > 2), at(second));
+    let mut stops = |waiting: &[i64], second: i64| {
+        apply_report(&mut file, stop("a", &[], waiting, second > 2), at(second))
+    };
     assert_eq!(stops(&[1, 2], 2), Some(HookReply::Announce));
     assert_eq!(stops(&[1, 2], 3), None, "it did not look");
     assert_eq!(stops(&[2, 3], 4), Some(HookReply::Announce), "another came");
@@ -166,7 +188,10 @@ fn a_reminder_goes_before_what_else_waits_and_neither_hides_the_other() {
         Some(HookReply::Announce)
     );
     assert_eq!(file.unanswered, None, "it has not ended");
-    assert_eq!(apply_report(&mut file, stop("a", &[1], &[2], true), at(4)), None);
+    assert_eq!(
+        apply_report(&mut file, stop("a", &[1], &[2], true), at(4)),
+        None
+    );
     assert!(file.unanswered.is_some());
 }
 
@@ -190,7 +215,10 @@ fn two_installations_of_the_hook_say_it_once() {
         apply_report(&mut file, stop("a", &[1], &[], false), at(2)),
         Some(HookReply::Remind(1))
     );
-    assert_eq!(apply_report(&mut file, stop("a", &[1], &[], false), at(2)), None);
+    assert_eq!(
+        apply_report(&mut file, stop("a", &[1], &[], false), at(2)),
+        None
+    );
     assert_eq!(file.state, TurnState::Busy, "its turn goes on");
     assert_eq!(file.unanswered, None);
 }
@@ -206,9 +234,17 @@ fn of_two_installations_one_speaks_also_later_in_a_turn() {
         (5, stop("a", &[1, 2], &[3], true), None),
         (6, prompt("b"), None),
     ] {
-        assert_eq!(apply_report(&mut file, told.clone(), at(second)), says, "{second}");
+        assert_eq!(
+            apply_report(&mut file, told.clone(), at(second)),
+            says,
+            "{second}"
+        );
         let reported_once = file.clone();
-        assert_eq!(apply_report(&mut file, echo(&told), at(second)), None, "{second}");
+        assert_eq!(
+            apply_report(&mut file, echo(&told), at(second)),
+            None,
+            "{second}"
+        );
         assert_eq!(file, reported_once, "{second}");
     }
 }
@@ -222,9 +258,15 @@ fn an_installation_that_is_taken_away_leaves_the_word_to_the_other_with_the_next
     assert_eq!(apply_report(&mut file, echo(&prompt("b")), at(3)), None);
     assert_eq!((file.state, file.since), (TurnState::Busy, at(3)));
     let stopped = stop("b", &[1], &[], false);
-    assert_eq!(apply_report(&mut file, echo(&stopped), at(4)), Some(HookReply::Remind(1)));
+    assert_eq!(
+        apply_report(&mut file, echo(&stopped), at(4)),
+        Some(HookReply::Remind(1))
+    );
     // A client that names no turns.
-    assert_eq!(apply_report(&mut file, report(HookEvent::Prompt, None), at(20)), None);
+    assert_eq!(
+        apply_report(&mut file, report(HookEvent::Prompt, None), at(20)),
+        None
+    );
     assert_eq!((file.state, file.since), (TurnState::Busy, at(20)));
 }
 
@@ -232,7 +274,10 @@ fn an_installation_that_is_taken_away_leaves_the_word_to_the_other_with_the_next
 fn a_turn_that_the_api_ends_leaves_the_agent_idle_with_what_it_holds() {
     let mut file = turn();
     apply_report(&mut file, prompt("a"), at(1));
-    assert_eq!(apply_report(&mut file, report(HookEvent::Failure, Some("a")), at(2)), None);
+    assert_eq!(
+        apply_report(&mut file, report(HookEvent::Failure, Some("a")), at(2)),
+        None
+    );
     assert_eq!((file.state, file.since), (TurnState::Idle, at(2)));
     assert_eq!(file.unanswered, None);
     apply_report(&mut file, prompt("b"), at(3));
@@ -299,13 +344,12 @@ enum Act {
 
 fn act() -> impl Strategy<Value = Act> {
     let some = || prop::collection::vec(1..6i64, 0..4);
-    let stop = (some(), some(), any::<Option<bool>>()).prop_map(|(held, waiting, kept_going)| {
-        Act::Stop {
+    let stop =
+        (some(), some(), any::<Option<bool>>()).prop_map(|(held, waiting, kept_going)| Act::Stop {
             held,
             waiting,
             kept_going,
-        }
-    });
+        });
     prop_oneof![
         1 => Just(Act::Prompt),
         1 => any::<bool>().prop_map(Act::Start),

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::Shared;
 use crate::error_chain::Chain;
-use crate::state::agents::{Calls, ClientName};
+use crate::state::agents::ClientName;
+use crate::state::wake_requests::CallMarker;
 use crate::store::watch::{Interest, NameWatch};
 use crate::waker::methods::inbox_socket::InboxSocket;
 
@@ -21,7 +22,7 @@ pub struct Waking {
     /// The inbox socket of the client's session, taken by the one who listens.
     pub socket: Mutex<Option<InboxSocket>>,
     /// The calls that are under way.
-    pub calls: Mutex<Calls>,
+    pub calls: Mutex<CallMarker>,
 }
 
 /// A call that is under way, until it is dropped.
@@ -89,7 +90,7 @@ impl Shared {
         let watch = NameWatch::new(&[listener.folder()], &self.clock, own);
         loop {
             let looked = tokio::task::spawn_blocking(move || {
-                let looked = listener.look();
+                let looked = listener.carry_out();
                 (listener, looked)
             });
             let Ok((again, looked)) = looked.await else {

@@ -24,7 +24,7 @@ use crate::store::atomic;
 use crate::store::format;
 use crate::store::lock;
 
-/// Longer names of threads are nobody's.
+/// Longer names of threads are ignored.
 const THREAD_MAX: usize = 100;
 
 /// The file of a living MCP server.
@@ -65,11 +65,11 @@ pub struct ClientName {
 pub struct Thread {
     /// The agent.
     pub holder: HolderId,
-    /// The client's own name of it: letters, digits, `-` and `_`.
+    /// The client's own name of the thread: letters, digits, `-` and `_`.
     pub id: String,
 }
 
-/// How a client can be reached, as its MCP server sees it. No secret is in it.
+/// How a client can be reached, as its MCP server sees it. It contains no secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reach {
     /// Claude Code's inbox socket; only the MCP server writes to it.
@@ -78,7 +78,7 @@ pub struct Reach {
     /// Where Claude Code keeps `sessions/<pid>.json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claude_folder: Option<PathBuf>,
-    /// The program that runs the client, if that is Codex.
+    /// The program of the client, if that is Codex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub codex: Option<PathBuf>,
     /// Where Codex keeps its own files, if not in `~/.codex`.
@@ -95,7 +95,7 @@ pub struct Reach {
     pub tmux: Option<Pane>,
 }
 
-/// A pane of tmux. Its id is not given a second time as long as the server runs.
+/// A pane of tmux. A tmux server gives each id once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Pane {
     /// The socket of the server.
@@ -105,7 +105,7 @@ pub struct Pane {
 }
 
 impl Pane {
-    /// The pane that tmux names in the environment (`TMUX`, `TMUX_PANE`), never one by its place.
+    /// The pane that tmux names in the environment (`TMUX`, `TMUX_PANE`). A pane named by its position is refused.
     pub fn of(env: &Env) -> Option<Self> {
         let socket = env.get("TMUX")?.rsplitn(3, ',').last().map(PathBuf::from)?;
         let id = env.get("TMUX_PANE")?.to_owned();
@@ -116,7 +116,7 @@ impl Pane {
 }
 
 impl Reach {
-    /// What can be seen from inside a client's MCP server.
+    /// Collects what a client's MCP server can see.
     pub fn see(env: &Env, client: &ProcessId) -> Self {
         let home = env.get("HOME").map(PathBuf::from);
         let own = env.get("CLAUDE_CONFIG_DIR").map(PathBuf::from);
@@ -138,8 +138,8 @@ fn is_codex(program: &Path) -> bool {
     name.starts_with("codex")
 }
 
-/// A thread's name, if it can safely be one word of a command line.
-pub fn thread_id(id: &str) -> Option<String> {
+/// Accepts the name of a thread if it can safely be one word of a command line.
+pub fn check_thread_id(id: &str) -> Option<String> {
     let safe = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let fits = !id.is_empty() && id.len() <= THREAD_MAX && !id.starts_with('-');
     (fits && id.chars().all(safe)).then(|| id.to_owned())
@@ -148,14 +148,14 @@ pub fn thread_id(id: &str) -> Option<String> {
 /// One living MCP server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Registered {
-    /// The name of its registration, without `.json`: also that of its other files.
+    /// The name of its registration without `.json`, which names its other files, too.
     pub name: String,
-    /// What it says of itself.
+    /// Its content.
     pub file: AgentFile,
 }
 
 impl Registered {
-    /// The agents that call it: each thread, or the client where that has none.
+    /// The agents that call it: each thread, or the client if that has none.
     pub fn agents(&self) -> Vec<(Option<&Thread>, HolderId)> {
         let threads = self.file.threads.iter();
         let threads: Vec<_> = threads
@@ -168,7 +168,7 @@ impl Registered {
     }
 }
 
-/// The living MCP servers of a session, oldest first. Removes nothing and needs no lock.
+/// Lists the living MCP servers of a session, oldest first. Removes nothing and needs no lock.
 pub fn list_registered(dir: &SessionDir) -> Result<Vec<Registered>, StoreError> {
     let mut found = Vec::new();
     for name in atomic::list(&dir.agents())? {
@@ -176,7 +176,7 @@ pub fn list_registered(dir: &SessionDir) -> Result<Vec<Registered>, StoreError> 
         let Some(stem) = name.strip_suffix(".json") else {
             continue;
         };
-        // A damaged one is for the MCP servers to report.
+        // The MCP servers report a damaged one.
         if let Some(file) = format::peek::<AgentFile>(&path)
             && lock::is_held(&path)?
         {

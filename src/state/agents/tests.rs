@@ -3,7 +3,7 @@ use crate::state::agents::*;
 #[test]
 fn only_a_plain_name_of_a_thread_goes_on_a_command_line() {
     let id = "0199a213-81c0-7800-8aa1-bbab2a035a53";
-    assert_eq!(thread_id(id), Some(id.to_owned()));
+    assert_eq!(check_thread_id(id), Some(id.to_owned()));
     for bad in [
         "",
         "-x",
@@ -14,7 +14,7 @@ fn only_a_plain_name_of_a_thread_goes_on_a_command_line() {
         "a/b",
         &"x".repeat(101),
     ] {
-        assert_eq!(thread_id(bad), None, "{bad}");
+        assert_eq!(check_thread_id(bad), None, "{bad}");
     }
 }
 

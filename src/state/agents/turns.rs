@@ -36,11 +36,7 @@ pub struct TurnFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<String>,
     /// The installation of our hooks that speaks in this turn: its program and arguments.
-    #[serde(
-        default,
-        rename = "voice",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, rename = "voice", skip_serializing_if = "Option::is_none")]
     pub installation: Option<String>,
     /// What the agent is doing.
     pub state: TurnState,
@@ -62,11 +58,7 @@ pub struct TurnFile {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub reminded: BTreeSet<EntryName>,
     /// The entries that it still held when it ended its turn.
-    #[serde(
-        default,
-        rename = "forgotten",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, rename = "forgotten", skip_serializing_if = "Option::is_none")]
     pub unanswered: Option<Unanswered>,
 }
 

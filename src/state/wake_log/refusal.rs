@@ -82,9 +82,7 @@ impl fmt::Display for TypingRefusal {
             Self::Gone => "the agent's pane is gone",
             Self::Dead => "the process of the pane has ended",
             Self::Mode => "the pane is in copy-mode or another mode of tmux",
-            Self::Synchronized => {
-                "`synchronize-panes` is on, so keys would also go to other panes"
-            }
+            Self::Synchronized => "`synchronize-panes` is on, so keys would also go to other panes",
             Self::InputOff => "tmux has input to the pane switched off",
             Self::NotInFront => {
                 "the agent is not in the foreground of its pane (a shell or another program is)"
@@ -96,7 +94,7 @@ impl fmt::Display for TypingRefusal {
             Self::Ended => "the agent has ended",
             Self::NoInputLine => "the agent's input line is not on the screen",
             Self::Elsewhere => "the cursor is not in the agent's input line",
-            Self::Draft => "someone has started typing there",
+            Self::Draft => "the input line already contains text",
             Self::NotShown => "the pasted command does not appear in the agent's input line",
         };
         f.write_str(text)

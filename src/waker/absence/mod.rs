@@ -38,7 +38,7 @@ pub(super) struct AbsenceCheck<'a> {
 impl AbsenceCheck<'_> {
     /// Checks the session, tells the chats that wrote, and returns when to check again. `look` looks for an
     /// agent in the tmux session.
-    pub fn run(
+    pub(super) fn run(
         &self,
         look: impl FnOnce() -> AgentPresence,
         now: Timestamp,
@@ -68,7 +68,11 @@ impl AbsenceCheck<'_> {
             self.carry_out(effect, now)?;
         }
         let is_complete = new.len() < READ_MAX;
-        Ok(if is_complete { again } else { Some(Duration::ZERO) })
+        Ok(if is_complete {
+            again
+        } else {
+            Some(Duration::ZERO)
+        })
     }
 
     fn carry_out(&self, effect: AbsenceEffect, now: Timestamp) -> Result<(), StoreError> {

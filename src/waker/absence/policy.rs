@@ -25,7 +25,7 @@ const A_WHILE: Duration = Duration::from_secs(120);
 pub const DOWN_TEXT: &str = "The session is not running, so no one can read this now. Your message is kept, and the agent gets it when it runs again.";
 /// The notice to the same chat when an agent is back.
 pub const BACK_TEXT: &str =
-    "The session is running again. The agent is getting the messages that waited.";
+    "The session is running again, and the agent now gets the messages that waited.";
 
 /// Whether a session has an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,7 @@ use std::collections::BTreeSet;
 use crate::ids::SessionId;
 use crate::state::agents::{AgentFile, Reach};
 use crate::state::layout::StateDir;
-use crate::store::atomic::{self, Durability};
-use crate::store::crash_points::Step;
+use crate::store::atomic;
 use crate::store::format;
 use crate::waker::activity::*;
 
@@ -34,7 +33,12 @@ fn what_contradicts_itself_is_not_known() {
         (calls(false, None), Some(report(Idle, 7)), Idle, Some(7)),
         (calls(false, Some(9)), Some(report(Idle, 7)), Idle, Some(7)),
         // It called after it is said to have become idle: that file is not up to date.
-        (calls(false, Some(5)), Some(report(Idle, 7)), Unknown, Some(5)),
+        (
+            calls(false, Some(5)),
+            Some(report(Idle, 7)),
+            Unknown,
+            Some(5),
+        ),
         (calls(false, Some(5)), Some(report(Busy, 7)), Busy, Some(7)),
         (
             calls(false, Some(5)),
@@ -61,7 +65,13 @@ fn the_newest_word_counts_and_when_in_doubt_the_agent_is_not_idle() {
     use AgentState::{Busy, Idle, Unknown, Waiting};
     let minutes = |minutes: i64| minutes * 60_000;
     for (what, called, hooks, client, expected) in [
-        ("a turn began", None, report(Busy, 5), report(Idle, 900), Busy),
+        (
+            "a turn began",
+            None,
+            report(Busy, 5),
+            report(Idle, 900),
+            Busy,
+        ),
         (
             "it was stopped by hand",
             None,
@@ -76,7 +86,13 @@ fn the_newest_word_counts_and_when_in_doubt_the_agent_is_not_idle() {
             report(Waiting, 7),
             Waiting,
         ),
-        ("both at once", None, report(Idle, 100), report(Busy, 599), Busy),
+        (
+            "both at once",
+            None,
+            report(Idle, 100),
+            report(Busy, 599),
+            Busy,
+        ),
         (
             "the same, the other way",
             None,
@@ -84,7 +100,13 @@ fn the_newest_word_counts_and_when_in_doubt_the_agent_is_not_idle() {
             report(Idle, 100),
             Busy,
         ),
-        ("not at once", None, report(Idle, 100), report(Busy, 601), Idle),
+        (
+            "not at once",
+            None,
+            report(Idle, 100),
+            report(Busy, 601),
+            Idle,
+        ),
         (
             "a dialog at once",
             None,
@@ -119,7 +141,12 @@ fn the_newest_word_counts_and_when_in_doubt_the_agent_is_not_idle() {
             report(Busy, minutes(10)),
             Unknown,
         ),
-        ("and calls", Some(minutes(9)), report(Busy, minutes(30)), Busy),
+        (
+            "and calls",
+            Some(minutes(9)),
+            report(Busy, minutes(30)),
+            Busy,
+        ),
         ("it has ended its turn", Some(200), report(Idle, 100), Idle),
     ] {
         let seen = combine_reports(calls(false, called), Some(hooks), None, NOW);
@@ -157,7 +184,10 @@ fn the_turns_of_another_process_say_nothing() {
         format::write(&dir.turn(holder.as_str()), &file, step, durability).unwrap();
         observe_agent(&dir, &agent, &holder, NOW).state
     };
-    assert_eq!(observe_agent(&dir, &agent, &holder, NOW).state, AgentState::Unknown);
+    assert_eq!(
+        observe_agent(&dir, &agent, &holder, NOW).state,
+        AgentState::Unknown
+    );
     assert_eq!(told(&client), AgentState::Idle);
     let other = ProcessId {
         start: "1".to_owned(),
@@ -203,4 +233,3 @@ fn claude_codes_file_is_believed_if_it_is_of_this_process_and_can_be_read() {
         "the file of an earlier process of the same number"
     );
 }
-

@@ -25,7 +25,9 @@ impl WakeMethod for CodexQueueMethod {
     }
 
     fn available(&self, target: &WakeTarget<'_>) -> bool {
-        let codex = target.server.and_then(|server| server.file.reach.codex.as_ref());
+        let codex = target
+            .server
+            .and_then(|server| server.file.reach.codex.as_ref());
         target.thread.is_some() && codex.is_some()
     }
 
@@ -53,17 +55,25 @@ fn queue_wake(reach: &Reach, thread: &str) -> Result<(), String> {
     let codex_home = reach.codex_home.as_ref();
     let codex_home = codex_home.map(|home| ("CODEX_HOME", home.into()));
     let language = ("LANG", "C.UTF-8".into());
-    let variables: Vec<_> = [home, path, codex_home, Some(language)].into_iter().flatten().collect();
+    let variables: Vec<_> = [home, path, codex_home, Some(language)]
+        .into_iter()
+        .flatten()
+        .collect();
     let program_name = program.display();
     match run_command(&program, &arguments, &variables, "") {
         Ok(end) if end.status.success() => Ok(()),
-        Ok(end) => Err(format!("`{program_name} queue` failed ({}): {}", end.status, end.message)),
+        Ok(end) => Err(format!(
+            "`{program_name} queue` failed ({}): {}",
+            end.status, end.message
+        )),
         Err(Unfinished::NotRun(error)) => {
             Err(format!("`{program_name} queue` cannot be run: {error}"))
         }
         Err(Unfinished::TimedOut) => {
             let seconds = TIME_LIMIT.as_secs();
-            Err(format!("`{program_name} queue` did not end within {seconds} s"))
+            Err(format!(
+                "`{program_name} queue` did not end within {seconds} s"
+            ))
         }
     }
 }

@@ -76,7 +76,12 @@ pub(super) fn run_command(
     Ok(Finished {
         status,
         output: collect(&output),
-        message: errors.trim().chars().map(on_one_line).take(MESSAGE_MAX).collect(),
+        message: errors
+            .trim()
+            .chars()
+            .map(on_one_line)
+            .take(MESSAGE_MAX)
+            .collect(),
     })
 }
 

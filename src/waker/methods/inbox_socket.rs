@@ -43,7 +43,9 @@ impl WakeMethod for InboxSocketMethod {
     }
 
     fn available(&self, target: &WakeTarget<'_>) -> bool {
-        let socket = target.server.and_then(|server| server.file.reach.inbox_socket.as_ref());
+        let socket = target
+            .server
+            .and_then(|server| server.file.reach.inbox_socket.as_ref());
         target.thread.is_none() && socket.is_some_and(|path| path.exists())
     }
 
@@ -165,6 +167,11 @@ impl RequestListener {
         }
     }
 
+    /// The folder to watch.
+    pub fn folder(&self) -> PathBuf {
+        self.dir.wakes()
+    }
+
     /// The file to watch for.
     pub fn path(&self) -> PathBuf {
         WakeRequest::path(&self.dir, &self.registration)
@@ -179,8 +186,8 @@ impl RequestListener {
         if self.done != Some(number) {
             self.done = Some(number);
             let failed = self.socket.write(number).err();
-            let error =
-                failed.map(|error| format!("cannot write to {}: {error}", self.socket.path.display()));
+            let error = failed
+                .map(|error| format!("cannot write to {}: {error}", self.socket.path.display()));
             tracing::info!(number, error, "woke the agent by its inbox socket");
             WakeAnswer::write(&self.dir, &self.registration, number, error)?;
         }
@@ -191,7 +198,7 @@ impl RequestListener {
 #[cfg(test)]
 mod tests {
     use std::io::BufRead as _;
-    use std::os::unix::net::UnixRequestListener;
+    use std::os::unix::net::UnixListener;
 
     use super::*;
     use crate::ids::SessionId;
@@ -214,7 +221,7 @@ mod tests {
         (folder, dir, listener, path)
     }
 
-    fn lines(socket: &UnixRequestListener) -> Vec<serde_json::Value> {
+    fn lines(socket: &UnixListener) -> Vec<serde_json::Value> {
         let (stream, _) = socket.accept().unwrap();
         let lines = io::BufReader::new(stream).lines();
         lines
@@ -225,7 +232,7 @@ mod tests {
     #[test]
     fn a_request_is_carried_out_once_however_often_it_is_asked() {
         let (_folder, dir, mut listener, path) = listener();
-        let socket = UnixRequestListener::bind(&path).unwrap();
+        let socket = UnixListener::bind(&path).unwrap();
         WakeRequest::write(&dir, "7-1", 3).unwrap();
         listener.carry_out().unwrap();
         assert_eq!(

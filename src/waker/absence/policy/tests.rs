@@ -44,7 +44,12 @@ impl WatchedSession {
         }
     }
 
-    fn check(&mut self, presence: AgentPresence, new: &[WaitingMessage], now: Timestamp) -> &mut Self {
+    fn check(
+        &mut self,
+        presence: AgentPresence,
+        new: &[WaitingMessage],
+        now: Timestamp,
+    ) -> &mut Self {
         let seen = AbsenceInput {
             presence,
             waiting: self.waiting,
@@ -98,13 +103,19 @@ fn an_absence_is_told_once_in_each_chat_that_wrote_and_so_is_its_end() {
     let mut session = WatchedSession::down();
     session.check(GONE, &[wrote(2, 11, None), wrote(3, 12, Some(5))], at(15));
     session.check(GONE, &[wrote(4, 12, Some(6)), wrote(5, 11, None)], at(20));
-    assert_eq!(session.told, [(11, AbsenceNotice::Down), (12, AbsenceNotice::Down)]);
+    assert_eq!(
+        session.told,
+        [(11, AbsenceNotice::Down), (12, AbsenceNotice::Down)]
+    );
     session.told.clear();
     session.check(HERE, &[], at(300));
     assert_eq!(session.again, Some(BACK));
     assert_eq!(session.told, []);
     session.check(HERE, &[], at(305));
-    assert_eq!(session.told, [(11, AbsenceNotice::Back), (12, AbsenceNotice::Back)]);
+    assert_eq!(
+        session.told,
+        [(11, AbsenceNotice::Back), (12, AbsenceNotice::Back)]
+    );
     assert_eq!(session.note, None);
 }
 
@@ -114,7 +125,10 @@ fn a_chat_that_wrote_when_an_agent_was_back_is_told_nothing() {
     session.check(HERE, &[], at(300));
     session.check(HERE, &[wrote(2, 12, None)], at(302));
     session.check(HERE, &[], at(305));
-    assert_eq!(session.told, [(11, AbsenceNotice::Down), (11, AbsenceNotice::Back)]);
+    assert_eq!(
+        session.told,
+        [(11, AbsenceNotice::Down), (11, AbsenceNotice::Back)]
+    );
 }
 
 #[test]

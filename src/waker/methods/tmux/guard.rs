@@ -123,7 +123,10 @@ pub fn refuse_state(agent: AgentState) -> Option<TypingRefusal> {
 
 /// Refuses to type to an agent that works or asks, if it can be woken in no other way. An agent that works
 /// after it was woken is no reason.
-pub(in crate::waker) fn refuse_busy(agent: &WakeCandidate, last: Option<&Wake>) -> Option<TypingRefusal> {
+pub(in crate::waker) fn refuse_busy(
+    agent: &WakeCandidate,
+    last: Option<&Wake>,
+) -> Option<TypingRefusal> {
     let was_woken =
         last.is_some_and(|last| last.agent == agent.key && last.outcome == WakeOutcome::Given);
     match agent.activity.state {

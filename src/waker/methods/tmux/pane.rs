@@ -140,7 +140,10 @@ impl AgentPane {
         let words = [&list[..], &separator, &capture].concat();
         let answer = run_tmux(&self.pane.socket, self.path.as_deref(), &words, "")?;
         let marker = format!("{SCREEN}\n");
-        let (list, screen) = answer.output.split_once(&marker).unwrap_or((&answer.output, ""));
+        let (list, screen) = answer
+            .output
+            .split_once(&marker)
+            .unwrap_or((&answer.output, ""));
         let lines = list.lines().filter_map(PaneLine::parse);
         let lines: Vec<PaneLine> = lines.filter(|line| line.id == self.pane.id).collect();
         let Some(line) = lines.first() else {
@@ -189,7 +192,9 @@ impl AgentPane {
         let condition = ["if-shell", "-F", "-t", &self.pane.id, STILL, command];
         let words = [before, &condition].concat();
         let answer = run_tmux(&self.pane.socket, self.path.as_deref(), &words, input)?;
-        answer.failed.map_or(Ok(()), |reason| Err(TypingRefusal::Tmux(reason)))
+        answer
+            .failed
+            .map_or(Ok(()), |reason| Err(TypingRefusal::Tmux(reason)))
     }
 }
 
@@ -245,7 +250,11 @@ fn run_tmux(
     input: &str,
 ) -> Result<TmuxAnswer, TypingRefusal> {
     let refuse = |reason: String| Err(TypingRefusal::Tmux(reason));
-    let path = [path, Some(USUAL_PATH)].into_iter().flatten().collect::<Vec<_>>().join(":");
+    let path = [path, Some(USUAL_PATH)]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(":");
     let Some(program) = find_program("tmux", &path) else {
         return refuse("there is no program `tmux` on the PATH".to_owned());
     };
@@ -255,7 +264,10 @@ fn run_tmux(
         Ok(end) => end,
         Err(Unfinished::NotRun(error)) => return refuse(format!("it cannot be run: {error}")),
         Err(Unfinished::TimedOut) => {
-            return refuse(format!("it did not answer within {} s", TIME_LIMIT.as_secs()));
+            return refuse(format!(
+                "it did not answer within {} s",
+                TIME_LIMIT.as_secs()
+            ));
         }
     };
     // A server that cannot be reached for another reason may be there.
@@ -264,8 +276,8 @@ fn run_tmux(
     if !end.status.success() && (no_socket || end.message.contains("no server running")) {
         return Err(TypingRefusal::Gone);
     }
-    let failed = (!end.status.success())
-        .then(|| format!("it failed ({}): {}", end.status, end.message));
+    let failed =
+        (!end.status.success()).then(|| format!("it failed ({}): {}", end.status, end.message));
     Ok(TmuxAnswer {
         output: end.output,
         failed,

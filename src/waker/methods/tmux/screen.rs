@@ -46,7 +46,10 @@ pub enum InputLine {
 /// Reads a screen, captured with its colours, and the cursor on it: column and row from 0.
 pub fn read_input_line(screen: &str, cursor: (usize, usize)) -> InputLine {
     let mut style = Style::default();
-    let rows: Vec<Vec<ScreenCell>> = screen.lines().map(|line| parse_cells(line, &mut style)).collect();
+    let rows: Vec<Vec<ScreenCell>> = screen
+        .lines()
+        .map(|line| parse_cells(line, &mut style))
+        .collect();
     let texts: Vec<String> = rows.iter().map(|row| join_text(row)).collect();
     let Some(input) = InputArea::find(&texts) else {
         let asks = |text: &String| {

@@ -47,7 +47,7 @@ pub(super) struct Typist<'a> {
 
 impl<'a> Typist<'a> {
     /// For an agent whose pane is known. Codex is never typed to.
-    pub fn new(target: &WakeTarget<'a>, clock: &'a Clock) -> Option<Self> {
+    pub(super) fn new(target: &WakeTarget<'a>, clock: &'a Clock) -> Option<Self> {
         Some(Self {
             pane: find_pane(target)?,
             server: target.server,
@@ -58,7 +58,7 @@ impl<'a> Typist<'a> {
     }
 
     /// Observes the agent.
-    pub fn observe(&self) -> Activity {
+    pub(super) fn observe(&self) -> Activity {
         let now = self.clock.now();
         match self.server {
             Some(server) => observe_agent(self.dir, server, &self.holder(), now),
@@ -92,7 +92,7 @@ impl<'a> Typist<'a> {
     }
 
     /// Looks at the pane and the agent, and decides on the next key.
-    pub fn next_key(&self, is_ours: bool) -> Result<NextKey, TypingRefusal> {
+    pub(super) fn next_key(&self, is_ours: bool) -> Result<NextKey, TypingRefusal> {
         self.look(is_ours)?.key
     }
 
@@ -109,7 +109,7 @@ impl<'a> Typist<'a> {
     }
 
     /// Pastes the command, unless it stands there already, and sends it.
-    pub fn type_command(&self, is_ours: bool, stop: &CancellationToken) -> AttemptResult {
+    pub(super) fn type_command(&self, is_ours: bool, stop: &CancellationToken) -> AttemptResult {
         match self.try_to_type(is_ours, stop) {
             Ok(result) => result,
             Err(refusal) => AttemptResult::Refused(refusal),

@@ -45,7 +45,10 @@ fn a_key_is_pressed_only_if_all_is_well() {
     };
     for (pane, refusal) in [
         (other(&[]), TypingRefusal::Gone),
-        (other(&["sho"]), TypingRefusal::OtherSession("sho".to_owned())),
+        (
+            other(&["sho"]),
+            TypingRefusal::OtherSession("sho".to_owned()),
+        ),
         (
             PaneState {
                 is_dead: true,
@@ -128,7 +131,7 @@ fn enter_follows_only_our_own_command_and_only_if_it_is_what_would_run() {
 fn each_refusal_has_a_text() {
     for (refusal, words) in [
         (TypingRefusal::Dialog, "a permission dialog is open"),
-        (TypingRefusal::Draft, "someone has started typing there"),
+        (TypingRefusal::Draft, "the input line already contains text"),
         (
             TypingRefusal::Several(2),
             "2 panes of the tmux session run Claude Code, and it is not clear which one is meant",

@@ -91,7 +91,8 @@ fn screen(input: &str, below: &str) -> String {
 #[test]
 fn a_hint_in_an_empty_input_line_was_not_typed() {
     let hint = "\u{1b}[7mT\u{1b}[0;2mry \"fix the tests\"\u{1b}[0m";
-    let read_at = |text: &str, column| read_input_line(&screen(text, "  ? for shortcuts"), (column, 2));
+    let read_at =
+        |text: &str, column| read_input_line(&screen(text, "  ? for shortcuts"), (column, 2));
     assert_eq!(read_at(hint, 2), InputLine::Empty);
     // The same words, typed by somebody whose cursor is back at the beginning.
     assert_eq!(
@@ -234,7 +235,7 @@ fn an_unknown_command_is_seen() {
 proptest::proptest! {
     #[test]
     fn no_screen_is_too_odd(screen in "(?s).{0,200}", column in 0..9usize, row in 0..9usize) {
-        let _shown: Shown = read_input_line(&screen, (column, row));
+        let _shown: InputLine = read_input_line(&screen, (column, row));
         let _count: usize = count_unknown(&screen, "/x");
     }
 
