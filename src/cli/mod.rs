@@ -48,8 +48,8 @@ use crate::store::StateError;
 use crate::store::format::ReadError;
 use crate::store::lock::LockError;
 use crate::text::one_line;
-use crate::waker::methods::inbox_socket::InboxSocket;
-use crate::waker::methods::tmux::pane::TmuxServer;
+use crate::waker::InboxSocket;
+use crate::waker::TmuxServer;
 
 /// How the program ends, besides clap's 2 for a command line that it does not understand. The numbers
 /// are public.

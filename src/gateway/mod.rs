@@ -34,8 +34,8 @@ use crate::state::gateway_status::{self, StatusWriter};
 use crate::state::layout::StateDir;
 use crate::store::StoreError;
 use crate::telegram::api::{self, Api, ClientError};
+use crate::waker::TmuxServer;
 use crate::waker::Waker;
-use crate::waker::methods::tmux::pane::TmuxServer;
 
 /// How long tasks may take to end after a stop signal. Only a request in flight takes longer, and its
 /// outcome is recorded as unknown already.

@@ -39,22 +39,18 @@ const NAME_MAX: usize = 200;
 
 /// A hook of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HookKind {
-    /// A session starts.
+pub(crate) enum HookKind {
     SessionStart,
-    /// A prompt was submitted.
     Prompt,
     /// The agent is about to stop.
     Stop,
-    /// An API failure ended the turn.
     StopFailure,
-    /// A session ends.
     End,
 }
 
 impl HookKind {
     /// By its name on the command line.
-    pub fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         match name {
             "session-start" => Some(Self::SessionStart),
             "prompt" => Some(Self::Prompt),
@@ -68,7 +64,7 @@ impl HookKind {
 
 /// The fields that are read of a client's input on stdin, leniently: the format belongs to the client.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct HookInput {
+pub(crate) struct HookInput {
     #[serde(default)]
     session_id: Value,
     #[serde(default)]
@@ -83,7 +79,7 @@ pub struct HookInput {
 
 impl HookInput {
     /// Reads all that can be read.
-    pub fn read(bytes: &[u8]) -> Self {
+    pub(crate) fn read(bytes: &[u8]) -> Self {
         serde_json::from_slice(bytes).unwrap_or_default()
     }
 
@@ -113,13 +109,10 @@ impl HookInput {
 
 /// A hook, as its client started it.
 #[derive(Clone, Debug)]
-pub struct Hook {
-    /// Which hook it is.
-    pub kind: HookKind,
-    /// The client's input.
-    pub input: HookInput,
-    /// Names the installation that it comes from.
-    pub installation: String,
+pub(crate) struct Hook {
+    pub(crate) kind: HookKind,
+    pub(crate) input: HookInput,
+    pub(crate) installation: String,
 }
 
 /// The format in which a client reads the answer of a hook.
@@ -138,7 +131,7 @@ struct HookAgent {
 }
 
 /// Records a hook for the agent that it speaks for in these sessions. Returns the text to print, if any.
-pub fn handle_hook(
+pub(crate) fn handle_hook(
     state: &StateDir,
     sessions: &[SessionId],
     hook: &Hook,

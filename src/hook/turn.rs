@@ -30,18 +30,15 @@ pub(super) enum HookEvent {
         /// Whether a turn may be going on (the context was compacted).
         midway: bool,
     },
-    /// A prompt was submitted.
     Prompt,
     /// The agent is about to stop.
     Stop {
-        /// The messages that concern it.
         mailbox: MailboxSummary,
         /// Whether the client says that a stop hook has continued this turn.
         kept_going: Option<bool>,
     },
     /// The API failed, which ends the turn. The client ignores an answer.
     Failure,
-    /// The session ends.
     End,
 }
 
@@ -49,31 +46,26 @@ pub(super) enum HookEvent {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct MailboxSummary {
     /// The entries that the agent was shown and has not settled.
-    pub held: BTreeSet<EntryName>,
+    pub(crate) held: BTreeSet<EntryName>,
     /// The number of messages that they were shown as.
-    pub messages: usize,
+    pub(crate) messages: usize,
     /// The entries that wait for an agent, unless one has just been woken for them.
-    pub waiting: BTreeSet<EntryName>,
+    pub(crate) waiting: BTreeSet<EntryName>,
 }
 
 /// The report of a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HookReport {
-    pub event: HookEvent,
-    /// The client's own name of its session.
-    pub client_session: Option<String>,
-    /// The client's own name of the turn.
-    pub turn: Option<String>,
-    /// The installation of our hooks that reports.
-    pub installation: String,
+    pub(crate) event: HookEvent,
+    pub(crate) client_session: Option<String>,
+    pub(crate) turn: Option<String>,
+    pub(crate) installation: String,
 }
 
 /// An answer to the agent, which continues its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HookReply {
-    /// The agent holds this many messages.
     Remind(usize),
-    /// Other messages wait.
     Announce,
 }
 

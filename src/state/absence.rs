@@ -17,18 +17,16 @@ use crate::store::format::{self, FORMAT, ReadError};
 /// What a session without an agent lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Missing {
-    /// The tmux session.
+pub(crate) enum Missing {
     #[serde(rename = "no_session")]
     TmuxSession,
-    /// An agent in any of its panes.
     #[serde(rename = "no_agent")]
     Agent,
 }
 
 impl Missing {
     /// For people.
-    pub fn describe(self) -> &'static str {
+    pub(crate) fn describe(self) -> &'static str {
         match self {
             Self::TmuxSession => "its tmux session is gone",
             Self::Agent => "no agent runs in its tmux session",
@@ -39,14 +37,11 @@ impl Missing {
 /// How far an absence has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
-pub enum AbsencePhase {
+pub(crate) enum AbsencePhase {
     /// It may be a restart; no chat is told yet.
     Doubtful,
-    /// The chats are told.
     Down,
-    /// An agent is there again.
     Returning {
-        /// Since when.
         at: Timestamp,
     },
     /// An agent has been there for long enough, and the chats are told that, too.
@@ -55,39 +50,33 @@ pub enum AbsencePhase {
 
 /// A chat that wrote during the absence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WaitingChat {
-    /// Where its first message was written.
-    pub address: Address,
-    /// That message.
+pub(crate) struct WaitingChat {
+    pub(crate) address: Address,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message_id: Option<MessageId>,
+    pub(crate) message_id: Option<MessageId>,
     /// Whether the chat was certainly told.
-    pub told: bool,
+    pub(crate) told: bool,
 }
 
 /// The note of an absence, as long as that lasts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Absence {
-    /// The version of this file.
-    pub format: u32,
+pub(crate) struct Absence {
+    pub(crate) format: u32,
     /// When it was noticed; this names it.
-    pub since: Timestamp,
-    /// What the session lacks.
+    pub(crate) since: Timestamp,
     #[serde(rename = "absence")]
-    pub missing: Missing,
-    /// How far it has come.
-    pub phase: AbsencePhase,
+    pub(crate) missing: Missing,
+    pub(crate) phase: AbsencePhase,
     /// The newest message whose chat is listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub known_to: Option<EntryName>,
-    /// The chats that wrote.
+    pub(crate) known_to: Option<EntryName>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub chats: Vec<WaitingChat>,
+    pub(crate) chats: Vec<WaitingChat>,
 }
 
 impl Absence {
     /// An absence that was noticed now.
-    pub fn new(missing: Missing, now: Timestamp) -> Self {
+    pub(crate) fn new(missing: Missing, now: Timestamp) -> Self {
         Self {
             format: FORMAT,
             since: now,
@@ -99,7 +88,7 @@ impl Absence {
     }
 
     /// Reads the note of a session. A damaged one counts as none: a chat may be told once more.
-    pub fn read(
+    pub(crate) fn read(
         state: &StateDir,
         dir: &SessionDir,
         now: Timestamp,
@@ -111,12 +100,12 @@ impl Absence {
     }
 
     /// Replaces the note of a session.
-    pub fn write(&self, dir: &SessionDir) -> Result<(), StoreError> {
+    pub(crate) fn write(&self, dir: &SessionDir) -> Result<(), StoreError> {
         format::write(&dir.down(), self, Step::Downtime, Durability::Synced)
     }
 
     /// Removes the note of a session.
-    pub fn remove(dir: &SessionDir) -> Result<(), StoreError> {
+    pub(crate) fn remove(dir: &SessionDir) -> Result<(), StoreError> {
         atomic::remove(&dir.down(), Step::Downtime)
     }
 }

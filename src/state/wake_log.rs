@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::refusal::TypingRefusal;
+pub(crate) use self::refusal::TypingRefusal;
 use crate::clock::Timestamp;
 use crate::state::agents::turns::Drained;
 use crate::state::inbox::entry::EntryName;
@@ -24,37 +24,34 @@ use crate::store::format::{self, FORMAT, ReadError};
 /// Names a way of waking, on disk and for people.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct MethodId(Cow<'static, str>);
+pub(crate) struct MethodId(Cow<'static, str>);
 
 impl MethodId {
     /// Lower-case words, joined by `_`.
-    pub const fn new(id: &'static str) -> Self {
+    pub(crate) const fn new(id: &'static str) -> Self {
         Self(Cow::Borrowed(id))
     }
 
     /// The name for people.
-    pub fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         self.0.replace('_', " ")
     }
 }
 
 /// Names an agent: its MCP server's registration, and its thread if the client has threads.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct AgentKey {
-    /// The registration.
-    pub registration: String,
-    /// The thread.
+pub(crate) struct AgentKey {
+    pub(crate) registration: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub thread: Option<String>,
+    pub(crate) thread: Option<String>,
 }
 
 /// How an attempt ended, as far as the method itself can tell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum WakeOutcome {
+pub(crate) enum WakeOutcome {
     /// Not known yet, and perhaps never.
     Open,
-    /// The client has it.
     Given,
     /// It certainly did not reach the client.
     Failed(String),
@@ -62,42 +59,35 @@ pub enum WakeOutcome {
 
 /// A wake that is about to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WakePlan {
-    /// The agent to wake.
-    pub agent: AgentKey,
-    /// The method to use.
-    pub method: MethodId,
+pub(crate) struct WakePlan {
+    pub(crate) agent: AgentKey,
+    pub(crate) method: MethodId,
     /// The methods tried since the last pause, this one included.
-    pub tried: BTreeSet<MethodId>,
+    pub(crate) tried: BTreeSet<MethodId>,
     /// How often every method has been tried.
-    pub rounds: u32,
+    pub(crate) rounds: u32,
 }
 
 /// The last wake, until its batch has been shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wake {
+pub(crate) struct Wake {
     /// The time in milliseconds, or one more than the previous number, so that none is used twice.
-    pub number: i64,
-    /// The newest message of the batch.
-    pub newest: EntryName,
-    /// The agent.
-    pub agent: AgentKey,
-    /// The method.
+    pub(crate) number: i64,
+    pub(crate) newest: EntryName,
+    pub(crate) agent: AgentKey,
     #[serde(rename = "rung")]
-    pub method: MethodId,
+    pub(crate) method: MethodId,
     /// The methods tried since the last pause, this one included.
-    pub tried: BTreeSet<MethodId>,
+    pub(crate) tried: BTreeSet<MethodId>,
     /// How often every method has been tried.
-    pub rounds: u32,
-    /// When it was made.
-    pub at: Timestamp,
-    /// How it ended.
-    pub outcome: WakeOutcome,
+    pub(crate) rounds: u32,
+    pub(crate) at: Timestamp,
+    pub(crate) outcome: WakeOutcome,
 }
 
 impl Wake {
     /// The plan that would make the same wake again.
-    pub fn plan(&self) -> WakePlan {
+    pub(crate) fn plan(&self) -> WakePlan {
         WakePlan {
             agent: self.agent.clone(),
             method: self.method.clone(),
@@ -109,53 +99,48 @@ impl Wake {
 
 /// When a method last worked and last failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MethodRecord {
+pub(crate) struct MethodRecord {
     /// When messages were last taken after a wake by this method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub worked_at: Option<Timestamp>,
+    pub(crate) worked_at: Option<Timestamp>,
     /// When it last failed, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failed: Option<(Timestamp, String)>,
+    pub(crate) failed: Option<(Timestamp, String)>,
 }
 
 /// How often an agent finished without answering a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnansweredCount {
-    /// How often.
-    pub times: u32,
-    /// When last.
-    pub at: Timestamp,
+pub(crate) struct UnansweredCount {
+    pub(crate) times: u32,
+    pub(crate) at: Timestamp,
 }
 
 /// The content of `wake.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WakeLog {
-    /// The version of this file.
-    pub format: u32,
-    /// The number of the last wake.
-    pub number: i64,
+pub(crate) struct WakeLog {
+    pub(crate) format: u32,
+    pub(crate) number: i64,
     /// The last wake, until its batch has been shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wake: Option<Wake>,
-    /// How each method has done.
+    pub(crate) wake: Option<Wake>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub records: BTreeMap<MethodId, MethodRecord>,
+    pub(crate) records: BTreeMap<MethodId, MethodRecord>,
     /// How the stop hook has done. It wakes no agent, but keeps one from going idle over messages.
     #[serde(default)]
-    pub stop_hook: MethodRecord,
+    pub(crate) stop_hook: MethodRecord,
     /// The messages that an agent finished without answering and that still wait. Their chats were told.
     #[serde(
         default,
         rename = "forgotten",
         skip_serializing_if = "BTreeMap::is_empty"
     )]
-    pub unanswered: BTreeMap<EntryName, UnansweredCount>,
+    pub(crate) unanswered: BTreeMap<EntryName, UnansweredCount>,
     /// Since when typing is refused, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<(Timestamp, TypingRefusal)>,
+    pub(crate) refused: Option<(Timestamp, TypingRefusal)>,
     /// The agent whose input line may hold a command that was pasted and not sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub typed: Option<AgentKey>,
+    pub(crate) typed: Option<AgentKey>,
 }
 
 impl Default for WakeLog {
@@ -175,7 +160,11 @@ impl Default for WakeLog {
 
 impl WakeLog {
     /// Reads the log of a session. A damaged one counts as empty, which costs one turn of a model.
-    pub fn read(state: &StateDir, dir: &SessionDir, now: Timestamp) -> Result<Self, ReadError> {
+    pub(crate) fn read(
+        state: &StateDir,
+        dir: &SessionDir,
+        now: Timestamp,
+    ) -> Result<Self, ReadError> {
         match format::read(state, &dir.wake(), now) {
             Ok(log) => Ok(log.unwrap_or_default()),
             Err(ReadError::Quarantined { .. }) => Ok(Self::default()),
@@ -184,17 +173,17 @@ impl WakeLog {
     }
 
     /// The log as far as it can be read; damage is left for the gateway to report.
-    pub fn peek(dir: &SessionDir) -> Option<Self> {
+    pub(crate) fn peek(dir: &SessionDir) -> Option<Self> {
         format::peek(&dir.wake())
     }
 
     /// Replaces the log of a session.
-    pub fn write(&self, dir: &SessionDir) -> Result<(), StoreError> {
+    pub(crate) fn write(&self, dir: &SessionDir) -> Result<(), StoreError> {
         format::write(&dir.wake(), self, Step::Wake, Durability::Unsynced)
     }
 
     /// Records a wake before it is made.
-    pub fn begin(&mut self, plan: WakePlan, newest: EntryName, now: Timestamp) -> &Wake {
+    pub(crate) fn begin(&mut self, plan: WakePlan, newest: EntryName, now: Timestamp) -> &Wake {
         self.number = now.0.max(self.number.saturating_add(1));
         self.wake.insert(Wake {
             number: self.number,
@@ -209,7 +198,7 @@ impl WakeLog {
     }
 
     /// Records how the last wake ended.
-    pub fn end(&mut self, outcome: WakeOutcome, now: Timestamp) {
+    pub(crate) fn end(&mut self, outcome: WakeOutcome, now: Timestamp) {
         let Some(wake) = &mut self.wake else { return };
         if let WakeOutcome::Failed(reason) = &outcome {
             let record = self.records.entry(wake.method.clone()).or_default();
@@ -219,7 +208,7 @@ impl WakeLog {
     }
 
     /// Drops the wake once its batch has been shown or settled: then it worked.
-    pub fn observe_waiting(&mut self, waiting: &BTreeSet<EntryName>, now: Timestamp) {
+    pub(crate) fn observe_waiting(&mut self, waiting: &BTreeSet<EntryName>, now: Timestamp) {
         if waiting.is_empty() {
             self.refused = None;
         }
@@ -232,7 +221,7 @@ impl WakeLog {
     }
 
     /// Records that the stop hook worked, once the messages that it announced have been taken.
-    pub fn observe_drained(
+    pub(crate) fn observe_drained(
         &mut self,
         drained: Drained,
         unshown: &BTreeSet<EntryName>,
@@ -247,7 +236,7 @@ impl WakeLog {
 
     /// Records that an agent finished without answering these, and returns those that are new here: their
     /// chats have not been told.
-    pub fn record_unanswered(
+    pub(crate) fn record_unanswered(
         &mut self,
         entries: &BTreeSet<EntryName>,
         at: Timestamp,
@@ -267,7 +256,7 @@ impl WakeLog {
     }
 
     /// Records why nothing is typed. Returns whether the reason is new.
-    pub fn refuse(&mut self, refusal: &TypingRefusal, now: Timestamp) -> bool {
+    pub(crate) fn refuse(&mut self, refusal: &TypingRefusal, now: Timestamp) -> bool {
         if self.refused.as_ref().is_some_and(|(_, old)| old == refusal) {
             return false;
         }

@@ -26,15 +26,18 @@ const CALL_PATIENCE: Duration = Duration::from_millis(50);
 
 /// A request to an MCP server to wake its agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WakeRequest {
+pub(crate) struct WakeRequest {
     format: u32,
-    /// The number of the wake.
-    pub number: i64,
+    pub(crate) number: i64,
 }
 
 impl WakeRequest {
     /// Asks the server of a registration.
-    pub fn write(dir: &SessionDir, registration: &str, number: i64) -> Result<(), StoreError> {
+    pub(crate) fn write(
+        dir: &SessionDir,
+        registration: &str,
+        number: i64,
+    ) -> Result<(), StoreError> {
         let request = Self {
             format: FORMAT,
             number,
@@ -43,41 +46,39 @@ impl WakeRequest {
     }
 
     /// The request to the server of a registration, if there is one.
-    pub fn peek(dir: &SessionDir, registration: &str) -> Option<Self> {
+    pub(crate) fn peek(dir: &SessionDir, registration: &str) -> Option<Self> {
         format::peek(&Self::path(dir, registration))
     }
 
     /// Removes a request that was carried out.
-    pub fn remove(dir: &SessionDir, registration: &str) -> Result<(), StoreError> {
+    pub(crate) fn remove(dir: &SessionDir, registration: &str) -> Result<(), StoreError> {
         atomic::remove(&Self::path(dir, registration), Step::WakeRequest)
     }
 
     /// Where the request to the server of a registration appears, to be watched.
-    pub fn path(dir: &SessionDir, registration: &str) -> PathBuf {
+    pub(crate) fn path(dir: &SessionDir, registration: &str) -> PathBuf {
         dir.wakes().join(format!("{registration}.request.json"))
     }
 
     /// Whether a file in the folder is a request, or a marker of calls: the gateway itself writes the first
     /// and probes the second, so neither is news to it.
-    pub fn is_noise(name: &str) -> bool {
+    pub(crate) fn is_noise(name: &str) -> bool {
         name.ends_with(".request.json") || name.ends_with(".lock")
     }
 }
 
 /// How the MCP server carried out a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WakeAnswer {
+pub(crate) struct WakeAnswer {
     format: u32,
-    /// The number of the wake.
-    pub number: i64,
-    /// Why the agent could not be woken, if so.
+    pub(crate) number: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 impl WakeAnswer {
     /// Reports how a request went.
-    pub fn write(
+    pub(crate) fn write(
         dir: &SessionDir,
         registration: &str,
         number: i64,
@@ -92,7 +93,7 @@ impl WakeAnswer {
     }
 
     /// The last answer of the server of a registration, if there is one.
-    pub fn peek(dir: &SessionDir, registration: &str) -> Option<Self> {
+    pub(crate) fn peek(dir: &SessionDir, registration: &str) -> Option<Self> {
         format::peek(&Self::path(dir, registration))
     }
 
@@ -108,7 +109,7 @@ fn write(path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
 /// Shows the gateway that calls of one MCP server are under way. It only helps to decide when to wake, so a
 /// failure to write it stops no call.
 #[derive(Debug)]
-pub struct CallMarker {
+pub(crate) struct CallMarker {
     dir: SessionDir,
     path: PathBuf,
     under_way: usize,
@@ -117,7 +118,7 @@ pub struct CallMarker {
 
 impl CallMarker {
     /// The marker of a registration, with no call under way.
-    pub fn new(dir: &SessionDir, registration: &str) -> Self {
+    pub(crate) fn new(dir: &SessionDir, registration: &str) -> Self {
         Self {
             dir: dir.clone(),
             path: marker_path(dir, registration),
@@ -127,7 +128,7 @@ impl CallMarker {
     }
 
     /// A call begins.
-    pub fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.under_way += 1;
         if self.lock.is_some() {
             return;
@@ -143,7 +144,7 @@ impl CallMarker {
     }
 
     /// A call ends.
-    pub fn end(&mut self, now: Timestamp) {
+    pub(crate) fn end(&mut self, now: Timestamp) {
         self.under_way = self.under_way.saturating_sub(1);
         if self.under_way > 0 {
             return;
@@ -158,16 +159,14 @@ impl CallMarker {
 
 /// The calls of an MCP server, as the gateway sees them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CallActivity {
-    /// Whether one is under way.
-    pub under_way: bool,
-    /// When the last one ended.
-    pub last: Option<Timestamp>,
+pub(crate) struct CallActivity {
+    pub(crate) under_way: bool,
+    pub(crate) last: Option<Timestamp>,
 }
 
 impl CallActivity {
     /// The calls of the server of a registration.
-    pub fn read(dir: &SessionDir, registration: &str) -> Self {
+    pub(crate) fn read(dir: &SessionDir, registration: &str) -> Self {
         let path = marker_path(dir, registration);
         Self {
             under_way: lock::is_held(&path).unwrap_or(false),
@@ -187,7 +186,7 @@ fn modified_at(path: &Path) -> Option<Timestamp> {
 }
 
 /// Removes the files of registrations that are not among the living ones.
-pub fn remove_stale(dir: &SessionDir, living: &BTreeSet<&str>) -> Result<(), StoreError> {
+pub(crate) fn remove_stale(dir: &SessionDir, living: &BTreeSet<&str>) -> Result<(), StoreError> {
     for name in atomic::list(&dir.wakes())? {
         let path = dir.wakes().join(&name);
         let registration = name.split('.').next().unwrap_or_default();

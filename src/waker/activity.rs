@@ -43,24 +43,21 @@ pub enum AgentState {
 
 /// The state of an agent, and its age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Activity {
-    /// What it is doing.
-    pub state: AgentState,
+pub(crate) struct Activity {
+    pub(crate) state: AgentState,
     /// For how long, or how long it has been silent: `None` if it was never heard from.
-    pub age: Option<Duration>,
+    pub(crate) age: Option<Duration>,
 }
 
 /// A report of one source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StateReport {
-    /// What the agent is doing.
-    pub state: AgentState,
-    /// Since when.
-    pub since: Timestamp,
+pub(crate) struct StateReport {
+    pub(crate) state: AgentState,
+    pub(crate) since: Timestamp,
 }
 
 /// Combines the reports of all sources.
-pub fn combine_reports(
+pub(crate) fn combine_reports(
     calls: CallActivity,
     hooks: Option<StateReport>,
     client: Option<StateReport>,
@@ -104,7 +101,7 @@ fn newest_report(one: Option<StateReport>, other: Option<StateReport>) -> Option
 }
 
 /// Observes an agent that calls this MCP server.
-pub fn observe_agent(
+pub(crate) fn observe_agent(
     dir: &SessionDir,
     server: &Registered,
     holder: &HolderId,
@@ -168,7 +165,7 @@ struct ClaudeFile {
 }
 
 /// The state that a Claude Code records in this folder of its own.
-pub fn read_claude_state(folder: &Path, client: &ProcessId) -> Option<StateReport> {
+pub(crate) fn read_claude_state(folder: &Path, client: &ProcessId) -> Option<StateReport> {
     let path = folder.join(format!("sessions/{}.json", client.pid));
     let file: ClaudeFile = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
     // The file of a killed process stays, and its number may belong to another process by now.

@@ -12,11 +12,14 @@ use crate::store::StoreError;
 
 /// The conversations of a session.
 #[derive(Debug, Default)]
-pub struct Conversations(BTreeMap<String, Conversation>);
+pub(crate) struct Conversations(BTreeMap<String, Conversation>);
 
 impl Conversations {
     /// Reads them, unless nothing waits.
-    pub fn read(dir: &SessionDir, pending: &BTreeSet<EntryName>) -> Result<Self, StoreError> {
+    pub(crate) fn read(
+        dir: &SessionDir,
+        pending: &BTreeSet<EntryName>,
+    ) -> Result<Self, StoreError> {
         if pending.is_empty() {
             return Ok(Self::default());
         }
@@ -29,25 +32,25 @@ impl Conversations {
     }
 
     /// The conversation of an agent.
-    pub fn find(&self, holder: &HolderId) -> Option<&Conversation> {
+    pub(crate) fn find(&self, holder: &HolderId) -> Option<&Conversation> {
         self.0.get(holder.as_str())
     }
 
     /// Whether an agent holds messages and has called recently.
-    pub fn is_held_by(&self, holder: &HolderId, now: Timestamp) -> bool {
+    pub(crate) fn is_held_by(&self, holder: &HolderId, now: Timestamp) -> bool {
         let mine = self.find(holder);
         mine.is_some_and(|mine| !mine.is_silent(now) && !mine.held.is_empty())
     }
 
     /// The entries that an agent holds and was shown.
-    pub fn list_shown(&self, holder: &HolderId) -> BTreeSet<EntryName> {
+    pub(crate) fn list_shown(&self, holder: &HolderId) -> BTreeSet<EntryName> {
         self.find(holder)
             .map(Conversation::seen)
             .unwrap_or_default()
     }
 
     /// The entries that wait and that no living agent holds.
-    pub fn list_unshown(
+    pub(crate) fn list_unshown(
         &self,
         pending: &BTreeSet<EntryName>,
         living: &[Registered],

@@ -5,15 +5,15 @@
 //! session at a time (`session_check`), and checks again only while messages wait. [`methods`] has the ways of
 //! waking, and says how to add one.
 
-pub mod absence;
-pub mod activity;
+pub(crate) mod absence;
+pub(crate) mod activity;
 mod clients;
-pub mod conversations;
-pub mod methods;
-pub mod policy;
+pub(crate) mod conversations;
+pub(crate) mod methods;
+pub(crate) mod policy;
 mod rollout;
 mod session_check;
-pub mod unanswered;
+pub(crate) mod unanswered;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -34,10 +34,14 @@ use crate::store::watch::{Interest, NameWatch};
 use crate::waker::activity::observe_agent;
 use crate::waker::conversations::Conversations;
 use crate::waker::methods::tmux::guard::TypingRules;
-use crate::waker::methods::tmux::pane::TmuxServer;
 use crate::waker::methods::{WakeTarget, list_available};
 use crate::waker::policy::WakeCandidate;
 use crate::waker::session_check::SessionCheck;
+
+pub use self::absence::policy::{BACK_TEXT, DOWN_TEXT};
+pub use self::activity::AgentState;
+pub use self::methods::inbox_socket::InboxSocket;
+pub use self::methods::tmux::pane::TmuxServer;
 
 /// The text that a woken agent reads. It is constant: nothing that a person wrote is in it.
 pub const WAKE_TEXT: &str = "Telegram messages are waiting for this session. Call the tool telegram_poll to read them, then answer with telegram_reply.";
@@ -186,7 +190,7 @@ fn interest(path: &Path) -> Interest {
 }
 
 /// The agents of an MCP server: one, or one for each thread that has called it.
-pub fn list_candidates(
+pub(crate) fn list_candidates(
     dir: &SessionDir,
     server: &Registered,
     conversations: &Conversations,

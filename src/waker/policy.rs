@@ -36,21 +36,19 @@ const PAUSES: [Duration; 6] = [
 
 /// How long an agent may take to look into its mailbox after a wake, before the next method is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// If the agent is known to be idle.
-    pub idle: Duration,
-    /// If its state is unknown.
-    pub unknown: Duration,
+pub(crate) struct Patience {
+    pub(crate) idle: Duration,
+    pub(crate) unknown: Duration,
 }
 
 impl Patience {
     /// For a method that reaches an idle agent at once.
-    pub const PROMPT: Self = Self {
+    pub(crate) const PROMPT: Self = Self {
         idle: Duration::from_secs(15),
         unknown: Duration::from_secs(60),
     };
     /// For a method whose client keeps the wake until the agent is idle, and so must not be used often.
-    pub const QUEUED: Self = Self {
+    pub(crate) const QUEUED: Self = Self {
         idle: Duration::from_secs(600),
         unknown: Duration::from_secs(600),
     };
@@ -58,31 +56,29 @@ impl Patience {
 
 /// A living agent.
 #[derive(Clone, Debug, PartialEq)]
-pub struct WakeCandidate {
-    /// Its name.
-    pub key: AgentKey,
+pub(crate) struct WakeCandidate {
+    pub(crate) key: AgentKey,
     /// Whether it holds messages that wait.
-    pub holds: bool,
+    pub(crate) holds: bool,
     /// The messages that it finished without answering, if it is to be reminded of them now.
-    pub unanswered: BTreeSet<EntryName>,
-    /// What it is doing.
-    pub activity: Activity,
+    pub(crate) unanswered: BTreeSet<EntryName>,
+    pub(crate) activity: Activity,
     /// The methods that can wake it, the best first.
-    pub methods: Vec<MethodId>,
+    pub(crate) methods: Vec<MethodId>,
 }
 
 /// The input of a decision.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Situation {
+pub(crate) struct Situation {
     /// The messages that wait and that no living agent has been shown.
-    pub unshown: BTreeSet<EntryName>,
+    pub(crate) unshown: BTreeSet<EntryName>,
     /// The living agents, oldest first.
-    pub agents: Vec<WakeCandidate>,
+    pub(crate) agents: Vec<WakeCandidate>,
 }
 
 impl Situation {
     /// The messages for which an agent should be woken.
-    pub fn waiting(&self) -> BTreeSet<EntryName> {
+    pub(crate) fn waiting(&self) -> BTreeSet<EntryName> {
         let unanswered = self.agents.iter().flat_map(|agent| &agent.unanswered);
         unanswered.chain(&self.unshown).copied().collect()
     }
@@ -90,17 +86,18 @@ impl Situation {
 
 /// The output of a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WakeDecision {
-    /// Do nothing until something changes.
+pub(crate) enum WakeDecision {
     Nothing,
-    /// Wake an agent now.
     Wake(WakePlan),
-    /// Check again after this time.
     Later(Duration),
 }
 
 /// Decides. `last` is the last wake, if its batch has not been shown.
-pub fn decide_wake(situation: &Situation, last: Option<&Wake>, now: Timestamp) -> WakeDecision {
+pub(crate) fn decide_wake(
+    situation: &Situation,
+    last: Option<&Wake>,
+    now: Timestamp,
+) -> WakeDecision {
     let Some(agent) = choose_agent(situation) else {
         return WakeDecision::Nothing;
     };
@@ -112,7 +109,7 @@ pub fn decide_wake(situation: &Situation, last: Option<&Wake>, now: Timestamp) -
 
 /// Decides while one method has been refused since a given time: by the other methods of the same agent, and
 /// with a check of that method soon.
-pub fn decide_without(
+pub(crate) fn decide_without(
     (refused, since): (&MethodId, Timestamp),
     situation: &Situation,
     last: Option<&Wake>,
@@ -210,7 +207,7 @@ fn time_at_work(agent: &WakeCandidate) -> Option<Duration> {
 }
 
 /// How long to leave an agent alone that finished without answering these: longer each time.
-pub fn pause_left(
+pub(crate) fn pause_left(
     counts: &BTreeMap<EntryName, UnansweredCount>,
     entries: &BTreeSet<EntryName>,
     now: Timestamp,

@@ -22,10 +22,8 @@ const ZONES: Duration = Duration::from_hours(14);
 /// A turn has ended, and none has begun since.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct EndedTurn {
-    /// When.
-    pub at: Timestamp,
-    /// The client's own name of the turn.
-    pub turn: Option<String>,
+    pub(crate) at: Timestamp,
+    pub(crate) turn: Option<String>,
 }
 
 /// The fields that are read of a line.

@@ -44,8 +44,8 @@ const AFTER_FAILURE: Duration = Duration::from_secs(30);
 /// When to check again, and how long this check waited for an agent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct NextCheck {
-    pub at: Option<Duration>,
-    pub waited: Duration,
+    pub(crate) at: Option<Duration>,
+    pub(crate) waited: Duration,
 }
 
 /// The messages that wait, and the agents.
@@ -60,14 +60,14 @@ struct SessionView {
 
 /// Checks one session.
 pub(super) struct SessionCheck<'a> {
-    pub state: &'a StateDir,
-    pub id: &'a SessionId,
-    pub dir: SessionDir,
-    pub inbox: Inbox,
-    pub rules: Option<TypingRules>,
-    pub tmux: &'a TmuxServer,
-    pub stop: &'a CancellationToken,
-    pub clock: &'a Clock,
+    pub(crate) state: &'a StateDir,
+    pub(crate) id: &'a SessionId,
+    pub(crate) dir: SessionDir,
+    pub(crate) inbox: Inbox,
+    pub(crate) rules: Option<TypingRules>,
+    pub(crate) tmux: &'a TmuxServer,
+    pub(crate) stop: &'a CancellationToken,
+    pub(crate) clock: &'a Clock,
 }
 
 impl SessionCheck<'_> {
@@ -264,7 +264,10 @@ impl SessionCheck<'_> {
                 });
                 view.found = Some(found);
             }
-            Ok(None) => log.refused = None,
+            Ok(None) => {
+                tracing::debug!(session = %self.id, "no agent is there to be woken");
+                log.refused = None;
+            }
             Err(refusal) => self.record_refusal(log, &refusal),
         }
     }

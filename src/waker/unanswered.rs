@@ -26,7 +26,7 @@ const GIVE_UP: Duration = Duration::from_secs(600);
 
 /// The judgment on the messages that an agent holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TurnVerdict {
+pub(crate) enum TurnVerdict {
     /// The agent was shown none, or it cannot be known.
     Nothing,
     /// The agent may be answering: check again after this time.
@@ -36,7 +36,7 @@ pub enum TurnVerdict {
 }
 
 /// Judges an agent that was shown these entries. `reported` comes from the hooks of its client.
-pub fn judge_turn(
+pub(crate) fn judge_turn(
     shown: BTreeSet<EntryName>,
     reported: Option<&Unanswered>,
     activity: Activity,
@@ -72,7 +72,7 @@ pub fn judge_turn(
 }
 
 /// The reported entries that the agent still holds.
-pub fn still_unanswered(
+pub(crate) fn still_unanswered(
     shown: &BTreeSet<EntryName>,
     reported: Option<&Unanswered>,
 ) -> Option<Unanswered> {
@@ -85,7 +85,7 @@ pub fn still_unanswered(
 }
 
 /// Tells the chats of these messages of a conversation that the agent did not answer them.
-pub fn notify_chats(
+pub(crate) fn notify_chats(
     outbox: &Outbox,
     session: &SessionId,
     conversation: &Conversation,

@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use telepost::waker::WAKE_TEXT;
-use telepost::waker::absence::policy::{BACK_TEXT, DOWN_TEXT};
+use telepost::waker::{BACK_TEXT, DOWN_TEXT, WAKE_TEXT};
 
 use crate::client::{Client, Kind, screen, wait_for_agent};
 use crate::support::{House, Terminal, texts, wait_for};

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use telegram_sim::GroupKind;
 use telepost::clock::Clock;
 use telepost::state::outbox::delivery::REPEAT_MARK;
-use telepost::waker::absence::policy::{BACK_TEXT, DOWN_TEXT};
+use telepost::waker::{BACK_TEXT, DOWN_TEXT};
 
 use crate::support::{Agent, GROUP, House, OWNER, Terminal, wait_for};
 
@@ -155,7 +155,10 @@ fn nothing_is_told_where_an_agent_is_there_or_nobody_can_know() {
         assert_eq!(house.sim.bot_texts(bot, OWNER), [""; 0]);
     }
     assert_eq!(
-        gateway.log().matches("telling how the session is").count(),
+        gateway
+            .log()
+            .matches("telling a chat whether the session runs")
+            .count(),
         1
     );
 }
@@ -289,7 +292,7 @@ fn a_downtime_that_cannot_be_noted_is_told_when_it_can() {
         wait_for("the failure", || {
             let failed = gateway
                 .log()
-                .matches("cannot see whether it is running")
+                .matches("cannot check whether it is running")
                 .count();
             if failed == count { Ok(()) } else { Err(failed) }
         });

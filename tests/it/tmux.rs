@@ -269,7 +269,7 @@ fn dead_pane(times: usize) {
             scene
                 .gateway
                 .log()
-                .matches("nobody is there to be woken")
+                .matches("no agent is there to be woken")
                 .count()
         };
         let before = looks();
@@ -457,7 +457,7 @@ fn an_enter_that_does_not_help_is_pressed_three_times_and_no_more_for_this_wake(
     scene.house.say("errand 1");
     scene
         .gateway
-        .wait_for_log("stands in the agent's input line, and Enter does not send it");
+        .wait_for_log("is in the agent's input line, but Enter does not send it");
     let report = stub.report();
     let keys = format!("\u{1b}[200~{COMMAND}\u{1b}[201~\r\r\r");
     assert_eq!(report["bytes"], json!(keys), "{report}");
@@ -600,7 +600,7 @@ fn a_shell_in_the_configured_session_is_nobody_and_is_given_nothing() {
     let before = scene.terminal.wait_for_prompt();
     scene.house.say("errand 1");
     scene.house.wait_for_inbox(1);
-    scene.gateway.wait_for_log("nobody is there to be woken");
+    scene.gateway.wait_for_log("no agent is there to be woken");
     assert_eq!(
         scene.terminal.screen(),
         before,

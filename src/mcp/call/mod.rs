@@ -213,7 +213,7 @@ impl Mailbox {
     }
 
     /// Where requests to wake the agent of this server arrive.
-    pub fn listener(&self, socket: InboxSocket) -> RequestListener {
+    pub(crate) fn listener(&self, socket: InboxSocket) -> RequestListener {
         let registration = self
             .registration
             .lock()

@@ -9,7 +9,7 @@ use crate::error_chain::Chain;
 use crate::state::agents::ClientName;
 use crate::state::wake_requests::CallMarker;
 use crate::store::watch::{Interest, NameWatch};
-use crate::waker::methods::inbox_socket::InboxSocket;
+use crate::waker::InboxSocket;
 
 /// How often a request is looked for where folders cannot be watched.
 const UNWATCHED: Duration = Duration::from_secs(2);
@@ -18,11 +18,11 @@ const UNWATCHED: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Waking {
     /// Whether somebody chose this very session: then its agent may be woken before its first call.
-    pub explicit: bool,
+    pub(crate) explicit: bool,
     /// The inbox socket of the client's session, taken by the one who listens.
-    pub socket: Mutex<Option<InboxSocket>>,
+    pub(crate) socket: Mutex<Option<InboxSocket>>,
     /// The calls that are under way.
-    pub calls: Mutex<CallMarker>,
+    pub(crate) calls: Mutex<CallMarker>,
 }
 
 /// A call that is under way, until it is dropped.

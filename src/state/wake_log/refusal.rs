@@ -7,46 +7,26 @@ use serde::{Deserialize, Serialize};
 /// Why nothing is typed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum TypingRefusal {
-    /// tmux does not answer.
+pub(crate) enum TypingRefusal {
     Tmux(String),
-    /// The pane is not there.
     Gone,
-    /// The pane is not in the configured session.
     OtherSession(String),
-    /// The process of the pane has ended.
     Dead,
-    /// The pane is in copy-mode or another mode of tmux.
     Mode,
-    /// Keys would also go to other panes.
     Synchronized,
-    /// tmux takes no keys for the pane.
     InputOff,
-    /// Another program is in the foreground: a shell, an editor.
     NotInFront,
-    /// The agent asks its person for something, such as a permission.
     Dialog,
-    /// The screen shows a dialog that the client does not report.
     Question,
-    /// The agent works.
     Busy,
-    /// The agent's state is not known.
     Unknown,
-    /// The agent has ended.
     Ended,
-    /// The screen shows no input line.
     NoInputLine,
-    /// The cursor is not in the input line.
     Elsewhere,
-    /// The input line holds text that is not ours.
     Draft,
-    /// The pasted text does not appear.
     NotShown,
-    /// Enter would run another command.
     OtherCommand(String),
-    /// Several panes of the session have an agent.
     Several(usize),
-    /// The agent there belongs to another configured session.
     OfSession(String),
 }
 

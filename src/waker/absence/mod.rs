@@ -1,7 +1,7 @@
 //! Checks whether a session has an agent while messages wait, and carries out the effects of
 //! [`decide_absence`]. A session without waiting messages is not checked.
 
-pub mod policy;
+pub(crate) mod policy;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -27,12 +27,11 @@ const READ_MAX: usize = 500;
 
 /// A session that is configured with a tmux session.
 pub(super) struct AbsenceCheck<'a> {
-    pub state: &'a StateDir,
-    pub id: &'a SessionId,
-    pub dir: &'a SessionDir,
-    pub inbox: &'a Inbox,
-    /// Whether an agent is connected.
-    pub is_connected: bool,
+    pub(crate) state: &'a StateDir,
+    pub(crate) id: &'a SessionId,
+    pub(crate) dir: &'a SessionDir,
+    pub(crate) inbox: &'a Inbox,
+    pub(crate) is_connected: bool,
 }
 
 impl AbsenceCheck<'_> {

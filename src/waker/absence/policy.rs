@@ -29,58 +29,45 @@ pub const BACK_TEXT: &str =
 
 /// Whether a session has an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AgentPresence {
-    /// It has one.
+pub(crate) enum AgentPresence {
     Present,
-    /// It has none.
     Absent(Missing),
-    /// It cannot be seen.
     Unknown,
 }
 
 /// A message that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WaitingMessage {
-    /// Its entry.
-    pub name: EntryName,
+pub(crate) struct WaitingMessage {
+    pub(crate) name: EntryName,
     /// Where it was written, if a person wrote it.
-    pub address: Option<Address>,
-    /// Its id there.
-    pub message_id: Option<MessageId>,
+    pub(crate) address: Option<Address>,
+    pub(crate) message_id: Option<MessageId>,
 }
 
 /// The input of a decision.
 #[derive(Clone, Debug)]
-pub struct AbsenceInput<'a> {
-    /// Whether an agent is there.
-    pub presence: AgentPresence,
-    /// Whether messages wait.
-    pub waiting: bool,
+pub(crate) struct AbsenceInput<'a> {
+    pub(crate) presence: AgentPresence,
+    pub(crate) waiting: bool,
     /// The messages that the note does not cover yet, oldest first.
-    pub new: &'a [WaitingMessage],
+    pub(crate) new: &'a [WaitingMessage],
 }
 
 /// A notice to a chat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AbsenceNotice {
-    /// The session has no agent.
+pub(crate) enum AbsenceNotice {
     Down,
-    /// It has one again.
     Back,
 }
 
 /// A part of the output of a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AbsenceEffect {
-    /// Write the note.
+pub(crate) enum AbsenceEffect {
     Save(Absence),
     /// Tell a chat, once for this absence.
     Notify {
-        /// Names the absence.
         since: Timestamp,
-        /// The chat.
         chat: WaitingChat,
-        /// The notice.
         notice: AbsenceNotice,
     },
     /// Remove the note: the absence is over.
@@ -88,7 +75,7 @@ pub enum AbsenceEffect {
 }
 
 /// Decides. The effects are carried out in order, up to the first that fails.
-pub fn decide_absence(
+pub(crate) fn decide_absence(
     note: Option<&Absence>,
     input: &AbsenceInput<'_>,
     now: Timestamp,

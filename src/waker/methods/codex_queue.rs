@@ -13,7 +13,7 @@ use crate::waker::policy::Patience;
 
 /// Wakes by a message in the queue of a thread.
 #[derive(Debug)]
-pub struct CodexQueueMethod;
+pub(crate) struct CodexQueueMethod;
 
 impl WakeMethod for CodexQueueMethod {
     fn id(&self) -> MethodId {

@@ -20,10 +20,10 @@ const MESSAGE_MAX: usize = 300;
 /// The end of a command.
 #[derive(Debug)]
 pub(super) struct Finished {
-    pub status: ExitStatus,
-    pub output: String,
+    pub(crate) status: ExitStatus,
+    pub(crate) output: String,
     /// The beginning of its error output, on one line.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 /// A command that did not end by itself.

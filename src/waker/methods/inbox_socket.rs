@@ -31,7 +31,7 @@ const WRITE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Wakes by a frame on Claude Code's inbox socket.
 #[derive(Debug)]
-pub struct InboxSocketMethod;
+pub(crate) struct InboxSocketMethod;
 
 impl WakeMethod for InboxSocketMethod {
     fn id(&self) -> MethodId {
@@ -107,7 +107,7 @@ impl fmt::Debug for InboxSocket {
 
 impl InboxSocket {
     /// The socket that the client names, if it does.
-    pub fn of(env: &Env) -> Option<Self> {
+    pub(crate) fn of(env: &Env) -> Option<Self> {
         Some(Self {
             path: PathBuf::from(env.get("CLAUDE_CODE_MESSAGING_SOCKET")?),
             token: env.get("CLAUDE_CODE_MESSAGING_TOKEN").map(str::to_owned),
@@ -115,7 +115,7 @@ impl InboxSocket {
     }
 
     /// Writes the frame that wakes the agent.
-    pub fn write(&self, number: i64) -> io::Result<()> {
+    pub(crate) fn write(&self, number: i64) -> io::Result<()> {
         check_owner(&self.path)?;
         let mut stream = UnixStream::connect(&self.path)?;
         stream.set_write_timeout(Some(WRITE_WITHIN))?;
@@ -149,7 +149,7 @@ fn check_owner(path: &Path) -> io::Result<()> {
 
 /// The side of the MCP server: carries out each request once.
 #[derive(Debug)]
-pub struct RequestListener {
+pub(crate) struct RequestListener {
     dir: SessionDir,
     registration: String,
     socket: InboxSocket,
@@ -158,7 +158,7 @@ pub struct RequestListener {
 
 impl RequestListener {
     /// A listener that has carried out nothing yet.
-    pub fn new(dir: SessionDir, registration: String, socket: InboxSocket) -> Self {
+    pub(crate) fn new(dir: SessionDir, registration: String, socket: InboxSocket) -> Self {
         Self {
             dir,
             registration,
@@ -168,17 +168,17 @@ impl RequestListener {
     }
 
     /// The folder to watch.
-    pub fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         self.dir.wakes()
     }
 
     /// The file to watch for.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         WakeRequest::path(&self.dir, &self.registration)
     }
 
     /// Carries out the request, if there is one.
-    pub fn carry_out(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn carry_out(&mut self) -> Result<(), StoreError> {
         let Some(request) = WakeRequest::peek(&self.dir, &self.registration) else {
             return Ok(());
         };

@@ -9,10 +9,10 @@
 //!
 //! The policy, `wake.json`, the hooks and `status` take everything else from the list.
 
-pub mod codex_queue;
+pub(crate) mod codex_queue;
 mod command;
-pub mod inbox_socket;
-pub mod tmux;
+pub(crate) mod inbox_socket;
+pub(crate) mod tmux;
 
 use std::time::Duration;
 
@@ -28,14 +28,14 @@ use crate::waker::methods::tmux::pane::AgentPane;
 use crate::waker::policy::Patience;
 
 /// Every method, the best first.
-pub const METHODS: [&dyn WakeMethod; 3] = [
+pub(crate) const METHODS: [&dyn WakeMethod; 3] = [
     &inbox_socket::InboxSocketMethod,
     &codex_queue::CodexQueueMethod,
     &tmux::TmuxMethod,
 ];
 
 /// A way of waking an agent.
-pub trait WakeMethod: Sync {
+pub(crate) trait WakeMethod: Sync {
     /// Names it in `wake.json` and in `status`.
     fn id(&self) -> MethodId;
 
@@ -76,36 +76,32 @@ pub trait WakeMethod: Sync {
 
 /// The agent that a method is to wake.
 #[derive(Clone, Copy, Debug)]
-pub struct WakeTarget<'a> {
-    /// The session of the agent.
-    pub dir: &'a SessionDir,
+pub(crate) struct WakeTarget<'a> {
+    pub(crate) dir: &'a SessionDir,
     /// The MCP server that it calls, if it is connected.
-    pub server: Option<&'a Registered>,
+    pub(crate) server: Option<&'a Registered>,
     /// The thread, if its client has threads.
-    pub thread: Option<&'a str>,
+    pub(crate) thread: Option<&'a str>,
     /// The pane in which an agent was found that is not connected.
-    pub pane: Option<&'a AgentPane>,
+    pub(crate) pane: Option<&'a AgentPane>,
     /// The configuration of typing, if there is any.
-    pub typing: Option<&'a TypingRules>,
+    pub(crate) typing: Option<&'a TypingRules>,
 }
 
 /// The circumstances of an attempt.
 #[derive(Clone, Copy, Debug)]
-pub struct AttemptContext<'a> {
-    /// The wake.
-    pub wake: &'a Wake,
+pub(crate) struct AttemptContext<'a> {
+    pub(crate) wake: &'a Wake,
     /// Whether our command may stand in the input line of the agent, from an earlier attempt.
-    pub is_ours: bool,
-    /// The clock.
-    pub clock: &'a Clock,
+    pub(crate) is_ours: bool,
+    pub(crate) clock: &'a Clock,
     /// Cancelled when the gateway stops.
-    pub stop: &'a CancellationToken,
+    pub(crate) stop: &'a CancellationToken,
 }
 
 /// How an attempt went.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AttemptResult {
-    /// The client has the wake.
+pub(crate) enum AttemptResult {
     Given,
     /// It certainly did not reach the client.
     Failed(String),
@@ -119,32 +115,29 @@ pub enum AttemptResult {
 
 /// The state of a terminal before an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Preflight {
-    /// There is nothing to check.
+pub(crate) enum Preflight {
     Go,
     /// The input line is empty, and the agent has been idle for this long.
     Empty {
-        /// If it is idle.
         idle_for: Option<Duration>,
     },
     /// The input line holds our command, not sent yet.
     Unsent,
-    /// Nothing may be typed.
     Refused(TypingRefusal),
 }
 
 /// The methods that can wake an agent, the best first.
-pub fn list_available(target: &WakeTarget<'_>) -> Vec<MethodId> {
+pub(crate) fn list_available(target: &WakeTarget<'_>) -> Vec<MethodId> {
     let available = METHODS.iter().filter(|method| method.available(target));
     available.map(|method| method.id()).collect()
 }
 
 /// The method of this name. A newer telepost may have recorded one that this one does not know.
-pub fn find_method(id: &MethodId) -> Option<&'static dyn WakeMethod> {
+pub(crate) fn find_method(id: &MethodId) -> Option<&'static dyn WakeMethod> {
     METHODS.into_iter().find(|method| method.id() == *id)
 }
 
 /// The patience of a method.
-pub fn find_patience(id: &MethodId) -> Patience {
+pub(crate) fn find_patience(id: &MethodId) -> Patience {
     find_method(id).map_or(Patience::QUEUED, |method| method.patience())
 }

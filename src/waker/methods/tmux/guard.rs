@@ -19,35 +19,28 @@ const COMMAND: &str = "/telegram-reply";
     clippy::struct_excessive_bools,
     reason = "tmux reports each separately"
 )]
-pub struct PaneState {
-    /// The sessions that show it.
-    pub sessions: Vec<String>,
-    /// Whether its process has ended.
-    pub is_dead: bool,
+pub(crate) struct PaneState {
+    pub(crate) sessions: Vec<String>,
+    pub(crate) is_dead: bool,
     /// Whether it is in a mode of tmux, such as copy-mode.
-    pub in_mode: bool,
-    /// Whether keys also go to other panes.
-    pub is_synchronized: bool,
-    /// Whether tmux takes keys for it at all.
-    pub is_input_off: bool,
-    /// Whether the agent is in the foreground of its terminal.
-    pub agent_in_front: bool,
-    /// Its input line.
-    pub input: InputLine,
+    pub(crate) in_mode: bool,
+    pub(crate) is_synchronized: bool,
+    pub(crate) is_input_off: bool,
+    pub(crate) agent_in_front: bool,
+    pub(crate) input: InputLine,
 }
 
 /// What may be typed for a session, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TypingRules {
+pub(crate) struct TypingRules {
     /// The tmux session that the agent must be in.
-    pub session: String,
-    /// The one line that is typed.
-    pub command: String,
+    pub(crate) session: String,
+    pub(crate) command: String,
 }
 
 impl TypingRules {
     /// The rules of a configured session, if it is in tmux.
-    pub fn of(session: &Session) -> Option<Self> {
+    pub(crate) fn of(session: &Session) -> Option<Self> {
         let command = session.tmux_wake_command.as_deref().unwrap_or(COMMAND);
         Some(Self {
             session: session.tmux_session.clone()?,
@@ -58,15 +51,14 @@ impl TypingRules {
 
 /// A key that may be pressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NextKey {
-    /// The command may be pasted.
+pub(crate) enum NextKey {
     Paste,
     /// The input line holds the command alone, so Enter sends it.
     Enter,
 }
 
 /// Decides on the next key. `is_ours`: we pasted the command there and do not know whether it was sent.
-pub fn decide_key(
+pub(crate) fn decide_key(
     pane: &PaneState,
     agent: AgentState,
     rules: &TypingRules,
@@ -111,7 +103,7 @@ pub fn decide_key(
 }
 
 /// Refuses every state but idle.
-pub fn refuse_state(agent: AgentState) -> Option<TypingRefusal> {
+pub(crate) fn refuse_state(agent: AgentState) -> Option<TypingRefusal> {
     match agent {
         AgentState::Idle => None,
         AgentState::Busy => Some(TypingRefusal::Busy),

@@ -3,9 +3,9 @@
 //! [`guard`] decides which key may be pressed, [`screen`] reads the screen for it, `pane` talks to tmux, and
 //! `typist` types and makes sure that the command was sent.
 
-pub mod guard;
-pub mod pane;
-pub mod screen;
+pub(crate) mod guard;
+pub(crate) mod pane;
+pub(crate) mod screen;
 mod typist;
 
 use std::time::Duration;
@@ -28,11 +28,10 @@ const CONNECTS_WITHIN: Duration = Duration::from_secs(4);
 
 /// Wakes by typing into a pane.
 #[derive(Debug)]
-pub struct TmuxMethod;
+pub(crate) struct TmuxMethod;
 
 impl TmuxMethod {
-    /// Its id.
-    pub const ID: MethodId = MethodId::new("tmux");
+    pub(crate) const ID: MethodId = MethodId::new("tmux");
 }
 
 impl WakeMethod for TmuxMethod {
@@ -80,18 +79,15 @@ impl WakeMethod for TmuxMethod {
 
 /// An agent that was found in a pane and is not connected.
 #[derive(Clone, Debug)]
-pub struct FoundAgent {
-    /// Its name.
-    pub key: AgentKey,
-    /// Its pane.
-    pub pane: AgentPane,
-    /// What it is doing.
-    pub activity: Activity,
+pub(crate) struct FoundAgent {
+    pub(crate) key: AgentKey,
+    pub(crate) pane: AgentPane,
+    pub(crate) activity: Activity,
 }
 
 /// Finds the only agent in the panes of the configured session, if it belongs to no other session and has had
 /// the time to connect.
-pub fn find_unconnected(
+pub(crate) fn find_unconnected(
     tmux: &TmuxServer,
     state: &StateDir,
     dir: &SessionDir,

@@ -38,7 +38,7 @@ pub struct TmuxServer {
 
 impl TmuxServer {
     /// The default server of this user.
-    pub fn of(env: &Env) -> Self {
+    pub(crate) fn of(env: &Env) -> Self {
         let folder = env.get("TMUX_TMPDIR").unwrap_or("/tmp");
         let user = rustix::process::getuid().as_raw();
         Self {
@@ -79,7 +79,10 @@ impl TmuxServer {
     }
 
     /// The terminals of the living panes of a session; `None` if there is no such session.
-    pub fn list_terminals(&self, session: &str) -> Result<Option<Vec<PathBuf>>, TypingRefusal> {
+    pub(crate) fn list_terminals(
+        &self,
+        session: &str,
+    ) -> Result<Option<Vec<PathBuf>>, TypingRefusal> {
         let lines = self.list_panes(session)?;
         if lines.is_empty() {
             return Ok(None);
@@ -112,27 +115,24 @@ impl TmuxServer {
 
 /// An agent in a pane.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AgentPane {
-    /// The pane.
-    pub pane: Pane,
-    /// The process of the agent.
-    pub agent: ProcessId,
+pub(crate) struct AgentPane {
+    pub(crate) pane: Pane,
+    pub(crate) agent: ProcessId,
     /// Where Claude Code keeps `sessions/<pid>.json`.
-    pub claude_folder: Option<PathBuf>,
+    pub(crate) claude_folder: Option<PathBuf>,
     /// The `PATH` on which tmux is looked for.
-    pub path: Option<String>,
+    pub(crate) path: Option<String>,
 }
 
 /// A look at a pane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PaneView {
-    pub state: PaneState,
+    pub(crate) state: PaneState,
     /// The screen as text, with its colours.
-    pub screen: String,
+    pub(crate) screen: String,
 }
 
 impl AgentPane {
-    /// Looks at the pane.
     pub(super) fn view(&self) -> Result<PaneView, TypingRefusal> {
         let list = ["list-panes", "-a", "-F", FORMAT, ";"];
         let separator = ["display-message", "-p", SCREEN, ";"];
@@ -165,7 +165,6 @@ impl AgentPane {
         Ok(PaneView { state, screen })
     }
 
-    /// Pastes a text.
     pub(super) fn paste(&self, text: &str) -> Result<(), TypingRefusal> {
         let paste = format!("paste-buffer -p -d -b {BUFFER} -t '{}'", self.pane.id);
         reached(Step::WakePaste, Side::Before);
@@ -174,7 +173,6 @@ impl AgentPane {
         Ok(())
     }
 
-    /// Presses Enter.
     pub(super) fn press_enter(&self) -> Result<(), TypingRefusal> {
         reached(Step::WakeEnter, Side::Before);
         self.run_guarded(&[], &format!("send-keys -t '{}' Enter", self.pane.id), "")?;
@@ -239,7 +237,6 @@ impl PaneLine {
 #[derive(Debug)]
 struct TmuxAnswer {
     output: String,
-    /// Why it failed, if it did.
     failed: Option<String>,
 }
 

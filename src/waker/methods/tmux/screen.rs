@@ -23,28 +23,24 @@ const AT_WORK: &str = "esc to interrupt";
 
 /// The input line of a screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum InputLine {
-    /// It is empty.
+pub(crate) enum InputLine {
     Empty,
-    /// It holds text.
     Typed {
         /// The text without blanks: where a long line is broken, a blank may be missing.
         text: String,
         /// The command that an open menu would run instead.
         menu: Option<String>,
     },
-    /// The agent is at work.
     AtWork,
     /// A dialog is open, which Enter would answer.
     Dialog,
     /// There is one, but keys go elsewhere.
     Elsewhere,
-    /// There is none.
     Other,
 }
 
 /// Reads a screen, captured with its colours, and the cursor on it: column and row from 0.
-pub fn read_input_line(screen: &str, cursor: (usize, usize)) -> InputLine {
+pub(crate) fn read_input_line(screen: &str, cursor: (usize, usize)) -> InputLine {
     let mut style = Style::default();
     let rows: Vec<Vec<ScreenCell>> = screen
         .lines()
@@ -98,7 +94,7 @@ pub fn read_input_line(screen: &str, cursor: (usize, usize)) -> InputLine {
 }
 
 /// Removes the blanks, as in [`InputLine::Typed`].
-pub fn remove_blanks(text: &str) -> String {
+pub(crate) fn remove_blanks(text: &str) -> String {
     text.chars().filter(|c| !c.is_whitespace()).collect()
 }
 
@@ -183,7 +179,7 @@ fn find_menu_entry(texts: &[String], input: &InputArea) -> Option<String> {
 }
 
 /// Whether a menu entry names this command, perhaps cut at its beginning for lack of room.
-pub fn is_entry_of(entry: &str, command: &str) -> bool {
+pub(crate) fn is_entry_of(entry: &str, command: &str) -> bool {
     let word = command.split_whitespace().next().unwrap_or_default();
     match entry.strip_prefix('…') {
         Some(rest) => !rest.is_empty() && word.ends_with(rest),
@@ -192,7 +188,7 @@ pub fn is_entry_of(entry: &str, command: &str) -> bool {
 }
 
 /// Counts the lines in which the client says that it does not know this command.
-pub fn count_unknown(screen: &str, command: &str) -> usize {
+pub(crate) fn count_unknown(screen: &str, command: &str) -> usize {
     let word = command.split_whitespace().next().unwrap_or_default();
     let name = word.trim_start_matches('/');
     let mut style = Style::default();

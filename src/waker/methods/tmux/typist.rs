@@ -38,7 +38,7 @@ const ENTERS: u32 = 3;
 /// Types to one agent.
 #[derive(Clone, Debug)]
 pub(super) struct Typist<'a> {
-    pub pane: AgentPane,
+    pub(crate) pane: AgentPane,
     server: Option<&'a Registered>,
     rules: &'a TypingRules,
     dir: &'a SessionDir,
@@ -57,7 +57,6 @@ impl<'a> Typist<'a> {
         })
     }
 
-    /// Observes the agent.
     pub(super) fn observe(&self) -> Activity {
         let now = self.clock.now();
         match self.server {
