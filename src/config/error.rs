@@ -1,14 +1,36 @@
-//! What is wrong with a configuration, all of it at once, told to somebody who has never seen the
-//! program. Every text passes [`redact`] on its way in: whatever a file holds, no token comes out.
+//! Mistakes in a configuration, all of them at once, for a reader who has never seen the program. Every text
+//! passes [`redact`] on its way in: whatever a file holds, no message shows a token.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Longest piece of somebody's text that a message repeats.
+use super::token::redact;
+
+/// Longest piece of foreign text that a message repeats.
 const QUOTE_MAX: usize = 48;
 
-/// One mistake: where it stands, what it is, and what to write instead.
+/// A rule that a value breaks: the mistake, and what to write instead.
+#[derive(Clone, Debug)]
+pub(super) struct Violation {
+    pub(super) what: Cow<'static, str>,
+    pub(super) instead: Cow<'static, str>,
+}
+
+impl Violation {
+    pub(super) fn new(
+        what: impl Into<Cow<'static, str>>,
+        instead: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            what: what.into(),
+            instead: instead.into(),
+        }
+    }
+}
+
+/// One mistake: its place, what is wrong, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The place: a JSON path such as `sessions.SESSION_X01.allowed_users`, a variable or a flag.
@@ -20,11 +42,11 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(path: &str, what: &str, instead: &str) -> Self {
+    pub(super) fn new(path: &str, violation: &Violation) -> Self {
         Self {
             path: redact(path),
-            what: redact(what),
-            instead: redact(instead),
+            what: redact(&violation.what),
+            instead: redact(&violation.instead),
         }
     }
 }
@@ -32,76 +54,48 @@ impl Problem {
 /// A configuration that is refused as a whole.
 #[derive(Debug)]
 pub struct ConfigError {
-    subject: Subject,
+    failure: ConfigFailure,
     file: Option<PathBuf>,
     problems: Vec<Problem>,
     source: Option<io::Error>,
 }
 
-/// What could not be done; the first line of the message.
+/// The first line of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Subject {
+pub(super) enum ConfigFailure {
+    /// The file was read and has mistakes.
     Refused,
+    /// The file (the configuration, or `.env` beside it) is missing or cannot be read.
     Unreadable,
+    /// Nothing says where the configuration is.
     NoConfigPath,
+    /// Nothing says where the state belongs.
     NoStateDir,
+    /// The requested session does not exist.
     NoSession,
 }
 
 impl ConfigError {
-    /// The file was read and has mistakes.
-    pub(super) fn refused(file: &Path, problems: Vec<Problem>) -> Self {
+    pub(super) fn new(failure: ConfigFailure, file: Option<&Path>, problems: Vec<Problem>) -> Self {
         Self {
-            subject: Subject::Refused,
-            file: Some(file.to_owned()),
+            failure,
+            file: file.map(Path::to_owned),
             problems,
             source: None,
         }
     }
 
-    /// `file` (the configuration, or `.env` beside it) is missing or cannot be read.
-    pub(super) fn unreadable(file: &Path, problem: Problem, source: io::Error) -> Self {
+    pub(super) fn refused(file: &Path, problems: Vec<Problem>) -> Self {
+        Self::new(ConfigFailure::Refused, Some(file), problems)
+    }
+
+    pub(super) fn unreadable(file: &Path, violation: &Violation, source: io::Error) -> Self {
+        let problem = Problem::new("", violation);
+        let error = Self::new(ConfigFailure::Unreadable, Some(file), vec![problem]);
         Self {
-            subject: Subject::Unreadable,
-            file: Some(file.to_owned()),
-            problems: vec![problem],
             source: Some(source),
+            ..error
         }
-    }
-
-    /// Nothing says where the configuration is.
-    pub(super) fn no_config_path(problem: Problem) -> Self {
-        Self {
-            subject: Subject::NoConfigPath,
-            file: None,
-            problems: vec![problem],
-            source: None,
-        }
-    }
-
-    /// Nothing says where the state belongs.
-    pub(super) fn no_state_dir(problem: Problem) -> Self {
-        Self {
-            subject: Subject::NoStateDir,
-            file: None,
-            problems: vec![problem],
-            source: None,
-        }
-    }
-
-    /// The session that was asked for does not exist.
-    pub(super) fn no_session(file: &Path, problem: Problem) -> Self {
-        Self {
-            subject: Subject::NoSession,
-            file: Some(file.to_owned()),
-            problems: vec![problem],
-            source: None,
-        }
-    }
-
-    pub(super) fn with_source(mut self, source: io::Error) -> Self {
-        self.source = Some(source);
-        self
     }
 
     /// The file that the mistakes belong to, where there is one.
@@ -116,32 +110,26 @@ impl ConfigError {
 
     /// Whether there simply is no configuration file yet.
     pub fn is_not_found(&self) -> bool {
-        self.source
-            .as_ref()
-            .is_some_and(|source| source.kind() == io::ErrorKind::NotFound)
-            && self.subject == Subject::Unreadable
+        let source = self.source.as_ref();
+        source.is_some_and(|source| source.kind() == io::ErrorKind::NotFound)
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let file = redact(
-            &self
-                .file
-                .as_deref()
-                .unwrap_or(Path::new(""))
-                .display()
-                .to_string(),
-        );
-        match (self.subject, self.problems.len()) {
-            (Subject::Refused, 1) => write!(f, "{file} is refused because of 1 mistake:"),
-            (Subject::Refused, n) => write!(f, "{file} is refused because of {n} mistakes:"),
-            (Subject::Unreadable, _) => write!(f, "{file} cannot be read:"),
-            (Subject::NoConfigPath, _) => {
+        let file = self.file.as_deref().unwrap_or(Path::new(""));
+        let file = redact(&file.display().to_string());
+        match (self.failure, self.problems.len()) {
+            (ConfigFailure::Refused, 1) => write!(f, "{file} is refused because of 1 mistake:"),
+            (ConfigFailure::Refused, n) => write!(f, "{file} is refused because of {n} mistakes:"),
+            (ConfigFailure::Unreadable, _) => write!(f, "{file} cannot be read:"),
+            (ConfigFailure::NoConfigPath, _) => {
                 f.write_str("it is not clear where the configuration is:")
             }
-            (Subject::NoStateDir, _) => f.write_str("it is not clear where the state belongs:"),
-            (Subject::NoSession, _) => {
+            (ConfigFailure::NoStateDir, _) => {
+                f.write_str("it is not clear where the state belongs:")
+            }
+            (ConfigFailure::NoSession, _) => {
                 write!(f, "it is not clear which session of {file} to serve:")
             }
         }?;
@@ -158,48 +146,10 @@ impl fmt::Display for ConfigError {
     }
 }
 
-impl std::error::Error for ConfigError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // Why a file cannot be read is told before its fix, not behind it.
-        let untold = self.subject != Subject::Unreadable;
-        let source = self.source.as_ref().filter(|_| untold);
-        source.map(|source| source as _)
-    }
-}
+/// Without a source: the message of an unreadable file has the cause in it, before the fix.
+impl std::error::Error for ConfigError {}
 
-/// `text` without the secret half of anything that has the form of a bot token.
-pub(crate) fn redact(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
-        let (before, tail) = rest.split_at(start);
-        let (digits, after) = split_where(tail, |c| !c.is_ascii_digit());
-        out.push_str(before);
-        out.push_str(digits);
-        rest = after;
-        if digits.len() >= 5
-            && let Some(secret) = after.strip_prefix(':')
-            && let (secret, after) = split_where(secret, |c| !is_secret_char(c))
-            && secret.len() >= 12
-        {
-            out.push_str(":…");
-            rest = after;
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
-/// Whether `c` occurs in the secret half of a token.
-pub(super) fn is_secret_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
-}
-
-fn split_where(text: &str, end: impl Fn(char) -> bool) -> (&str, &str) {
-    text.split_at(text.find(end).unwrap_or(text.len()))
-}
-
-/// Somebody's text for a message: quoted, escaped, without a token, not too long.
+/// Foreign text for a message: quoted, escaped, without a token, not too long.
 pub(super) fn quote(text: &str) -> String {
     let text = redact(text);
     let mut shown: String = text.chars().take(QUOTE_MAX).collect();
@@ -214,12 +164,8 @@ pub(super) fn nearest<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) 
     let text = text.to_lowercase();
     let likeness = |name: &str| {
         let name = name.to_lowercase();
-        let part = if text.len() >= 4 && name.contains(&text) {
-            0.9
-        } else {
-            0.0
-        };
-        strsim::jaro_winkler(&text, &name).max(part)
+        let is_part = text.len() >= 4 && name.contains(&text);
+        strsim::jaro_winkler(&text, &name).max(if is_part { 0.9 } else { 0.0 })
     };
     known
         .into_iter()
