@@ -5,10 +5,9 @@ use std::sync::LazyLock;
 
 use url::{Host, Url};
 
-use super::error::{Violation, quote};
-use super::key::ConfigKey;
+use super::error::{Violation, quote, violation};
 use super::paths::variable;
-use super::reader::{Object, Reader};
+use super::reader::{Reader, Slot};
 
 const API_VARIABLE: &str = "TELEGRAM_API_URL";
 const EXAMPLE: &str = "write for example \"https://api.telegram.org\", or \"http://127.0.0.1:8081\" for a server of your own";
@@ -18,14 +17,10 @@ static TELEGRAM: LazyLock<Url> =
     LazyLock::new(|| Url::parse("https://api.telegram.org/").expect("a URL"));
 
 /// `TELEGRAM_API_URL`, else the key, else Telegram's own; both are checked.
-pub(super) fn read_api_url(top: &Object<'_>, key: &ConfigKey, reader: &mut Reader<'_>) -> Url {
-    let written = reader.text(top, key, |text, _| check_url(text));
+pub(super) fn read_api_url(slot: &Slot<'_>, reader: &mut Reader<'_>) -> Url {
+    let written = reader.text(slot, |text, _| check_url(text));
     let set = reader.env.get(API_VARIABLE).map(check_url);
-    let set = set.and_then(|checked| {
-        checked
-            .map_err(|violation| reader.report(&variable(API_VARIABLE), &violation))
-            .ok()
-    });
+    let set = set.and_then(|checked| reader.accept(&variable(API_VARIABLE), checked));
     set.or(written).unwrap_or_else(|| TELEGRAM.clone())
 }
 
@@ -39,7 +34,7 @@ fn check_url(text: &str) -> Result<Url, Violation> {
             quote(text)
         };
         let what = format!("is not an address: {shown} cannot be read as a URL");
-        return Err(Violation::new(what, EXAMPLE));
+        return Err(violation(what, EXAMPLE));
     };
     let mut segments = url.path_segments().into_iter().flatten();
     let (what, instead) = if !url.username().is_empty() || url.password().is_some() {
@@ -62,13 +57,13 @@ fn check_url(text: &str) -> Result<Url, Violation> {
     } else if !matches!(url.scheme(), "http" | "https") {
         let scheme = quote(url.scheme());
         let what = format!("begins with {scheme}, but the Bot API is reached by https or http");
-        return Err(Violation::new(what, EXAMPLE));
+        return Err(violation(what, EXAMPLE));
     } else {
         let path = url.path().trim_end_matches('/').to_owned();
         url.set_path(&path);
         return Ok(url);
     };
-    Err(Violation::new(what, instead))
+    Err(violation(what, instead))
 }
 
 /// This machine or a private network.

@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::error::{ConfigError, Problem, Violation};
+use super::error::{ConfigError, Problem};
 
 /// The values that `.env` has for the requested variables.
 #[derive(Default)]
@@ -36,13 +36,11 @@ impl Dotenv {
                 Ok(dotenv)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => {
-                let violation = Violation::new(
-                    error.kind().to_string(),
-                    "make it a text file that you may read (chmod 600), or delete it and set the variables elsewhere",
-                );
-                Err(ConfigError::unreadable(file, &violation, error))
-            }
+            Err(error) => Err(ConfigError::unreadable(
+                file,
+                &error.kind().to_string(),
+                "make it a text file that you may read (chmod 600), or delete it and set the variables elsewhere",
+            )),
         }
     }
 
@@ -88,16 +86,13 @@ impl Dotenv {
             .find(|name| line.contains(*name) || rest.contains(*name));
         let file = file.display();
         match concerned {
-            Some(name) => {
-                let violation = Violation::new(
-                    format!("cannot be read, and it may be the one for {name}"),
-                    format!(
-                        "write {name}=, then the token, on a line of its own, without spaces and quotes"
-                    ),
-                );
-                let place = format!("line {number} of {file}");
-                self.problems.push(Problem::new(&place, &violation));
-            }
+            Some(name) => self.problems.push(Problem::new(
+                &format!("line {number} of {file}"),
+                format!("cannot be read, and it may be the one for {name}"),
+                format!(
+                    "write {name}=, then the token, on a line of its own, without spaces and quotes"
+                ),
+            )),
             None => self.warnings.push(format!(
                 "line {number} of {file} cannot be read and is skipped"
             )),

@@ -3,8 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::token::redact;
 
@@ -12,22 +11,13 @@ use super::token::redact;
 const QUOTE_MAX: usize = 48;
 
 /// A rule that a value breaks: the mistake, and what to write instead.
-#[derive(Clone, Debug)]
-pub(super) struct Violation {
-    pub(super) what: Cow<'static, str>,
-    pub(super) instead: Cow<'static, str>,
-}
+pub(super) type Violation = (Cow<'static, str>, Cow<'static, str>);
 
-impl Violation {
-    pub(super) fn new(
-        what: impl Into<Cow<'static, str>>,
-        instead: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self {
-            what: what.into(),
-            instead: instead.into(),
-        }
-    }
+pub(super) fn violation(
+    what: impl Into<Cow<'static, str>>,
+    instead: impl Into<Cow<'static, str>>,
+) -> Violation {
+    (what.into(), instead.into())
 }
 
 /// One mistake: its place, what is wrong, and what to write instead.
@@ -42,97 +32,58 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(path: &str, violation: &Violation) -> Self {
+    pub(super) fn new(path: &str, what: impl AsRef<str>, instead: impl AsRef<str>) -> Self {
         Self {
             path: redact(path),
-            what: redact(&violation.what),
-            instead: redact(&violation.instead),
+            what: redact(what.as_ref()),
+            instead: redact(instead.as_ref()),
         }
+    }
+
+    pub(super) fn from_violation(path: &str, (what, instead): Violation) -> Self {
+        Self::new(path, what, instead)
     }
 }
 
-/// A configuration that is refused as a whole.
+/// A configuration that is refused as a whole. It has no source: the message of an unreadable file says the cause
+/// before the fix.
 #[derive(Debug)]
 pub struct ConfigError {
-    failure: ConfigFailure,
-    file: Option<PathBuf>,
+    headline: String,
     problems: Vec<Problem>,
-    source: Option<io::Error>,
-}
-
-/// The first line of the message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ConfigFailure {
-    /// The file was read and has mistakes.
-    Refused,
-    /// The file (the configuration, or `.env` beside it) is missing or cannot be read.
-    Unreadable,
-    /// Nothing says where the configuration is.
-    NoConfigPath,
-    /// Nothing says where the state belongs.
-    NoStateDir,
-    /// The requested session does not exist.
-    NoSession,
 }
 
 impl ConfigError {
-    pub(super) fn new(failure: ConfigFailure, file: Option<&Path>, problems: Vec<Problem>) -> Self {
+    pub(super) fn new(headline: &str, problem: Problem) -> Self {
         Self {
-            failure,
-            file: file.map(Path::to_owned),
-            problems,
-            source: None,
+            headline: redact(headline),
+            problems: vec![problem],
         }
     }
 
+    /// The file was read and has mistakes.
     pub(super) fn refused(file: &Path, problems: Vec<Problem>) -> Self {
-        Self::new(ConfigFailure::Refused, Some(file), problems)
+        let (file, count) = (file.display(), problems.len());
+        let mistakes = if count == 1 { "mistake" } else { "mistakes" };
+        let headline = redact(&format!("{file} is refused because of {count} {mistakes}:"));
+        Self { headline, problems }
     }
 
-    pub(super) fn unreadable(file: &Path, violation: &Violation, source: io::Error) -> Self {
-        let problem = Problem::new("", violation);
-        let error = Self::new(ConfigFailure::Unreadable, Some(file), vec![problem]);
-        Self {
-            source: Some(source),
-            ..error
-        }
-    }
-
-    /// The file that the mistakes belong to, where there is one.
-    pub fn file(&self) -> Option<&Path> {
-        self.file.as_deref()
+    /// The file (the configuration, or `.env` beside it) is missing or cannot be read.
+    pub(super) fn unreadable(file: &Path, what: &str, instead: &str) -> Self {
+        let headline = format!("{} cannot be read:", file.display());
+        Self::new(&headline, Problem::new("", what, instead))
     }
 
     /// Every mistake found, never empty.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
-
-    /// Whether there simply is no configuration file yet.
-    pub fn is_not_found(&self) -> bool {
-        let source = self.source.as_ref();
-        source.is_some_and(|source| source.kind() == io::ErrorKind::NotFound)
-    }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let file = self.file.as_deref().unwrap_or(Path::new(""));
-        let file = redact(&file.display().to_string());
-        match (self.failure, self.problems.len()) {
-            (ConfigFailure::Refused, 1) => write!(f, "{file} is refused because of 1 mistake:"),
-            (ConfigFailure::Refused, n) => write!(f, "{file} is refused because of {n} mistakes:"),
-            (ConfigFailure::Unreadable, _) => write!(f, "{file} cannot be read:"),
-            (ConfigFailure::NoConfigPath, _) => {
-                f.write_str("it is not clear where the configuration is:")
-            }
-            (ConfigFailure::NoStateDir, _) => {
-                f.write_str("it is not clear where the state belongs:")
-            }
-            (ConfigFailure::NoSession, _) => {
-                write!(f, "it is not clear which session of {file} to serve:")
-            }
-        }?;
+        f.write_str(&self.headline)?;
         for Problem {
             path,
             what,
@@ -146,7 +97,6 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Without a source: the message of an unreadable file has the cause in it, before the fix.
 impl std::error::Error for ConfigError {}
 
 /// Foreign text for a message: quoted, escaped, without a token, not too long.

@@ -1,11 +1,16 @@
 //! How a key of `sessions.json` is declared. The struct, its reader, the JSON schema and the page of keys all
 //! come from the declarations in `keys.rs`.
 
+#![cfg_attr(
+    not(test),
+    expect(dead_code, reason = "a test makes the documentation")
+)]
+
 /// One key of an object in the file.
 pub(super) struct ConfigKey {
     pub(super) name: &'static str,
     pub(super) takes: Takes,
-    pub(super) if_absent: IfAbsent,
+    pub(super) absent: Absent,
     /// A value as people write it, in JSON.
     pub(super) example: &'static str,
     /// The text of the documentation, in Markdown.
@@ -21,8 +26,10 @@ pub(super) enum Takes {
     OneOf(fn() -> Vec<&'static str>),
     /// `true` or `false`.
     Switch,
-    /// Numeric ids of people, or of chats.
-    Ids { people: bool },
+    /// Numeric ids of chats.
+    Chats,
+    /// Numeric ids of people.
+    People,
     /// A list of paths.
     Paths,
     /// An object of sessions by id, each an object with these keys.
@@ -30,17 +37,17 @@ pub(super) enum Takes {
 }
 
 /// The effect of leaving a key out.
-pub(super) enum IfAbsent {
+pub(super) enum Absent {
     /// A mistake.
     Refused,
     /// The feature is off.
-    Nothing,
+    Off,
     /// This value in JSON, or this explanation in Markdown.
     Means(&'static str),
 }
 
-/// A type with a few values that have names; its default is named in messages.
-pub(super) trait Choice: Copy + Default + PartialEq + 'static {
+/// A type with a few named values, the first of which is the default.
+pub(super) trait Choice: Copy + 'static {
     const NAMES: &'static [(&'static str, Self)];
 
     fn names() -> Vec<&'static str> {
@@ -54,7 +61,7 @@ impl Takes {
         match self {
             Self::Text(_) | Self::OneOf(_) => "a text",
             Self::Switch => "true or false",
-            Self::Ids { .. } => "a list of numbers",
+            Self::Chats | Self::People => "a list of numbers",
             Self::Paths => "a list of texts",
             Self::Sessions(_) => "an object",
         }
@@ -63,13 +70,13 @@ impl Takes {
 
 impl ConfigKey {
     pub(super) fn is_required(&self) -> bool {
-        matches!(self.if_absent, IfAbsent::Refused)
+        matches!(self.absent, Absent::Refused)
     }
 }
 
 /// Declares a struct that is read from an object of the file, with the table of its keys. The fields in `given`
-/// come from elsewhere. `read` names a method of `Reader` and its arguments. The documentation of a field is also
-/// the text of its row on the page of keys. `also` adds keys that no field holds.
+/// come from elsewhere. A key has its type, a method of `Reader` that reads it, and the other fields of
+/// [`ConfigKey`]; the documentation of the field is also that of the key. `also` adds keys that no field holds.
 macro_rules! declare_keys {
     (
         $(#[$meta:meta])*
@@ -77,12 +84,8 @@ macro_rules! declare_keys {
             given { $($(#[$given_meta:meta])* $given:ident: $given_type:ty,)* }
             $(
                 $(#[doc = $about:literal])+
-                $field:ident: $type:ty {
-                    takes: $takes:expr,
-                    if_absent: $if_absent:expr,
-                    example: $example:expr,
-                    read: $read:ident($($argument:expr),*),
-                }
+                $field:ident: $type:ty = $read:ident($($rule:expr),*),
+                $takes:expr, $absent:expr, $example:expr;
             )*
             also { $($also:expr),* }
         }
@@ -95,32 +98,28 @@ macro_rules! declare_keys {
 
         impl $object {
             pub(super) const KEYS: &'static [ConfigKey] = &[
-                $(declare_keys!(@key $field, $takes, $if_absent, $example, concat!($($about),+)),)*
+                $(declare_keys!(@key $field, $takes, $absent, $example, concat!($($about),+)),)*
                 $($also,)*
             ];
 
             /// Reads every key and reports every mistake; after one, a field has an empty or a default value, and
             /// the whole is not to be used.
-            pub(super) fn read(
-                object: &Object<'_>,
-                reader: &mut Reader<'_>,
-                $($given: $given_type,)*
-            ) -> Self {
-                reader.refuse_unknown(object, Self::KEYS);
+            pub(super) fn read(reader: &mut Reader<'_>, at: &Object<'_>, $($given: $given_type,)*) -> Self {
+                reader.refuse_unknown(at, Self::KEYS);
                 $(let $field = {
-                    const KEY: ConfigKey =
-                        declare_keys!(@key $field, $takes, $if_absent, $example, concat!($($about),+));
-                    reader.$read(object, &KEY $(, $argument)*)
+                    const KEY: &ConfigKey =
+                        &declare_keys!(@key $field, $takes, $absent, $example, concat!($($about),+));
+                    reader.$read(&at.slot(KEY) $(, $rule)*)
                 };)*
                 Self { $($given,)* $($field,)* }
             }
         }
     };
-    (@key $field:ident, $takes:expr, $if_absent:expr, $example:expr, $about:expr) => {
+    (@key $field:ident, $takes:expr, $absent:expr, $example:expr, $about:expr) => {
         ConfigKey {
             name: stringify!($field),
             takes: $takes,
-            if_absent: $if_absent,
+            absent: $absent,
             example: $example,
             about: $about,
         }

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::api_url::read_api_url;
-use super::key::{Choice, ConfigKey, IfAbsent, Takes, declare_keys};
+use super::key::Absent::{Means, Off, Refused};
+use super::key::Takes::{Chats, OneOf, Paths, People, Sessions, Switch, Text};
+use super::key::{Choice, ConfigKey, declare_keys};
 use super::reader::{Object, Reader};
 use super::rules;
 use super::sessions::{read_default, read_sessions};
@@ -24,79 +26,41 @@ declare_keys! {
 
         /// The sessions by id. An id is also a folder name: letters, digits, `.`, `_` and `-`, at most 64
         /// characters. One gateway serves at most 200 sessions.
-        sessions: BTreeMap<SessionId, Session> {
-            takes: Takes::Sessions(Session::KEYS),
-            if_absent: IfAbsent::Refused,
-            example: SESSIONS_EXAMPLE,
-            read: with(read_sessions),
-        }
+        sessions: BTreeMap<SessionId, Session> = with(read_sessions),
+            Sessions(Session::KEYS), Refused, SESSIONS_EXAMPLE;
 
         /// The session of an agent that nothing else assigns to one.
-        default: SessionId {
-            takes: Takes::Text("[A-Za-z0-9][A-Za-z0-9._-]{0,63}"),
-            if_absent: IfAbsent::Means("the only session; required if there are several"),
-            example: r#""SESSION_X01""#,
-            read: with(read_default),
-        }
+        default: SessionId = with(read_default),
+            Text("[A-Za-z0-9][A-Za-z0-9._-]{0,63}"),
+            Means("the only session; required if there are several"), r#""SESSION_X01""#;
 
         /// The state folder; a relative path starts at the folder of this file. `TELEPOST_STATE_DIR` wins.
-        state_dir: Option<PathBuf> {
-            takes: Takes::Text("~|~/.*|[^~].*"),
-            if_absent: IfAbsent::Means("`$XDG_STATE_HOME/telepost`, else `~/.local/state/telepost`"),
-            example: r#""~/.local/state/telepost""#,
-            read: text(rules::state_dir),
-        }
+        state_dir: Option<PathBuf> = text(rules::state_dir),
+            Text("~|~/.*|[^~].*"),
+            Means("`$XDG_STATE_HOME/telepost`, else `~/.local/state/telepost`"), r#""~/.local/state/telepost""#;
 
         /// The Bot API server: https, or http to this machine or a private address, because it receives the tokens.
         /// `TELEGRAM_API_URL` wins.
-        api_url: Url {
-            takes: Takes::Text(r"\s*https?://.+"),
-            if_absent: IfAbsent::Means("\"https://api.telegram.org\""),
-            example: r#""https://api.telegram.org""#,
-            read: with(read_api_url),
-        }
+        api_url: Url = with(read_api_url),
+            Text(r"\s*https?://.+"), Means("\"https://api.telegram.org\""), r#""https://api.telegram.org""#;
 
         /// `"auto"`: `telepost mcp` starts a gateway if none runs. `"manual"`: you do, or a service manager does.
-        gateway: GatewayStart {
-            takes: Takes::OneOf(GatewayStart::names),
-            if_absent: IfAbsent::Means("\"auto\""),
-            example: r#""auto""#,
-            read: one_of(),
-        }
+        gateway: GatewayStart = one_of(),
+            OneOf(GatewayStart::names), Means("\"auto\""), r#""auto""#;
 
         /// `"normal"`: the gateway sends below Telegram's limits. `"off"`: as fast as it can, for tests against a
         /// simulator.
-        pace: Pace {
-            takes: Takes::OneOf(Pace::names),
-            if_absent: IfAbsent::Means("\"normal\""),
-            example: r#""normal""#,
-            read: one_of(),
-        }
+        pace: Pace = one_of(),
+            OneOf(Pace::names), Means("\"normal\""), r#""normal""#;
 
         /// `"on"`: 👀 on the newest message that the agent was shown until it is answered, and "typing…" while the
         /// agent works. `"off"`: neither.
-        receipts: Receipts {
-            takes: Takes::OneOf(Receipts::names),
-            if_absent: IfAbsent::Means("\"on\""),
-            example: r#""on""#,
-            read: one_of(),
-        }
+        receipts: Receipts = one_of(),
+            OneOf(Receipts::names), Means("\"on\""), r#""on""#;
 
         also { SCHEMA }
     }
 }
-
-/// One session with the keys that it must have.
-pub(super) const SESSIONS_EXAMPLE: &str = r#"{"SESSION_X01": {"bot_token_env": "BOT_TOKEN_01", "chat_ids": [4444444444444444], "allowed_users": [4444444444444444]}}"#;
-
-/// Editors find the schema by it; telepost accepts any text.
-pub(super) const SCHEMA: ConfigKey = ConfigKey {
-    name: "$schema",
-    takes: Takes::Text(".*"),
-    if_absent: IfAbsent::Nothing,
-    example: "\"…\"",
-    about: "The address of the JSON schema, for your editor.",
-};
 
 declare_keys! {
     /// One agent session.
@@ -108,102 +72,70 @@ declare_keys! {
         }
 
         /// The name that people see. No two sessions have the same one.
-        name: String {
-            takes: Takes::Text(r"\s*\S(?:.{0,62}\S)?\s*"),
-            if_absent: IfAbsent::Means("the id of the session"),
-            example: r#""Shop""#,
-            read: required_text(rules::name),
-        }
+        name: String = required_text(rules::name),
+            Text(r"\s*\S(?:.{0,62}\S)?\s*"), Means("the id of the session"), r#""Shop""#;
 
         /// The *name* of the variable that holds the bot's token. The gateway looks for it in its environment, then
         /// in `.env` beside `sessions.json`.
-        bot_token_env: String {
-            takes: Takes::Text("[A-Za-z_][A-Za-z0-9_]{0,127}"),
-            if_absent: IfAbsent::Refused,
-            example: r#""BOT_TOKEN_01""#,
-            read: required_text(rules::variable_name),
-        }
+        bot_token_env: String = required_text(rules::variable_name),
+            Text("[A-Za-z_][A-Za-z0-9_]{0,127}"), Refused, r#""BOT_TOKEN_01""#;
 
         /// The bot's username, for `telepost status`. The gateway warns if the token belongs to another bot.
-        bot_username: Option<String> {
-            takes: Takes::Text("@?[A-Za-z0-9_]{5,32}"),
-            if_absent: IfAbsent::Nothing,
-            example: r#""my_shop_bot""#,
-            read: text(rules::username),
-        }
+        bot_username: Option<String> = text(rules::username),
+            Text("@?[A-Za-z0-9_]{5,32}"), Off, r#""my_shop_bot""#;
 
         /// The chats of this session; the first is its home chat. A private chat has the person's id, a group a
         /// negative one.
-        chat_ids: Vec<ChatId> {
-            takes: Takes::Ids { people: false },
-            if_absent: IfAbsent::Refused,
-            example: "[4444444444444444]",
-            read: ids(rules::chat_id, &rules::NO_CHATS),
-        }
+        chat_ids: Vec<ChatId> = ids(rules::chat_id, &rules::NO_CHATS),
+            Chats, Refused, "[4444444444444444]";
 
         /// The ids of the people who may write. In a group, the chat *and* the person must be listed.
-        allowed_users: Vec<UserId> {
-            takes: Takes::Ids { people: true },
-            if_absent: IfAbsent::Refused,
-            example: "[4444444444444444]",
-            read: ids(rules::person_id, &rules::NO_PEOPLE),
-        }
+        allowed_users: Vec<UserId> = ids(rules::person_id, &rules::NO_PEOPLE),
+            People, Refused, "[4444444444444444]";
 
         /// `true`: a group's message gets in only if it names the bot (`@name`), replies to it or gives it a command.
         /// `false`: everything that the listed people write gets in. A private chat always admits everything.
-        require_mention: bool {
-            takes: Takes::Switch,
-            if_absent: IfAbsent::Means("true"),
-            example: "true",
-            read: switch(true),
-        }
+        require_mention: bool = switch(true),
+            Switch, Means("true"), "true";
 
         /// The tmux session that the agent runs in, as `tmux ls` shows it. telepost can wake the agent by typing there,
         /// and tells people when the agent is down.
-        tmux_session: Option<String> {
-            takes: Takes::Text("[^:.]{1,100}"),
-            if_absent: IfAbsent::Nothing,
-            example: r#""shop""#,
-            read: text(rules::tmux_session),
-        }
+        tmux_session: Option<String> = text(rules::tmux_session),
+            Text("[^:.]{1,100}"), Off, r#""shop""#;
 
         /// The one line that is typed there, followed by Enter. With the plugin it is `/telepost:telegram-reply`.
-        tmux_wake_command: Option<String> {
-            takes: Takes::Text(".{1,200}"),
-            if_absent: IfAbsent::Means("\"/telegram-reply\""),
-            example: r#""/telegram-reply""#,
-            read: text(rules::wake_command),
-        }
+        tmux_wake_command: Option<String> = text(rules::wake_command),
+            Text(".{1,200}"), Means("\"/telegram-reply\""), r#""/telegram-reply""#;
 
         /// The folder whose agents belong to this session: absolute, or `~/…`.
-        cwd: Option<PathBuf> {
-            takes: Takes::Text("~|(?:~/|/).*"),
-            if_absent: IfAbsent::Nothing,
-            example: r#""~/work/shop""#,
-            read: text(rules::absolute_path),
-        }
+        cwd: Option<PathBuf> = text(rules::absolute_path),
+            Text("~|(?:~/|/).*"), Off, r#""~/work/shop""#;
 
         /// Further folders from which files may be sent: absolute, or `~/…`. The first is always `cwd`, else the
         /// folder that the agent's server runs in.
-        send_roots: Vec<PathBuf> {
-            takes: Takes::Paths,
-            if_absent: IfAbsent::Means("[]"),
-            example: r#"["~/work/shop/out"]"#,
-            read: paths(),
-        }
+        send_roots: Vec<PathBuf> = paths(),
+            Paths, Means("[]"), r#"["~/work/shop/out"]"#;
 
         /// `true`: an answer appears as a Telegram reply to the newest message that it answers. `false`: as a plain
         /// message.
-        reply_to_message: bool {
-            takes: Takes::Switch,
-            if_absent: IfAbsent::Means("true"),
-            example: "true",
-            read: switch(true),
-        }
+        reply_to_message: bool = switch(true),
+            Switch, Means("true"), "true";
 
         also {}
     }
 }
+
+/// One session with the keys that it must have.
+pub(super) const SESSIONS_EXAMPLE: &str = r#"{"SESSION_X01": {"bot_token_env": "BOT_TOKEN_01", "chat_ids": [4444444444444444], "allowed_users": [4444444444444444]}}"#;
+
+/// Editors find the schema by it; telepost accepts any text.
+pub(super) const SCHEMA: ConfigKey = ConfigKey {
+    name: "$schema",
+    takes: Text(".*"),
+    absent: Off,
+    example: "\"…\"",
+    about: "The address of the JSON schema, for your editor.",
+};
 
 /// Each table with the place of its keys in words, for a key that stands in the wrong object.
 pub(super) const TABLES: [(&[ConfigKey], &str); 2] = [
@@ -221,11 +153,6 @@ pub enum GatewayStart {
     Manual,
 }
 
-impl Choice for GatewayStart {
-    const NAMES: &'static [(&'static str, Self)] =
-        &[("auto", Self::Auto), ("manual", Self::Manual)];
-}
-
 /// How fast the gateway sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pace {
@@ -236,10 +163,6 @@ pub enum Pace {
     Off,
 }
 
-impl Choice for Pace {
-    const NAMES: &'static [(&'static str, Self)] = &[("normal", Self::Normal), ("off", Self::Off)];
-}
-
 /// Whether people see that the agent was shown their message (👀) and works on it ("typing…").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Receipts {
@@ -248,6 +171,15 @@ pub enum Receipts {
     On,
     /// They see the agent's own messages and reactions only.
     Off,
+}
+
+impl Choice for GatewayStart {
+    const NAMES: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("manual", Self::Manual)];
+}
+
+impl Choice for Pace {
+    const NAMES: &'static [(&'static str, Self)] = &[("normal", Self::Normal), ("off", Self::Off)];
 }
 
 impl Choice for Receipts {

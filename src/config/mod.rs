@@ -15,7 +15,6 @@ mod key;
 mod keys;
 mod paths;
 mod reader;
-mod reference;
 mod rules;
 mod serving;
 mod sessions;
@@ -28,15 +27,11 @@ mod tests;
 use std::io;
 use std::path::Path;
 
-use serde_json::Value;
-
 pub use self::env::Env;
-use self::error::Violation;
 pub use self::error::{ConfigError, Problem};
 pub use self::keys::{Config, GatewayStart, Pace, Receipts, Session};
 pub use self::paths::{config_path, state_dir};
 use self::reader::{Object, Reader};
-pub use self::reference::{json_schema, keys_as_markdown};
 pub use self::serving::Binding;
 pub(crate) use self::token::redact;
 pub use self::token::{MalformedToken, Token};
@@ -63,17 +58,17 @@ impl Config {
     /// Reads the file at `path`. Needs no tokens.
     pub fn load(path: &Path, env: &Env) -> Result<Self, ConfigError> {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let bytes = std::fs::read(&path).map_err(|error| explain_unreadable(&path, error))?;
+        let bytes = std::fs::read(&path).map_err(|error| explain_unreadable(&path, &error))?;
         match std::str::from_utf8(&bytes) {
             Ok(text) => Self::parse(text, &path, env),
             Err(error) => {
                 let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
                 let line = good.split(|&byte| byte == b'\n').count();
-                let violation = Violation::new(
+                let problem = Problem::new(
+                    &format!("line {line}"),
                     "contains bytes that are not UTF-8",
                     "save the file as UTF-8 in your editor",
                 );
-                let problem = Problem::new(&format!("line {line}"), &violation);
                 Err(ConfigError::refused(&path, vec![problem]))
             }
         }
@@ -122,37 +117,31 @@ impl Config {
     }
 }
 
-/// `None` if the mistakes are such that no key could be read.
+/// `None` if no key could be read.
 fn parse_with(text: &str, reader: &mut Reader<'_>) -> Option<Config> {
-    let (value, duplicates) = match json::parse(text) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            reader.problems.push(explain_syntax(text, &error));
-            return None;
-        }
-    };
+    let parsed =
+        json::parse(text).map_err(|error| reader.problems.push(explain_syntax(text, &error)));
+    let (value, duplicates) = parsed.ok()?;
     for path in duplicates {
-        let violation = Violation::new(
+        reader.report(
+            &path,
             "appears twice; only one of the two could count",
             "keep one of them, or rename one",
         );
-        reader.report(&path, &violation);
     }
-    let Value::Object(map) = &value else {
-        let violation = Violation::new(
+    let Some(map) = value.as_object() else {
+        reader.report(
+            "top level",
             format!("is {}, not an object", json::describe(&value)),
             "begin with {\"sessions\": and end with }; sessions.example.json shows every key",
         );
-        reader.report("top level", &violation);
         return None;
     };
-    let top = Object {
-        path: String::new(),
-        map,
-    };
-    reader.text(&top, &keys::SCHEMA, rules::any_text);
-    let path = reader.file.to_owned();
-    Some(Config::read(&top, reader, path))
+    let path = String::new();
+    let top = Object { path, map };
+    reader.text(&top.slot(&keys::SCHEMA), rules::any_text);
+    let file = reader.file.to_owned();
+    Some(Config::read(reader, &top, file))
 }
 
 /// The shortest content that a new file can begin with.
@@ -165,42 +154,41 @@ fn suggest_content() -> String {
 
 fn explain_syntax(text: &str, error: &serde_json::Error) -> Problem {
     if text.trim().is_empty() {
-        return Problem::new("", &Violation::new("the file is empty", suggest_content()));
+        return Problem::new("", "the file is empty", suggest_content());
     }
     let (line, column) = (error.line(), error.column());
     let message = error.to_string();
     let position = format!(" at line {line} column {column}");
     let message = message.strip_suffix(&position).unwrap_or(&message);
-    let violation = if error.is_eof() {
-        Violation::new(
-            format!("the file ends too early: {message}"),
+    let (what, instead) = if error.is_eof() {
+        (
+            "the file ends too early",
             "close what is open: each { needs its }, each [ its ], each text its second quote",
         )
     } else {
-        Violation::new(
-            format!("this is not JSON: {message}"),
+        (
+            "this is not JSON",
             "correct it there or just before; every text and every key needs double quotes, a comma goes between two \
              entries and not after the last one, and there are no comments",
         )
     };
-    Problem::new(&format!("line {line}, column {column}"), &violation)
+    let place = format!("line {line}, column {column}");
+    Problem::new(&place, format!("{what}: {message}"), instead)
 }
 
-fn explain_unreadable(path: &Path, error: io::Error) -> ConfigError {
-    let violation = if error.kind() == io::ErrorKind::NotFound {
-        Violation::new(
-            "there is no such file",
-            format!(
-                "{}. Or name your file with --config or TG_SESSIONS_CONFIG",
-                suggest_content()
-            ),
+fn explain_unreadable(path: &Path, error: &io::Error) -> ConfigError {
+    let (what, instead) = if error.kind() == io::ErrorKind::NotFound {
+        let content = suggest_content();
+        (
+            "there is no such file".to_owned(),
+            format!("{content}. Or name your file with --config or TG_SESSIONS_CONFIG"),
         )
     } else {
         let shown = path.display();
-        Violation::new(
+        (
             error.to_string(),
             format!("make {shown} a file that you may read, or name another one with --config"),
         )
     };
-    ConfigError::unreadable(path, &violation, error)
+    ConfigError::unreadable(path, &what, &instead)
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Config;
 use super::env::Env;
-use super::error::{ConfigError, ConfigFailure, Problem, Violation};
+use super::error::{ConfigError, Problem, Violation, violation};
 
 const CONFIG_VARIABLE: &str = "TG_SESSIONS_CONFIG";
 const STATE_VARIABLE: &str = "TELEPOST_STATE_DIR";
@@ -12,47 +12,49 @@ const STATE_VARIABLE: &str = "TELEPOST_STATE_DIR";
 /// The configuration file: `flag` (`--config`), else `TG_SESSIONS_CONFIG`, else
 /// `$XDG_CONFIG_HOME/telepost/sessions.json`, else `~/.config/telepost/sessions.json`.
 pub fn config_path(flag: Option<&Path>, env: &Env) -> Result<PathBuf, ConfigError> {
-    let refuse = |place: &str, violation: &Violation| {
-        let problem = Problem::new(place, violation);
-        ConfigError::new(ConfigFailure::NoConfigPath, None, vec![problem])
+    let given = match flag {
+        Some(flag) => Some(("--config".to_owned(), flag)),
+        None => env
+            .get(CONFIG_VARIABLE)
+            .map(|path| (variable(CONFIG_VARIABLE), Path::new(path))),
     };
-    if let Some(path) = flag {
-        return absolute(path, env).map_err(|violation| refuse("--config", &violation));
-    }
-    if let Some(path) = env.get(CONFIG_VARIABLE) {
-        return absolute(Path::new(path), env)
-            .map_err(|violation| refuse(&variable(CONFIG_VARIABLE), &violation));
-    }
-    let folder = xdg("XDG_CONFIG_HOME", ".config", env).ok_or_else(|| {
-        let violation = Violation::new(
-            "is not set, so there is no ~/.config/telepost/sessions.json",
-            "set HOME, or name the file with --config or in TG_SESSIONS_CONFIG",
-        );
-        refuse(&variable("HOME"), &violation)
-    })?;
-    Ok(folder.join("sessions.json"))
+    let (place, found) = match given {
+        Some((place, path)) => (place, absolute(path, env)),
+        None => (
+            variable("HOME"),
+            xdg("XDG_CONFIG_HOME", ".config", env)
+                .map(|folder| folder.join("sessions.json"))
+                .ok_or_else(|| {
+                    violation(
+                        "is not set, so there is no ~/.config/telepost/sessions.json",
+                        "set HOME, or name the file with --config or in TG_SESSIONS_CONFIG",
+                    )
+                }),
+        ),
+    };
+    found.map_err(|violation| {
+        let problem = Problem::from_violation(&place, violation);
+        ConfigError::new("it is not clear where the configuration is:", problem)
+    })
 }
 
 /// The state folder, always absolute: `TELEPOST_STATE_DIR`, else `state_dir` of the configuration,
 /// else `$XDG_STATE_HOME/telepost`, else `~/.local/state/telepost`.
 pub fn state_dir(config: Option<&Config>, env: &Env) -> Result<PathBuf, ConfigError> {
-    let refuse = |name: &str, violation: &Violation| {
-        let problem = Problem::new(&variable(name), violation);
-        ConfigError::new(ConfigFailure::NoStateDir, None, vec![problem])
+    let configured = config.and_then(|config| config.state_dir.clone());
+    let (name, found) = match (env.get(STATE_VARIABLE), configured) {
+        (Some(path), _) => (STATE_VARIABLE, absolute(Path::new(path), env)),
+        (None, Some(path)) => return Ok(path),
+        (None, None) => ("HOME", xdg("XDG_STATE_HOME", ".local/state", env).ok_or_else(|| {
+            violation(
+                "is not set, so there is no ~/.local/state/telepost",
+                "set HOME, or name the folder in TELEPOST_STATE_DIR or with \"state_dir\" in the configuration",
+            )
+        })),
     };
-    if let Some(path) = env.get(STATE_VARIABLE) {
-        return absolute(Path::new(path), env)
-            .map_err(|violation| refuse(STATE_VARIABLE, &violation));
-    }
-    if let Some(path) = config.and_then(|config| config.state_dir.clone()) {
-        return Ok(path);
-    }
-    xdg("XDG_STATE_HOME", ".local/state", env).ok_or_else(|| {
-        let violation = Violation::new(
-            "is not set, so there is no ~/.local/state/telepost",
-            "set HOME, or name the folder in TELEPOST_STATE_DIR or with \"state_dir\" in the configuration",
-        );
-        refuse("HOME", &violation)
+    found.map_err(|violation| {
+        let problem = Problem::from_violation(&variable(name), violation);
+        ConfigError::new("it is not clear where the state belongs:", problem)
     })
 }
 
@@ -86,38 +88,37 @@ fn absolute(path: &Path, env: &Env) -> Result<PathBuf, Violation> {
         .map(|path| tidy(&path))
         .map_err(|_| {
             let what = "is relative, but the working directory is gone";
-            Violation::new(what, "write an absolute path")
+            violation(what, "write an absolute path")
         })
 }
 
 /// A written path with `~/` replaced; it may still be relative.
 pub(super) fn expand(text: &str, env: &Env) -> Result<PathBuf, Violation> {
-    let (what, instead) = if text.trim().is_empty() {
-        (
+    Err(if text.trim().is_empty() {
+        violation(
             "is empty",
             "write an absolute path or one that begins with ~/",
         )
     } else if text.contains(char::is_control) {
-        (
+        violation(
             "contains a control character",
             "write the path without line breaks and tabs",
         )
     } else if let Some(rest) = text.strip_prefix('~') {
         match home(env) {
-            _ if !rest.is_empty() && !rest.starts_with('/') => (
+            _ if !rest.is_empty() && !rest.starts_with('/') => violation(
                 "begins with ~ and a name",
                 "write the path out; the only short form is ~/ (your own home)",
             ),
             Some(home) => return Ok(tidy(&home.join(rest.trim_start_matches('/')))),
-            None => (
+            None => violation(
                 "begins with ~/, but HOME is not set",
                 "write the path out, beginning with /",
             ),
         }
     } else {
         return Ok(tidy(Path::new(text)));
-    };
-    Err(Violation::new(what, instead))
+    })
 }
 
 /// Without `.`, doubled and final slashes. `..` stays: its meaning depends on links.

@@ -1,5 +1,5 @@
-//! Reading the values of keys: each has its place, so that a message says where it stands, what it is, and what
-//! was expected.
+//! Reading the values of keys, each with its path, so that a message says where the value stands, what it is, and
+//! what was expected.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,23 +7,11 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::env::Env;
-use super::error::{Problem, Violation, list, nearest, quote};
+use super::error::{Problem, Violation, list, nearest, quote, violation};
 use super::json::{child, describe};
 use super::key::{Choice, ConfigKey};
 use super::keys::TABLES;
 use super::rules;
-
-/// A value and the path to it.
-pub(super) struct Node<'v> {
-    pub(super) path: String,
-    pub(super) value: &'v Value,
-}
-
-/// An object and the path to it.
-pub(super) struct Object<'v> {
-    pub(super) path: String,
-    pub(super) map: &'v Map<String, Value>,
-}
 
 /// The surroundings of the file, and the mistakes found so far.
 pub(super) struct Reader<'r> {
@@ -33,23 +21,50 @@ pub(super) struct Reader<'r> {
     pub(super) problems: Vec<Problem>,
 }
 
+/// An object and the path to it.
+pub(super) struct Object<'v> {
+    pub(super) path: String,
+    pub(super) map: &'v Map<String, Value>,
+}
+
+/// The place of a key in its object, with the value if there is one.
+pub(super) struct Slot<'v> {
+    pub(super) path: String,
+    pub(super) value: Option<&'v Value>,
+    pub(super) key: &'v ConfigKey,
+    pub(super) siblings: &'v Map<String, Value>,
+}
+
+impl<'v> Object<'v> {
+    pub(super) fn slot(&self, key: &'v ConfigKey) -> Slot<'v> {
+        Slot {
+            path: child(&self.path, key.name),
+            value: self.map.get(key.name),
+            key,
+            siblings: self.map,
+        }
+    }
+}
+
 impl Reader<'_> {
-    pub(super) fn report(&mut self, path: &str, violation: &Violation) {
-        self.problems.push(Problem::new(path, violation));
+    pub(super) fn report(&mut self, path: &str, what: impl AsRef<str>, instead: impl AsRef<str>) {
+        self.problems.push(Problem::new(path, what, instead));
+    }
+
+    /// The value that a rule accepts; a violation is reported.
+    pub(super) fn accept<T>(&mut self, path: &str, checked: Result<T, Violation>) -> Option<T> {
+        checked
+            .map_err(|(what, instead)| self.report(path, what, instead))
+            .ok()
     }
 
     /// Reports every key of `object` that is not one of `keys`.
     pub(super) fn refuse_unknown(&mut self, object: &Object<'_>, keys: &[ConfigKey]) {
-        let names = || keys.iter().map(|key| key.name);
-        let unknown = object
-            .map
-            .keys()
-            .filter(|name| names().all(|known| known != *name));
-        for name in unknown {
-            let home = TABLES
-                .iter()
-                .find(|(keys, _)| keys.iter().any(|key| key.name == name));
-            let instead = match (home, nearest(name, names())) {
+        let has = |keys: &[ConfigKey], name: &str| keys.iter().any(|key| key.name == name);
+        for name in object.map.keys().filter(|name| !has(keys, name)) {
+            let known = keys.iter().map(|key| key.name);
+            let home = TABLES.iter().find(|(keys, _)| has(keys, name));
+            let instead = match (home, nearest(name, known.clone())) {
                 (Some((_, place)), _) => format!("move it: `{name}` belongs {place}"),
                 (None, Some("bot_token_env")) => {
                     "did you mean `bot_token_env`? It takes the name of a variable; the token itself belongs in the \
@@ -57,125 +72,98 @@ impl Reader<'_> {
                         .to_owned()
                 }
                 (None, Some(near)) => format!("did you mean `{near}`?"),
-                (None, None) => format!("delete it; the keys known here are {}", list(names())),
+                (None, None) => format!("delete it; the keys known here are {}", list(known)),
             };
-            let violation = Violation::new("is not a key that telepost knows", instead);
-            self.report(&child(&object.path, name), &violation);
+            let path = child(&object.path, name);
+            self.report(&path, "is not a key that telepost knows", instead);
         }
     }
 
-    /// The value of `key`; a required one that is missing is reported.
-    pub(super) fn find<'v>(&mut self, object: &Object<'v>, key: &ConfigKey) -> Option<Node<'v>> {
-        let path = child(&object.path, key.name);
-        let value = object.map.get(key.name);
-        if value.is_none() && key.is_required() {
+    /// The value of `slot` as the type that `cast` finds. Another type is reported, and so is a missing value if the
+    /// key is required.
+    pub(super) fn typed<'v, T>(
+        &mut self,
+        slot: &Slot<'v>,
+        cast: impl Fn(&'v Value) -> Option<T>,
+    ) -> Option<T> {
+        let key = slot.key;
+        if let Some(value) = slot.value {
+            return cast(value).or_else(|| {
+                let is_optional_null = value.is_null() && !key.is_required();
+                let leave_out = if is_optional_null {
+                    ", or leave the key out"
+                } else {
+                    ""
+                };
+                let what = format!("is {}, not {}", describe(value), key.takes.describe());
+                let instead = format!("write for example {}{leave_out}", key.example);
+                self.report(&slot.path, what, instead);
+                None
+            });
+        }
+        if key.is_required() {
             let instead = format!("write \"{}\": {}", key.name, key.example);
-            self.report(&path, &Violation::new("is missing", instead));
+            self.report(&slot.path, "is missing", instead);
         }
-        value.map(|value| Node { path, value })
-    }
-
-    pub(super) fn report_wrong_type(&mut self, node: &Node<'_>, key: &ConfigKey) {
-        self.report_not(node, key, key.takes.describe(), key.example);
-    }
-
-    fn report_not(&mut self, node: &Node<'_>, key: &ConfigKey, kind: &str, example: &str) {
-        let leave_out = if node.value.is_null() && !key.is_required() {
-            ", or leave the key out"
-        } else {
-            ""
-        };
-        let violation = Violation::new(
-            format!("is {}, not {kind}", describe(node.value)),
-            format!("write for example {example}{leave_out}"),
-        );
-        self.report(&node.path, &violation);
+        None
     }
 
     /// Reads by a function of its own, for keys that no other method suits.
-    pub(super) fn with<T>(
-        &mut self,
-        object: &Object<'_>,
-        key: &ConfigKey,
-        read: fn(&Object<'_>, &ConfigKey, &mut Self) -> T,
-    ) -> T {
-        read(object, key, self)
+    pub(super) fn with<T>(&mut self, slot: &Slot<'_>, read: fn(&Slot<'_>, &mut Self) -> T) -> T {
+        read(slot, self)
     }
 
     /// Reads a text that follows `rule`.
     pub(super) fn text<T>(
         &mut self,
-        object: &Object<'_>,
-        key: &ConfigKey,
+        slot: &Slot<'_>,
         rule: fn(&str, &Self) -> Result<T, Violation>,
     ) -> Option<T> {
-        let node = self.find(object, key)?;
-        let Some(text) = node.value.as_str() else {
-            self.report_wrong_type(&node, key);
-            return None;
-        };
-        let value = rule(text, self);
-        value
-            .map_err(|violation| self.report(&node.path, &violation))
-            .ok()
+        let checked = rule(self.typed(slot, Value::as_str)?, self);
+        self.accept(&slot.path, checked)
     }
 
     pub(super) fn required_text<T: Default>(
         &mut self,
-        object: &Object<'_>,
-        key: &ConfigKey,
+        slot: &Slot<'_>,
         rule: fn(&str, &Self) -> Result<T, Violation>,
     ) -> T {
-        self.text(object, key, rule).unwrap_or_default()
+        self.text(slot, rule).unwrap_or_default()
     }
 
-    pub(super) fn one_of<T: Choice>(&mut self, object: &Object<'_>, key: &ConfigKey) -> T {
-        let value = self.text(object, key, |text, _| {
-            let known = T::NAMES.iter().find(|(name, _)| *name == text);
-            known.map(|&(_, value)| value).ok_or_else(|| {
-                let choices = T::NAMES.iter().map(|&(name, value)| {
-                    let note = if value == T::default() {
-                        " (the default)"
-                    } else {
-                        ""
-                    };
-                    format!("\"{name}\"{note}")
-                });
-                let choices: Vec<String> = choices.collect();
-                Violation::new(
-                    format!("is {}", quote(text)),
-                    format!("write {}", choices.join(" or ")),
-                )
+    pub(super) fn one_of<T: Choice>(&mut self, slot: &Slot<'_>) -> T {
+        let chosen = self.text(slot, |text, _| {
+            let chosen = T::NAMES.iter().find(|(name, _)| *name == text);
+            chosen.map(|&(_, value)| value).ok_or_else(|| {
+                let others = T::names()[1..].join("\" or \"");
+                let instead = format!("write \"{}\" (the default) or \"{others}\"", T::NAMES[0].0);
+                violation(format!("is {}", quote(text)), instead)
             })
         });
-        value.unwrap_or_default()
+        chosen.unwrap_or(T::NAMES[0].1)
     }
 
-    pub(super) fn switch(&mut self, object: &Object<'_>, key: &ConfigKey, default: bool) -> bool {
-        let Some(node) = self.find(object, key) else {
-            return default;
-        };
-        node.value.as_bool().unwrap_or_else(|| {
-            self.report_wrong_type(&node, key);
-            default
-        })
+    pub(super) fn switch(&mut self, slot: &Slot<'_>, default: bool) -> bool {
+        self.typed(slot, Value::as_bool).unwrap_or(default)
     }
 
     /// Reads absolute paths, without repetitions.
-    pub(super) fn paths(&mut self, object: &Object<'_>, key: &ConfigKey) -> Vec<PathBuf> {
+    pub(super) fn paths(&mut self, slot: &Slot<'_>) -> Vec<PathBuf> {
         let mut paths = Vec::new();
-        let node = self.find(object, key);
-        for node in node.map(|node| self.items(&node, key)).unwrap_or_default() {
-            match node
-                .value
-                .as_str()
-                .map(|text| rules::absolute_path(text, self))
-            {
-                Some(Ok(path)) if paths.contains(&path) => {}
-                Some(Ok(path)) => paths.push(path),
-                Some(Err(violation)) => self.report(&node.path, &violation),
-                None => self.report_not(&node, key, "a text", key.example.trim_matches(['[', ']'])),
-            }
+        let items = self.typed(slot, Value::as_array);
+        for (index, item) in items.into_iter().flatten().enumerate() {
+            let checked = match item {
+                Value::String(text) => rules::absolute_path(text, self),
+                _ => Err(violation(
+                    format!("is {}, not a text", describe(item)),
+                    format!(
+                        "write for example {}",
+                        slot.key.example.trim_matches(['[', ']'])
+                    ),
+                )),
+            };
+            let path = self.accept(&format!("{}[{index}]", slot.path), checked);
+            paths.extend(path.filter(|path| !paths.contains(path)));
         }
         paths
     }
@@ -183,54 +171,36 @@ impl Reader<'_> {
     /// Reads ids that follow `rule`, without repetitions, in their order. `none` explains why there must be one.
     pub(super) fn ids<T>(
         &mut self,
-        object: &Object<'_>,
-        key: &ConfigKey,
+        slot: &Slot<'_>,
         rule: fn(i64) -> Result<T, Violation>,
-        none: &(&str, &'static str),
+        (why, instead): &(&str, &str),
     ) -> Vec<T> {
-        let (why, instead) = *none;
-        let path = child(&object.path, key.name);
-        let violation = match object.map.get(key.name) {
-            None => Violation::new(format!("is missing: {why}"), instead),
+        let (what, instead) = match slot.value {
+            None => (format!("is missing: {why}"), (*instead).to_owned()),
             Some(Value::Array(items)) if items.is_empty() => {
-                Violation::new(format!("is empty: {why}"), instead)
+                (format!("is empty: {why}"), (*instead).to_owned())
             }
-            Some(Value::Number(number)) => {
-                Violation::new("is a number, not a list", format!("write [{number}]"))
-            }
-            Some(Value::String(text)) if text.trim().parse::<i64>().is_ok() => {
-                let instead = format!("write [{}]", text.trim());
-                Violation::new("is a text, not a list of numbers", instead)
-            }
-            Some(value) => {
-                let items = self.items(&Node { path, value }, key);
+            Some(Value::Number(number)) => (
+                "is a number, not a list".to_owned(),
+                format!("write [{number}]"),
+            ),
+            Some(Value::String(text)) if text.trim().parse::<i64>().is_ok() => (
+                "is a text, not a list of numbers".to_owned(),
+                format!("write [{}]", text.trim()),
+            ),
+            Some(_) => {
+                let items = self.typed(slot, Value::as_array);
+                let items = items.into_iter().flatten().enumerate();
                 let mut seen = BTreeSet::new();
-                let is_new = |item: &Node<'_>| item.value.as_i64().is_none_or(|id| seen.insert(id));
-                return items
-                    .into_iter()
-                    .filter(is_new)
-                    .filter_map(|item| {
-                        let id = rules::id(item.value).and_then(rule);
-                        id.map_err(|violation| self.report(&item.path, &violation))
-                            .ok()
-                    })
-                    .collect();
+                let new = items.filter(|(_, item)| item.as_i64().is_none_or(|id| seen.insert(id)));
+                let accepted = new.filter_map(|(index, item)| {
+                    let path = format!("{}[{index}]", slot.path);
+                    self.accept(&path, rules::id(item).and_then(rule))
+                });
+                return accepted.collect();
             }
         };
-        self.report(&path, &violation);
+        self.report(&slot.path, what, instead);
         Vec::new()
-    }
-
-    /// The entries of a list, each with its path.
-    fn items<'v>(&mut self, node: &Node<'v>, key: &ConfigKey) -> Vec<Node<'v>> {
-        let Value::Array(items) = node.value else {
-            self.report_wrong_type(node, key);
-            return Vec::new();
-        };
-        let entry = |(index, value)| Node {
-            path: format!("{}[{index}]", node.path),
-            value,
-        };
-        items.iter().enumerate().map(entry).collect()
     }
 }

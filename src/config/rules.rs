@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::error::{Violation, quote};
+use super::error::{Violation, quote, violation};
 use super::json::describe;
 use super::paths::expand;
 use super::reader::Reader;
@@ -54,50 +54,51 @@ pub(super) fn wake_command(text: &str, _: &Reader<'_>) -> Result<String, Violati
 }
 
 fn one_line(text: &str, max: usize, instead: &'static str) -> Result<String, Violation> {
-    if text.trim().is_empty() {
-        return Err(Violation::new("is empty", instead));
-    }
-    if text.contains(char::is_control) {
-        let what = "contains a line break or another control character";
-        return Err(Violation::new(what, instead));
-    }
-    if text.chars().count() > max {
-        let what = format!("is longer than {max} characters");
-        return Err(Violation::new(what, instead));
-    }
-    Ok(text.to_owned())
+    Err(if text.trim().is_empty() {
+        violation("is empty", instead)
+    } else if text.contains(char::is_control) {
+        violation(
+            "contains a line break or another control character",
+            instead,
+        )
+    } else if text.chars().count() > max {
+        violation(format!("is longer than {max} characters"), instead)
+    } else {
+        return Ok(text.to_owned());
+    })
 }
 
 pub(super) fn variable_name(text: &str, _: &Reader<'_>) -> Result<String, Violation> {
     const FORM: &str =
         "use letters, digits and _ only, and no digit first, such as \"BOT_TOKEN_01\"";
     let length = text.chars().count();
-    if text.is_empty() {
-        return Err(Violation::new(
+    let is_word = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let is_name =
+        is_word && length <= VARIABLE_MAX && !text.starts_with(|c: char| c.is_ascii_digit());
+    Err(if text.is_empty() {
+        violation(
             "is empty",
             "write the name of the variable that holds the token, such as \"BOT_TOKEN_01\"",
-        ));
-    }
-    if (text.contains(':') && length >= 20) || could_be_a_secret(text) {
-        return Err(Violation::new(
+        )
+    } else if (text.contains(':') && length >= 20) || could_be_a_secret(text) {
+        violation(
             "looks like the token itself",
             "put the token into the file .env beside this one, as BOT_TOKEN_01=…, and write the variable's name here: \
              \"BOT_TOKEN_01\"",
-        ));
-    }
-    if length <= VARIABLE_MAX
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        && !text.starts_with(|c: char| c.is_ascii_digit())
-    {
+        )
+    } else if is_name {
         return Ok(text.to_owned());
-    }
-    // A longer text may be a secret, so it is not repeated.
-    Err(if length < 20 {
-        let what = format!("is {}, which cannot be the name of a variable", quote(text));
-        Violation::new(what, FORM)
+    } else if length < 20 {
+        violation(
+            format!("is {}, which cannot be the name of a variable", quote(text)),
+            FORM,
+        )
     } else {
-        let instead = format!("{FORM}; a token belongs in .env");
-        Violation::new("cannot be the name of a variable", instead)
+        // It may be a secret, so it is not repeated.
+        violation(
+            "cannot be the name of a variable",
+            format!("{FORM}; a token belongs in .env"),
+        )
     })
 }
 
@@ -117,7 +118,7 @@ pub(super) fn username(text: &str, _: &Reader<'_>) -> Result<String, Violation> 
     if (5..=32).contains(&bare.len()) && bare.chars().all(is_valid) {
         return Ok(bare.to_owned());
     }
-    Err(Violation::new(
+    Err(violation(
         format!("is {}, which is not a Telegram username", quote(text)),
         "write the bot's username, 5 to 32 letters, digits and _, such as \"my_shop_bot\"",
     ))
@@ -125,25 +126,25 @@ pub(super) fn username(text: &str, _: &Reader<'_>) -> Result<String, Violation> 
 
 pub(super) fn tmux_session(text: &str, _: &Reader<'_>) -> Result<String, Violation> {
     const SHOWN: &str = "write the name that `tmux ls` shows";
-    if text.trim().is_empty() {
-        let instead = format!("{SHOWN}, or leave the key out");
-        return Err(Violation::new("is empty", instead));
-    }
-    if text.chars().count() > TMUX_SESSION_MAX || text.contains(char::is_control) {
-        let what = "is longer than 100 characters or contains a control character";
-        return Err(Violation::new(what, SHOWN));
-    }
-    if text.contains([':', '.']) {
+    Err(if text.trim().is_empty() {
+        violation("is empty", format!("{SHOWN}, or leave the key out"))
+    } else if text.chars().count() > TMUX_SESSION_MAX || text.contains(char::is_control) {
+        violation(
+            "is longer than 100 characters or contains a control character",
+            SHOWN,
+        )
+    } else if text.contains([':', '.']) {
         let likely = quote(&redact(text).replace([':', '.'], "_"));
-        return Err(Violation::new(
+        violation(
             format!(
                 "is {}, but tmux session names contain no : and no .",
                 quote(text)
             ),
             format!("{SHOWN}, probably {likely}"),
-        ));
-    }
-    Ok(text.to_owned())
+        )
+    } else {
+        return Ok(text.to_owned());
+    })
 }
 
 pub(super) fn absolute_path(text: &str, reader: &Reader<'_>) -> Result<PathBuf, Violation> {
@@ -151,7 +152,7 @@ pub(super) fn absolute_path(text: &str, reader: &Reader<'_>) -> Result<PathBuf, 
     if path.is_absolute() {
         return Ok(path);
     }
-    Err(Violation::new(
+    Err(violation(
         format!("is {}, a relative path", quote(text)),
         "write an absolute path or one that begins with ~/",
     ))
@@ -164,36 +165,32 @@ pub(super) fn state_dir(text: &str, reader: &Reader<'_>) -> Result<PathBuf, Viol
 }
 
 pub(super) fn id(value: &Value) -> Result<i64, Violation> {
-    Err(match value {
-        Value::Number(number) => match number.as_i64() {
-            Some(0) => Violation::new(
-                "is 0, which is nobody's id",
-                "write the real id, or delete it",
-            ),
-            Some(id) if id.unsigned_abs() <= ID_MAX.unsigned_abs() => return Ok(id),
-            Some(_) => Violation::new(
-                format!("is {number}, larger than any Telegram id"),
-                "write it as the gateway's log shows it",
-            ),
-            None => Violation::new(
-                format!("is {number}, which is not a Telegram id"),
-                "write a whole number of at most 16 digits, without a decimal point",
-            ),
-        },
-        Value::String(text) if text.trim().parse::<i64>().is_ok() => Violation::new(
+    Err(match (value, value.as_i64()) {
+        (_, Some(0)) => violation(
+            "is 0, which is nobody's id",
+            "write the real id, or delete it",
+        ),
+        (_, Some(id)) if id.unsigned_abs() <= ID_MAX.unsigned_abs() => return Ok(id),
+        (_, Some(id)) => violation(
+            format!("is {id}, larger than any Telegram id"),
+            "write it as the gateway's log shows it",
+        ),
+        (Value::Number(number), None) => violation(
+            format!("is {number}, which is not a Telegram id"),
+            "write a whole number of at most 16 digits, without a decimal point",
+        ),
+        (Value::String(text), _) if text.trim().parse::<i64>().is_ok() => violation(
             format!("is the text {}, not a number", quote(text)),
             format!("drop the quotes: {}", text.trim()),
         ),
-        Value::String(text) if text.starts_with('@') => Violation::new(
+        (Value::String(text), _) if text.starts_with('@') => violation(
             format!("is the username {}, not a number", quote(text)),
             "write the numeric id: usernames can change hands",
         ),
-        Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
-            Violation::new(
-                format!("is {}, not a number", describe(value)),
-                "write a numeric id, such as 4444444444444444",
-            )
-        }
+        _ => violation(
+            format!("is {}, not a number", describe(value)),
+            "write a numeric id, such as 4444444444444444",
+        ),
     })
 }
 
@@ -203,17 +200,17 @@ pub(super) fn chat_id(id: i64) -> Result<ChatId, Violation> {
 }
 
 pub(super) fn person_id(id: i64) -> Result<UserId, Violation> {
-    if STAND_INS.contains(&UserId(id)) {
-        return Err(Violation::new(
+    Err(if STAND_INS.contains(&UserId(id)) {
+        violation(
             format!("is {id}, which stands for an anonymous admin, a channel or Telegram itself"),
             "write the ids of people; the author of a message from this one cannot be told",
-        ));
-    }
-    if id < 0 {
-        return Err(Violation::new(
+        )
+    } else if id < 0 {
+        violation(
             format!("is {id}: negative, so this is a group's id"),
             "move it to `chat_ids`; this list takes the ids of the people who may write, also of those in that group",
-        ));
-    }
-    Ok(UserId(id))
+        )
+    } else {
+        return Ok(UserId(id));
+    })
 }

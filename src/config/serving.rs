@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::env::Env;
-use super::error::{ConfigError, ConfigFailure, Problem};
+use super::error::{ConfigError, Problem};
 use super::paths::{canonical, variable};
 use super::sessions::no_such_session;
 use super::{Config, Session};
@@ -56,9 +56,10 @@ impl Config {
 
     fn named(&self, id: &str, place: &str) -> Result<&Session, ConfigError> {
         self.sessions.get(id).ok_or_else(|| {
-            let violation = no_such_session(id, self.sessions.keys().map(SessionId::as_str));
-            let problem = Problem::new(place, &violation);
-            ConfigError::new(ConfigFailure::NoSession, Some(&self.path), vec![problem])
+            let unknown = no_such_session(id, self.sessions.keys().map(SessionId::as_str));
+            let file = self.path.display();
+            let headline = format!("it is not clear which session of {file} to serve:");
+            ConfigError::new(&headline, Problem::from_violation(place, unknown))
         })
     }
 

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::Session;
-use super::error::{Problem, Violation, list, nearest, quote};
+use super::error::{Problem, Violation, list, nearest, quote, violation};
 use super::json::{child, describe};
-use super::key::ConfigKey;
+use super::keys::SESSIONS_EXAMPLE;
 use super::paths::canonical;
-use super::reader::{Object, Reader};
+use super::reader::{Object, Reader, Slot};
 use super::token::{is_secret_char, redact};
 use crate::ids::{SESSION_ID_MAX, SessionId};
 
@@ -21,49 +21,37 @@ const SESSIONS_MAX: usize = 200;
 type Keyed<'k> = (&'k str, Session);
 
 pub(super) fn read_sessions(
-    top: &Object<'_>,
-    key: &ConfigKey,
+    slot: &Slot<'_>,
     reader: &mut Reader<'_>,
 ) -> BTreeMap<SessionId, Session> {
-    let Some(node) = reader.find(top, key) else {
+    let Some(map) = reader.typed(slot, Value::as_object) else {
         return BTreeMap::new();
     };
-    let Value::Object(map) = node.value else {
-        reader.report_wrong_type(&node, key);
-        return BTreeMap::new();
-    };
-    if map.is_empty() {
-        let instead = format!("write at least one session: {}", key.example);
-        reader.report(&node.path, &Violation::new("is empty", instead));
+    let count = map.len();
+    if count == 0 {
+        let instead = format!("write at least one session: {SESSIONS_EXAMPLE}");
+        reader.report(&slot.path, "is empty", instead);
     }
-    if map.len() > SESSIONS_MAX {
-        let count = map.len();
+    if count > SESSIONS_MAX {
         let what = format!("has {count} sessions; one gateway serves at most {SESSIONS_MAX}");
-        let violation = Violation::new(what, "delete those that are no longer used");
-        reader.report(&node.path, &violation);
+        reader.report(&slot.path, what, "delete those that are no longer used");
         return BTreeMap::new();
     }
     let mut folders = BTreeMap::new();
-    let mut sessions = Vec::new();
+    let mut sessions: Vec<Keyed<'_>> = Vec::new();
     for (key, value) in map {
-        let path = child(&node.path, key);
+        let path = child(&slot.path, key);
         if let Some(other) = folders.insert(key.to_lowercase(), key) {
             let what = format!(
                 "differs from `{other}` only in upper and lower case; on macOS both would be the same folder"
             );
-            reader.report(
-                &path,
-                &Violation::new(what, "give one of the two another id"),
-            );
+            reader.report(&path, what, "give one of the two another id");
         }
-        sessions
-            .extend(read_session(key, path, value, reader).map(|session| (key.as_str(), session)));
+        sessions.extend(read_session(key, path, value, reader).map(|read| (key.as_str(), read)));
     }
     refuse_conflicts(&sessions, reader);
-    sessions
-        .into_iter()
-        .map(|(_, session)| (session.id.clone(), session))
-        .collect()
+    let by_id = |(_, session): Keyed<'_>| (session.id.clone(), session);
+    sessions.into_iter().map(by_id).collect()
 }
 
 /// Reads one session; `None` only if it is not an object at all.
@@ -74,23 +62,18 @@ fn read_session(
     reader: &mut Reader<'_>,
 ) -> Option<Session> {
     let id = SessionId::new(key).unwrap_or_else(|wrong| {
-        let example = suggest_id(key);
-        let violation = Violation::new(
-            format!("is not a session id: {wrong}"),
-            format!("session ids are folder names too; write for example `{example}`"),
-        );
-        reader.report(&path, &violation);
-        example
+        let close = suggest_id(key);
+        let instead = format!("session ids are folder names too; write for example `{close}`");
+        reader.report(&path, format!("is not a session id: {wrong}"), instead);
+        close
     });
-    let Value::Object(map) = value else {
-        let violation = Violation::new(
-            format!("is {}, not an object", describe(value)),
-            "write {\"bot_token_env\": \"BOT_TOKEN_01\", \"chat_ids\": [4444444444444444], \"allowed_users\": [4444444444444444]}",
-        );
-        reader.report(&path, &violation);
+    let Some(map) = value.as_object() else {
+        let what = format!("is {}, not an object", describe(value));
+        let instead = "write {\"bot_token_env\": \"BOT_TOKEN_01\", \"chat_ids\": [4444444444444444], \"allowed_users\": [4444444444444444]}";
+        reader.report(&path, what, instead);
         return None;
     };
-    let mut session = Session::read(&Object { path, map }, reader, id);
+    let mut session = Session::read(reader, &Object { path, map }, id);
     if !map.contains_key("name") {
         key.clone_into(&mut session.name);
     }
@@ -111,34 +94,35 @@ fn suggest_id(key: &str) -> SessionId {
 fn refuse_conflicts(sessions: &[Keyed<'_>], reader: &mut Reader<'_>) {
     let mut names: BTreeMap<&str, &str> = BTreeMap::new();
     let mut folders: BTreeMap<PathBuf, &str> = BTreeMap::new();
-    for (index, (key, session)) in sessions.iter().enumerate() {
-        let path = child("sessions", key);
-        let other = *names.entry(&session.name).or_insert(key);
-        if other != *key && !session.name.is_empty() {
+    let path = |id: &str, key: &str| child(&child("sessions", id), key);
+    for (index, &(id, ref session)) in sessions.iter().enumerate() {
+        let name = &session.name;
+        let other = *names.entry(name).or_insert(id);
+        if other != id && !name.is_empty() {
+            let name = quote(name);
             let what = format!(
-                "is {}, which is also the name of `{other}`: people could not tell the two apart",
-                quote(&session.name)
+                "is {name}, which is also the name of `{other}`: people could not tell the two apart"
             );
-            let violation = Violation::new(what, "give each session a name of its own");
-            reader.report(&child(&path, "name"), &violation);
+            reader.report(
+                &path(id, "name"),
+                what,
+                "give each session a name of its own",
+            );
         }
         let folder = session.cwd.as_deref().map(canonical);
-        let other = folder.map_or(*key, |folder| *folders.entry(folder).or_insert(key));
-        if other != *key {
-            let violation = Violation::new(
-                format!(
-                    "is the same folder as {}",
-                    child(&child("sessions", other), "cwd")
-                ),
+        let other = folder.map_or(id, |folder| *folders.entry(folder).or_insert(id));
+        if other != id {
+            reader.report(
+                &path(id, "cwd"),
+                format!("is the same folder as {}", path(other, "cwd")),
                 "name another folder, or leave one of the two out and start that agent with --session or TG_SESSION_ID",
             );
-            reader.report(&child(&path, "cwd"), &violation);
         }
         let variable = &session.bot_token_env;
-        for (other_key, other) in sessions.iter().take(index) {
+        for &(other_id, ref other) in sessions.iter().take(index) {
             if !variable.is_empty() && *variable == other.bot_token_env {
                 let bot = format!("and both use the bot of {variable}");
-                let overlap = find_overlap((key, session), (other_key, other), &bot);
+                let overlap = find_overlap((id, session), (other_id, other), &bot);
                 reader.problems.extend(overlap);
             }
         }
@@ -147,8 +131,8 @@ fn refuse_conflicts(sessions: &[Keyed<'_>], reader: &mut Reader<'_>) {
 
 /// The mistake of two sessions of one bot, if they share chats.
 pub(super) fn find_overlap(
-    (key, session): (&str, &Session),
-    (other_key, other): (&str, &Session),
+    (id, session): (&str, &Session),
+    (other_id, other): (&str, &Session),
     bot: &str,
 ) -> Option<Problem> {
     let shared = session
@@ -161,57 +145,44 @@ pub(super) fn find_overlap(
         1 => format!("chat {first} is"),
         count => format!("chat {first} and {} more are", count - 1),
     };
-    let path = |key| child(&child("sessions", key), "chat_ids");
-    let violation = Violation::new(
+    let path = |id| child(&child("sessions", id), "chat_ids");
+    let other = path(other_id);
+    Some(Problem::new(
+        &path(id),
         format!(
-            "{chats} also in {}, {bot}: a message from there could belong to either session",
-            path(other_key)
+            "{chats} also in {other}, {bot}: a message from there could belong to either session"
         ),
         "give each session a chat of its own, or a bot of its own (another token, another `bot_token_env`)",
-    );
-    Some(Problem::new(&path(key), &violation))
+    ))
 }
 
 /// The session named by the key `default`, which a file with one session need not have.
-pub(super) fn read_default(
-    top: &Object<'_>,
-    key: &ConfigKey,
-    reader: &mut Reader<'_>,
-) -> SessionId {
-    let sessions = top.map.get("sessions").and_then(Value::as_object);
+pub(super) fn read_default(slot: &Slot<'_>, reader: &mut Reader<'_>) -> SessionId {
+    let sessions = slot.siblings.get("sessions").and_then(Value::as_object);
     let ids = || {
         sessions
             .into_iter()
             .flat_map(|map| map.keys().map(String::as_str))
     };
-    let found = match reader.find(top, key) {
-        Some(node) => match node.value.as_str() {
-            Some(id) => {
-                if sessions.is_some() && !ids().any(|known| known == id) {
-                    reader.report(&node.path, &no_such_session(id, ids()));
-                }
-                Some(id)
-            }
-            None => {
-                reader.report_wrong_type(&node, key);
-                None
-            }
-        },
-        None => {
-            let count = ids().count();
-            if count > 1 {
-                let violation = Violation::new(
-                    format!("is missing, and there are {count} sessions"),
-                    format!("write \"default\": and one of the ids: {}", list(ids())),
-                );
-                reader.report(key.name, &violation);
-            }
-            ids().next()
-        }
-    };
-    found
-        .and_then(|id| SessionId::new(id).ok())
-        .unwrap_or_else(SessionId::example)
+    let written = reader.typed(slot, Value::as_str);
+    let count = ids().count();
+    if let Some(id) = written
+        && sessions.is_some_and(|map| !map.contains_key(id))
+    {
+        let unknown = no_such_session(id, ids());
+        reader
+            .problems
+            .push(Problem::from_violation(&slot.path, unknown));
+    }
+    if slot.value.is_none() && count > 1 {
+        let what = format!("is missing, and there are {count} sessions");
+        let instead = format!("write \"default\": and one of the ids: {}", list(ids()));
+        reader.report(&slot.path, what, instead);
+    }
+    let id = written
+        .or(ids().next())
+        .and_then(|id| SessionId::new(id).ok());
+    id.unwrap_or_else(SessionId::example)
 }
 
 /// The mistake of naming a session that is not configured.
@@ -223,7 +194,7 @@ pub(super) fn no_such_session<'k>(
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("write the id of a configured session: {}", list(ids)),
     };
-    Violation::new(
+    violation(
         format!("is {}, but there is no such session", quote(id)),
         instead,
     )

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::dotenv::Dotenv;
 use super::env::Env;
-use super::error::{ConfigError, Problem, Violation};
+use super::error::{ConfigError, Problem};
 use super::json::child;
 use super::sessions::find_overlap;
 use super::token::Token;
@@ -133,14 +133,14 @@ impl Tokens {
                     continue;
                 }
                 if token != other_token && contradictions.insert((variable, other_variable)) {
-                    let violation = Violation::new(
+                    problems.push(Problem::new(
+                        &variable_path(session),
                         format!(
                             "{other_variable} and {variable} hold two different tokens of the same bot {bot_id}, and \
                              Telegram accepts only the newer one"
                         ),
                         "delete the older one and let both sessions name the same variable",
-                    );
-                    problems.push(Problem::new(&variable_path(session), &violation));
+                    ));
                 }
                 let bot = format!("and {other_variable} and {variable} are the same bot {bot_id}");
                 let (id, other_id) = (session.id.as_str(), other.id.as_str());
@@ -161,19 +161,19 @@ fn find_token(
         (Some(text), _) => (text, "the environment".to_owned()),
         (None, Some(text)) => (text, file.display().to_string()),
         (None, None) => {
-            return Ok(TokenState::Unset {
-                variable: variable.clone(),
-            });
+            let variable = variable.clone();
+            return Ok(TokenState::Unset { variable });
         }
     };
-    Token::parse(text.trim()).map(TokenState::Set).map_err(|malformed| {
-        let violation = Violation::new(
+    let token = Token::parse(text.trim()).map_err(|malformed| {
+        Problem::new(
+            &variable_path(session),
             format!("the variable {variable}, set in {place}, does not hold a bot token: {malformed}"),
             "copy the whole token as Telegram gave it: digits, a colon, 35 characters, no spaces (telepost never prints \
              it)",
-        );
-        Problem::new(&variable_path(session), &violation)
-    })
+        )
+    })?;
+    Ok(TokenState::Set(token))
 }
 
 fn variable_path(session: &Session) -> String {

@@ -4,7 +4,11 @@ use std::fs;
 
 use serde_json::json;
 
+use self::maker::{json_schema, keys_as_markdown};
 use super::*;
+use crate::config::key::{Absent, ConfigKey};
+
+mod maker;
 
 const BEGIN: &str = "<!-- keys:begin -->\n";
 const END: &str = "<!-- keys:end -->\n";
@@ -68,6 +72,14 @@ fn the_schema_names_the_keys_that_are_accepted() {
     }
 }
 
+/// The default of `key`, if it is a value and not an explanation.
+fn stated_default(key: &ConfigKey) -> Option<&'static str> {
+    match key.absent {
+        Absent::Means(text) => serde_json::from_str::<Value>(text).ok().map(|_| text),
+        Absent::Refused | Absent::Off => None,
+    }
+}
+
 /// An example or a default that telepost would refuse is worse than none.
 #[test]
 fn examples_and_defaults_of_the_reference_are_accepted() {
@@ -78,13 +90,10 @@ fn examples_and_defaults_of_the_reference_are_accepted() {
     };
     for (keys, in_session) in [(Config::KEYS, false), (Session::KEYS, true)] {
         for key in keys {
-            let default = match key.if_absent {
-                key::IfAbsent::Means(text) if serde_json::from_str::<Value>(text).is_ok() => {
-                    Some(text)
-                }
-                _ => None,
-            };
-            for value in [Some(key.example), default].into_iter().flatten() {
+            for value in [Some(key.example), stated_default(key)]
+                .into_iter()
+                .flatten()
+            {
                 let text = match key.name {
                     "sessions" => format!("{{\"sessions\": {value}}}"),
                     "default" => format!(
@@ -112,9 +121,7 @@ fn stated_defaults_are_those_of_the_reader() {
         .map(|key| (key, false))
         .chain(session_keys.map(|key| (key, true)))
     {
-        if let key::IfAbsent::Means(text) = key.if_absent
-            && serde_json::from_str::<Value>(text).is_ok()
-        {
+        if let Some(text) = stated_default(key) {
             let stated = if in_session {
                 with(key.name, text)
             } else {

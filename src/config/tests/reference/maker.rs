@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::Config;
-use super::key::{ConfigKey, IfAbsent, Takes};
+use crate::config::Config;
+use crate::config::key::{Absent, ConfigKey, Takes};
 use crate::ids::{ID_MAX, STAND_INS};
 
 /// The JSON schema of `sessions.json`. It never refuses a file that telepost accepts; rules between keys are not in
 /// it.
-pub fn json_schema() -> Value {
+pub(super) fn json_schema() -> Value {
     let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "sessions.json of telepost",
@@ -50,16 +50,8 @@ fn key_schema(key: &ConfigKey) -> Value {
             Takes::Paths => {
                 json!({ "type": "array", "items": { "type": "string", "minLength": 1 } })
             }
-            Takes::Ids { people } => json!({
-                "type": "array",
-                "minItems": 1,
-                "items": {
-                    "type": "integer",
-                    "minimum": if people { 1 } else { -ID_MAX },
-                    "maximum": ID_MAX,
-                    "not": { "enum": if people { json!(STAND_INS) } else { json!([0]) } },
-                },
-            }),
+            Takes::Chats => ids_schema(-ID_MAX, &json!([0])),
+            Takes::People => ids_schema(1, &json!(STAND_INS)),
             Takes::Sessions(keys) => json!({
                 "type": "object",
                 "minProperties": 1,
@@ -67,7 +59,7 @@ fn key_schema(key: &ConfigKey) -> Value {
             }),
         },
     );
-    if let IfAbsent::Means(text) = key.if_absent
+    if let Absent::Means(text) = key.absent
         && let Ok(default) = serde_json::from_str::<Value>(text)
     {
         merge(&mut schema, json!({ "default": default }));
@@ -78,6 +70,16 @@ fn key_schema(key: &ConfigKey) -> Value {
     schema
 }
 
+fn ids_schema(minimum: i64, not: &Value) -> Value {
+    let item = json!({
+        "type": "integer",
+        "minimum": minimum,
+        "maximum": ID_MAX,
+        "not": { "enum": not },
+    });
+    json!({ "type": "array", "minItems": 1, "items": item })
+}
+
 fn merge(schema: &mut Value, more: Value) {
     if let (Value::Object(schema), Value::Object(more)) = (schema, more) {
         schema.extend(more);
@@ -85,7 +87,7 @@ fn merge(schema: &mut Value, more: Value) {
 }
 
 /// Every key as a row of a Markdown table.
-pub fn keys_as_markdown() -> String {
+pub(super) fn keys_as_markdown() -> String {
     let mut table = "| key | takes | default | meaning |\n|---|---|---|---|\n".to_owned();
     write_rows(&mut table, "", Config::KEYS);
     table
@@ -102,13 +104,13 @@ fn write_rows(table: &mut String, prefix: &str, keys: &[ConfigKey]) {
             }
             _ => key.takes.describe().to_owned(),
         };
-        let default = match key.if_absent {
-            IfAbsent::Refused => "**required**".to_owned(),
-            IfAbsent::Nothing => String::new(),
-            IfAbsent::Means(text) if serde_json::from_str::<Value>(text).is_ok() => {
+        let default = match key.absent {
+            Absent::Refused => "**required**".to_owned(),
+            Absent::Off => String::new(),
+            Absent::Means(text) if serde_json::from_str::<Value>(text).is_ok() => {
                 format!("`{text}`")
             }
-            IfAbsent::Means(text) => text.to_owned(),
+            Absent::Means(text) => text.to_owned(),
         };
         let about = key.about.trim();
         // Writing to a string cannot fail.
