@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use url::{Host, Url};
 
-use super::error::{Violation, quote, violation};
+use super::error::{Violation, quote, refuse_if, violation};
 use super::paths::variable;
 use super::reader::{Reader, Slot};
 
@@ -27,43 +27,47 @@ pub(super) fn read_api_url(slot: &Slot<'_>, reader: &mut Reader<'_>) -> Url {
 /// The path of the result has no final slash, unless it is empty. A message repeats nothing that could be a secret.
 fn check_url(text: &str) -> Result<Url, Violation> {
     let text = text.trim();
-    let Ok(mut url) = Url::parse(text) else {
-        let shown = if text.contains(['@', '?']) {
+    let mut url = Url::parse(text).map_err(|_| {
+        let may_have_secret = text.contains(['@', '?']);
+        let shown = if may_have_secret {
             "the text".to_owned()
         } else {
             quote(text)
         };
-        let what = format!("is not an address: {shown} cannot be read as a URL");
-        return Err(violation(what, EXAMPLE));
-    };
-    let mut segments = url.path_segments().into_iter().flatten();
-    let (what, instead) = if !url.username().is_empty() || url.password().is_some() {
-        (
-            "contains a user name or a password",
-            "leave out everything before the @",
+        violation(
+            format!("is not an address: {shown} cannot be read as a URL"),
+            EXAMPLE,
         )
-    } else if url.query().is_some() || url.fragment().is_some() {
-        ("contains a ? or a #", "leave out everything from there on")
-    } else if segments.any(names_a_bot) {
-        (
-            "contains a bot's token",
-            "leave out everything from /bot on; the token belongs in the file .env beside sessions.json",
-        )
-    } else if url.scheme() == "http" && !is_near(&url) {
-        (
-            "is http to a machine elsewhere, and would send the bot's token in the clear",
-            "write https; http is for this machine and for private addresses (127.0.0.1, 10.…, 172.16.…, 192.168.…)",
-        )
-    } else if !matches!(url.scheme(), "http" | "https") {
-        let scheme = quote(url.scheme());
-        let what = format!("begins with {scheme}, but the Bot API is reached by https or http");
-        return Err(violation(what, EXAMPLE));
-    } else {
-        let path = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&path);
-        return Ok(url);
-    };
-    Err(violation(what, instead))
+    })?;
+    refuse_if(
+        !url.username().is_empty() || url.password().is_some(),
+        "contains a user name or a password",
+        "leave out everything before the @",
+    )?;
+    refuse_if(
+        url.query().is_some() || url.fragment().is_some(),
+        "contains a ? or a #",
+        "leave out everything from there on",
+    )?;
+    refuse_if(
+        url.path_segments().into_iter().flatten().any(names_a_bot),
+        "contains a bot's token",
+        "leave out everything from /bot on; the token belongs in the file .env beside sessions.json",
+    )?;
+    refuse_if(
+        url.scheme() == "http" && !is_near(&url),
+        "is http to a machine elsewhere, and would send the bot's token in the clear",
+        "write https; http is for this machine and for private addresses (127.0.0.1, 10.…, 172.16.…, 192.168.…)",
+    )?;
+    let scheme = quote(url.scheme());
+    refuse_if(
+        !matches!(url.scheme(), "http" | "https"),
+        format!("begins with {scheme}, but the Bot API is reached by https or http"),
+        EXAMPLE,
+    )?;
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    Ok(url)
 }
 
 /// This machine or a private network.

@@ -20,6 +20,18 @@ pub(super) fn violation(
     (what.into(), instead.into())
 }
 
+pub(super) fn refuse_if(
+    is_violated: bool,
+    what: impl Into<Cow<'static, str>>,
+    instead: impl Into<Cow<'static, str>>,
+) -> Result<(), Violation> {
+    if is_violated {
+        Err(violation(what, instead))
+    } else {
+        Ok(())
+    }
+}
+
 /// One mistake: its place, what is wrong, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {

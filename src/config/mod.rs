@@ -27,6 +27,8 @@ mod tests;
 use std::io;
 use std::path::Path;
 
+use serde_json::Value;
+
 pub use self::env::Env;
 pub use self::error::{ConfigError, Problem};
 pub use self::keys::{Config, GatewayStart, Pace, Receipts, Session};
@@ -139,7 +141,7 @@ fn parse_with(text: &str, reader: &mut Reader<'_>) -> Option<Config> {
     };
     let path = String::new();
     let top = Object { path, map };
-    reader.text(&top.slot(&keys::SCHEMA), rules::any_text);
+    reader.typed(&top.slot(&keys::SCHEMA), Value::as_str);
     let file = reader.file.to_owned();
     Some(Config::read(reader, &top, file))
 }

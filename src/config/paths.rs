@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Config;
 use super::env::Env;
-use super::error::{ConfigError, Problem, Violation, violation};
+use super::error::{ConfigError, Problem, Violation, refuse_if, violation};
 
 const CONFIG_VARIABLE: &str = "TG_SESSIONS_CONFIG";
 const STATE_VARIABLE: &str = "TELEPOST_STATE_DIR";
@@ -94,31 +94,26 @@ fn absolute(path: &Path, env: &Env) -> Result<PathBuf, Violation> {
 
 /// A written path with `~/` replaced; it may still be relative.
 pub(super) fn expand(text: &str, env: &Env) -> Result<PathBuf, Violation> {
-    Err(if text.trim().is_empty() {
-        violation(
-            "is empty",
-            "write an absolute path or one that begins with ~/",
-        )
-    } else if text.contains(char::is_control) {
-        violation(
-            "contains a control character",
-            "write the path without line breaks and tabs",
-        )
-    } else if let Some(rest) = text.strip_prefix('~') {
-        match home(env) {
-            _ if !rest.is_empty() && !rest.starts_with('/') => violation(
-                "begins with ~ and a name",
-                "write the path out; the only short form is ~/ (your own home)",
-            ),
-            Some(home) => return Ok(tidy(&home.join(rest.trim_start_matches('/')))),
-            None => violation(
-                "begins with ~/, but HOME is not set",
-                "write the path out, beginning with /",
-            ),
-        }
-    } else {
+    let absolute = "write an absolute path or one that begins with ~/";
+    refuse_if(text.trim().is_empty(), "is empty", absolute)?;
+    refuse_if(
+        text.contains(char::is_control),
+        "contains a control character",
+        "write the path without line breaks and tabs",
+    )?;
+    let Some(rest) = text.strip_prefix('~') else {
         return Ok(tidy(Path::new(text)));
-    })
+    };
+    refuse_if(
+        !rest.is_empty() && !rest.starts_with('/'),
+        "begins with ~ and a name",
+        "write the path out; the only short form is ~/ (your own home)",
+    )?;
+    let home = home(env).ok_or_else(|| {
+        let what = "begins with ~/, but HOME is not set";
+        violation(what, "write the path out, beginning with /")
+    })?;
+    Ok(tidy(&home.join(rest.trim_start_matches('/'))))
 }
 
 /// Without `.`, doubled and final slashes. `..` stays: its meaning depends on links.

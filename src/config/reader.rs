@@ -152,16 +152,12 @@ impl Reader<'_> {
         let mut paths = Vec::new();
         let items = self.typed(slot, Value::as_array);
         for (index, item) in items.into_iter().flatten().enumerate() {
-            let checked = match item {
-                Value::String(text) => rules::absolute_path(text, self),
-                _ => Err(violation(
-                    format!("is {}, not a text", describe(item)),
-                    format!(
-                        "write for example {}",
-                        slot.key.example.trim_matches(['[', ']'])
-                    ),
-                )),
-            };
+            let checked = item.as_str().map(|text| rules::absolute_path(text, self));
+            let checked = checked.unwrap_or_else(|| {
+                let example = slot.key.example.trim_matches(['[', ']']);
+                let what = format!("is {}, not a text", describe(item));
+                Err(violation(what, format!("write for example {example}")))
+            });
             let path = self.accept(&format!("{}[{index}]", slot.path), checked);
             paths.extend(path.filter(|path| !paths.contains(path)));
         }

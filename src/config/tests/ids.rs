@@ -157,8 +157,7 @@ fn ids() {
 
 #[test]
 fn who_stands_in_for_somebody_is_no_person() {
-    const PEOPLE: &str =
-        "write the ids of people; the author of a message from this one cannot be told";
+    const PEOPLE: &str = "write the ids of people; this id hides the person who writes";
     in_a_session(&[
         (
             "allowed_users",

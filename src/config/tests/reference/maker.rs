@@ -1,7 +1,5 @@
 //! The JSON schema and the page of keys, made from the declarations of the keys.
 
-use std::fmt::Write as _;
-
 use serde_json::{Map, Value, json};
 
 use crate::config::Config;
@@ -102,7 +100,12 @@ fn write_rows(table: &mut String, prefix: &str, keys: &[ConfigKey]) {
                     names().iter().map(|name| format!("`\"{name}\"`")).collect();
                 names.join(" or ")
             }
-            _ => key.takes.describe().to_owned(),
+            Takes::Text(_)
+            | Takes::Switch
+            | Takes::Chats
+            | Takes::People
+            | Takes::Paths
+            | Takes::Sessions(_) => key.takes.describe().to_owned(),
         };
         let default = match key.absent {
             Absent::Refused => "**required**".to_owned(),
@@ -113,11 +116,8 @@ fn write_rows(table: &mut String, prefix: &str, keys: &[ConfigKey]) {
             Absent::Means(text) => text.to_owned(),
         };
         let about = key.about.trim();
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            table,
-            "| `{prefix}{name}` | {takes} | {default} | {about} |"
-        );
+        let row = format!("| `{prefix}{name}` | {takes} | {default} | {about} |\n");
+        table.push_str(&row);
         if let Takes::Sessions(keys) = key.takes {
             write_rows(table, &format!("{prefix}{name}.ID."), keys);
         }
