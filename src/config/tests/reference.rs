@@ -10,8 +10,8 @@ use crate::config::key::{Absent, ConfigKey};
 
 mod maker;
 
-const BEGIN: &str = "<!-- keys:begin -->\n";
-const END: &str = "<!-- keys:end -->\n";
+const BEGIN: &str = "<!-- generated:keys -->\n";
+const END: &str = "<!-- /generated:keys -->\n";
 
 /// Compares a file of the repository with `expected`, or rewrites it.
 #[track_caller]

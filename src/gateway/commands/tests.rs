@@ -14,7 +14,7 @@ fn waits(id: i64, text: &str) -> Waiting {
     }
 }
 
-/// What of an answer is code, and what is not.
+/// The code of an answer, and the rest.
 fn code_and_rest(rich: &Rich) -> (Vec<String>, String) {
     let units: Vec<u16> = rich.text.encode_utf16().collect();
     let (mut code, mut rest, mut at) = (Vec::new(), String::new(), 0);
