@@ -624,7 +624,7 @@ fn what_a_first_message_still_needs_is_said_and_does_not_stop_it() {
     home.put(".config/telepost/.env", "TOKEN_ONE=no-token-but-secret\n");
     let said = succeeds(&home.run(&["install", "claude"]));
     assert!(
-        said.contains("holds no bot token") && !said.contains("secret"),
+        said.contains("does not hold a bot token") && !said.contains("secret"),
         "{said}"
     );
 }
