@@ -104,7 +104,7 @@ fn each_client_gets_hooks_that_name_configuration_and_session_and_keep_those_of_
 #[test]
 fn who_has_the_plugin_too_is_told_so() {
     let home = Home::new();
-    let words = "the plugin of telepost is installed too";
+    let words = "the telepost plugin is installed too";
     for (state, is_told) in [(json!(true), true), (json!(false), false)] {
         let settings = json!({"enabledPlugins": {"telepost@telepost": state}});
         home.put(".claude/settings.json", &settings.to_string());
@@ -259,7 +259,7 @@ fn without_a_terminal_and_without_yes_the_difference_is_shown_and_nothing_is_cha
     let output = home.run(&["install", "claude"]);
     assert_eq!(
         fails(&output, 2),
-        "telepost: nothing was changed: there is no terminal to ask on; look at the difference above, then run the command again with --yes\n"
+        "telepost: nothing was changed: there is no terminal to ask on; check the difference above, then run the command again with --yes\n"
     );
     assert!(out(&output).contains("+++ "), "{}", out(&output));
     assert_eq!(home.everything(), before);
@@ -293,7 +293,7 @@ fn a_file_that_the_client_writes_while_it_asks_is_not_overwritten_and_the_next_r
     let output = answered(&home, &["install", "claude"], write, "y\n");
     let said = fails(&output, 7);
     let words = format!(
-        "telepost: {} was changed by another program at the same moment",
+        "telepost: {} was changed by another program in the meantime",
         home.path().join(".claude.json").display()
     );
     assert!(
@@ -352,7 +352,7 @@ fn another_server_of_the_name_is_refused_and_the_words_say_what_to_do() {
         assert_eq!(
             fails(&home.run(arguments), 7),
             format!(
-                "telepost: {} has another MCP server named `telegram` (bun); rename or remove that one, or run the command with --replace (uninstall brings it back); nothing was changed\n",
+                "telepost: {} already has another MCP server named `telegram` (bun); rename or remove it, or run the command again with --replace (uninstall puts it back); nothing was changed\n",
                 home.path().join(file).display()
             )
         );
@@ -384,7 +384,7 @@ fn a_file_that_does_not_parse_is_refused_with_its_place_and_nothing_changes_anyw
             "claude",
             ".claude/settings.json",
             "{\"permissions\": {\"allow\": 3}}",
-            "something else than a list at permissions.allow",
+            "needs a list at permissions.allow",
         ),
         (
             "codex",
@@ -416,7 +416,7 @@ fn a_file_that_is_no_utf8_is_refused_with_its_place() {
     .unwrap();
     let said = fails(&home.run(&["install", "claude", "--yes"]), 7);
     assert!(
-        said.contains("line 2, column 8: bytes that are not UTF-8"),
+        said.contains("line 2, column 8: the bytes are not UTF-8"),
         "{said}"
     );
 }
@@ -497,13 +497,13 @@ fn several_sessions_and_none_named_is_refused_with_the_list() {
     assert_eq!(
         fails(&home.run(&["install", "claude", "--yes"]), 2),
         format!(
-            "telepost: {config} has several sessions; say which:\n  telepost install claude --session ONE\n  telepost install claude --session TWO    (Website)\nor, for all folders, each with the session whose `cwd` it is:\n  telepost install claude --scope user\n"
+            "telepost: {config} has several sessions; choose one:\n  telepost install claude --session ONE\n  telepost install claude --session TWO    (Website)\nor install for all folders at once; each folder gets the session whose `cwd` it is in:\n  telepost install claude --scope user\n"
         )
     );
     assert_eq!(
         fails(&home.run(&["install", "codex", "--yes"]), 2),
         format!(
-            "telepost: {config} has several sessions; say which:\n  telepost install codex --session ONE\n  telepost install codex --session TWO    (Website)\n"
+            "telepost: {config} has several sessions; choose one:\n  telepost install codex --session ONE\n  telepost install codex --session TWO    (Website)\n"
         )
     );
     let named = home
@@ -606,7 +606,7 @@ fn what_a_first_message_still_needs_is_said_and_does_not_stop_it() {
     let env_file = home.path().join(".config/telepost/.env");
     let said = succeeds(&home.run(&["install", "claude", "--yes"]));
     let words = format!(
-        "- the token of session ONE: write TOKEN_ONE=<the token> into {}\n",
+        "- set the bot token of session ONE: write TOKEN_ONE=<the token> into {}\n",
         env_file.display()
     );
     assert!(said.contains(&words), "{said}");
@@ -618,7 +618,7 @@ fn what_a_first_message_still_needs_is_said_and_does_not_stop_it() {
             .unwrap(),
     );
     assert!(
-        said.contains("TOKEN_ONE is set in this shell only"),
+        said.contains("TOKEN_ONE is set only in this shell"),
         "{said}"
     );
     home.put(".config/telepost/.env", "TOKEN_ONE=no-token-but-secret\n");

@@ -118,7 +118,7 @@ fn what_the_client_and_the_user_wrote_meanwhile_stays() {
     );
     assert_eq!(home.get(COMMAND), "my own words\n");
     let note = format!(
-        "note: {} was changed after telepost wrote it and stays",
+        "note: {} was edited after telepost wrote it and stays",
         home.path().join(COMMAND).display()
     );
     assert!(said.contains(&note), "{said}");
@@ -132,7 +132,9 @@ fn an_edited_command_stays_over_a_new_installation_unless_it_may_be_replaced() {
     let before = home.everything();
     let said = succeeds(&home.run(&["install", "claude", "--yes"]));
     assert!(
-        said.contains("is not what telepost wrote and stays as it is; --replace"),
+        said.contains(
+            "was not written by telepost, or was edited since, and stays as it is; --replace"
+        ),
         "{said}"
     );
     assert_eq!(home.get(COMMAND), "my own words\n");
@@ -150,7 +152,7 @@ fn what_was_registered_by_hand_before_stays_and_is_named() {
     succeeds(&home.run(&["install", "claude", "--yes"]));
     let said = succeeds(&home.run(&["uninstall", "claude", "--yes"]));
     assert!(
-        said.contains("had the command /telegram-reply before `telepost install`; that stays"),
+        said.contains("had the command /telegram-reply before `telepost install` and keeps it"),
         "{said}"
     );
     assert_eq!(home.everything(), before);

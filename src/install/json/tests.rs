@@ -9,8 +9,8 @@ fn rule() -> Value {
 
 #[track_caller]
 fn becomes(text: &str, path: &[&str], value: &Value, expected: &str) {
-    assert_eq!(set(text, path, value).unwrap(), expected);
-    assert_eq!(restore(expected, path, Some(text)), text);
+    assert_eq!(set_value(text, path, value).unwrap(), expected);
+    assert_eq!(restore_value(expected, path, Some(text)), text);
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_file_on_one_line_stays_on_one_line() {
         "{\"a\": {}}",
         &["a", "b"],
         &json!([1, 2]),
-        "{\"a\": {\"b\": [1, 2]}}",
+        "{\"a\": {\"b\": [1,2]}}",
     );
 }
 
@@ -69,7 +69,7 @@ fn a_value_that_is_there_is_replaced_in_its_place_and_comes_back_as_it_was_writt
 #[test]
 fn of_a_key_that_stands_twice_the_last_counts() {
     let text = "{\"a\": {\"x\": 1}, \"a\": {\"x\": 2}}";
-    assert_eq!(get(text, &["a", "x"]), Some(json!(2)));
+    assert_eq!(get_value(text, &["a", "x"]), Some(json!(2)));
     becomes(
         text,
         &["a", "x"],
@@ -83,7 +83,7 @@ fn what_stands_behind_a_value_when_it_is_taken_away_stays() {
     let before = "{\n  \"a\": 1\n}";
     let now = "{\n  \"ours\": {\"x\": 1},\n  \"a\": 1,\n  \"new\": 2\n}";
     assert_eq!(
-        restore(now, &["ours"], Some(before)),
+        restore_value(now, &["ours"], Some(before)),
         "{\n  \"a\": 1,\n  \"new\": 2\n}"
     );
 }
@@ -91,10 +91,10 @@ fn what_stands_behind_a_value_when_it_is_taken_away_stays() {
 #[test]
 fn what_was_made_for_a_value_goes_with_it_unless_somebody_uses_it() {
     let path = ["projects", "/x", "mcpServers", "telegram"];
-    let with = set("{}", &path, &json!(1)).unwrap();
-    assert_eq!(restore(&with, &path, Some("{}")), "{}");
-    let used = set(&with, &["projects", "/x", "history"], &json!([])).unwrap();
-    let rest = restore(&used, &path, Some("{}"));
+    let with = set_value("{}", &path, &json!(1)).unwrap();
+    assert_eq!(restore_value(&with, &path, Some("{}")), "{}");
+    let used = set_value(&with, &["projects", "/x", "history"], &json!([])).unwrap();
+    let rest = restore_value(&used, &path, Some("{}"));
     assert_eq!(
         serde_json::from_str::<Value>(&rest).unwrap(),
         json!({"projects": {"/x": {"history": []}}})
@@ -115,33 +115,33 @@ fn an_element_is_put_at_the_end_of_a_list_in_the_manner_of_the_others() {
             "{\n \"p\": [\n  1,\n  \"mcp__telegram__*\"\n ]\n}",
         ),
     ] {
-        assert_eq!(push(before, &["p"], &rule()).unwrap(), after);
-        assert_eq!(withdraw(after, &["p"], &rule(), Some(before)), before);
+        assert_eq!(push_value(before, &["p"], &rule()).unwrap(), after);
+        assert_eq!(withdraw_value(after, &["p"], &rule(), Some(before)), before);
     }
 }
 
 #[test]
 fn an_element_that_was_there_before_is_not_withdrawn() {
     let text = "{\"p\": [\"mcp__telegram__*\"]}";
-    assert_eq!(withdraw(text, &["p"], &rule(), Some(text)), text);
+    assert_eq!(withdraw_value(text, &["p"], &rule(), Some(text)), text);
 }
 
 #[test]
 fn what_is_no_object_or_list_is_named() {
-    let shape = |place: &str, expected| Mistake::Shape {
+    let shape = |place: &str, expected| EditError::Shape {
         place: place.to_owned(),
         expected,
     };
     assert_eq!(
-        set("{\"a\": {\"b\": 3}}", &["a", "b", "c"], &json!(1)),
+        set_value("{\"a\": {\"b\": 3}}", &["a", "b", "c"], &json!(1)),
         Err(shape("a.b", "an object"))
     );
     assert_eq!(
-        set("[]", &["a"], &json!(1)),
-        Err(shape("the file", "an object"))
+        set_value("[]", &["a"], &json!(1)),
+        Err(shape("the top level", "an object"))
     );
     assert_eq!(
-        push("{\"a\": null}", &["a"], &json!(1)),
+        push_value("{\"a\": null}", &["a"], &json!(1)),
         Err(shape("a", "a list"))
     );
 }
@@ -149,14 +149,14 @@ fn what_is_no_object_or_list_is_named() {
 #[test]
 fn a_text_that_is_no_json_is_refused_with_line_and_column() {
     assert_eq!(
-        check("{\n  \"a\": 1,\n}"),
-        Err(Mistake::Syntax {
+        check_syntax("{\n  \"a\": 1,\n}"),
+        Err(EditError::Syntax {
             line: 3,
             column: 1,
-            what: "key must be a string".to_owned()
+            message: "key must be a string".to_owned()
         })
     );
-    assert_eq!(check("{\"a\": \"\\ud800\", \"n\": 1e999}"), Ok(()));
+    assert_eq!(check_syntax("{\"a\": \"\\ud800\", \"n\": 1e999}"), Ok(()));
 }
 
 fn blank() -> impl Strategy<Value = &'static str> {
@@ -218,10 +218,10 @@ proptest! {
         ]),
     ) {
         let value = json!({"type": "stdio", "args": ["a", {"b": {}}]});
-        if let Ok(with) = set(&text, &path, &value) {
-            prop_assert_eq!(check(&with), Ok(()));
-            prop_assert_eq!(get(&with, &path), Some(value));
-            prop_assert_eq!(restore(&with, &path, Some(&text)), text);
+        if let Ok(with) = set_value(&text, &path, &value) {
+            prop_assert_eq!(check_syntax(&with), Ok(()));
+            prop_assert_eq!(get_value(&with, &path), Some(value));
+            prop_assert_eq!(restore_value(&with, &path, Some(&text)), text);
         }
     }
 
@@ -229,9 +229,9 @@ proptest! {
     fn an_element_that_is_added_and_withdrawn_leaves_the_same_bytes(text in document()) {
         let path = ["permissions", "allow"];
         let value = json!("Bash(x)");
-        if let Ok(with) = push(&text, &path, &value) {
-            prop_assert_eq!(check(&with), Ok(()));
-            prop_assert_eq!(withdraw(&with, &path, &value, Some(&text)), text);
+        if let Ok(with) = push_value(&text, &path, &value) {
+            prop_assert_eq!(check_syntax(&with), Ok(()));
+            prop_assert_eq!(withdraw_value(&with, &path, &value, Some(&text)), text);
         }
     }
 }
