@@ -13,7 +13,7 @@ fn value(text: &str) -> Value {
 }
 
 #[test]
-fn each_client_gets_its_hooks_in_its_form() {
+fn each_client_gets_hooks_in_its_own_form() {
     let exec = value(&put_hooks("{}", &server("ONE"), HookForm::Exec).unwrap());
     assert_eq!(
         exec["hooks"]["Stop"],
@@ -72,12 +72,12 @@ fn each_session_has_its_own_and_each_is_put_in_once() {
 }
 
 #[test]
-fn hooks_of_the_user_stay_also_those_beside_ours() {
+fn hooks_of_the_user_stay_even_beside_ours() {
     let before = "{\n  \"hooks\": {\n    \"Stop\": [\n      {\"hooks\": [{\"type\": \"command\", \"command\": \"mine\"}]}\n    ],\n    \"PreToolUse\": []\n  }\n}\n";
     let with = put_hooks(before, &server("ONE"), HookForm::Exec).unwrap();
     assert_eq!(value(&with)["hooks"]["Stop"].as_array().unwrap().len(), 2);
     assert_eq!(remove_hooks(&with, Some(before)), before);
-    // Somebody has put ours into a group with another.
+    // The user has moved ours into a group with another.
     let mut mixed = value(&with);
     let ours = mixed["hooks"]["Stop"][1]["hooks"][0].clone();
     mixed["hooks"]["Stop"][0]["hooks"]

@@ -31,7 +31,7 @@ fn taken(kind: FileContent, text: &str, before: Option<&str>) -> Option<String> 
 }
 
 #[test]
-fn a_file_that_was_not_there_is_made_and_goes_again() {
+fn a_new_file_is_created_and_removed_again() {
     for kind in KINDS {
         let with = put_into(kind, None).unwrap().unwrap();
         assert!(with.ends_with('\n'), "{with}");
@@ -80,7 +80,7 @@ fn a_server_for_all_folders_stands_at_the_top_and_one_for_a_folder_in_its_projec
 }
 
 #[test]
-fn the_servers_of_all_folders_are_taken_out() {
+fn the_servers_of_all_folders_are_removed() {
     let before = "{\"projects\": {\"/z\": {}}}";
     let mut text = before.to_owned();
     for folder in [Some("/x"), None, Some("/y"), Some("/z")] {
@@ -99,7 +99,7 @@ fn the_servers_of_all_folders_are_taken_out() {
 }
 
 #[test]
-fn an_own_entry_is_updated_and_keeps_what_somebody_added() {
+fn our_entry_is_updated_and_keeps_what_the_user_added() {
     let text = json!({"projects": {"/x": {"mcpServers": {"telegram": {
         "command": "/old/telepost", "args": ["mcp"], "env": {"A": "1"}, "timeout": 5}}}}});
     let with = put_into(FileContent::ClaudeServers, Some(&text.to_string()))
@@ -157,14 +157,14 @@ fn a_wider_allow_rule_is_enough() {
 }
 
 #[test]
-fn a_text_that_somebody_changed_stays_both_ways() {
+fn a_text_that_the_user_edited_stays_both_ways() {
     let kind = FileContent::Text("ours\n");
     assert_eq!(put_into(kind, Some("mine\n")), Ok(None));
     assert_eq!(taken(kind, "mine\n", None).as_deref(), Some("mine\n"));
 }
 
 #[test]
-fn a_text_of_an_earlier_version_is_renewed_and_goes() {
+fn a_text_of_an_earlier_version_is_updated_and_removed() {
     let kind = FileContent::Text("ours\n");
     let overwrite = Overwrite {
         as_written: true,
@@ -177,7 +177,7 @@ fn a_text_of_an_earlier_version_is_renewed_and_goes() {
 
 proptest! {
     #[test]
-    fn a_client_that_writes_the_file_anew_loses_nothing_when_telepost_goes(
+    fn a_client_that_rewrites_the_file_loses_nothing_when_telepost_goes(
         text in any_document(),
         folder in prop::sample::select(vec![None, Some("/x"), Some("/ä \"b\"")]),
     ) {

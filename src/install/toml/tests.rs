@@ -42,7 +42,7 @@ fn a_server_is_a_table_at_the_end() {
 }
 
 #[test]
-fn line_ends_of_windows_stay() {
+fn windows_line_ends_stay() {
     let block = BLOCK.replace('\n', "\r\n");
     becomes("a = 1\r\n", &format!("a = 1\r\n\r\n{block}"));
 }
@@ -64,7 +64,7 @@ fn servers_in_an_inline_table_get_one_more() {
 }
 
 #[test]
-fn an_own_server_is_updated_and_keeps_what_somebody_added() {
+fn our_server_is_updated_and_keeps_settings_that_the_user_added() {
     let text = "[mcp_servers.telegram] # bot\ncommand = \"/old/telepost\" # here\nargs = [\"mcp\"]\ntool_timeout_sec = 70\n\n[z]\n";
     assert_eq!(
         put_server(text, &server(), false).unwrap(),
@@ -73,7 +73,7 @@ fn an_own_server_is_updated_and_keeps_what_somebody_added() {
 }
 
 #[test]
-fn a_server_that_somebody_has_changed_goes_whole_and_nothing_else_does() {
+fn a_server_that_the_user_has_edited_goes_whole_and_nothing_else_does() {
     let text = format!(
         "# mine\na = 1\n\n{BLOCK}tool_timeout_sec = 70\n\n[mcp_servers.telegram.tools.telegram_poll]\napproval_mode = \"prompt\"\n\n# other\n[z]\nb = 2 # two\n"
     );
@@ -84,7 +84,7 @@ fn a_server_that_somebody_has_changed_goes_whole_and_nothing_else_does() {
 }
 
 #[test]
-fn what_somebody_wrote_behind_the_server_stays() {
+fn text_that_was_added_behind_the_server_stays() {
     let text = format!("a = 1\n\n{BLOCK}\n[projects.\"/x\"]\ntrust_level = \"trusted\"\n");
     assert_eq!(
         restore_server(&text, Some("a = 1\n")).unwrap(),
@@ -106,7 +106,7 @@ fn a_server_that_was_replaced_comes_back() {
 }
 
 #[test]
-fn a_text_that_is_no_toml_is_refused_with_line_and_column() {
+fn a_text_that_is_not_toml_is_refused_with_line_and_column() {
     let Err(EditError::Syntax { line, column, .. }) = parse("a = 1\nb = = 2\n") else {
         panic!("accepted")
     };
@@ -114,7 +114,7 @@ fn a_text_that_is_no_toml_is_refused_with_line_and_column() {
 }
 
 #[test]
-fn servers_that_are_no_table_are_named() {
+fn servers_that_are_not_a_table_are_named() {
     let shape = Err(EditError::at_path(&[SERVERS], "a table"));
     assert_eq!(put_server("mcp_servers = 3\n", &server(), false), shape);
     assert_eq!(put_server("[[mcp_servers]]\n", &server(), false), shape);
@@ -135,7 +135,7 @@ fn piece() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn what_is_put_in_and_taken_out_again_leaves_the_same_bytes(
+    fn putting_and_restoring_a_server_gives_the_same_bytes(
         lines in prop::collection::vec(piece(), 0..8),
         end in any::<bool>(),
         windows in any::<bool>(),
