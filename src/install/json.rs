@@ -50,7 +50,7 @@ pub(super) fn list_keys(text: &str, path: &[&str]) -> Vec<String> {
 /// Puts a value at a path of keys: in place of the value there, else at the end of its object. Missing
 /// objects on the way are created.
 pub(super) fn set_value(text: &str, path: &[&str], value: &Value) -> Result<String, EditError> {
-    let style = Style::detect(text);
+    let style = TextStyle::detect(text);
     if let Some(span) = find_span(text, path) {
         let written = text.get(span.clone()).unwrap_or_default();
         let one_line = style.one_line || written.starts_with(['{', '[']) && !written.contains('\n');
@@ -77,7 +77,7 @@ pub(super) fn push_value(text: &str, path: &[&str], value: &Value) -> Result<Str
     }
     let list = Members::find(text, path).filter(|found| found.is_list);
     let list = list.ok_or_else(|| EditError::at_path(path, "a list"))?;
-    Ok(Style::detect(text).append(text, &list, None, value))
+    Ok(TextStyle::detect(text).append(text, &list, None, value))
 }
 
 /// Gives a path the value that it has in `before`, or removes it.
@@ -118,7 +118,7 @@ pub(super) fn remove_value(text: &str, path: &[&str], before: Option<&str>) -> S
         return text.to_owned();
     };
     let item = |at: usize| members.items.get(at);
-    let end = |item: &Item| item.value.end;
+    let end = |item: &Member| item.value.end;
     let previous = at.checked_sub(1).and_then(item);
     match (previous, item(at), item(at + 1)) {
         (Some(previous), Some(item), _) => splice(text, end(previous)..end(item), ""),
@@ -168,10 +168,10 @@ fn line_indent(text: &str, offset: usize) -> &str {
 struct Members {
     is_list: bool,
     span: Range<usize>,
-    items: Vec<Item>,
+    items: Vec<Member>,
 }
 
-struct Item {
+struct Member {
     /// Empty in a list.
     key: String,
     /// Start of the key, in a list of the value.
@@ -193,7 +193,7 @@ impl Members {
             let blanks = gap.find(|c: char| !c.is_ascii_whitespace() && c != ',');
             let start = from + blanks.unwrap_or(gap.len());
             from = value.end;
-            Item { key, start, value }
+            Member { key, start, value }
         });
         Some(Self {
             is_list,
@@ -268,7 +268,7 @@ impl<'de> Visitor<'de> for Collect {
 }
 
 /// How a file is formatted, as far as its first lines show.
-struct Style<'t> {
+struct TextStyle<'t> {
     newline: &'static str,
     /// One step of indentation.
     unit: &'t str,
@@ -277,7 +277,7 @@ struct Style<'t> {
     space: &'static str,
 }
 
-impl<'t> Style<'t> {
+impl<'t> TextStyle<'t> {
     fn detect(text: &'t str) -> Self {
         let root = Members::find(text, &[]).filter(|root| !root.is_list);
         let blanks = root.as_ref().and_then(|root| root.leading_blanks(text));
