@@ -149,8 +149,7 @@ fn comments(source: &str) -> Vec<String> {
                 last.push(' ');
                 last.push_str(text.trim());
             }
-            (Some(text), _) => found.push(text.trim().to_owned()),
-            (None, Some((_, text))) => found.push(text.trim().to_owned()),
+            (Some(text), _) | (None, Some((_, text))) => found.push(text.trim().to_owned()),
             (None, None) => {}
         }
         goes_on = whole.is_some_and(|text| !text.trim().is_empty());
