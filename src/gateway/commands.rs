@@ -34,7 +34,7 @@ const WORDS_SHOWN: usize = 60;
 
 /// A message that waits, as `/queue` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
+pub struct QueueLine {
     /// The id that `/skip` takes.
     pub id: UpdateId,
     /// How long it has waited, in seconds.
@@ -145,7 +145,7 @@ pub fn status(report: &SessionReport, now: Timestamp) -> Rich {
 }
 
 /// The answer to `/queue`: what waits of this chat, the first of it, and how many wait in others.
-pub fn queue(first: &[Waiting], all: usize, elsewhere: usize) -> Rich {
+pub fn queue(first: &[QueueLine], all: usize, elsewhere: usize) -> Rich {
     let first = first.get(..QUEUE_SHOWN).unwrap_or(first);
     let mut words = Words::default();
     words = match all {
