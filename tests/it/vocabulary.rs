@@ -197,7 +197,9 @@ fn declared_type(line: &str) -> Option<&str> {
         .into_iter()
         .find_map(|keyword| line.strip_prefix(keyword))?;
     let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_');
-    Some(&rest[..end.unwrap_or(rest.len())])
+    let name = &rest[..end.unwrap_or(rest.len())];
+    // A macro has a variable there.
+    (!name.is_empty()).then_some(name)
 }
 
 /// The files of a folder with an ending, below all its folders but builds and installed packages.
