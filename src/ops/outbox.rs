@@ -21,8 +21,8 @@ use crate::state::outbox::delivery::{
 use crate::state::outbox::{Outbox, Standing, retry_key};
 use crate::store::atomic::{self, Durability};
 use crate::store::crash_points::Step;
+use crate::store::disk::HeldLock;
 use crate::store::format::{self, FORMAT, ReadError};
-use crate::store::lock::FileLock;
 use crate::store::{StateError, StoreError};
 
 /// How long a running gateway is given to honour a drop before that is said.
@@ -341,7 +341,7 @@ impl Outboxes {
         Outbox::new(&self.state, self.state.session(session))
     }
 
-    fn lock(&self, session: &SessionId) -> Result<FileLock, ManageError> {
+    fn lock(&self, session: &SessionId) -> Result<HeldLock, ManageError> {
         let dir = self.state.session(session);
         dir.prepare()?;
         let who = format!("telepost outbox, pid {}", std::process::id());
