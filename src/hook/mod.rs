@@ -233,9 +233,8 @@ struct HookSession<'a> {
 impl HookSession<'_> {
     /// Records the report. Returns the answer to the agent, once the report is on disk.
     fn record(&self, agent: &HookAgent, hook: &Hook) -> Result<Option<HookReply>, StateError> {
-        let place = (self.state, &self.dir);
         let names = (&agent.holder, &agent.client);
-        TurnFile::update(place, names, PATIENCE, self.now, |file| {
+        TurnFile::update(&self.dir, names, PATIENCE, self.now, |file| {
             let report = HookReport {
                 event: self.event(agent, hook)?,
                 client_session: hook.input.session(),
@@ -286,7 +285,7 @@ impl HookSession<'_> {
 
     /// Whether the gateway has just woken an agent for all of these.
     fn is_woken_for(&self, waiting: &BTreeSet<EntryName>) -> bool {
-        let Some(wake) = WakeLog::peek(&self.dir).and_then(|log| log.wake) else {
+        let Some(wake) = WakeLog::file(&self.dir).peek().and_then(|log| log.wake) else {
             return false;
         };
         let covers = waiting.last().is_some_and(|newest| *newest <= wake.newest);

@@ -280,11 +280,6 @@ impl SessionDir {
         self.root.join("turns")
     }
 
-    /// The file of one agent's turns.
-    pub fn turn(&self, holder: &str) -> PathBuf {
-        self.turns().join(format!("{holder}.json"))
-    }
-
     /// For what the agent was woken last, and which ways of waking have worked.
     pub fn wake(&self) -> PathBuf {
         self.root.join("wake.json")

@@ -15,11 +15,11 @@ pub(crate) use self::refusal::TypingRefusal;
 use crate::clock::Timestamp;
 use crate::state::agents::turns::Drained;
 use crate::state::inbox::entry::EntryName;
-use crate::state::layout::{SessionDir, StateDir};
-use crate::store::StoreError;
+use crate::state::layout::SessionDir;
 use crate::store::atomic::Durability;
 use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT, ReadError};
+use crate::store::envelope::FORMAT;
+use crate::store::state_file::StateFile;
 
 /// Names a way of waking, on disk and for people.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -159,27 +159,10 @@ impl Default for WakeLog {
 }
 
 impl WakeLog {
-    /// Reads the log of a session. A damaged one counts as empty, which costs one turn of a model.
-    pub(crate) fn read(
-        state: &StateDir,
-        dir: &SessionDir,
-        now: Timestamp,
-    ) -> Result<Self, ReadError> {
-        match format::read(state, &dir.wake(), now) {
-            Ok(log) => Ok(log.unwrap_or_default()),
-            Err(ReadError::Quarantined { .. }) => Ok(Self::default()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The log as far as it can be read; damage is left for the gateway to report.
-    pub(crate) fn peek(dir: &SessionDir) -> Option<Self> {
-        format::peek(&dir.wake())
-    }
-
-    /// Replaces the log of a session.
-    pub(crate) fn write(&self, dir: &SessionDir) -> Result<(), StoreError> {
-        format::write(&dir.wake(), self, Step::Wake, Durability::Unsynced)
+    /// The file of a session. Damage costs one turn of a model, so a damaged log counts as missing.
+    pub(crate) fn file(dir: &SessionDir) -> StateFile<Self> {
+        let file = dir.storage().file(dir.wake(), Step::Wake);
+        file.with(Durability::Unsynced)
     }
 
     /// Records a wake before it is made.

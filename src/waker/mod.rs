@@ -29,7 +29,7 @@ use crate::state::agents::Registered;
 use crate::state::inbox::Inbox;
 use crate::state::layout::{SessionDir, StateDir};
 use crate::state::wake_log::AgentKey;
-use crate::state::wake_requests::WakeRequest;
+use crate::state::wake_requests;
 use crate::store::watch::{Interest, NameWatch};
 use crate::waker::activity::observe_agent;
 use crate::waker::conversations::Conversations;
@@ -182,7 +182,7 @@ impl Waker {
 
 fn interest(path: &Path) -> Interest {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if WakeRequest::is_noise(&name) {
+    if wake_requests::is_noise(&name) {
         Interest::None
     } else {
         Interest::Name

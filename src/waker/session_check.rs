@@ -31,7 +31,7 @@ use crate::waker::methods::tmux::guard::{self, TypingRules};
 use crate::waker::methods::tmux::pane::TmuxServer;
 use crate::waker::methods::tmux::{FoundAgent, TmuxMethod, find_unconnected};
 use crate::waker::methods::{
-    AttemptContext, AttemptResult, Preflight, WakeMethod as _, WakeTarget, find_method,
+    AttemptContext, AttemptResult, Preflight, WakeMethod, WakeTarget, find_method,
 };
 use crate::waker::policy::{
     self, Situation, WakeCandidate, WakeDecision, choose_agent, decide_wake, decide_without,
@@ -116,7 +116,9 @@ impl SessionCheck<'_> {
         turns::remove_stale_locks(&self.dir)?;
         let names = living.iter().map(|server| server.name.as_str());
         wake_requests::remove_stale(&self.dir, &names.collect())?;
-        let mut log = WakeLog::read(self.state, &self.dir, now)?;
+        let mut log = WakeLog::file(&self.dir)
+            .read_or_missing(now)?
+            .unwrap_or_default();
         let turns = TurnFile::peek_all(&self.dir)?;
         let is_quiet = living.is_empty() && turns.is_empty() && log.wake.is_none();
         if is_quiet && self.rules.is_none() {
@@ -154,7 +156,7 @@ impl SessionCheck<'_> {
             (WakeDecision::Nothing | WakeDecision::Wake(_), _) => None,
         };
         if log != before {
-            log.write(&self.dir)?;
+            WakeLog::file(&self.dir).write(&log)?;
         }
         Ok(NextCheck {
             at: later.into_iter().chain(judged).min(),
@@ -342,7 +344,7 @@ impl SessionCheck<'_> {
         }
         let is_ours = log.typed.as_ref() == Some(&agent.key);
         let cut_short = log.wake.clone().filter(|last| {
-            let types = find_method(&last.method).is_some_and(|method| method.types());
+            let types = find_method(&last.method).is_some_and(WakeMethod::types);
             is_ours && types && last.outcome == WakeOutcome::Open
         });
         let due = match &decision {
@@ -402,7 +404,7 @@ impl SessionCheck<'_> {
         if method.types() {
             log.typed = Some(wake.agent.clone());
         }
-        log.write(&self.dir)?;
+        WakeLog::file(&self.dir).write(&log)?;
         tracing::info!(session = %self.id, waiting = waiting.len(), agent = wake.agent.registration, method = wake.method.label(), number = wake.number, "waking the agent");
         let begun = self.clock.instant();
         let context = AttemptContext {
@@ -424,7 +426,7 @@ impl SessionCheck<'_> {
         let recorded = log.clone();
         self.record_result(&mut log, result, last);
         if log != recorded {
-            log.write(&self.dir)?;
+            WakeLog::file(&self.dir).write(&log)?;
         }
         Ok(NextCheck {
             at: Some(at),
@@ -437,7 +439,7 @@ impl SessionCheck<'_> {
         let types = log
             .wake
             .as_ref()
-            .is_some_and(|wake| find_method(&wake.method).is_some_and(|method| method.types()));
+            .is_some_and(|wake| find_method(&wake.method).is_some_and(WakeMethod::types));
         let now = self.clock.now();
         match result {
             AttemptResult::Given => {

@@ -177,11 +177,16 @@ fn the_turns_of_another_process_say_nothing() {
     let told = |client: &ProcessId| {
         let mut file = TurnFile::new(holder.clone(), client.clone(), NOW);
         file.state = TurnState::Idle;
-        let (step, durability) = (
+        let path = dir.turns().join(format!("{}.json", holder.as_str()));
+        let bytes = serde_json::to_vec(&file).unwrap();
+        let durability = atomic::Durability::Unsynced;
+        atomic::replace(
+            &path,
+            &bytes,
             crate::store::crash_points::Step::Turn,
-            atomic::Durability::Unsynced,
-        );
-        format::write(&dir.turn(holder.as_str()), &file, step, durability).unwrap();
+            durability,
+        )
+        .unwrap();
         observe_agent(&dir, &agent, &holder, NOW).state
     };
     assert_eq!(

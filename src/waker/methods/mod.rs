@@ -139,5 +139,5 @@ pub(crate) fn find_method(id: &MethodId) -> Option<&'static dyn WakeMethod> {
 
 /// The patience of a method.
 pub(crate) fn find_patience(id: &MethodId) -> Patience {
-    find_method(id).map_or(Patience::QUEUED, |method| method.patience())
+    find_method(id).map_or(Patience::QUEUED, WakeMethod::patience)
 }
