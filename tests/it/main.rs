@@ -22,6 +22,7 @@ mod cancel;
 mod check;
 mod cli;
 mod commands;
+mod compat;
 mod crash;
 mod damage;
 mod damaged_notes;
