@@ -100,7 +100,7 @@ impl Heir {
     }
 }
 
-/// What was queued goes out once, from where it was broken off; what was sent, dropped or failed does not.
+/// The gateway sends each queued delivery once, from where it broke off, and none that was sent, dropped or failed.
 fn the_queue_goes_on(heir: &Heir) {
     let doubted = format!("↻ may repeat\n{}", making::SECOND_PART);
     heir.house.wait_to_hear(&[&doubted, making::WITH_REPORT]);
@@ -119,7 +119,7 @@ fn the_queue_goes_on(heir: &Heir) {
     assert_eq!(heir.house.names("drops"), [""; 0]);
 }
 
-/// What agents held and what was pending is offered to the next agent, and its answers settle it.
+/// The next agent is offered held and pending messages alike, and its answers settle them.
 fn the_next_agent_answers(heir: &Heir, agent: &mut Agent) {
     let mut offered = BTreeMap::new();
     while offered.len() < 5 {
@@ -191,7 +191,7 @@ fn the_closed_chat_opens_in_time(heir: &Heir, gateway: Gateway) {
     assert!(gateway.stop().success());
 }
 
-/// The person who was told that nobody is there is told once more only when somebody is.
+/// The person who knows that no agent runs gets one more notice: that an agent runs again.
 fn somebody_is_there_again(heir: &Heir) {
     let said = || heir.house.sim.bot_texts(heir.house.bots[1], OWNER);
     assert_eq!(said(), [""; 0]);

@@ -80,6 +80,7 @@ mod startup;
 mod status;
 mod storm;
 mod strangers;
+mod texts;
 mod tmux;
 mod trouble;
 mod typing;

@@ -35,9 +35,9 @@ pub(super) const REPORT: &[u8] = b"the content of a report\n";
 pub(super) const TO_THE_BUSY: &str = "an answer that waits for an hour";
 pub(super) const SECOND_PART: &str = "the second part, of which Telegram may have heard";
 pub(super) const WITH_REPORT: &str = "queued with a file while no gateway ran";
-/// What Telegram refuses for good.
+/// A text that Telegram refuses for good.
 const REFUSED: &str = "refused";
-/// What stands in a stored folder for the place where its house was.
+/// Stands in a stored folder for the path of the house that left it.
 const PLACE: &str = "/the/house";
 
 /// A state folder that some version has left.
@@ -76,7 +76,7 @@ pub(super) fn settle(agent: &mut Agent) -> Value {
 }
 
 impl Left {
-    /// What is stored of a version.
+    /// The folder that a version left, from `tests/data`.
     pub(super) fn stored(version: &str) -> Self {
         let folder = data(version);
         let about = fs::read(folder.join("about.json")).unwrap();
@@ -327,7 +327,7 @@ fn leaves_a_reply_in_doubt(house: &House, gateway: Gateway, alpha: &mut Agent) {
     assert_eq!(page["messages"][0]["text"], HELD_BY_ALPHA);
 }
 
-/// What agents have queued while no gateway runs, and what a person does not want sent any more.
+/// Deliveries that the agent queues while no gateway runs, one of which a person drops.
 fn queues(house: &House, alpha: &mut Agent) {
     let path = house.file("report.txt", REPORT);
     alpha.reply(json!({"text": WITH_REPORT, "files": [path], "to": "home"}));
