@@ -1,4 +1,4 @@
-//! Identifiers. Each is a type of its own, so that a chat can never be passed where a user is meant.
+//! Identifiers. Each is a type of its own, so that a chat can never be passed where a user is meant. Pure.
 //!
 //! Sources: Telegram ids are 64-bit signed, with at most 52 significant bits (Bot API, `Chat.id`,
 //! `User.id`); `update_id` starts again at a random number after a quiet week, so it is compared
@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 /// User ids that stand for several people: Telegram itself (service messages, posts of a linked channel),
 /// an anonymous admin, a channel. No list of people may admit them.
 pub const STAND_INS: [UserId; 3] = [UserId(777_000), UserId(1_087_968_824), UserId(136_817_688)];
+
+/// Telegram ids have at most 52 significant bits.
+pub const ID_MAX: i64 = 1 << 52;
 
 /// Most bytes that a session id may have; it becomes a folder name.
 pub const SESSION_ID_MAX: usize = 64;
@@ -79,6 +82,11 @@ impl SessionId {
             None if text.ends_with('.') => Err(InvalidSessionId::EndsWithDot),
             None => Ok(Self(text.to_owned())),
         }
+    }
+
+    /// The id that examples use.
+    pub fn example() -> Self {
+        Self("SESSION_X01".to_owned())
     }
 
     /// The id as text.

@@ -31,7 +31,7 @@ pub enum Media {
 pub struct FileToSend {
     /// At its beginning; it does not change any more.
     pub file: std::fs::File,
-    /// What the person sees.
+    /// The name that the person sees.
     pub name: String,
     /// In bytes.
     pub size: u64,
@@ -44,7 +44,7 @@ pub struct Upload<'a> {
     pub media: Media,
     /// At least one.
     pub files: Vec<FileToSend>,
-    /// What stands below the first of them.
+    /// The caption of the first.
     pub caption: &'a Rich,
     /// The message that it replies to.
     pub reply_to: Option<MessageId>,
