@@ -175,7 +175,7 @@ fn count(table: &mut Table) {
 type Begin = fn(&Trip) -> SystemTime;
 type End = fn(&Trip, Option<&Trip>) -> SystemTime;
 
-/// The steps of a trip. What follows a result counts for itself.
+/// The steps of a trip. Work after a result is a step of its own.
 const STEPS: [(&str, Begin, End); 4] = [
     ("message → shown", |trip| trip.asked, |trip, _| trip.shown),
     (

@@ -219,7 +219,7 @@ fn wakes_and_answers(house: &House, client: &Client, alpha: &mut Agent) -> Value
     settled
 }
 
-/// The tombstone of a command, `menu.json` and a dead letter.
+/// The tombstone of a command, the menu of the commands (`menu.json` up to 0.1.0) and a dead letter.
 fn commands_and_garbage(house: &House) {
     let heard = house.heard().len();
     let command = house.say("/status").update_id.unwrap();
@@ -236,7 +236,12 @@ fn commands_and_garbage(house: &House) {
         1 => Ok(()),
         other => Err(other),
     });
-    wait_for_file(&house.menu_file(), "format");
+    wait_for("the menu of the commands", || {
+        match house.sim.call_count(house.bot(), "setMyCommands") {
+            0 => Err(()),
+            _ => Ok(()),
+        }
+    });
 }
 
 /// `failed/` with a failure that the agent was told of, in `told.json`.
