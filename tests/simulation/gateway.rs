@@ -1,6 +1,6 @@
 //! The gateway: `gateway::ingest`, `gateway::poller`, `outbox::sender` and `outbox::lane` in small,
 //! with the same order of writes. Every decision is telepost's: [`Routes::decide`], [`update::read`],
-//! [`offset_after`], [`Progress`], [`Schedule`], [`ClosedGate::opens_at`] and [`ApiError::decision`].
+//! [`offset_after`], [`Progress`], [`Schedule`], [`ChatLimit::opens_at`] and [`ApiError::decision`].
 //! One turn is taken at a time. What is cosmetic is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use telepost::ids::{ChatId, MessageId, UpdateId};
 use telepost::routing::Verdict;
 use telepost::sender::queue::{End, Kind, Schedule, Seat};
 use telepost::sender::repair::{self, Repaired};
-use telepost::state::bots::rate_limits::{ClosedGate, PARKED, Pause};
+use telepost::state::bots::rate_limits::{ChatLimit, BLOCKED_FOR, Pause};
 use telepost::state::inbox::TOMBSTONE_MS;
 use telepost::state::inbox::entry::EntryName;
 use telepost::state::inbox::view::Item;
@@ -37,7 +37,7 @@ pub(crate) struct Gateway {
     offset: Option<i64>,
     seen: BTreeMap<UpdateId, Vec<(usize, EntryName)>>,
     last_received: [i64; 2],
-    gates: BTreeMap<ChatId, (ClosedGate, Duration)>,
+    gates: BTreeMap<ChatId, (ChatLimit, Duration)>,
     schedule: Schedule,
     /// What the schedule has, by seat.
     known: BTreeMap<Seat, DeliveryId>,
@@ -162,7 +162,7 @@ impl Gateway {
             return Ok(());
         };
         let chat = address.chat_id;
-        let parked = |(gate, _): &(ClosedGate, Duration)| gate.reason.is_some();
+        let parked = |(gate, _): &(ChatLimit, Duration)| gate.reason.is_some();
         if !self.gates.get(&chat).is_some_and(parked) {
             return Ok(());
         }
@@ -344,10 +344,10 @@ impl Gateway {
             }
             Decision::Park if repeatable(&delivery.content) => {
                 let chat = delivery.address.chat_id;
-                self.close(world, chat, PARKED, Some(failure.clone()))?;
+                self.close(world, chat, BLOCKED_FOR, Some(failure.clone()))?;
                 progress.failed(index, failure);
                 record(world, session, id, progress)?;
-                End::Later(PARKED)
+                End::Later(BLOCKED_FOR)
             }
             Decision::Repair(repair) => {
                 progress.failed(index, failure.clone());
@@ -411,7 +411,7 @@ impl Gateway {
         wait: Duration,
         reason: Option<String>,
     ) -> Result<(), Died> {
-        let gate = ClosedGate {
+        let gate = ChatLimit {
             chat_id: chat,
             pause: Pause {
                 closed_at: world.now(),
@@ -439,7 +439,7 @@ impl Gateway {
 
     fn record_gates(&mut self, world: &mut World) -> Result<(), Died> {
         self.gates.retain(|_, (_, opens)| *opens > world.mono);
-        let gates: Vec<ClosedGate> = self.gates.values().map(|(gate, _)| gate.clone()).collect();
+        let gates: Vec<ChatLimit> = self.gates.values().map(|(gate, _)| gate.clone()).collect();
         if world.has(Bug::GateInMemoryOnly) {
             return Ok(());
         }
