@@ -14,7 +14,7 @@ use telepost::clock::Timestamp;
 use telepost::ids::{Address, BotId, ChatId, SessionId, UpdateId, UserId};
 use telepost::mcp::page::Page;
 use telepost::mcp::tools::ToolResult;
-use telepost::routing::{Routes, Verdict};
+use telepost::routing::{RouteDecision, Routes};
 use telepost::state::inbox::entry::EntryName;
 use telepost::state::inbox::view::{self, Item};
 use telepost::telegram::update;
@@ -49,7 +49,10 @@ fn gate(criterion: &mut Criterion) {
             bench.iter(|| {
                 let update = update::read(black_box(&raw)).unwrap();
                 let verdict = routes.decide(BOT, &update);
-                assert!(matches!(verdict, Verdict::Admit { .. }), "{verdict:?}");
+                assert!(
+                    matches!(verdict, RouteDecision::Admit { .. }),
+                    "{verdict:?}"
+                );
             });
         });
     }

@@ -9,8 +9,9 @@ use telepost::clock::Timestamp;
 use telepost::config::{Config, Env};
 use telepost::ids::{Address, BotId, ChatId, SessionId, TopicId, UpdateId, UserId};
 use telepost::routing::commands::Command;
-use telepost::routing::{Recent, Routes, Verdict};
-use telepost::state::gateway_status::PresenceFile;
+use telepost::routing::recent::RecentlyAdmitted;
+use telepost::routing::{RouteDecision, Routes};
+use telepost::state::gateway_status::GatewayStatus;
 use telepost::state::holds::Conversation;
 use telepost::state::inbox::dead_letters::DeadUpdate;
 use telepost::state::inbox::entry::{Entry, EntryName};
@@ -42,16 +43,18 @@ pub fn update(bytes: &[u8]) {
     let from = match &read.body {
         reading::Body::Message { message, .. } => {
             Command::read(message, Some("my_bot"));
-            let mut recent = Recent::default();
-            recent.note(message);
-            recent.has_begun(message);
+            let mut recent = RecentlyAdmitted::default();
+            recent.remember_parts(message);
+            recent.is_continued_by(message);
             message.from.as_ref().map(|from| from.id)
         }
         reading::Body::Press(press) => Some(press.from.id),
         reading::Body::Reaction(reaction) => reaction.user.as_ref().map(|user| user.id),
         reading::Body::Membership(_) | reading::Body::Other(_) => None,
     };
-    if let Verdict::Admit { .. } | Verdict::NotMeant { .. } = routes.decide(BOT, &read) {
+    if let RouteDecision::Admit { .. } | RouteDecision::NotAddressed { .. } =
+        routes.decide(BOT, &read)
+    {
         assert_eq!(from, Some(UserId(OWNER)), "somebody else was let in");
     }
     let item = Item {
@@ -92,7 +95,7 @@ pub fn state(bytes: &[u8]) {
         update(entry.update.get().as_bytes());
     }
     file::<DeadUpdate>(bytes);
-    file::<PresenceFile>(bytes);
+    file::<GatewayStatus>(bytes);
     if let Some(mut conversation) = file::<Conversation>(bytes) {
         let pending = conversation.entries();
         conversation.reconcile(&pending);

@@ -1,4 +1,4 @@
-//! Identifiers. Each is a type of its own, so that a chat can never be passed where a user is meant.
+//! Identifiers. Each is a type of its own, so that a chat can never be passed where a user is meant. Pure.
 //!
 //! Sources: Telegram ids are 64-bit signed, with at most 52 significant bits (Bot API, `Chat.id`,
 //! `User.id`); `update_id` starts again at a random number after a quiet week, so it is compared

@@ -331,7 +331,7 @@ fn gateway(
         clock: clock.clone(),
     };
     if replace {
-        gateway.has_a_token()?;
+        gateway.require_token()?;
         block_on(singleton::stop(&state, &clock))??;
     }
     let locks = gateway.take_locks()?;

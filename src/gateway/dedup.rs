@@ -1,25 +1,25 @@
-//! Which updates were stored, and where: the names that an update which comes again is recognised by. Pure.
+//! Deduplication: the names of stored updates, by which an update that comes again is recognised. Pure.
 //!
-//! Whether such a file is really there is asked of the disk. A busy house has tens of thousands of them
-//! in two days, so each takes as little as it can.
+//! The caller asks the disk whether the file is really there. A busy bot has tens of thousands of names in
+//! two days, so each takes as little memory as possible.
 
 use std::collections::BTreeSet;
 
 use crate::ids::{SessionId, UpdateId};
 use crate::state::inbox::entry::EntryName;
 
-/// Names of entries and tombstones, of all sessions.
+/// Names of entries and tombstones of all sessions.
 #[derive(Debug, Default)]
-pub(super) struct Known {
-    /// The sessions, by their place here.
+pub(super) struct StoredNames {
+    /// The sessions, by index.
     sessions: Vec<SessionId>,
-    /// Update, session, and when it was received.
+    /// Update, index of its session, and time of receipt.
     names: BTreeSet<(UpdateId, u32, i64)>,
 }
 
-impl Known {
-    /// Notes that a session has a file of that name.
-    pub(super) fn note(&mut self, session: &SessionId, name: EntryName) {
+impl StoredNames {
+    /// Adds a name.
+    pub(super) fn insert(&mut self, session: &SessionId, name: EntryName) {
         let place = self.sessions.iter().position(|known| known == session);
         let place = place.unwrap_or_else(|| {
             self.sessions.push(session.clone());
@@ -29,8 +29,8 @@ impl Known {
         self.names.insert((name.update_id, place, name.received));
     }
 
-    /// Where an update may be.
-    pub(super) fn of(&self, id: UpdateId) -> Vec<(SessionId, EntryName)> {
+    /// Where an update may be stored.
+    pub(super) fn find(&self, id: UpdateId) -> Vec<(SessionId, EntryName)> {
         let named = |&(update_id, place, received): &(UpdateId, u32, i64)| {
             let session = self.sessions.get(usize::try_from(place).ok()?)?;
             let name = EntryName {
@@ -43,16 +43,16 @@ impl Known {
         self.names.range(all).filter_map(named).collect()
     }
 
-    /// Forgets one name.
-    pub(super) fn forget(&mut self, session: &SessionId, name: EntryName) {
+    /// Removes a name.
+    pub(super) fn remove(&mut self, session: &SessionId, name: EntryName) {
         let place = self.sessions.iter().position(|known| known == session);
         if let Some(place) = place.and_then(|place| u32::try_from(place).ok()) {
             self.names.remove(&(name.update_id, place, name.received));
         }
     }
 
-    /// Forgets what was received before that time.
-    pub(super) fn forget_before(&mut self, time: i64) {
+    /// Removes names that were received before a time, in milliseconds.
+    pub(super) fn remove_before(&mut self, time: i64) {
         self.names.retain(|(_, _, received)| *received >= time);
     }
 }
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn every_place_of_an_update_is_known_and_no_other() {
-        let mut known = Known::default();
+        let mut stored = StoredNames::default();
         let (one, two) = (session("ONE"), session("TWO"));
         for (session, name) in [
             (&one, name(10, 5)),
@@ -83,17 +83,17 @@ mod tests {
             (&one, name(13, 4)),
             (&one, name(10, 5)),
         ] {
-            known.note(session, name);
+            stored.insert(session, name);
         }
         let places = [(one.clone(), name(10, 5)), (two.clone(), name(11, 5))];
-        assert_eq!(known.of(UpdateId(5)), places);
-        known.forget(&one, name(11, 5));
-        assert_eq!(known.of(UpdateId(5)), places);
-        known.forget(&two, name(11, 5));
-        assert_eq!(known.of(UpdateId(5)), [(one, name(10, 5))]);
-        known.forget_before(12);
-        assert_eq!(known.of(UpdateId(5)), []);
-        assert_eq!(known.of(UpdateId(6)), [(two, name(12, 6))]);
-        assert_eq!(known.of(UpdateId(7)), []);
+        assert_eq!(stored.find(UpdateId(5)), places);
+        stored.remove(&one, name(11, 5));
+        assert_eq!(stored.find(UpdateId(5)), places);
+        stored.remove(&two, name(11, 5));
+        assert_eq!(stored.find(UpdateId(5)), [(one, name(10, 5))]);
+        stored.remove_before(12);
+        assert_eq!(stored.find(UpdateId(5)), []);
+        assert_eq!(stored.find(UpdateId(6)), [(two, name(12, 6))]);
+        assert_eq!(stored.find(UpdateId(7)), []);
     }
 }

@@ -1,16 +1,15 @@
 //! The gateway: the one process per machine that owns the tokens. It alone polls, and it alone sends.
 //!
-//! Owns the order of its life: locks before any side effect, then the house of tasks (one poller and
-//! one responder per bot, one sender, one fetcher, one waker, one housekeeper), then an orderly end that saves
-//! time and never data.
+//! Its life has an order: locks before any side effect, then the tasks (one poller and one responder per bot,
+//! one sender, one fetcher, one waker, one housekeeper), then an orderly end that saves time and never data.
 
 pub mod commands;
 mod dedup;
+mod housekeeping;
 pub mod intake;
 pub mod poller;
 pub mod responder;
 pub mod singleton;
-mod undecided;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,34 +18,30 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::intake::{BatchWriter, Intake};
+use self::poller::Poller;
+use self::responder::Responder;
+use self::singleton::{BotLock, Locks, SingletonError};
 use crate::clock::Clock;
 use crate::config::{Bot, Config, TokenState, Tokens};
 use crate::fetcher::Fetcher;
 use crate::ids::{BotId, SessionId};
-use crate::routing::routes;
+use crate::routing::build_routes;
 use crate::sender::Sender;
 use crate::sender::command_replies::Asides;
 use crate::state::bots::{BotState, Heard};
-use crate::state::files::Files;
-use crate::state::gateway_status;
-use crate::state::gateway_status::Presence;
-use crate::state::inbox::Inbox;
+use crate::state::gateway_status::{self, StatusWriter};
 use crate::state::layout::StateDir;
-use crate::state::outbox::Outbox;
-use crate::store::{StoreError, atomic};
+use crate::store::StoreError;
 use crate::telegram::api::{self, Api, ClientError};
 use crate::waker::Waker;
 use crate::waker::methods::tmux::Surroundings;
-use responder::Responder;
-use singleton::{BotLock, Locks, SingletonError};
 
-/// How long tasks may take to end after a stop signal. Longer than this only a request in flight
-/// takes, and what becomes of that is on disk already.
+/// How long tasks may take to end after a stop signal. Only a request in flight takes longer, and its
+/// outcome is recorded as unknown already.
 const END_WITHIN: Duration = Duration::from_secs(5);
-/// How often the housekeeper looks after tombstones, results and lock files.
-const HOUSEKEEPING: Duration = Duration::from_secs(3600);
 
-/// What a gateway runs on.
+/// A gateway that is about to start.
 #[derive(Debug)]
 pub struct Gateway {
     /// The configuration.
@@ -55,7 +50,7 @@ pub struct Gateway {
     pub tokens: Tokens,
     /// The state folder.
     pub state: StateDir,
-    /// Where agents are looked for that have not said where they are.
+    /// Where to look for agents that have not registered.
     pub around: Surroundings,
     /// The clocks.
     pub clock: Clock,
@@ -79,14 +74,14 @@ pub enum GatewayError {
     /// No bot has a token.
     #[error("no bot can run, because no token is set: {0}")]
     NoTokens(String),
-    /// A task ended that never should: a bug.
-    #[error("the gateway stopped because its {0} ended unasked; this is a bug in telepost")]
+    /// A task ended although none should: a bug.
+    #[error("the gateway stopped because its {0} ended unexpectedly; this is a bug in telepost")]
     TaskEnded(&'static str),
 }
 
-/// What a task of the gateway was.
+/// The kind of a task of the gateway.
 #[derive(Clone, Copy, Debug)]
-enum Task {
+enum GatewayTask {
     Poller,
     Responder,
     Sender,
@@ -95,19 +90,32 @@ enum Task {
     Housekeeper,
 }
 
+impl GatewayTask {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Poller => "poller",
+            Self::Responder => "responder",
+            Self::Sender => "sender",
+            Self::Fetcher => "fetcher",
+            Self::Waker => "waker",
+            Self::Housekeeper => "housekeeper",
+        }
+    }
+}
+
 impl Gateway {
-    /// Whether there is a bot to run. Asked before a running gateway is replaced by one that cannot.
-    pub fn has_a_token(&self) -> Result<(), GatewayError> {
+    /// Fails when no bot has a token. Checked before a running gateway is replaced by one that cannot run.
+    pub fn require_token(&self) -> Result<(), GatewayError> {
         if self.tokens.bots().is_empty() {
             return Err(GatewayError::NoTokens(unset_variables(&self.tokens)));
         }
         Ok(())
     }
 
-    /// Takes the locks. No side effect of any kind comes before: no log line in the running gateway's
-    /// files, no call to Telegram.
+    /// Takes the locks. No side effect of any kind comes before: no log line in the running gateway's files,
+    /// no call to Telegram.
     pub fn take_locks(&self) -> Result<Locks, GatewayError> {
-        self.has_a_token()?;
+        self.require_token()?;
         let ids: Vec<BotId> = self.tokens.bots().keys().copied().collect();
         self.state.prepare()?;
         Ok(Locks::take(
@@ -118,7 +126,7 @@ impl Gateway {
         )?)
     }
 
-    /// Runs under these locks until `stop` is cancelled. `ready` is called once the house stands.
+    /// Runs under these locks until `stop` is cancelled. `ready` is called once everything has started.
     pub async fn run(
         self,
         locks: Locks,
@@ -145,13 +153,13 @@ impl Gateway {
         for id in config.sessions.keys() {
             state.session(id).prepare()?;
         }
-        sweep(&state, &clock);
-        // A damaged one makes room, a newer one is not overwritten.
+        housekeeping::sweep(&state, &clock);
+        // A damaged file makes room; a newer one is not overwritten.
         let before = gateway_status::read(&state, clock.now())?;
-        let presence = Presence::begin(&state, &config, &tokens, clock.clone(), before.as_ref());
-        // Before the first poll: whoever sees the bot polled finds out by whom.
-        presence.write();
-        for (_, reason) in unset(&tokens) {
+        let status = StatusWriter::begin(&state, &config, &tokens, clock.clone(), before.as_ref());
+        // Written before the first poll, so that a second gateway can name the one that polls.
+        status.write();
+        for (_, reason) in unset_tokens(&tokens) {
             tracing::error!(reason, "a bot is switched off; the others run");
         }
 
@@ -159,105 +167,113 @@ impl Gateway {
             gateway: gateway_lock,
             bots: bot_locks,
         } = locks;
-        let hall = Hall {
-            presence,
-            polled: [Arc::new(Notify::new()), Arc::new(Notify::new())],
+        let shared = SharedHandles {
+            status,
+            wakes: [Arc::new(Notify::new()), Arc::new(Notify::new())],
             heard: Arc::new(Heard::default()),
             asides: Asides::default(),
         };
         let clients = api::Clients::new()?;
-        let mut staff = Vec::new();
+        let mut bot_tasks = Vec::new();
         for (bot_lock, bot) in bot_locks.into_iter().zip(bots.values()) {
             let api = Api::new(&bot.token, &config.api_url, clients.clone());
-            staff.push(Staff::of(
-                &config, &state, &clock, api, bot, bot_lock, &hall,
+            bot_tasks.push(BotTasks::new(
+                &config, &state, &clock, api, bot, bot_lock, &shared,
             )?);
         }
-        let states: Vec<_> = staff.iter().map(|staff| Arc::clone(&staff.bot)).collect();
-        let Hall {
-            polled: [polled, fetch],
+        let bots: Vec<_> = bot_tasks.iter().map(|one| Arc::clone(&one.bot)).collect();
+        let SharedHandles {
+            wakes: [wake_sender, wake_fetcher],
             heard,
             asides,
             ..
-        } = hall;
-        let fetcher = Fetcher::new(&state, &config, &states, clock.clone(), fetch);
+        } = shared;
+        let fetcher = Fetcher::new(&state, &config, &bots, clock.clone(), wake_fetcher);
         let sender = Sender::new(
             &state,
             &config,
-            &states,
+            &bots,
             clock.clone(),
-            polled,
+            wake_sender,
             heard,
             asides,
         )?;
-
-        // Everything that could refuse to start has been asked; from here on the house lives.
-        let mut house: JoinSet<Task> = JoinSet::new();
-        for Staff {
-            poller, responder, ..
-        } in staff
-        {
-            enter(&mut house, Task::Poller, poller.run(stop.clone()));
-            enter(&mut house, Task::Responder, responder.run(stop.clone()));
-        }
-        enter(&mut house, Task::Sender, sender.run(stop.clone()));
-        enter(&mut house, Task::Fetcher, fetcher.run(stop.clone()));
         let waker = Waker::new(&state, &config, around, clock.clone());
-        enter(&mut house, Task::Waker, waker.run(stop.clone()));
-        let housekeeping = housekeeping(state.clone(), clock, stop.clone());
-        enter(&mut house, Task::Housekeeper, housekeeping);
+
+        // Everything that can refuse to start has been tried.
+        let mut tasks: JoinSet<GatewayTask> = JoinSet::new();
+        for one in bot_tasks {
+            spawn(
+                &mut tasks,
+                GatewayTask::Poller,
+                one.poller.run(stop.clone()),
+            );
+            spawn(
+                &mut tasks,
+                GatewayTask::Responder,
+                one.responder.run(stop.clone()),
+            );
+        }
+        spawn(&mut tasks, GatewayTask::Sender, sender.run(stop.clone()));
+        spawn(&mut tasks, GatewayTask::Fetcher, fetcher.run(stop.clone()));
+        spawn(&mut tasks, GatewayTask::Waker, waker.run(stop.clone()));
+        let housekeeper = housekeeping::run(state.clone(), clock, stop.clone());
+        spawn(&mut tasks, GatewayTask::Housekeeper, housekeeper);
         ready();
-        let ended = live(house, stop).await;
+        let ended = wait_for_end(tasks, stop).await;
         drop(gateway_lock);
         tracing::info!("gateway stopped");
         ended
     }
 }
 
-/// Lets a task of the gateway begin its work.
-fn enter(house: &mut JoinSet<Task>, task: Task, work: impl Future<Output = ()> + Send + 'static) {
-    house.spawn(async move {
+/// Spawns a task that returns its own kind, so that an unexpected end can be named.
+fn spawn(
+    tasks: &mut JoinSet<GatewayTask>,
+    kind: GatewayTask,
+    work: impl Future<Output = ()> + Send + 'static,
+) {
+    tasks.spawn(async move {
         work.await;
-        task
+        kind
     });
 }
 
-/// Where the tasks of the house meet.
+/// Handles that several tasks share.
 #[derive(Debug)]
-struct Hall {
-    presence: Arc<Presence>,
-    /// Tells the sender and the fetcher that a poll is done.
-    polled: [Arc<Notify>; 2],
+struct SharedHandles {
+    status: Arc<StatusWriter>,
+    /// Intake notifies the sender and the fetcher after each batch.
+    wakes: [Arc<Notify>; 2],
     heard: Arc<Heard>,
     asides: Asides,
 }
 
-/// Who works for one bot, besides the sender.
+/// The tasks of one bot, besides the sender.
 #[derive(Debug)]
-struct Staff {
+struct BotTasks {
     bot: Arc<BotState>,
-    poller: poller::Poller,
+    poller: Poller,
     responder: Responder,
 }
 
-impl Staff {
-    fn of(
+impl BotTasks {
+    fn new(
         config: &Config,
         state: &StateDir,
         clock: &Clock,
         api: Api,
         bot: &Bot,
         lock: BotLock,
-        hall: &Hall,
+        shared: &SharedHandles,
     ) -> Result<Self, GatewayError> {
-        let id = api.id();
-        let shared = Arc::new(BotState::load(state, api, clock)?);
-        let ingest = intake::Ingest::open(
+        let handle = Arc::new(BotState::load(state, api.clone(), clock)?);
+        let writer = BatchWriter::open(
             state,
-            id,
-            routes(config, &bot.sessions),
-            Arc::clone(&shared.migrations),
-            Arc::clone(&hall.heard),
+            api.id(),
+            build_routes(config, &bot.sessions),
+            Arc::clone(&handle.migrations),
+            Arc::clone(&shared.heard),
             clock.clone(),
         )?;
         let sessions = bot.sessions.iter().filter_map(|id| config.sessions.get(id));
@@ -265,51 +281,58 @@ impl Staff {
         let (responder, tasks) = Responder::new(
             state,
             clock,
-            Arc::clone(&shared),
-            hall.asides.clone(),
+            Arc::clone(&handle),
+            shared.asides.clone(),
             names.collect(),
         );
-        let told = poller::Told {
-            presence: Arc::clone(&hall.presence),
-            polled: hall.polled.clone(),
-            tasks,
-        };
-        let poller = poller::Poller::new(
-            Arc::clone(&shared),
-            ingest,
+        let status = &shared.status;
+        let intake = Intake::new(
+            Arc::clone(&handle),
+            writer,
+            Arc::clone(status),
+            shared.wakes.clone(),
+            tasks.clone(),
+        );
+        let poller = Poller::new(
+            api,
+            intake,
             lock,
-            told,
+            Arc::clone(status),
+            tasks,
             clock.clone(),
             config.pace,
         );
         Ok(Self {
-            bot: shared,
+            bot: handle,
             poller,
             responder,
         })
     }
 }
 
-/// Waits until the gateway is told to stop, or a task ends that never should, and for the end of all.
-async fn live(mut house: JoinSet<Task>, stop: CancellationToken) -> Result<(), GatewayError> {
+/// Waits until the gateway is told to stop or a task ends unexpectedly, then for the end of all tasks.
+async fn wait_for_end(
+    mut tasks: JoinSet<GatewayTask>,
+    stop: CancellationToken,
+) -> Result<(), GatewayError> {
     let ended = tokio::select! {
-        // Cancel-safe: a JoinSet loses nothing, a token stays cancelled.
+        // Cancel-safe: a JoinSet keeps its tasks, a token stays cancelled.
         () = stop.cancelled() => None,
-        ended = house.join_next() => ended,
+        ended = tasks.join_next() => ended,
     };
     let asked = stop.is_cancelled();
     stop.cancel();
-    let drained = async { while house.join_next().await.is_some() {} };
+    let drained = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(END_WITHIN, drained).await.is_err() {
         tracing::info!(
-            "a request was still under way; what it was is recorded and is taken up at the next start"
+            "a request was still under way; it is recorded and resumed at the next start"
         );
-        house.abort_all();
+        tasks.abort_all();
     }
     match ended {
         None => Ok(()),
         Some(_) if asked => Ok(()),
-        Some(Ok(task)) => Err(GatewayError::TaskEnded(name(task))),
+        Some(Ok(task)) => Err(GatewayError::TaskEnded(task.as_str())),
         Some(Err(error)) => {
             tracing::error!(%error, "a task of the gateway panicked");
             Err(GatewayError::TaskEnded("task"))
@@ -317,19 +340,8 @@ async fn live(mut house: JoinSet<Task>, stop: CancellationToken) -> Result<(), G
     }
 }
 
-fn name(task: Task) -> &'static str {
-    match task {
-        Task::Poller => "poller",
-        Task::Responder => "responder",
-        Task::Sender => "sender",
-        Task::Fetcher => "fetcher",
-        Task::Waker => "waker",
-        Task::Housekeeper => "housekeeper",
-    }
-}
-
-/// The sessions without a token, and why.
-fn unset(tokens: &Tokens) -> Vec<(SessionId, String)> {
+/// The sessions without a token, and the reason.
+fn unset_tokens(tokens: &Tokens) -> Vec<(SessionId, String)> {
     tokens
         .iter()
         .filter_map(|(session, state)| match state {
@@ -343,7 +355,7 @@ fn unset(tokens: &Tokens) -> Vec<(SessionId, String)> {
 }
 
 fn unset_variables(tokens: &Tokens) -> String {
-    let reasons: Vec<String> = unset(tokens)
+    let reasons: Vec<String> = unset_tokens(tokens)
         .into_iter()
         .map(|(_, reason)| reason)
         .collect();
@@ -351,51 +363,4 @@ fn unset_variables(tokens: &Tokens) -> String {
         "{}; set it in the environment, or as NAME=token in the file .env beside sessions.json",
         reasons.join(", ")
     )
-}
-
-async fn housekeeping(state: StateDir, clock: Clock, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            // Cancel-safe: nothing is begun before the pause is over.
-            () = stop.cancelled() => return,
-            () = clock.sleep(HOUSEKEEPING) => sweep(&state, &clock),
-        }
-    }
-}
-
-/// Removes what is past its time. A failure costs room, never a message.
-fn sweep(state: &StateDir, clock: &Clock) {
-    let now = clock.now();
-    // Compared with the times of files, which no test shifts.
-    let file_time = Clock::system().now();
-    let swept = (|| -> Result<(), StoreError> {
-        for id in state.all_sessions()? {
-            let dir = state.session(&id);
-            for folder in [
-                dir.inbox(),
-                dir.conversations(),
-                dir.agents(),
-                dir.wakes(),
-                dir.turns(),
-                dir.outbox(),
-                dir.sent(),
-                dir.failed(),
-                dir.drops(),
-            ] {
-                atomic::remove_leftovers(&folder, file_time);
-            }
-            Inbox::new(state, dir.clone()).sweep(now)?;
-            Files::new(state, dir.clone()).sweep(now)?;
-            Outbox::new(state, dir).sweep(now)?;
-        }
-        atomic::remove_leftovers(state.root(), file_time);
-        // The log's writer knows no modes.
-        for name in atomic::list(&state.logs())? {
-            atomic::make_private(&state.logs().join(name))?;
-        }
-        Ok(())
-    })();
-    if let Err(error) = swept {
-        tracing::warn!(error = %crate::error_chain::Chain(&error), "cannot clean up");
-    }
 }

@@ -1,70 +1,54 @@
 //! The poll loop of one bot.
 //!
-//! Owns the offset, in memory only: after a start the first poll has none, and what comes again is
-//! recognised. An offset goes out only for a batch that is durable. Nothing ends this loop but a
-//! stop: it heals by itself from every failure.
+//! The loop owns the offset, in memory only: after a start the first poll has none, and updates that come
+//! again are recognised. An offset goes out only for a batch that is durable. Only a stop ends the loop: it
+//! recovers from every failure.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::responder::{Task, Tasks};
+use super::intake::Intake;
+use super::responder::{ResponderTask, TaskQueue};
 use super::singleton::BotLock;
 use crate::clock::Clock;
 use crate::config::Pace;
 use crate::error_chain::Chain;
-use crate::gateway::intake::Ingest;
-use crate::state::bots::BotState;
-use crate::state::gateway_status::Presence;
+use crate::state::gateway_status::{BotHealth, StatusWriter};
 use crate::store::StoreError;
 use crate::store::crash_points::{Side, Step, reached};
 use crate::telegram::api::Api;
-use crate::telegram::error::{ApiError, Conflict};
-use crate::telegram::polling::{Backoff, Health, POLL_DEADLINE, POLL_WAIT, offset_after};
-use crate::telegram::update::{Membership, Standing};
+use crate::telegram::error::ApiError;
+use crate::telegram::polling::{Backoff, POLL_DEADLINE, POLL_WAIT, PollFailure, offset_after};
 
 /// How often the bot's lock file is marked as used.
 const TOUCH: Duration = Duration::from_secs(3600);
 
-/// After a batch that confirms nothing. Longer than 0.5 s: a poll with the same offset within that
-/// time gets one update only (telegram.md 2.1), and that would be the same unreadable one for ever.
+/// After a batch that confirms nothing. Longer than 0.5 s: Telegram answers a poll with the same offset
+/// within that time with one update only (telegram.md 2.1), and that would be the same unreadable one.
 const AFTER_UNCONFIRMED: Duration = Duration::from_millis(700);
 
 /// How long the question for the bot's name may take.
 const NAME_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Who is told of what a poll brings.
-#[derive(Debug)]
-pub struct Told {
-    /// What `status` reads.
-    pub presence: Arc<Presence>,
-    /// The sender and the fetcher.
-    pub polled: [Arc<Notify>; 2],
-    /// The responder of the bot.
-    pub tasks: Tasks,
-}
-
 /// Polls one bot.
 #[derive(Debug)]
 pub struct Poller {
-    bot: Arc<BotState>,
     api: Api,
-    ingest: Ingest,
-    tasks: Tasks,
+    intake: Intake,
     lock: BotLock,
-    presence: Arc<Presence>,
-    /// Told when a poll is done: the sender and the fetcher.
-    polled: [Arc<Notify>; 2],
+    status: Arc<StatusWriter>,
+    tasks: TaskQueue,
     clock: Clock,
     backoff: Backoff,
-    /// Confirms everything below it, on arrival of the next poll.
+    /// Confirms everything below it when the next poll arrives at Telegram.
     offset: Option<i64>,
-    health: Health,
-    /// Whether the last poll was answered. Until then one is asked that does not wait, so that
-    /// nobody has to write before `status` can say how the bot is.
+    /// Why the last poll failed, if it did.
+    failure: Option<PollFailure>,
+    /// Whether the last poll was answered. Until then the poll does not wait, so that `status` can tell how
+    /// the bot stands before the first message.
     answered: bool,
     /// Whether the last batch could not be stored.
     storage_failed: bool,
@@ -74,30 +58,24 @@ pub struct Poller {
 impl Poller {
     /// A poller that has not polled yet.
     pub fn new(
-        bot: Arc<BotState>,
-        ingest: Ingest,
+        api: Api,
+        intake: Intake,
         lock: BotLock,
-        told: Told,
+        status: Arc<StatusWriter>,
+        tasks: TaskQueue,
         clock: Clock,
         pace: Pace,
     ) -> Self {
-        let Told {
-            presence,
-            polled,
-            tasks,
-        } = told;
         Self {
-            api: bot.api.clone(),
-            bot,
-            ingest,
-            tasks,
+            api,
+            intake,
             lock,
-            presence,
-            polled,
+            status,
+            tasks,
             clock,
             backoff: Backoff::new(pace),
             offset: None,
-            health: Health::Good,
+            failure: None,
             answered: false,
             storage_failed: false,
             knows_name: false,
@@ -111,15 +89,14 @@ impl Poller {
             if self.clock.instant().duration_since(touched) >= TOUCH {
                 touched = self.clock.instant();
                 self.lock.touch(self.clock.now());
-                self.ingest.forget_old();
-                // Its owner may have given it another name.
+                self.intake.forget_old();
+                // The bot's owner may have renamed it.
                 self.knows_name = false;
             }
             let pause = tokio::select! {
-                // A poll that is dropped confirms nothing that is not on disk: the offset that it
-                // carried was for a durable batch.
+                // A dropped poll confirms nothing that is not on disk: its offset belongs to a durable batch.
                 () = stop.cancelled() => return,
-                pause = self.once() => pause,
+                pause = self.poll_once() => pause,
             };
             if let Some(pause) = pause {
                 tokio::select! {
@@ -131,26 +108,22 @@ impl Poller {
         }
     }
 
-    /// One poll. Returns how long to pause before the next.
-    async fn once(&mut self) -> Option<Duration> {
+    /// Polls once. Returns how long to pause before the next poll.
+    async fn poll_once(&mut self) -> Option<Duration> {
         if let Err(error) = self.lock.confirm() {
             let reason = format!("its lock was lost: {}", Chain(&error));
             tracing::error!(bot_id = self.api.id().0, reason, "bot is not polled");
-            self.presence.update(self.api.id(), |bot, _| {
-                bot.polling = false;
-                bot.off = Some(reason);
-            });
+            self.set_health(BotHealth::Off(reason));
             return Some(self.backoff.pause(5.0, 60.0, fastrand::f64()));
         }
-        if let Err(error) = self.ask_name().await {
-            return Some(self.failed(&error));
+        if let Err(error) = self.ask_needed_name().await {
+            return Some(self.record_failure(&error));
         }
         if self.offset.is_some() {
             reached(Step::Confirm, Side::Before);
         }
-        // In a conflict every poll waits: one that does not would be answered although somebody
-        // else polls.
-        let conflict = matches!(self.health, Health::Conflict(_));
+        // In a conflict every poll waits: a poll without a wait is answered while the other program polls.
+        let conflict = matches!(self.failure, Some(PollFailure::Conflict(_)));
         let wait = if self.answered || conflict {
             POLL_WAIT
         } else {
@@ -162,55 +135,37 @@ impl Poller {
             .await
             .unwrap_or_else(|_| Err(ApiError::Doubt("the poll hung and was given up".to_owned())));
         match answer {
-            Ok(updates) => self.answered(&updates).await,
-            Err(error) => Some(self.failed(&error)),
+            Ok(updates) => self.accept(&updates).await,
+            Err(error) => Some(self.record_failure(&error)),
         }
     }
 
-    async fn answered(&mut self, updates: &[Box<RawValue>]) -> Option<Duration> {
+    async fn accept(&mut self, updates: &[Box<RawValue>]) -> Option<Duration> {
         if self.offset.is_some() {
             reached(Step::Confirm, Side::After);
         }
-        self.healthy();
+        if self.failure.take().is_some() {
+            tracing::info!(bot_id = self.api.id().0, "polling works again");
+        }
         self.answered = true;
-        let taken = match tokio::task::block_in_place(|| self.ingest.batch(updates)) {
-            Ok(taken) => taken,
-            Err(error) => return Some(self.cannot_store(&error)),
+        let ack = match tokio::task::block_in_place(|| self.intake.accept(updates)) {
+            Ok(ack) => ack,
+            Err(error) => return Some(self.record_full_disk(&error)),
         };
         if self.storage_failed {
             self.storage_failed = false;
-            tracing::info!(bot_id = self.api.id().0, "there is room again; going on");
+            tracing::info!(bot_id = self.api.id().0, "messages are stored again");
         }
-        taken.memberships.iter().for_each(|is| self.is_member(*is));
-        self.polled.iter().for_each(|told| told.notify_one());
-        taken
-            .tasks
-            .into_iter()
-            .for_each(|task| self.tasks.add(task));
-        for (session, count) in &taken.entries {
-            tracing::info!(%session, count, "messages stored");
-        }
-        self.presence.update(self.api.id(), |bot, now| {
-            bot.polling = true;
+        self.status.update(self.api.id(), |bot, now| {
+            bot.health = BotHealth::Polling;
             bot.last_poll_at = Some(now);
-            bot.off = None;
-            bot.conflict = None;
-            bot.refused += taken.refused;
-            bot.refused_on.add(now, taken.refused);
         });
-        if !self.knows_name {
-            self.knows_name = true;
-            // For `status`: a failure costs nothing.
-            let asked = tokio::time::timeout(NAME_DEADLINE, self.api.me()).await;
-            if let Ok(Ok(me)) = asked {
-                self.name(me.username);
-            }
-        }
-        if let Some(offset) = offset_after(taken.last_id.map(|id| id.0)) {
+        self.ask_name_for_status().await;
+        if let Some(offset) = offset_after(ack.last_id.map(|id| id.0)) {
             self.offset = Some(offset);
         } else if !updates.is_empty() {
-            // Updates without a usable id cannot be confirmed: without a growing pause they would
-            // come in a storm.
+            // Updates without a usable id cannot be confirmed: without a growing pause the same ones would be
+            // polled in a storm.
             let pause = self.backoff.pause(1.0, 30.0, fastrand::f64());
             return Some(pause.max(AFTER_UNCONFIRMED));
         }
@@ -218,29 +173,8 @@ impl Poller {
         None
     }
 
-    /// What goes to a chat that has blocked or removed the bot would be refused: it waits. The sender
-    /// opens it when the bot is let in again, or somebody writes there.
-    fn is_member(&self, is: Membership) {
-        let why = match is.standing {
-            Standing::Member => return,
-            Standing::Removed if is.chat.0 > 0 => "the person has blocked the bot",
-            Standing::Removed => "the bot was removed from the group",
-            Standing::Muted => "the bot may not write in the group",
-        };
-        let chat = self.bot.chat_now(is.chat);
-        tracing::warn!(
-            bot_id = self.api.id().0,
-            chat_id = chat.0,
-            why,
-            "nothing is sent to this chat until that changes"
-        );
-        if let Err(error) = self.bot.gates().park(chat, why.to_owned()) {
-            tracing::warn!(chat_id = chat.0, error = %Chain(&error), "that is known in memory only");
-        }
-    }
-
-    /// The disk is full or refuses: nothing of the batch is confirmed, Telegram keeps it for 24 h.
-    fn cannot_store(&mut self, error: &StoreError) -> Duration {
+    /// The disk is full or refuses: nothing of the batch is confirmed, and Telegram keeps it for 24 hours.
+    fn record_full_disk(&mut self, error: &StoreError) -> Duration {
         let reason = Chain(error).to_string();
         tracing::error!(
             bot_id = self.api.id().0,
@@ -248,91 +182,86 @@ impl Poller {
             "cannot store messages; Telegram keeps them until there is room (24 hours at most)"
         );
         self.storage_failed = true;
-        self.presence.update(self.api.id(), |bot, _| {
-            bot.polling = false;
-            bot.off = Some(format!("cannot store messages: {reason}"));
-        });
+        self.set_health(BotHealth::Off(format!("cannot store messages: {reason}")));
         self.backoff.pause(1.0, 30.0, fastrand::f64())
     }
 
-    fn failed(&mut self, error: &ApiError) -> Duration {
-        let (health, pause) = self.backoff.poll_failed(error, fastrand::f64());
+    fn record_failure(&mut self, error: &ApiError) -> Duration {
+        let (failure, pause) = self.backoff.poll_failed(error, fastrand::f64());
         self.answered = false;
-        let bot = self.api.id();
-        if health == self.health {
-            tracing::debug!(bot_id = bot.0, %error, pause_s = pause.as_secs(), "poll failed again");
-        } else {
-            match &health {
-                Health::Good => {}
-                Health::Conflict(conflict) => {
-                    tracing::error!(
-                        bot_id = bot.0,
-                        advice = conflict.advice(),
-                        "conflict: {error}"
-                    );
-                }
-                Health::Unauthorized => {
-                    tracing::error!(bot_id = bot.0, %error, "the token of this bot is not accepted: it is off until that changes; the other bots run. Check the token with @BotFather");
-                }
-                Health::Unreachable => {
-                    tracing::warn!(bot_id = bot.0, %error, "polling fails; trying again");
-                }
-            }
+        let bot_id = self.api.id().0;
+        let is_news = self.failure.replace(failure) != Some(failure);
+        if !is_news {
+            tracing::debug!(bot_id, %error, pause_s = pause.as_secs(), "poll failed again");
         }
-        self.presence.update(bot, |presence, _| {
-            presence.polling = false;
-            presence.conflict = match &health {
-                Health::Conflict(Conflict::OtherPoller) => Some("other_poller".to_owned()),
-                Health::Conflict(Conflict::Webhook) => Some("webhook".to_owned()),
-                Health::Good | Health::Unauthorized | Health::Unreachable => None,
-            };
-            presence.off = match &health {
-                Health::Unauthorized => Some("the token is not accepted (401)".to_owned()),
-                Health::Unreachable => Some(error.to_string()),
-                Health::Good | Health::Conflict(_) => None,
-            };
+        self.set_health(match failure {
+            PollFailure::Conflict(conflict) => {
+                if is_news {
+                    tracing::error!(bot_id, advice = conflict.advice(), "conflict: {error}");
+                }
+                BotHealth::Conflict(conflict)
+            }
+            PollFailure::Unauthorized => {
+                if is_news {
+                    tracing::error!(bot_id, %error, "the token of this bot is not accepted: it is off until that changes; the other bots run. Check the token with @BotFather");
+                }
+                BotHealth::Off("the token is not accepted (401)".to_owned())
+            }
+            PollFailure::Unreachable => {
+                if is_news {
+                    tracing::warn!(bot_id, %error, "polling fails; trying again");
+                }
+                BotHealth::Off(error.to_string())
+            }
         });
-        self.health = health;
         pause
     }
 
-    fn healthy(&mut self) {
-        if self.health != Health::Good {
-            tracing::info!(bot_id = self.api.id().0, "polling works again");
-            self.health = Health::Good;
-        }
+    fn set_health(&self, health: BotHealth) {
+        self.status
+            .update(self.api.id(), |bot, _| bot.health = health);
     }
 
-    /// Groups may wait for the bot's name: no update is asked for before it is known, or who names
-    /// the bot would not be heard.
-    async fn ask_name(&mut self) -> Result<(), ApiError> {
-        if self.knows_name || !self.ingest.needs_username() {
+    /// Asks for the bot's name before any update if messages of groups depend on it: otherwise a message that
+    /// names the bot would be dropped.
+    async fn ask_needed_name(&mut self) -> Result<(), ApiError> {
+        if self.knows_name || !self.intake.needs_username() {
             return Ok(());
         }
         let me = tokio::time::timeout(NAME_DEADLINE, self.api.me())
             .await
             .unwrap_or_else(|_| Err(ApiError::Doubt("getMe took too long".to_owned())))?;
         self.knows_name = true;
-        self.name(me.username);
+        self.set_name(me.username);
         Ok(())
     }
 
-    fn name(&mut self, username: String) {
-        self.tasks.add(Task::Menu);
-        self.ingest.set_username(&username);
-        self.presence.update(self.api.id(), |bot, _| {
-            if bot
-                .username
-                .as_ref()
-                .is_some_and(|name| !name.eq_ignore_ascii_case(&username))
+    /// Asks for the bot's name once for `status`; a failure costs nothing.
+    async fn ask_name_for_status(&mut self) {
+        if self.knows_name {
+            return;
+        }
+        self.knows_name = true;
+        let asked = tokio::time::timeout(NAME_DEADLINE, self.api.me()).await;
+        if let Ok(Ok(me)) = asked {
+            self.set_name(me.username);
+        }
+    }
+
+    fn set_name(&mut self, username: String) {
+        self.tasks.add(ResponderTask::Menu);
+        self.intake.set_username(&username);
+        self.status.update(self.api.id(), |bot, _| {
+            let configured = bot.username.replace(username.clone());
+            if let Some(configured) = configured
+                && !configured.eq_ignore_ascii_case(&username)
             {
                 tracing::warn!(
-                    configured = bot.username,
+                    configured,
                     real = username,
-                    "bot_username in the configuration is another bot's"
+                    "bot_username in the configuration is the name of another bot"
                 );
             }
-            bot.username = Some(username);
         });
     }
 }

@@ -1,16 +1,14 @@
-//! What the gateway answers by itself: the bot's commands, presses of buttons, and the menu of the
-//! commands.
+//! What the gateway answers by itself: the bot's commands, button presses, and the menu of commands.
 //!
-//! It is asked only for what is durable: a command has its tombstone, a press its entry. So whatever
-//! is done here is done at most once for an update, and a kill loses it: the person asks again. The
-//! answer to a command goes past the queues ([`crate::sender::command_replies`]); a press is answered only so
-//! that the phone stops waiting.
+//! Tasks come only from durable updates: a command has its tombstone, a press its entry. So a task is
+//! carried out at most once for an update; a kill loses it, and the person asks again. The answer to a command
+//! goes past the queues ([`crate::sender::command_replies`]); a press is answered only so that the phone stops
+//! waiting.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::commands::{self, QUEUE_SHOWN, Skipped, Waiting};
 use crate::clock::{Clock, Timestamp};
 use crate::error_chain::Chain;
-use crate::ids::{Address, BotId, ChatId, MessageId, SessionId, UpdateId, UserId};
+use crate::ids::{Address, ChatId, MessageId, SessionId, UpdateId, UserId};
 use crate::ops::inbox;
 use crate::ops::status::SessionReport;
 use crate::routing::commands::Command;
@@ -27,98 +25,81 @@ use crate::state::bots::BotState;
 use crate::state::inbox::Inbox;
 use crate::state::layout::StateDir;
 use crate::store::StoreError;
-use crate::store::atomic::{self, Durability};
-use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT, ReadError};
+use crate::store::format::ReadError;
 use crate::telegram::api::{Api, MenuScope};
 use crate::telegram::error::ApiError;
 use crate::telegram::format::Rich;
 
-/// How many things may wait to be answered; what comes beyond is left out.
-const WAITING_MOST: usize = 64;
-/// How long an answer to Telegram may take that nobody waits for.
+/// How many tasks may wait; further ones are dropped.
+const QUEUE_MOST: usize = 64;
+/// How long a call to Telegram may take on which no person waits.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Where the menu is shown.
 const SCOPES: [MenuScope; 2] = [MenuScope::Private, MenuScope::Groups];
 
-/// A command that somebody who is let in has written.
+/// A command that an admitted person has written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct CommandCall {
     /// The session of the chat.
     pub session: SessionId,
     /// Where it was written.
     pub address: Address,
     /// The message.
     pub message_id: MessageId,
-    /// Who wrote it.
+    /// The person.
     pub from: UserId,
     /// The command.
     pub command: Command,
 }
 
-/// Something to be answered.
+/// Something to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Task {
+pub enum ResponderTask {
     /// A command.
-    Command(Asked),
+    Command(CommandCall),
     /// A press of a button, by the id that Telegram gave it.
     Press(String),
-    /// See that the menu of the commands is the newest.
+    /// Tell Telegram the menu of commands, unless this gateway has done so.
     Menu,
 }
 
-/// Where tasks are handed in.
+/// The responder's queue.
 #[derive(Clone, Debug)]
-pub struct Tasks(mpsc::Sender<Task>);
+pub struct TaskQueue(mpsc::Sender<ResponderTask>);
 
-impl Tasks {
-    /// Hands in a task. One too many is left out: it was durable before, and the person asks again.
-    pub fn add(&self, task: Task) {
+impl TaskQueue {
+    /// Adds a task. When the queue is full the task is dropped: the person asks again.
+    pub fn add(&self, task: ResponderTask) {
         if self.0.try_send(task).is_err() {
-            tracing::warn!("too much to answer at once: something was left out");
+            tracing::warn!("too many commands and button presses at once: one is not answered");
         }
     }
 }
 
-/// The menu that Telegram was told.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct MenuFile {
-    format: u32,
-    commands: Vec<(String, String)>,
-}
-
-impl MenuFile {
-    fn current() -> Self {
-        let text = |(name, description): (&str, &str)| (name.to_owned(), description.to_owned());
-        Self {
-            format: FORMAT,
-            commands: commands::MENU.map(text).into(),
-        }
-    }
-}
-
-/// Answers for one bot.
+/// Answers the commands and button presses of one bot.
 #[derive(Debug)]
 pub struct Responder {
     state: StateDir,
     clock: Clock,
     bot: Arc<BotState>,
     asides: Asides,
-    /// What people call the sessions.
+    /// The sessions by the names that people use.
     names: BTreeMap<SessionId, String>,
-    tasks: mpsc::Receiver<Task>,
+    tasks: mpsc::Receiver<ResponderTask>,
+    /// Whether Telegram knows the menu of commands.
+    menu_is_set: bool,
 }
 
 impl Responder {
-    /// A responder, and where it is asked.
+    /// A responder and its queue.
     pub fn new(
         state: &StateDir,
         clock: &Clock,
         bot: Arc<BotState>,
         asides: Asides,
         names: BTreeMap<SessionId, String>,
-    ) -> (Self, Tasks) {
-        let (sender, tasks) = mpsc::channel(WAITING_MOST);
+    ) -> (Self, TaskQueue) {
+        let (sender, tasks) = mpsc::channel(QUEUE_MOST);
         let responder = Self {
             state: state.clone(),
             clock: clock.clone(),
@@ -126,32 +107,33 @@ impl Responder {
             asides,
             names,
             tasks,
+            menu_is_set: false,
         };
-        (responder, Tasks(sender))
+        (responder, TaskQueue(sender))
     }
 
     /// Answers until it is told to stop.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut at_work = JoinSet::new();
+        let mut calls = JoinSet::new();
         loop {
             tokio::select! {
                 // Cancel-safe: a task that was taken is carried out at once.
                 () = stop.cancelled() => return,
-                Some(ended) = at_work.join_next() => {
-                    if let Err(error) = ended {
-                        tracing::error!(%error, "an answer met a bug");
-                    }
-                }
+                Some(ended) = calls.join_next() => match ended {
+                    Ok(Finished::Menu { is_set }) => self.menu_is_set = is_set,
+                    Ok(Finished::Press) => {}
+                    Err(error) => tracing::error!(%error, "a call of the responder panicked"),
+                },
                 task = self.tasks.recv() => match task {
-                    Some(Task::Command(asked)) => {
-                        tokio::task::block_in_place(|| self.command(&asked));
+                    Some(ResponderTask::Command(call)) => {
+                        tokio::task::block_in_place(|| self.answer_command(&call));
                     }
-                    Some(Task::Press(id)) => {
-                        at_work.spawn(answer_press(self.bot.api.clone(), id));
+                    Some(ResponderTask::Press(id)) => {
+                        calls.spawn(answer_press(self.bot.api.clone(), id));
                     }
-                    Some(Task::Menu) => {
-                        let (state, clock) = (self.state.clone(), self.clock.clone());
-                        at_work.spawn(set_menu(state, clock, self.bot.api.clone()));
+                    Some(ResponderTask::Menu) if self.menu_is_set => {}
+                    Some(ResponderTask::Menu) => {
+                        calls.spawn(set_menu(self.bot.api.clone()));
                     }
                     // The poller has ended, and the gateway is about to.
                     None => {
@@ -163,24 +145,24 @@ impl Responder {
         }
     }
 
-    fn command(&self, asked: &Asked) {
-        let name = asked.command.name();
-        tracing::info!(session = %asked.session, command = name, "answering a command");
-        let answer = self.answer(asked).unwrap_or_else(|error| {
-            tracing::error!(session = %asked.session, command = name, error = %Chain(&error), "cannot carry out a command");
+    fn answer_command(&self, call: &CommandCall) {
+        let name = call.command.name();
+        tracing::info!(session = %call.session, command = name, "answering a command");
+        let answer = self.carry_out(call).unwrap_or_else(|error| {
+            tracing::error!(session = %call.session, command = name, error = %Chain(&error), "cannot carry out a command");
             commands::failed()
         });
         self.asides.add(Aside {
-            to: asked.address,
+            to: call.address,
             text: answer,
-            reply_to: asked.message_id,
+            reply_to: call.message_id,
             since: self.clock.instant(),
         });
     }
 
-    fn answer(&self, asked: &Asked) -> Result<Rich, ReadError> {
-        let (session, now) = (&asked.session, self.clock.now());
-        Ok(match &asked.command {
+    fn carry_out(&self, call: &CommandCall) -> Result<Rich, ReadError> {
+        let (session, now) = (&call.session, self.clock.now());
+        Ok(match &call.command {
             Command::Help => {
                 let name = self.names.get(session).map(String::as_str);
                 commands::help(session.as_str(), name.unwrap_or_default())
@@ -190,7 +172,7 @@ impl Responder {
             }
             Command::Queue => {
                 let (mut first, mut all) = (Vec::new(), 0);
-                let elsewhere = self.waiting(session, asked.address.chat_id, |one| {
+                let elsewhere = self.each_waiting(session, call.address.chat_id, |one| {
                     all += 1;
                     if first.len() < QUEUE_SHOWN {
                         first.push(line(&one, now));
@@ -200,7 +182,7 @@ impl Responder {
             }
             Command::Skip { ids, others } => {
                 let mut here = Vec::new();
-                self.waiting(session, asked.address.chat_id, |one| {
+                self.each_waiting(session, call.address.chat_id, |one| {
                     here.extend(ids.iter().any(|id| one.is(*id)).then_some(one));
                 })?;
                 let done = ids
@@ -209,13 +191,13 @@ impl Responder {
                     .collect::<Result<Vec<_>, StoreError>>()?;
                 commands::skip(&done, *others)
             }
-            Command::Id => commands::ids(session.as_str(), asked.address, asked.from),
+            Command::Id => commands::ids(session.as_str(), call.address, call.from),
         })
     }
 
-    /// Goes through what waits of a chat, oldest first. Returns how many messages wait in others: nobody is
-    /// shown in one chat what was written in another.
-    fn waiting(
+    /// Passes each waiting message of a chat to `take`, oldest first. Returns how many messages wait in other
+    /// chats: a chat never shows the messages of another one.
+    fn each_waiting(
         &self,
         session: &SessionId,
         chat: ChatId,
@@ -234,8 +216,7 @@ impl Responder {
         Ok(elsewhere)
     }
 
-    /// Drops a message with everything behind it. Like all settling it needs no lock: whoever comes
-    /// first does it.
+    /// Drops a message with all its entries. Settling needs no lock: renaming an entry twice is harmless.
     fn skip(
         &self,
         session: &SessionId,
@@ -268,54 +249,36 @@ fn line(one: &inbox::Waiting, now: Timestamp) -> Waiting {
     }
 }
 
-/// Best effort: Telegram takes it for a few minutes only, and nothing depends on it.
-async fn answer_press(api: Api, id: String) {
+/// A call of the responder that has ended.
+#[derive(Clone, Copy, Debug)]
+enum Finished {
+    Press,
+    Menu { is_set: bool },
+}
+
+/// Answers a press, best effort: Telegram accepts the answer for a few minutes only, and nothing depends
+/// on it.
+async fn answer_press(api: Api, id: String) -> Finished {
     let answer = tokio::time::timeout(PATIENCE, api.answer_press(&id)).await;
     match answer {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a press was not answered"),
-        Err(_) => tracing::debug!("a press was not answered in time"),
+        Ok(Err(error)) => tracing::debug!(%error, "a button press was not answered"),
+        Err(_) => tracing::debug!("a button press was not answered in time"),
     }
+    Finished::Press
 }
 
-/// Tells Telegram the commands, if it was not told these. What fails is tried again an hour later.
-async fn set_menu(state: StateDir, clock: Clock, api: Api) {
-    let (bot, menu) = (api.id(), MenuFile::current());
-    match told(&state, bot, &clock) {
-        Ok(Some(told)) if told == menu => return,
-        Ok(_) => {}
-        Err(error) => {
-            tracing::warn!(error = %Chain(&error), "cannot tell whether the menu is the newest; it is left as it is");
-            return;
-        }
-    }
+/// Tells Telegram the commands. The poller asks again within an hour if that fails.
+async fn set_menu(api: Api) -> Finished {
     for scope in SCOPES {
         let set = tokio::time::timeout(PATIENCE, api.set_menu(&commands::MENU, scope));
         let set = set
             .await
             .unwrap_or_else(|_| Err(ApiError::Doubt("it took too long".to_owned())));
         if let Err(error) = set {
-            tracing::warn!(bot_id = bot.0, %error, "cannot set the menu of the commands; trying again in an hour");
-            return;
+            tracing::warn!(bot_id = api.id().0, %error, "cannot set the menu of commands; trying again in an hour");
+            return Finished::Menu { is_set: false };
         }
     }
-    if let Err(error) = note(&state, bot, &menu) {
-        tracing::warn!(error = %Chain(&error), "the menu is set, but that cannot be noted; it is set again in an hour");
-    }
-}
-
-fn told(state: &StateDir, bot: BotId, clock: &Clock) -> Result<Option<MenuFile>, ReadError> {
-    match format::read(state, &state.menu(bot), clock.now()) {
-        // Setting it again does no harm.
-        Err(ReadError::Quarantined { .. }) => Ok(None),
-        other => other,
-    }
-}
-
-fn note(state: &StateDir, bot: BotId, menu: &MenuFile) -> Result<(), StoreError> {
-    let path = state.menu(bot);
-    if let Some(folder) = path.parent() {
-        atomic::create_folder(folder)?;
-    }
-    format::write(&path, menu, Step::Menu, Durability::Synced)
+    Finished::Menu { is_set: true }
 }

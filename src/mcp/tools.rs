@@ -1,4 +1,4 @@
-//! The three tools as agents see them: names, words, parameters and results.
+//! The three tools as agents see them: names, words, parameters and results. Pure.
 //!
 //! This is the public contract. Claude Code and Codex give the model only `structuredContent`, so
 //! the result is exactly what the model shall read (clients.md 0.5).

@@ -15,8 +15,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::ids::{BotId, SessionId, UpdateId};
 use crate::ops::status;
-use crate::routing::commands::Command;
-use crate::routing::{Routes, Verdict, routes};
+use crate::routing::{Recipient, RouteDecision, Routes, build_routes};
 use crate::state::bots::migrations;
 use crate::state::files::Files;
 use crate::state::gateway_status;
@@ -28,7 +27,7 @@ use crate::state::layout::StateDir;
 use crate::store::StateError;
 use crate::store::format::ReadError;
 use crate::store::lock::FileLock;
-use crate::telegram::update::{self, Body};
+use crate::telegram::update;
 
 /// How a dead letter's name begins.
 const DEAD: &str = "dead-";
@@ -269,21 +268,19 @@ impl Care<'_> {
             );
         };
         let (session, address) = match routes.decide(letter.bot_id, &update) {
-            Verdict::Admit { session, address } => (session, address),
-            Verdict::NotMeant { session, .. } => {
+            RouteDecision::Admit { session, address } => (session, address),
+            RouteDecision::NotAddressed { session, .. } => {
                 return done(
                     false,
-                    format!("it is not meant for the bot (require_mention of session {session})"),
+                    format!("it does not address the bot (require_mention of session {session})"),
                 );
             }
-            Verdict::Refuse(refused) => {
+            RouteDecision::Refuse(refused) => {
                 return done(false, format!("refused: {}", refused.why.as_str()));
             }
-            Verdict::Ignore(why) => return done(false, format!("ignored: {why}")),
+            RouteDecision::Ignore(why) => return done(false, format!("ignored: {why}")),
         };
-        if let Body::Message { message, .. } = &update.body
-            && let Some(command) = Command::read(message, routes.username())
-        {
+        if let Recipient::Command(command) = routes.recipient(&update) {
             let words = format!(
                 "it is /{}, which the gateway answers when it is written",
                 command.name()
@@ -330,7 +327,7 @@ impl Care<'_> {
             .filter(|(_, session)| session.bot_id == bot)
             .map(|(id, _)| id);
         let moves = migrations::read(self.state, bot, self.clock.now())?;
-        let mut routes = routes(self.config, sessions);
+        let mut routes = build_routes(self.config, sessions);
         routes = routes.following(|chat| moves.current(chat));
         let bot = presence
             .bots

@@ -1,16 +1,15 @@
 //! What the gateway says of itself, in `gateway.json`.
 //!
-//! Written when something changes and after a completed poll, unsynced: it informs, nothing depends
-//! on it but the bot of a session's home chat. Whether a gateway runs is never read from here but
-//! from its lock.
+//! The gateway writes it when something changes and after a completed poll, unsynced: it informs, and
+//! nothing depends on it but the bot of a session's home chat. Whether a gateway runs is never read from
+//! here but from its lock.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::DAY_MS;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, DAY_MS, Timestamp};
 use crate::config::{Config, TokenState, Tokens};
 use crate::ids::{BotId, SessionId};
 use crate::state::agents::process::ProcessId;
@@ -20,10 +19,11 @@ use crate::store::atomic::Durability;
 use crate::store::crash_points::Step;
 use crate::store::format::{self, FORMAT, ReadError};
 use crate::store::lock;
+use crate::telegram::error::Conflict;
 
 /// The file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PresenceFile {
+pub struct GatewayStatus {
     /// The version of this file.
     pub format: u32,
     /// The process number, for people.
@@ -34,48 +34,125 @@ pub struct PresenceFile {
     pub version: String,
     /// Since when it runs.
     pub started_at: Timestamp,
-    /// The newest version of each kind of file that it reads: an MCP server writes none newer.
-    pub formats: BTreeMap<String, u32>,
+    /// Always empty. Version 0.1 requires the key, and an agent may still run its server of that version.
+    #[serde(default)]
+    formats: BTreeMap<String, u32>,
     /// Its bots.
-    pub bots: Vec<BotPresence>,
+    pub bots: Vec<BotStatus>,
     /// Which bot serves which session.
-    pub sessions: BTreeMap<SessionId, SessionPresence>,
+    pub sessions: BTreeMap<SessionId, ServedSession>,
 }
 
-/// How one bot is.
+/// How one bot stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct BotPresence {
+#[serde(from = "BotRecord", into = "BotRecord")]
+pub struct BotStatus {
     /// The bot; unknown while its token is not set.
     pub id: Option<BotId>,
     /// Its public name, without `@`.
     pub username: Option<String>,
-    /// Whether it is polled.
-    pub polling: bool,
-    /// When a poll was last answered.
+    /// Whether its updates arrive.
+    pub health: BotHealth,
+    /// When Telegram last answered a poll.
     pub last_poll_at: Option<Timestamp>,
-    /// Who else wants its updates: `other_poller` or `webhook`.
-    pub conflict: Option<String>,
-    /// Why it cannot work.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub off: Option<String>,
     /// Updates from people or chats that are on no list, since the gateway started.
     pub refused: u64,
     /// The same, on the day (UTC) of the newest.
+    pub refused_on: RefusedCount,
+}
+
+/// Whether the updates of a bot arrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BotHealth {
+    /// No poll has ended yet.
+    Starting,
+    /// The last poll succeeded.
+    Polling,
+    /// Another program receives the updates.
+    Conflict(Conflict),
+    /// The bot cannot work; the reason is for people.
+    Off(String),
+}
+
+impl BotHealth {
+    /// Why nothing arrives and what to do about it, for people and agents.
+    pub fn problem(&self) -> Option<&str> {
+        match self {
+            Self::Starting | Self::Polling => None,
+            Self::Conflict(conflict) => Some(conflict.advice()),
+            Self::Off(reason) => Some(reason),
+        }
+    }
+}
+
+/// How [`BotStatus`] stands in the file: the keys of version 0.1.
+#[derive(Serialize, Deserialize)]
+struct BotRecord {
+    id: Option<BotId>,
+    username: Option<String>,
+    polling: bool,
+    last_poll_at: Option<Timestamp>,
+    conflict: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    off: Option<String>,
+    refused: u64,
     #[serde(default)]
-    pub refused_on: RefusedOn,
+    refused_on: RefusedCount,
+}
+
+impl From<BotRecord> for BotStatus {
+    fn from(record: BotRecord) -> Self {
+        let health = match (record.off, record.conflict.as_deref()) {
+            (Some(reason), _) => BotHealth::Off(reason),
+            (None, Some("webhook")) => BotHealth::Conflict(Conflict::Webhook),
+            (None, Some(_)) => BotHealth::Conflict(Conflict::OtherPoller),
+            (None, None) if record.polling => BotHealth::Polling,
+            (None, None) => BotHealth::Starting,
+        };
+        Self {
+            id: record.id,
+            username: record.username,
+            health,
+            last_poll_at: record.last_poll_at,
+            refused: record.refused,
+            refused_on: record.refused_on,
+        }
+    }
+}
+
+impl From<BotStatus> for BotRecord {
+    fn from(status: BotStatus) -> Self {
+        let conflict = match &status.health {
+            BotHealth::Conflict(conflict) => Some(conflict.as_str().to_owned()),
+            BotHealth::Starting | BotHealth::Polling | BotHealth::Off(_) => None,
+        };
+        Self {
+            id: status.id,
+            username: status.username,
+            polling: status.health == BotHealth::Polling,
+            last_poll_at: status.last_poll_at,
+            conflict,
+            off: match status.health {
+                BotHealth::Off(reason) => Some(reason),
+                BotHealth::Starting | BotHealth::Polling | BotHealth::Conflict(_) => None,
+            },
+            refused: status.refused,
+            refused_on: status.refused_on,
+        }
+    }
 }
 
 /// Refused updates of one day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefusedOn {
+pub struct RefusedCount {
     /// Days since 1970.
     pub day: i64,
     /// How many.
     pub count: u64,
 }
 
-impl RefusedOn {
-    /// Counts so many more.
+impl RefusedCount {
+    /// Adds refusals of today.
     pub fn add(&mut self, now: Timestamp, count: u64) {
         if count > 0 {
             *self = Self {
@@ -95,15 +172,15 @@ impl RefusedOn {
     }
 }
 
-/// What serves a session.
+/// The bot of a session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SessionPresence {
+pub struct ServedSession {
     /// The bot.
     pub bot_id: BotId,
 }
 
 /// Reads what the last gateway said of itself.
-pub fn read(state: &StateDir, now: Timestamp) -> Result<Option<PresenceFile>, ReadError> {
+pub fn read(state: &StateDir, now: Timestamp) -> Result<Option<GatewayStatus>, ReadError> {
     match format::read(state, &state.gateway(), now) {
         // It informs only; the running gateway writes a new one after its next poll.
         Err(ReadError::Quarantined { .. }) => Ok(None),
@@ -118,74 +195,60 @@ pub fn is_running(state: &StateDir) -> Result<bool, StoreError> {
 
 /// The running gateway's own view, shared by its tasks.
 #[derive(Debug)]
-pub struct Presence {
+pub struct StatusWriter {
     state: StateDir,
     clock: Clock,
-    file: Mutex<PresenceFile>,
+    file: Mutex<GatewayStatus>,
 }
 
-impl Presence {
-    /// A gateway that has just taken its locks.
-    /// `before` is what the last one said: the count of a day goes on.
+impl StatusWriter {
+    /// The status of a gateway that has just taken its locks. `before` is the file of the last gateway: the
+    /// count of refused updates goes on for the day.
     pub fn begin(
         state: &StateDir,
         config: &Config,
         tokens: &Tokens,
         clock: Clock,
-        before: Option<&PresenceFile>,
+        before: Option<&GatewayStatus>,
     ) -> Arc<Self> {
+        let before = before.map(|file| file.bots.as_slice()).unwrap_or_default();
+        let configured_name =
+            |session: &SessionId| config.sessions.get(session)?.bot_username.clone();
         let mut bots = Vec::new();
         let mut sessions = BTreeMap::new();
         for (id, bot) in tokens.bots() {
-            let username = bot
-                .sessions
-                .iter()
-                .find_map(|session| config.sessions.get(session)?.bot_username.clone());
-            let before = before.map(|file| file.bots.as_slice()).unwrap_or_default();
             let before = before.iter().find(|bot| bot.id == Some(id));
-            bots.push(BotPresence {
+            bots.push(BotStatus {
                 id: Some(id),
-                username,
-                polling: false,
+                username: bot.sessions.iter().find_map(configured_name),
+                health: BotHealth::Starting,
                 last_poll_at: None,
-                conflict: None,
-                off: None,
                 refused: 0,
                 refused_on: before.map(|bot| bot.refused_on).unwrap_or_default(),
             });
-            sessions.extend(
-                bot.sessions
-                    .into_iter()
-                    .map(|session| (session, SessionPresence { bot_id: id })),
-            );
+            let served = |session| (session, ServedSession { bot_id: id });
+            sessions.extend(bot.sessions.into_iter().map(served));
         }
         for (session, token) in tokens.iter() {
             if let TokenState::Unset { variable } = token {
-                bots.push(BotPresence {
+                bots.push(BotStatus {
                     id: None,
-                    username: config
-                        .sessions
-                        .get(session)
-                        .and_then(|session| session.bot_username.clone()),
-                    polling: false,
+                    username: configured_name(session),
+                    health: BotHealth::Off(format!("{variable} is not set")),
                     last_poll_at: None,
-                    conflict: None,
-                    off: Some(format!("{variable} is not set")),
                     refused: 0,
-                    refused_on: RefusedOn::default(),
+                    refused_on: RefusedCount::default(),
                 });
             }
         }
-        let formats = ["inbox", "outbox", "conversations", "gates", "agents"]
-            .map(|kind| (kind.to_owned(), FORMAT));
         let process = ProcessId::me();
-        let file = PresenceFile {
+        let file = GatewayStatus {
             format: FORMAT,
             pid: process.pid,
             process,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: clock.now(),
-            formats: formats.into(),
+            formats: BTreeMap::new(),
             bots,
             sessions,
         };
@@ -196,30 +259,25 @@ impl Presence {
         })
     }
 
-    /// Changes what is said of a bot, and writes the file if that changed it.
-    pub fn update(&self, bot: BotId, change: impl FnOnce(&mut BotPresence, Timestamp)) {
+    /// Changes the status of a bot, and writes the file if that changed anything.
+    pub fn update(&self, bot: BotId, change: impl FnOnce(&mut BotStatus, Timestamp)) {
         let changed = {
             let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
             let now = self.clock.now();
-            match file
-                .bots
-                .iter_mut()
-                .find(|presence| presence.id == Some(bot))
-            {
-                Some(presence) => {
-                    let before = presence.clone();
-                    change(presence, now);
-                    *presence != before
-                }
-                None => false,
-            }
+            let mut bots = file.bots.iter_mut();
+            bots.find(|status| status.id == Some(bot))
+                .is_some_and(|status| {
+                    let before = status.clone();
+                    change(status, now);
+                    *status != before
+                })
         };
         if changed {
             self.write();
         }
     }
 
-    /// Writes the file. A failure is only said: nothing depends on it.
+    /// Writes the file. A failure is logged only: nothing depends on the file.
     pub fn write(&self) {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = format::write(
@@ -228,7 +286,7 @@ impl Presence {
             Step::Presence,
             Durability::Unsynced,
         ) {
-            tracing::warn!(error = %crate::error_chain::Chain(&error), "cannot say how the gateway is");
+            tracing::warn!(error = %crate::error_chain::Chain(&error), "cannot write gateway.json");
         }
     }
 }

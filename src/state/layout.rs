@@ -1,4 +1,4 @@
-//! Where everything lies below the state folder. ARCHITECTURE.md has the picture.
+//! Where everything lies below the state folder. docs/state-files.md describes each file.
 
 use std::fs;
 use std::io;
@@ -103,11 +103,6 @@ impl StateDir {
     /// The messages that wear a receipt of a bot.
     pub fn receipts(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("receipts.json")
-    }
-
-    /// The menu of a bot's commands that Telegram was told.
-    pub fn menu(&self, bot: BotId) -> PathBuf {
-        self.bot(bot).join("menu.json")
     }
 
     /// Updates of a bot that belong to no session.

@@ -11,3 +11,4 @@ pub mod holds;
 pub mod inbox;
 pub mod layout;
 pub mod outbox;
+pub mod sweep;

@@ -1,6 +1,6 @@
 //! The durable steps, each a named place.
 //!
-//! Before and after each of them the process may die and nothing is lost; ARCHITECTURE.md says what
+//! Before and after each of them the process may die and nothing is lost; docs/crash-points.md says what
 //! stands on disk then. In builds with the feature `test-hooks` the variable
 //! `TELEPOST_CRASH_AT=<step>:before|after|panic[:count]` aborts the process exactly there (or panics
 //! before the step), and
@@ -49,8 +49,6 @@ pub enum Step {
     Migration,
     /// A bot command becomes a tombstone in `done/`, before it is carried out.
     Command,
-    /// The menu of the bot's commands that Telegram was told is recorded.
-    Menu,
     /// A session that is no longer configured loses its name.
     Prune,
     /// A person's wish that a delivery is not sent becomes a file in `drops/`.
@@ -97,7 +95,7 @@ pub enum Step {
 
 impl Step {
     /// All steps, for the crash harness.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 38] = [
         Self::InboxEntry,
         Self::InboxSync,
         Self::DeadLetter,
@@ -115,7 +113,6 @@ impl Step {
         Self::FloodGate,
         Self::Migration,
         Self::Command,
-        Self::Menu,
         Self::Prune,
         Self::Drop,
         Self::Told,
@@ -139,7 +136,7 @@ impl Step {
         Self::InstallFile,
     ];
 
-    /// The name in `TELEPOST_CRASH_AT` and in ARCHITECTURE.md.
+    /// The name in `TELEPOST_CRASH_AT` and in docs/crash-points.md.
     pub const fn name(self) -> &'static str {
         match self {
             Self::InboxEntry => "inbox-entry",
@@ -159,7 +156,6 @@ impl Step {
             Self::FloodGate => "flood-gate",
             Self::Migration => "migration",
             Self::Command => "command",
-            Self::Menu => "menu",
             Self::Prune => "prune",
             Self::Drop => "drop",
             Self::Told => "told",

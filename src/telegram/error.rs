@@ -1,4 +1,4 @@
-//! What an answer of the Bot API means, as a decision.
+//! What an answer of the Bot API means, as a decision. Pure.
 //!
 //! Decided by `error_code` first, then by substrings of the description, without regard to case
 //! (telegram.md 9: descriptions are not stable, codes are).
@@ -137,6 +137,14 @@ pub enum Conflict {
 }
 
 impl Conflict {
+    /// For files and `status --json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OtherPoller => "other_poller",
+            Self::Webhook => "webhook",
+        }
+    }
+
     /// What a person should know and do.
     pub fn advice(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! When to poll again: pure.
+//! When to poll again. Pure.
 //!
 //! Owns the pauses after failures of `getUpdates`. Heals by itself from everything: nothing here
 //! ever gives up.
@@ -13,14 +13,12 @@ pub const POLL_WAIT: Duration = Duration::from_secs(50);
 /// After this time a poll is given up whatever the transport says: it hangs.
 pub const POLL_DEADLINE: Duration = Duration::from_secs(65);
 
-/// How polling stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// Polls succeed.
-    Good,
-    /// Somebody else wants the updates too.
+/// Why a poll failed, as far as it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PollFailure {
+    /// Another program receives the updates.
     Conflict(Conflict),
-    /// The token is not accepted.
+    /// Telegram does not accept the token.
     Unauthorized,
     /// The server cannot be reached or understood.
     Unreachable,
@@ -52,26 +50,32 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// A poll failed: how it stands, and how long to pause. `jitter` is 0.0 to 1.0.
-    pub fn poll_failed(&mut self, error: &ApiError, jitter: f64) -> (Health, Duration) {
+    /// Classifies a failed poll and says how long to pause. `jitter` is 0.0 to 1.0.
+    pub fn poll_failed(&mut self, error: &ApiError, jitter: f64) -> (PollFailure, Duration) {
         if let Some(conflict) = error.conflict() {
             // Not fighting: the other poller may be the one that the person wants.
-            return (Health::Conflict(conflict), self.pause(5.0, 30.0, jitter));
+            return (
+                PollFailure::Conflict(conflict),
+                self.pause(5.0, 30.0, jitter),
+            );
         }
         match error {
             ApiError::Refused {
                 code: 401 | 404 | 421,
                 ..
-            } => (Health::Unauthorized, self.pause(30.0, 300.0, jitter)),
+            } => (PollFailure::Unauthorized, self.pause(30.0, 300.0, jitter)),
             ApiError::Refused {
                 retry_after: Some(wait),
                 ..
             } => {
                 self.failures = self.failures.saturating_add(1);
-                (Health::Unreachable, *wait + Duration::from_secs_f64(jitter))
+                (
+                    PollFailure::Unreachable,
+                    *wait + Duration::from_secs_f64(jitter),
+                )
             }
             ApiError::Refused { .. } | ApiError::Unreachable(_) | ApiError::Doubt(_) => {
-                (Health::Unreachable, self.pause(1.0, 60.0, jitter))
+                (PollFailure::Unreachable, self.pause(1.0, 60.0, jitter))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The reactions that a bot may set.
+//! The reactions that a bot may set. Pure.
 //!
 //! Telegram compares code points, without variation selectors (facts: Bot API 10.3,
 //! `ReactionTypeEmoji`), and refuses everything else with `REACTION_INVALID`.

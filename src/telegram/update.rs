@@ -1,4 +1,4 @@
-//! Reading updates leniently: what we know is read, what we do not know never hurts.
+//! Reading updates leniently: what we know is read, what we do not know never hurts. Pure.
 //!
 //! The raw JSON is what is stored. These structs are read from it whenever somebody looks, so a
 //! field that a later version understands is there for old entries too. (teloxide-core 0.13 turns a

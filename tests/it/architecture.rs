@@ -1,4 +1,4 @@
-//! What ARCHITECTURE.md says of the source, held by a test.
+//! Rules of the source that no lint holds: headers, sizes, pure modules, reasons for dependencies.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,51 +25,6 @@ fn sources(folders: &[&str]) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The files of the code map in ARCHITECTURE.md, each with what it owns.
-fn code_map() -> Vec<(PathBuf, String)> {
-    let text = fs::read_to_string(top().join("ARCHITECTURE.md")).unwrap();
-    let (_, map) = text.split_once("\n## Code map\n").unwrap();
-    let (map, _) = map.split_once("\n### ").unwrap();
-    let mut found = Vec::new();
-    for row in map.lines().filter(|line| line.starts_with("| `")) {
-        let cells: Vec<&str> = row.split('|').collect();
-        let mut names = cells[1].split('`').skip(1).step_by(2);
-        let first = Path::new("src").join(names.next().unwrap());
-        // Behind the first come its neighbours.
-        let beside = names.map(|name| first.with_file_name(name));
-        let files: Vec<PathBuf> = [first.clone()].into_iter().chain(beside).collect();
-        found.extend(files.into_iter().map(|file| (file, cells[2].to_owned())));
-    }
-    found
-}
-
-#[test]
-fn the_code_map_names_every_module_and_nothing_else() {
-    let mut named: Vec<PathBuf> = code_map().into_iter().map(|(path, _)| path).collect();
-    // "A file for each larger command."
-    named.retain(|path| !path.ends_with("cli/*.rs"));
-    let gone: Vec<&PathBuf> = named
-        .iter()
-        .filter(|path| !top().join(path).is_file())
-        .collect();
-    assert_eq!(gone, [] as [&PathBuf; 0], "named, and not there");
-    // Lists of modules, unit tests and the commands have no rows of their own.
-    let needs_none = |path: &Path| {
-        path.ends_with("mod.rs")
-            || path.ends_with("lib.rs")
-            || path.starts_with("src/cli")
-            || path
-                .iter()
-                .any(|part| part == "tests" || part == "tests.rs")
-    };
-    let unnamed: Vec<PathBuf> = sources(&["src"])
-        .into_iter()
-        .map(|(path, _)| path)
-        .filter(|path| !needs_none(path) && !named.contains(path))
-        .collect();
-    assert_eq!(unnamed, [] as [PathBuf; 0], "there, and not named");
-}
-
 #[test]
 fn no_file_is_longer_than_seven_hundred_lines() {
     let long: Vec<_> = sources(&["src", "sim/src", "tests", "examples"])
@@ -90,16 +45,21 @@ fn every_module_says_what_it_is_for() {
     assert_eq!(silent, [] as [PathBuf; 0]);
 }
 
+/// A module is pure if its header says so.
+fn is_pure(text: &str) -> bool {
+    let header = text.lines().take_while(|line| line.starts_with("//!"));
+    let words = header.flat_map(|line| line.split(|letter: char| !letter.is_alphanumeric()));
+    words.into_iter().any(|word| word == "Pure")
+}
+
 #[test]
 fn pure_modules_touch_neither_files_nor_clocks_nor_tasks() {
-    let pure: Vec<PathBuf> = code_map()
+    let pure: Vec<(PathBuf, String)> = sources(&["src"])
         .into_iter()
-        .filter(|(_, owns)| owns.contains("Pure"))
-        .map(|(path, _)| path)
+        .filter(|(_, text)| is_pure(text))
         .collect();
-    assert!(pure.len() > 40, "{pure:?}");
-    for path in pure {
-        let text = fs::read_to_string(top().join(&path)).unwrap();
+    assert!(pure.len() > 40, "only {} modules are pure", pure.len());
+    for (path, text) in pure {
         let code = text.split("#[cfg(test)]").next().unwrap();
         for world in [
             "std::fs", "std::env", "tokio::", "Clock", "async fn", "fastrand",
@@ -149,7 +109,7 @@ fn the_pinned_clients_are_held_by_check_sums_and_to_no_registry() {
 #[test]
 fn every_dependency_has_its_line_of_reason() {
     let manifest = fs::read_to_string(top().join("Cargo.toml")).unwrap();
-    let reasons = fs::read_to_string(top().join("ARCHITECTURE.md")).unwrap();
+    let reasons = fs::read_to_string(top().join("docs/dependencies.md")).unwrap();
     let dependencies = manifest.split("\n[dependencies]\n").nth(1).unwrap();
     let dependencies = dependencies.split("\n[").next().unwrap();
     let names = dependencies

@@ -29,11 +29,6 @@ fn moves(house: &House) -> PathBuf {
     noted(house, &of_bot(house, "migrations.json"), text)
 }
 
-fn menu(house: &House) -> PathBuf {
-    let text = r#"{"format":1,"commands":[]}"#;
-    noted(house, &of_bot(house, "menu.json"), text)
-}
-
 fn wakes(house: &House) -> PathBuf {
     noted(
         house,
@@ -113,19 +108,6 @@ fn moves_of_a_newer_telepost_keep_the_gateway_from_starting_and_are_left_alone()
     let house = House::new();
     let path = moves(&house);
     keeps_the_gateway_from_starting_when_newer(&house, &path);
-}
-
-#[test]
-fn a_damaged_note_of_the_menu_is_kept_and_the_menu_set_once_more() {
-    is_kept_and_all_goes_on(menu);
-}
-
-#[test]
-fn a_note_of_the_menu_of_a_newer_telepost_is_left_alone_and_so_is_the_menu() {
-    let (house, gateway, path, bytes) = is_left_alone(menu);
-    gateway.wait_for_log("update telepost");
-    assert_eq!(house.sim.call_count(house.bot(), "setMyCommands"), 0);
-    is_unchanged(&path, &bytes);
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn a_gateway_with_a_full_disk_confirms_nothing_says_so_and_goes_on_when_there_is
 
     disk.make_room();
     house.wait_for_texts(&["before", "during 1", "during 2"]);
-    gateway.wait_for_log("there is room again");
+    house.wait_for_bot(0, "polling", json!(true));
     assert!(!status().contains(full));
 }
 
@@ -319,7 +319,6 @@ fn a_disk_that_is_full_for_a_minute_under_a_stream_of_messages_loses_none_of_the
     stream(&house, Duration::from_secs(5), &mut said);
     house.wait_for_inbox(said.len());
     assert_eq!(house.inbox_texts(), said);
-    gateway.wait_for_log("there is room again");
-    gateway.wait_until_polling(&house);
+    house.wait_for_bot(0, "polling", json!(true));
     assert_eq!(house.sim.pending(house.bot()), 0);
 }

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use telegram_sim::Fault;
 use telepost::clock::Timestamp;
-use telepost::state::gateway_status::PresenceFile;
+use telepost::state::gateway_status::GatewayStatus;
 use telepost::state::holds::Conversation;
 use telepost::state::inbox::entry::Entry;
 use telepost::state::layout::StateDir;
@@ -104,7 +104,7 @@ fn a_flipped_bit_in_any_file_is_never_a_panic_and_never_an_absence() {
     flips_are_noticed_or_read::<Progress>(&house, &progress);
     flips_are_noticed_or_read::<Finished>(&house, &file(&house, "sent", ".json"));
     let presence = house.state().join("gateway.json");
-    flips_are_noticed_or_read::<PresenceFile>(&house, &presence);
+    flips_are_noticed_or_read::<GatewayStatus>(&house, &presence);
 }
 
 #[test]

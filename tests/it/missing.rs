@@ -1,5 +1,5 @@
 //! Files and folders that somebody has removed, and folders that stand where a lock or a registration
-//! should be: each has one stated outcome (ARCHITECTURE.md, the column "missing").
+//! should be: each has one stated outcome (docs/state-files.md, the column "missing").
 
 use std::fs;
 use std::path::Path;

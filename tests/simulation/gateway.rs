@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use telepost::config::Pace;
 use telepost::ids::{ChatId, MessageId, UpdateId};
-use telepost::routing::Verdict;
+use telepost::routing::RouteDecision;
 use telepost::sender::queue::{End, Kind, Schedule, Seat};
 use telepost::sender::repair::{self, Repaired};
 use telepost::state::bots::rate_limits::{ChatLimit, BLOCKED_FOR, Pause};
@@ -108,11 +108,11 @@ impl Gateway {
             };
             self.heard(world, &update)?;
             let (session, address) = match world.routes.decide(BOT, &update) {
-                Verdict::Admit { session, address } => {
+                RouteDecision::Admit { session, address } => {
                     let at = world.sessions.iter().position(|other| *other == session);
                     (at.unwrap(), address)
                 }
-                Verdict::Refuse(_) if world.has(Bug::GateOpen) => {
+                RouteDecision::Refuse(_) if world.has(Bug::GateOpen) => {
                     let address = telepost::ids::Address {
                         bot_id: BOT,
                         chat_id: ChatId(11),
@@ -120,7 +120,9 @@ impl Gateway {
                     };
                     (0, address)
                 }
-                Verdict::NotMeant { .. } | Verdict::Refuse(_) | Verdict::Ignore(_) => continue,
+                RouteDecision::NotAddressed { .. }
+                | RouteDecision::Refuse(_)
+                | RouteDecision::Ignore(_) => continue,
             };
             let places = self.seen.get(&update.id).cloned().unwrap_or_default();
             let known = places.into_iter().find(|(session, name)| {
@@ -158,7 +160,7 @@ impl Gateway {
 
     /// What is heard from a parked chat lets it be tried again.
     fn heard(&mut self, world: &mut World, update: &Update) -> Result<(), Died> {
-        let Verdict::Admit { address, .. } = world.routes.decide(BOT, update) else {
+        let RouteDecision::Admit { address, .. } = world.routes.decide(BOT, update) else {
             return Ok(());
         };
         let chat = address.chat_id;

@@ -4,7 +4,6 @@
 use crate::mcp::call::{Accepted, Mailbox};
 use crate::mcp::tools::{Status, ToolResult};
 use crate::state::gateway_status;
-use crate::telegram::error::Conflict;
 
 impl Mailbox {
     /// What the agent should know of its bot while a gateway runs. It informs only, so what cannot be read
@@ -21,12 +20,7 @@ impl Mailbox {
             return Some("Nothing arrives or leaves: the gateway that runs does not serve this session. Its token is not set there, or sessions.json has changed. What you send is stored; ask the person to run `telepost gateway --replace`.".to_owned());
         };
         let bot = said.bots.iter().find(|bot| bot.id == Some(serves.bot_id))?;
-        let why = match (bot.off.as_deref(), bot.conflict.as_deref()) {
-            (Some(off), _) => off,
-            (None, Some("webhook")) => Conflict::Webhook.advice(),
-            (None, Some(_)) => Conflict::OtherPoller.advice(),
-            (None, None) => return None,
-        };
+        let why = bot.health.problem()?;
         // The end of a long notice is cut off.
         Some(format!(
             "Nothing arrives now; what you send is stored, and `telepost status` shows the person how it stands: {why}"

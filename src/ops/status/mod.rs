@@ -13,7 +13,7 @@ use crate::ops::outbox::{Row, printable};
 use crate::state::agents::holder;
 use crate::state::bots::migrations;
 use crate::state::bots::rate_limits::{self, HeldUntil};
-use crate::state::gateway_status::{self, PresenceFile};
+use crate::state::gateway_status::{self, BotHealth, GatewayStatus};
 use crate::state::holds::Conversation;
 use crate::state::inbox::Inbox;
 use crate::state::inbox::dead_letters;
@@ -23,6 +23,7 @@ use crate::state::outbox::Outbox;
 use crate::state::outbox::delivery::DeliveryId;
 use crate::store::atomic;
 use crate::store::format::{self, ReadError};
+use crate::telegram::error::Conflict;
 use crate::waker::methods::tmux::guard::Typing;
 
 pub use crate::ops::status::waking::WakingReport;
@@ -74,12 +75,15 @@ pub struct BotReport {
     pub id: Option<BotId>,
     /// Its public name.
     pub username: Option<String>,
+    /// Whether its updates arrive; `polling`, `conflict` and `off` say it in JSON.
+    #[serde(skip)]
+    pub health: BotHealth,
     /// Whether it is polled.
     pub polling: bool,
     /// Seconds since a poll was last answered.
     pub last_poll_age_s: Option<u64>,
-    /// Who else wants its updates: `other_poller` or `webhook`.
-    pub conflict: Option<String>,
+    /// The other receiver of its updates: `other_poller` or `webhook`.
+    pub conflict: Option<&'static str>,
     /// Updates of today (UTC) from people or chats that are on no list.
     #[serde(skip_serializing_if = "is_none")]
     pub refused_today: u64,
@@ -217,12 +221,16 @@ impl Report {
                 let polled = bot
                     .last_poll_age_s
                     .map_or_else(|| "never".to_owned(), |age| format!("{} ago", span(age)));
-                let state = match (&bot.off, bot.conflict.as_deref()) {
-                    (Some(off), _) => format!("off: {off}"),
-                    (None, Some("webhook")) => "conflict: a webhook is set".to_owned(),
-                    (None, Some(_)) => "conflict: another program polls this bot".to_owned(),
-                    (None, None) if bot.polling => "polling".to_owned(),
-                    (None, None) => "starting".to_owned(),
+                let state = match &bot.health {
+                    BotHealth::Starting => "starting".to_owned(),
+                    BotHealth::Polling => "polling".to_owned(),
+                    BotHealth::Conflict(Conflict::Webhook) => {
+                        "conflict: a webhook is set".to_owned()
+                    }
+                    BotHealth::Conflict(Conflict::OtherPoller) => {
+                        "conflict: another program polls this bot".to_owned()
+                    }
+                    BotHealth::Off(reason) => format!("off: {reason}"),
                 };
                 vec![
                     bot.username
@@ -386,17 +394,24 @@ pub fn span(seconds: u64) -> String {
     }
 }
 
-fn bots(file: &PresenceFile, now: Timestamp) -> Vec<BotReport> {
+fn bots(file: &GatewayStatus, now: Timestamp) -> Vec<BotReport> {
     file.bots
         .iter()
         .map(|bot| BotReport {
             id: bot.id,
             username: bot.username.clone(),
-            polling: bot.polling,
+            health: bot.health.clone(),
+            polling: bot.health == BotHealth::Polling,
             last_poll_age_s: bot.last_poll_at.map(|at| now.since(at).as_secs()),
             refused_today: bot.refused_on.today(now),
-            conflict: bot.conflict.clone(),
-            off: bot.off.clone(),
+            conflict: match &bot.health {
+                BotHealth::Conflict(conflict) => Some(conflict.as_str()),
+                BotHealth::Starting | BotHealth::Polling | BotHealth::Off(_) => None,
+            },
+            off: match &bot.health {
+                BotHealth::Off(reason) => Some(reason.clone()),
+                BotHealth::Starting | BotHealth::Polling | BotHealth::Conflict(_) => None,
+            },
         })
         .collect()
 }

@@ -65,7 +65,7 @@ impl DeadUpdate {
 }
 
 /// Keeps a letter, once. Returns where, or `None` if it was there already.
-pub fn bury(state: &StateDir, letter: &DeadUpdate) -> Result<Option<PathBuf>, StoreError> {
+pub fn store(state: &StateDir, letter: &DeadUpdate) -> Result<Option<PathBuf>, StoreError> {
     let folder = state.bot_dead(letter.bot_id);
     atomic::create_folder(&folder)?;
     let names = atomic::list(&folder)?;

@@ -1,4 +1,4 @@
-//! What stands within a block: styles, links, code, spoilers.
+//! What stands within a block: styles, links, code, spoilers. Pure.
 
 use std::ops::Range;
 

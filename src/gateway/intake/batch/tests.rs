@@ -1,4 +1,4 @@
-use crate::gateway::intake::*;
+use super::*;
 use crate::ids::{ChatId, UserId};
 use crate::store::atomic::{self, Durability};
 use crate::store::crash_points::Step;
@@ -15,11 +15,11 @@ fn session() -> SessionId {
     SessionId::new("ONE").unwrap()
 }
 
-fn open(state: &StateDir) -> Ingest {
+fn open(state: &StateDir) -> BatchWriter {
     let clock = Clock::system();
     let migrations = Migrations::load(state, BOT, &clock).unwrap();
     let migrations = Arc::new(Mutex::new(migrations));
-    Ingest::open(state, BOT, routes(), migrations, Arc::default(), clock).unwrap()
+    BatchWriter::open(state, BOT, routes(), migrations, Arc::default(), clock).unwrap()
 }
 
 fn raw(text: &str) -> Box<RawValue> {
@@ -47,13 +47,13 @@ fn a_batch_that_comes_again_is_a_no_op_also_for_another_process() {
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::new(folder.path().to_owned());
     let batch = [message(5, 11), message(6, 11)];
-    let mut ingest = open(&state);
+    let mut writer = open(&state);
     assert_eq!(
-        ingest.batch(&batch).unwrap().entries,
+        writer.store(&batch).unwrap().entries,
         BTreeMap::from([(session(), 2)])
     );
-    assert_eq!(ingest.batch(&batch).unwrap().known, 2);
-    assert_eq!(open(&state).batch(&batch).unwrap().known, 2);
+    assert_eq!(writer.store(&batch).unwrap().known, 2);
+    assert_eq!(open(&state).store(&batch).unwrap().known, 2);
     assert_eq!(pending(&state), [5, 6]);
 }
 
@@ -61,12 +61,12 @@ fn a_batch_that_comes_again_is_a_no_op_also_for_another_process() {
 fn a_settled_update_that_comes_again_stays_settled() {
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::new(folder.path().to_owned());
-    open(&state).batch(&[message(5, 11)]).unwrap();
+    open(&state).store(&[message(5, 11)]).unwrap();
     let inbox = Inbox::new(&state, state.session(&session()));
     inbox
         .settle(&inbox.pending().unwrap().into_iter().collect::<Vec<_>>())
         .unwrap();
-    assert_eq!(open(&state).batch(&[message(5, 11)]).unwrap().known, 1);
+    assert_eq!(open(&state).store(&[message(5, 11)]).unwrap().known, 1);
     assert_eq!(pending(&state), [] as [i64; 0]);
 }
 
@@ -74,10 +74,10 @@ fn a_settled_update_that_comes_again_stays_settled() {
 fn ids_that_start_again_at_a_lower_number_are_new_updates() {
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::new(folder.path().to_owned());
-    let mut ingest = open(&state);
-    ingest.batch(&[message(900_000, 11)]).unwrap();
+    let mut writer = open(&state);
+    writer.store(&[message(900_000, 11)]).unwrap();
     assert_eq!(
-        ingest.batch(&[message(3, 11)]).unwrap().last_id,
+        writer.store(&[message(3, 11)]).unwrap().last_id,
         Some(UpdateId(3))
     );
     assert_eq!(pending(&state), [900_000, 3]);
@@ -88,7 +88,7 @@ fn the_order_of_a_batch_is_the_order_of_the_inbox() {
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::new(folder.path().to_owned());
     let batch: Vec<_> = [9, 3, 7, 1].map(|id| message(id, 11)).into();
-    open(&state).batch(&batch).unwrap();
+    open(&state).store(&batch).unwrap();
     assert_eq!(pending(&state), [9, 3, 7, 1]);
 }
 
@@ -96,7 +96,7 @@ fn the_order_of_a_batch_is_the_order_of_the_inbox() {
 fn poison_among_good_updates_costs_nothing_but_itself() {
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::new(folder.path().to_owned());
-    let mut ingest = open(&state);
+    let mut writer = open(&state);
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let batch = [
         raw("null"),
@@ -106,10 +106,10 @@ fn poison_among_good_updates_costs_nothing_but_itself() {
         raw(&deep),
         message(7, 11),
     ];
-    let taken = ingest.batch(&batch).unwrap();
+    let taken = writer.store(&batch).unwrap();
     assert_eq!((taken.dead, taken.last_id), (4, Some(UpdateId(7))));
     assert_eq!(pending(&state), [5, 7]);
-    ingest.batch(&batch).unwrap();
+    writer.store(&batch).unwrap();
     assert_eq!(atomic::list(&state.bot_dead(BOT)).unwrap().len(), 4);
 }
 
@@ -117,15 +117,15 @@ fn poison_among_good_updates_costs_nothing_but_itself() {
 fn a_letter_that_cannot_be_kept_holds_up_none_of_the_good_ones_and_is_not_confirmed() {
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::new(folder.path().to_owned());
-    let mut ingest = open(&state);
+    let mut writer = open(&state);
     let dead = state.bot_dead(BOT);
     atomic::create_folder(dead.parent().unwrap()).unwrap();
     atomic::replace(&dead, b"in its place", Step::DeadLetter, Durability::Synced).unwrap();
     let batch = [raw("null"), message(5, 11)];
-    ingest.batch(&batch).unwrap_err();
+    writer.store(&batch).unwrap_err();
     assert_eq!(pending(&state), [5]);
     std::fs::remove_file(&dead).unwrap();
-    let taken = ingest.batch(&batch).unwrap();
+    let taken = writer.store(&batch).unwrap();
     assert_eq!((taken.dead, taken.known), (1, 1));
     assert_eq!(atomic::list(&dead).unwrap().len(), 1);
 }
@@ -135,7 +135,7 @@ fn strangers_leave_no_entry() {
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::new(folder.path().to_owned());
     let taken = open(&state)
-        .batch(&[message(5, 99), message(6, 99)])
+        .store(&[message(5, 99), message(6, 99)])
         .unwrap();
     assert_eq!((taken.refused, taken.last_id), (2, Some(UpdateId(6))));
     assert_eq!(pending(&state), [] as [i64; 0]);

@@ -1,22 +1,22 @@
-//! A batch of updates becomes entries. Disk first: only when a batch is durable may the next poll
-//! confirm it.
+//! From a batch of updates to durable entries: disk first, only then may the batch be confirmed.
 //!
-//! After a crash the same batch comes again and is a no-op: an update is recognised by (bot,
-//! `update_id`) among the names in `inbox/`, `done/` and `dead/` of all sessions. Never by
-//! comparing ids: they start again at a random number after a quiet week.
+//! After a crash Telegram delivers the same batch again, and storing it again changes nothing: an update is
+//! recognised by (bot, `update_id`) among the names in `inbox/` and `done/` of all sessions. Ids are
+//! never compared: they start again at a random number after a quiet week.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::value::RawValue;
 
+use super::album_parts::AlbumParts;
 use crate::clock::{Clock, DAY_MS, Timestamp};
-use crate::gateway::dedup::Known;
-use crate::gateway::responder::{Asked, Task};
-use crate::gateway::undecided::Undecided;
+use crate::gateway::dedup::StoredNames;
+use crate::gateway::responder::{CommandCall, ResponderTask};
 use crate::ids::{Address, BotId, SessionId, UpdateId, UserId};
 use crate::routing::commands::Command;
-use crate::routing::{Recent, Refused, Routes, Verdict};
+use crate::routing::recent::RecentlyAdmitted;
+use crate::routing::{Recipient, RefusedUpdate, RouteDecision, Routes};
 use crate::state::bots::Heard;
 use crate::state::bots::migrations::{Migrations, Moves};
 use crate::state::inbox::dead_letters::{self, DeadUpdate};
@@ -28,42 +28,41 @@ use crate::store::StoreError;
 use crate::store::atomic::Prepared;
 use crate::telegram::update::{self, Body, Membership, Message, Standing, Unreadable, Update};
 
-/// How many senders the log remembers for "once a day".
+/// How many refused senders are remembered for "once a day".
 const STRANGERS_MOST: usize = 10_000;
-/// How many of the newest pending entries are read at the start, for the parts that may still come.
+/// How many of the newest pending entries are read at the start, for parts that are still to come.
 const RECENT_ENTRIES: usize = 32;
 
-/// Takes in the updates of one bot.
+/// Stores the updates of one bot.
 #[derive(Debug)]
-pub struct Ingest {
+pub struct BatchWriter {
     state: StateDir,
     bot: BotId,
-    /// As the configuration has them.
+    /// The routes of the configuration.
     configured: Routes,
-    /// With the ids that groups have now.
+    /// The same with the ids that groups have now.
     routes: Routes,
     migrations: Arc<Mutex<Migrations>>,
-    /// Those that the routes follow.
+    /// The migrations that `routes` already follow.
     moves: Moves,
     clock: Clock,
     heard: Arc<Heard>,
     sessions: BTreeMap<SessionId, SessionInbox>,
-    /// Where an update of that id was stored before, by whichever bot.
-    known: Known,
-    /// What was let in a moment ago, and may go on.
-    recent: Recent,
-    /// What may turn out to be part of it.
-    undecided: Undecided,
+    /// Where each update was stored, by whichever bot.
+    stored: StoredNames,
+    /// Admitted messages that may be continued.
+    recent: RecentlyAdmitted,
+    album_parts: AlbumParts,
     /// Refused senders, and the day on which the log named them.
     strangers: BTreeMap<Option<UserId>, i64>,
-    /// What is to be answered once its batch is durable.
-    tasks: Vec<Task>,
+    /// What the gateway answers once the batch is durable.
+    tasks: Vec<ResponderTask>,
     /// Entries of the batch that have no file yet.
-    ready: Vec<Ready>,
+    unwritten: Vec<UnwrittenEntry>,
 }
 
 #[derive(Debug)]
-struct Ready {
+struct UnwrittenEntry {
     session: SessionId,
     inbox: Inbox,
     entry: Entry,
@@ -78,9 +77,9 @@ struct SessionInbox {
 /// How many files are synced at the same time: the file system writes them out together.
 const SYNCS: usize = 8;
 
-/// Does the work for all of them on a few threads, and returns what came of it in their order.
-fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    // The usual batch is one message, which is not to wait for a thread.
+/// Maps the items on a few threads and returns the results in order.
+fn map_in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    // The usual batch is one message, and starting a thread would delay it.
     if items.len() < 2 {
         return items.iter().map(work).collect();
     }
@@ -98,27 +97,27 @@ fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) ->
     })
 }
 
-/// What became of a batch.
+/// What a stored batch leads to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Taken {
+pub struct StoredBatch {
     /// New entries, by session.
     pub entries: BTreeMap<SessionId, usize>,
-    /// Updates that were there already.
+    /// Updates that were stored before.
     pub known: usize,
-    /// Updates that the gate refused.
+    /// Updates that the routes refused.
     pub refused: u64,
-    /// Updates that nobody could read.
+    /// Updates that this version cannot read; each is kept as a dead letter.
     pub dead: usize,
     /// What the gateway answers by itself, in order.
-    pub tasks: Vec<Task>,
-    /// What the bot is now in chats of ours, in order.
+    pub tasks: Vec<ResponderTask>,
+    /// New standings of the bot in chats of ours, in order.
     pub memberships: Vec<Membership>,
-    /// The id that the next poll confirms, if any was usable.
+    /// The id of the last update that has a usable one: confirming it confirms the batch.
     pub last_id: Option<UpdateId>,
 }
 
-impl Ingest {
-    /// Looks up what every session has seen.
+impl BatchWriter {
+    /// Reads the names of every session's entries.
     pub fn open(
         state: &StateDir,
         bot: BotId,
@@ -127,7 +126,7 @@ impl Ingest {
         heard: Arc<Heard>,
         clock: Clock,
     ) -> Result<Self, StoreError> {
-        let mut ingest = Self {
+        let mut writer = Self {
             state: state.clone(),
             bot,
             configured: routes.clone(),
@@ -137,23 +136,23 @@ impl Ingest {
             heard,
             clock,
             sessions: BTreeMap::new(),
-            known: Known::default(),
-            recent: Recent::default(),
-            undecided: Undecided::default(),
+            stored: StoredNames::default(),
+            recent: RecentlyAdmitted::default(),
+            album_parts: AlbumParts::default(),
             strangers: BTreeMap::new(),
             tasks: Vec::new(),
-            ready: Vec::new(),
+            unwritten: Vec::new(),
         };
-        ingest.follow();
+        writer.follow_migrations();
         for id in state.all_sessions()? {
-            ingest.open_session(&id)?;
+            writer.open_session(&id)?;
         }
-        ingest.recall()?;
-        Ok(ingest)
+        writer.load_recent()?;
+        Ok(writer)
     }
 
-    /// The gateway before this one may have been stopped between two parts of an album.
-    fn recall(&mut self) -> Result<(), StoreError> {
+    /// Remembers the newest pending entries: the gateway may have been stopped between two parts of an album.
+    fn load_recent(&mut self) -> Result<(), StoreError> {
         for place in self.sessions.values() {
             for name in place
                 .inbox
@@ -162,12 +161,12 @@ impl Ingest {
                 .rev()
                 .take(RECENT_ENTRIES)
             {
-                // Whoever is shown the entry says what is wrong with it.
+                // The agent that is shown a damaged entry reports it.
                 let Ok(Some(entry)) = place.inbox.peek(name) else {
                     continue;
                 };
                 if let Ok(update) = update::read(entry.update.get()) {
-                    self.recent.take_in(&update);
+                    self.recent.remember(&update);
                 }
             }
         }
@@ -193,7 +192,7 @@ impl Ingest {
             let seen = inbox.seen()?;
             let last_received = seen.iter().map(|name| name.received).max().unwrap_or(0);
             for name in seen {
-                self.known.note(id, name);
+                self.stored.insert(id, name);
             }
             self.sessions.insert(
                 id.clone(),
@@ -212,58 +211,57 @@ impl Ingest {
         })
     }
 
-    /// Takes in a batch. On an error nothing of it may be confirmed; what was stored of it already
-    /// is recognised when the batch comes again.
-    pub fn batch(&mut self, updates: &[Box<RawValue>]) -> Result<Taken, StoreError> {
-        let mut taken = Taken::default();
+    /// Stores a batch. On an error nothing of it may be confirmed; the part that is stored already is
+    /// recognised when Telegram delivers the batch again.
+    pub fn store(&mut self, updates: &[Box<RawValue>]) -> Result<StoredBatch, StoreError> {
+        let mut stored = StoredBatch::default();
         let mut touched = BTreeSet::new();
-        self.ready.clear();
+        self.unwritten.clear();
         let read: Vec<_> = updates.iter().map(|raw| update::read(raw.get())).collect();
-        self.learn(&read)?;
-        self.follow();
+        self.record_migrations(&read)?;
+        self.follow_migrations();
         // Any part of an album may be the one that names the bot.
         for update in read.iter().flatten() {
-            if let Verdict::Admit { .. } = self.routes.decide(self.bot, update) {
-                self.recent.take_in(update);
+            if let RouteDecision::Admit { .. } = self.routes.decide(self.bot, update) {
+                self.recent.remember(update);
             }
         }
-        let decided = self.undecided.decided(&self.recent);
-        for (update, raw) in &decided {
-            self.update(update, raw, &mut taken, &mut touched)?;
+        let admitted_parts = self.album_parts.admitted(&self.recent);
+        for (update, raw) in &admitted_parts {
+            self.store_update(update, raw, &mut stored, &mut touched)?;
         }
         let mut unreadable = Vec::new();
         for (raw, read) in updates.iter().zip(&read) {
             match read {
                 Ok(update) => {
-                    taken.last_id = Some(update.id);
-                    self.update(update, raw, &mut taken, &mut touched)?;
+                    stored.last_id = Some(update.id);
+                    self.store_update(update, raw, &mut stored, &mut touched)?;
                 }
                 Err(error) => {
                     if let Unreadable::Body { id, .. } = error {
-                        taken.last_id = Some(*id);
+                        stored.last_id = Some(*id);
                     }
-                    taken.dead += 1;
+                    stored.dead += 1;
                     unreadable.push((raw, error));
                 }
             }
         }
-        self.write_ready()?;
+        self.write_entries()?;
         for session in &touched {
             self.open_session(session)?.inbox.sync()?;
         }
-        self.undecided.forget(&decided, self.clock.now());
-        // Nobody waits for them.
+        self.album_parts.remove(&admitted_parts, self.clock.now());
+        // Dead letters last: no agent waits for them.
         for (raw, error) in unreadable {
-            self.bury(raw, &error.to_string())?;
+            self.store_dead_letter(raw, &error.to_string())?;
         }
-        taken.tasks = std::mem::take(&mut self.tasks);
-        Ok(taken)
+        stored.tasks = std::mem::take(&mut self.tasks);
+        Ok(stored)
     }
 
-    /// Takes up what the batch tells of groups that became supergroups, before anything of it is
-    /// routed: whoever writes in the new one is to be let in. The server tells it, so it does not
-    /// matter who is named as the sender.
-    fn learn(&mut self, read: &[Result<Update, Unreadable>]) -> Result<(), StoreError> {
+    /// Records the groups that became supergroups, before anything of the batch is routed: messages in the
+    /// new group must be admitted. Telegram itself reports a migration, so its sender does not matter.
+    fn record_migrations(&mut self, read: &[Result<Update, Unreadable>]) -> Result<(), StoreError> {
         let messages = read.iter().flatten().filter_map(new_message);
         for (from, to) in messages.filter_map(Message::migration) {
             if !self.routes.knows(from) {
@@ -272,15 +270,15 @@ impl Ingest {
             let mut migrations = self.migrations();
             if migrations.current(from) != to && migrations.learn(from, to)? {
                 drop(migrations);
-                // What waits for the group goes to the supergroup.
+                // Deliveries for the group go to the supergroup now.
                 self.heard.note(self.bot, from);
             }
         }
         Ok(())
     }
 
-    /// Routes by the ids that groups have now. The sender learns of them too.
-    fn follow(&mut self) {
+    /// Routes by the ids that groups have now; the sender records migrations, too.
+    fn follow_migrations(&mut self) {
         let moves = self.migrations().moves().clone();
         if moves != self.moves {
             self.routes = self.configured.following(|chat| moves.current(chat));
@@ -294,18 +292,18 @@ impl Ingest {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn update(
+    fn store_update(
         &mut self,
         update: &Update,
         raw: &RawValue,
-        taken: &mut Taken,
+        stored: &mut StoredBatch,
         touched: &mut BTreeSet<SessionId>,
     ) -> Result<(), StoreError> {
         if let Body::Membership(Some(membership)) = &update.body
             && self.routes.knows(membership.chat)
         {
-            // It needs no tombstone: the same ones again, in the same order, come to the same.
-            taken.memberships.push(*membership);
+            // A membership needs no tombstone: storing the same ones again, in order, changes nothing.
+            stored.memberships.push(*membership);
             match membership.standing {
                 Standing::Member => self.heard.note(self.bot, membership.chat),
                 Standing::Removed | Standing::Muted => {
@@ -314,69 +312,61 @@ impl Ingest {
             }
         }
         let (session, address) = match self.routes.decide(self.bot, update) {
-            Verdict::Admit { session, address } => {
+            RouteDecision::Admit { session, address } => {
                 self.heard.note(self.bot, address.chat_id);
-                let address = self.answered(&session, update).unwrap_or(address);
+                let address = self
+                    .sent_message_address(&session, update)
+                    .unwrap_or(address);
                 (session, address)
             }
-            Verdict::NotMeant { session, address } => {
+            RouteDecision::NotAddressed { session, address } => {
                 let address = match &update.body {
                     Body::Message { message, .. } => {
-                        self.recent.has_begun(message).then_some(address)
+                        self.recent.is_continued_by(message).then_some(address)
                     }
                     Body::Press(_) | Body::Reaction(_) | Body::Membership(_) | Body::Other(_) => {
-                        self.answered(&session, update)
+                        self.sent_message_address(&session, update)
                     }
                 };
                 let Some(address) = address else {
-                    self.undecided.keep(update, raw, self.clock.now());
-                    tracing::debug!(update_id = update.id.0, "not meant for the bot");
+                    self.album_parts.keep(update, raw, self.clock.now());
+                    tracing::debug!(update_id = update.id.0, "does not address the bot");
                     return Ok(());
                 };
-                // A cut text goes on with its second part, too.
-                self.recent.take_in(update);
+                // A text in three parts: the third continues the second.
+                self.recent.remember(update);
                 (session, address)
             }
-            Verdict::Refuse(refused) => {
-                taken.refused += 1;
-                self.note(refused);
+            RouteDecision::Refuse(refused) => {
+                stored.refused += 1;
+                self.log_refusal(refused);
                 return Ok(());
             }
-            Verdict::Ignore(why) => {
+            RouteDecision::Ignore(why) => {
                 tracing::debug!(update_id = update.id.0, why, "update ignored");
                 return Ok(());
             }
         };
         if let Body::Press(press) = &update.body {
-            self.ask(Task::Press(press.id.clone()));
+            self.add_task(ResponderTask::Press(press.id.clone()));
         }
-        let command = self.command(&session, address, update);
-        if let Some(holder) = self.known(update.id)? {
-            // It may have been stored by a batch that failed before its folder was synced.
-            touched.insert(holder);
-            taken.known += 1;
+        if let Some(session) = self.find_stored(update.id)? {
+            // A batch that failed before its folder was synced may have stored it.
+            touched.insert(session);
+            stored.known += 1;
             return Ok(());
         }
-        match command {
-            None => {}
-            // An edit is no second command, and nothing for the agent.
-            Some(_) if is_edit(update) => return Ok(()),
-            Some(asked) => {
-                let (inbox, tombstone) = self.entry(&session, address, update.id, raw)?;
-                let written = inbox.put_command(&tombstone);
-                if written.is_err() {
-                    // A tombstone that may not last is none: nothing was carried out.
-                    self.known.forget(&session, tombstone.name());
-                }
-                self.reopen_if_gone(&session, written)?;
-                self.ask(Task::Command(asked));
-                return Ok(());
+        match self.routes.recipient(update) {
+            Recipient::Agent => {}
+            Recipient::EditedCommand => return Ok(()),
+            Recipient::Command(command) => {
+                return self.store_command(session, address, update, command, raw);
             }
         }
-        let (inbox, entry) = self.entry(&session, address, update.id, raw)?;
-        *taken.entries.entry(session.clone()).or_default() += 1;
+        let (inbox, entry) = self.make_entry(&session, address, update.id, raw)?;
+        *stored.entries.entry(session.clone()).or_default() += 1;
         touched.insert(session.clone());
-        self.ready.push(Ready {
+        self.unwritten.push(UnwrittenEntry {
             session,
             inbox,
             entry,
@@ -384,8 +374,40 @@ impl Ingest {
         Ok(())
     }
 
-    /// Where our message went that an update reacts to; a reaction does not tell the topic.
-    fn answered(&self, session: &SessionId, update: &Update) -> Option<Address> {
+    /// Stores the tombstone of a command; only then the command may be carried out.
+    fn store_command(
+        &mut self,
+        session: SessionId,
+        address: Address,
+        update: &Update,
+        command: Command,
+        raw: &RawValue,
+    ) -> Result<(), StoreError> {
+        let Body::Message { message, .. } = &update.body else {
+            return Ok(());
+        };
+        let Some(from) = &message.from else {
+            return Ok(());
+        };
+        let (inbox, tombstone) = self.make_entry(&session, address, update.id, raw)?;
+        let written = inbox.put_command(&tombstone);
+        if written.is_err() {
+            // The tombstone may not be durable, and the command was not carried out: forget it.
+            self.stored.remove(&session, tombstone.name());
+        }
+        self.reopen_if_gone(&session, written)?;
+        self.add_task(ResponderTask::Command(CommandCall {
+            session,
+            address,
+            message_id: message.message_id,
+            from: from.id,
+            command,
+        }));
+        Ok(())
+    }
+
+    /// The address of our message that an update reacts to; a reaction does not name the topic.
+    fn sent_message_address(&self, session: &SessionId, update: &Update) -> Option<Address> {
         let Body::Reaction(reaction) = &update.body else {
             return None;
         };
@@ -397,12 +419,12 @@ impl Ingest {
     }
 
     /// The session in which an update of this bot is stored already.
-    fn known(&mut self, id: UpdateId) -> Result<Option<SessionId>, StoreError> {
-        let same = |ready: &&Ready| ready.entry.name().update_id == id;
-        if let Some(ready) = self.ready.iter().find(same) {
+    fn find_stored(&mut self, id: UpdateId) -> Result<Option<SessionId>, StoreError> {
+        let same = |ready: &&UnwrittenEntry| ready.entry.name().update_id == id;
+        if let Some(ready) = self.unwritten.iter().find(same) {
             return Ok(Some(ready.session.clone()));
         }
-        for (session, name) in self.known.of(id) {
+        for (session, name) in self.stored.find(id) {
             let (bot, now) = (self.bot, self.clock.now());
             if self.open_session(&session)?.inbox.knows(name, bot, now)? {
                 return Ok(Some(session));
@@ -411,29 +433,15 @@ impl Ingest {
         Ok(None)
     }
 
-    /// Notes what is to be answered. A batch that fails comes again, and with it its presses.
-    fn ask(&mut self, task: Task) {
+    /// Adds a task once: a batch that failed is delivered again, and with it its button presses.
+    fn add_task(&mut self, task: ResponderTask) {
         if !self.tasks.contains(&task) {
             self.tasks.push(task);
         }
     }
 
-    /// The command that an update is, if it is one that the gateway answers.
-    fn command(&self, session: &SessionId, address: Address, update: &Update) -> Option<Asked> {
-        let Body::Message { message, .. } = &update.body else {
-            return None;
-        };
-        Some(Asked {
-            session: session.clone(),
-            address,
-            message_id: message.message_id,
-            from: message.from.as_ref()?.id,
-            command: Command::read(message, self.routes.username())?,
-        })
-    }
-
-    /// The entry of an update, with a name that is newer than all of its session.
-    fn entry(
+    /// Makes the entry of an update, with a name that is newer than all others of its session.
+    fn make_entry(
         &mut self,
         session: &SessionId,
         address: Address,
@@ -446,15 +454,15 @@ impl Ingest {
         place.last_received = received;
         let inbox = place.inbox.clone();
         let entry = inbox::entry(address, id, Timestamp(received), raw.to_owned());
-        self.known.note(session, entry.name());
+        self.stored.insert(session, entry.name());
         Ok((inbox, entry))
     }
 
-    /// Writes the entries of the batch: their bytes side by side, their names in order, so that no
-    /// agent sees a later one first.
-    fn write_ready(&mut self) -> Result<(), StoreError> {
-        let batch = std::mem::take(&mut self.ready);
-        let prepared = side_by_side(&batch, |ready| ready.inbox.prepare(&ready.entry));
+    /// Writes the entries of the batch: their bytes in parallel, their names in order, so that no agent sees
+    /// a later entry first.
+    fn write_entries(&mut self) -> Result<(), StoreError> {
+        let batch = std::mem::take(&mut self.unwritten);
+        let prepared = map_in_parallel(&batch, |ready| ready.inbox.prepare(&ready.entry));
         for (ready, prepared) in batch.iter().zip(prepared) {
             let written = prepared.and_then(Prepared::publish);
             self.reopen_if_gone(&ready.session, written)?;
@@ -463,7 +471,7 @@ impl Ingest {
         Ok(())
     }
 
-    /// If somebody has removed the folder, the next attempt opens the session anew.
+    /// Opens the session anew at the next attempt if its folder was removed.
     fn reopen_if_gone(
         &mut self,
         session: &SessionId,
@@ -475,14 +483,14 @@ impl Ingest {
         written
     }
 
-    /// Forgets what is older than any tombstone, so that memory does not grow for ever.
+    /// Forgets names that are older than any tombstone, so that memory stays bounded.
     pub fn forget_old(&mut self) {
-        self.known
-            .forget_before(self.clock.now().0 - 2 * TOMBSTONE_MS);
+        self.stored
+            .remove_before(self.clock.now().0 - 2 * TOMBSTONE_MS);
     }
 
-    /// Names a refused sender in the log, once a day, so that the owner finds the id to put on a list.
-    fn note(&mut self, refused: Refused) {
+    /// Logs a refused sender once a day, so that the owner finds the id to add to a list.
+    fn log_refusal(&mut self, refused: RefusedUpdate) {
         let day = self.clock.now().0 / DAY_MS;
         if self.strangers.len() > STRANGERS_MOST {
             self.strangers.clear();
@@ -499,19 +507,15 @@ impl Ingest {
         );
     }
 
-    /// Keeps an update that belongs to no session, once, with the reason.
-    fn bury(&self, raw: &RawValue, reason: &str) -> Result<(), StoreError> {
+    /// Keeps an update that cannot be read, once, with the reason.
+    fn store_dead_letter(&self, raw: &RawValue, reason: &str) -> Result<(), StoreError> {
         let letter = DeadUpdate::new(self.bot, self.clock.now(), reason, raw.to_owned());
-        let Some(path) = dead_letters::bury(&self.state, &letter)? else {
+        let Some(path) = dead_letters::store(&self.state, &letter)? else {
             return Ok(());
         };
         tracing::warn!(bot_id = self.bot.0, reason, path = %path.display(), "an update could not be read; it is kept. Look at it with `telepost inbox list`");
         Ok(())
     }
-}
-
-fn is_edit(update: &Update) -> bool {
-    matches!(update.body, Body::Message { edited: true, .. })
 }
 
 /// A message that is no edit of an earlier one.

@@ -1,0 +1,39 @@
+//! Removes from the state folder what is past its time: leftovers of killed writers, old tombstones, results
+//! and files.
+
+use crate::clock::Timestamp;
+use crate::state::files::Files;
+use crate::state::inbox::Inbox;
+use crate::state::layout::StateDir;
+use crate::state::outbox::Outbox;
+use crate::store::{StoreError, atomic};
+
+/// Sweeps the whole state folder. `file_time` is the time of the file system's clock, with which leftovers
+/// are compared; `now` is the time of the entries.
+pub fn sweep(state: &StateDir, now: Timestamp, file_time: Timestamp) -> Result<(), StoreError> {
+    for id in state.all_sessions()? {
+        let dir = state.session(&id);
+        for folder in [
+            dir.inbox(),
+            dir.conversations(),
+            dir.agents(),
+            dir.wakes(),
+            dir.turns(),
+            dir.outbox(),
+            dir.sent(),
+            dir.failed(),
+            dir.drops(),
+        ] {
+            atomic::remove_leftovers(&folder, file_time);
+        }
+        Inbox::new(state, dir.clone()).sweep(now)?;
+        Files::new(state, dir.clone()).sweep(now)?;
+        Outbox::new(state, dir).sweep(now)?;
+    }
+    atomic::remove_leftovers(state.root(), file_time);
+    // The log's writer sets no modes.
+    for name in atomic::list(&state.logs())? {
+        atomic::make_private(&state.logs().join(name))?;
+    }
+    Ok(())
+}
