@@ -19,9 +19,9 @@ use crate::state::outbox::delivery::{
     Content, Delivery, DeliveryId, Finished, Outcome, PartState, Progress,
 };
 use crate::state::outbox::{Outbox, Standing, retry_key};
+use crate::store::StateError;
 use crate::store::format::ReadError;
 use crate::store::lock::FileLock;
-use crate::store::StateError;
 
 /// How long a running gateway is given to honour a drop before that is said.
 const DROP_PATIENCE: Duration = Duration::from_secs(3);

@@ -144,7 +144,10 @@ impl Attention {
             pace,
             agents: BTreeMap::new(),
             wishes: BTreeMap::new(),
-            receipts: receipts.into_iter().map(|message| (message, free)).collect(),
+            receipts: receipts
+                .into_iter()
+                .map(|message| (message, free))
+                .collect(),
             reacted: VecDeque::new(),
         }
     }
@@ -181,7 +184,10 @@ impl Attention {
     fn wish(&mut self, agent: &AgentName, held: &[HeldMessage], now: Duration) {
         let before = self.agents.get(agent);
         let before = before.into_iter().flat_map(|before| before.held.iter());
-        let seen_before: BTreeSet<MessageRef> = before.filter(|one| one.seen).map(HeldMessage::message_ref).collect();
+        let seen_before: BTreeSet<MessageRef> = before
+            .filter(|one| one.seen)
+            .map(HeldMessage::message_ref)
+            .collect();
         let mut newest: BTreeMap<Address, &HeldMessage> = BTreeMap::new();
         for one in held.iter().filter(|one| one.seen) {
             let other = newest.entry(one.address).or_insert(one);

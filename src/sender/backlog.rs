@@ -72,7 +72,9 @@ impl Backlog {
     /// The folders to watch.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
         let outboxes = self.sessions.iter().map(|session| self.outbox(session));
-        outboxes.flat_map(|outbox| outbox.watched_folders()).collect()
+        outboxes
+            .flat_map(|outbox| outbox.watched_folders())
+            .collect()
     }
 
     /// A name in one of these folders is new.
@@ -80,7 +82,11 @@ impl Backlog {
         let session = self.sessions.iter().position(|id| *id == change.session);
         let session = session.and_then(|number| u16::try_from(number).ok());
         if let Some(key) = session.and_then(|session| queue_key(session, &change.id)) {
-            let noted = if change.is_drop { &mut self.drops } else { &mut self.unread };
+            let noted = if change.is_drop {
+                &mut self.drops
+            } else {
+                &mut self.unread
+            };
             noted.insert(key);
         }
     }
@@ -202,7 +208,11 @@ impl Backlog {
         // While a delivery to a group is under way that has become a supergroup, its queue keeps the old id.
         let current = queues.bot(bot).map_or(chat, |bot| bot.current_chat(chat));
         let queue = queues.queue(bot);
-        let chat = if queue.is_sending_to(chat) { chat } else { current };
+        let chat = if queue.is_sending_to(chat) {
+            chat
+        } else {
+            current
+        };
         queue.add(chat, key, kind);
         Ok(())
     }
@@ -292,7 +302,9 @@ impl Backlog {
 
     /// When something has to be tried again.
     pub(super) fn due(&self, queues: &BotQueues) -> Option<Instant> {
-        let retry = self.supersede_after.filter(|_| queues.superseded().is_some());
+        let retry = self
+            .supersede_after
+            .filter(|_| queues.superseded().is_some());
         retry.into_iter().chain(self.scan_at).min()
     }
 

@@ -239,18 +239,20 @@ impl ChatActions {
             Ok(()) => ActionResult::Done,
             Err(error) => {
                 tracing::debug!(bot_id = bot.0, chat_id = chat.0, %error, ?action, "left out");
-                let limited = match error.decision() {
-                    Decision::CloseGate(wait) => Some(wait),
-                    _ => None,
+                let limit = if let Decision::CloseGate(wait) = error.decision() {
+                    Some(wait)
+                } else {
+                    None
                 };
-                if let Some(wait) = limited {
+                if let Some(wait) = limit {
                     queues.limit(bot, chat, wait);
                 }
-                match (action, error) {
-                    // A 👀 that was to be taken away still stands.
-                    (ChatAction::TakeReceipt(_), _) if limited.is_some() => ActionResult::Unknown,
-                    (_, ApiError::Refused { .. }) => ActionResult::Refused,
-                    _ => ActionResult::Unknown,
+                // After a 429 a 👀 that was to be taken away still stands.
+                let still_stands = limit.is_some() && matches!(action, ChatAction::TakeReceipt(_));
+                if matches!(error, ApiError::Refused { .. }) && !still_stands {
+                    ActionResult::Refused
+                } else {
+                    ActionResult::Unknown
                 }
             }
         };

@@ -53,14 +53,14 @@ struct HandedIn {
 impl CommandReplyInbox {
     /// Hands in a reply.
     pub fn add(&self, reply: CommandReply) {
-        let mut new = self.new();
+        let mut new = self.handed_in();
         if new.len() < MAX_WAITING {
             new.push_back(reply);
             self.0.changed.notify_one();
         }
     }
 
-    fn new(&self) -> MutexGuard<'_, VecDeque<CommandReply>> {
+    fn handed_in(&self) -> MutexGuard<'_, VecDeque<CommandReply>> {
         self.0.new.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -100,7 +100,7 @@ impl CommandReplies {
 
     /// Sends the replies that may go now, and gives up those that cannot go soon.
     pub(super) fn start(&mut self, queues: &mut BotQueues) {
-        self.waiting.append(&mut self.inbox.new());
+        self.waiting.append(&mut self.inbox.handed_in());
         let now = queues.now();
         let mut busy = self.sending.clone();
         for reply in std::mem::take(&mut self.waiting) {
@@ -124,7 +124,8 @@ impl CommandReplies {
             if is_free && queues.queue(id).command_reply_begun(chat, now) {
                 self.sending.insert((id, chat));
                 let request = send_reply(bot.api.clone(), reply, chat);
-                self.requests.spawn(async move { (id, chat, request.await) });
+                self.requests
+                    .spawn(async move { (id, chat, request.await) });
             } else {
                 self.waiting.push_back(reply);
             }

@@ -86,7 +86,7 @@ impl Sender {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut folders: Vec<PathBuf> = self.backlog.folders();
         folders.extend(self.chat_actions.folders());
-        let watch = NameWatch::new(&folders, &self.clock, rate_path);
+        let watch = NameWatch::new(&folders, &self.clock, classify_path);
         loop {
             self.observe(&watch.news());
             self.work(&stop);
@@ -144,7 +144,8 @@ impl Sender {
             self.backlog.scan(&self.queues);
             self.chat_actions.scan(self.queues.now());
         }
-        self.backlog.ingest(&mut self.queues, &mut self.chat_actions);
+        self.backlog
+            .ingest(&mut self.queues, &mut self.chat_actions);
         for (bot, chat) in self.heard.take() {
             if !self.queues.heard_from(bot, chat) {
                 self.heard.note(bot, chat);
@@ -197,7 +198,7 @@ impl Sender {
 }
 
 /// How much a changed path in the watched folders matters.
-fn rate_path(path: &Path, is_gone: bool) -> Interest {
+fn classify_path(path: &Path, is_gone: bool) -> Interest {
     if HoldChange::is_watched(path) {
         HoldChange::interest(path, is_gone)
     } else {

@@ -349,12 +349,10 @@ impl SendQueue {
     fn bot_free_at(&self, rank: Rank) -> Option<Duration> {
         match self.pace {
             Pace::Off => Some(Duration::ZERO),
-            Pace::Normal => BOT_LIMITS
-                .iter()
-                .try_fold(Duration::ZERO, |free, &limit| {
-                    let at = self.window.free_at(limit, rank.leaves_to_bot())?;
-                    Some(free.max(at))
-                }),
+            Pace::Normal => BOT_LIMITS.iter().try_fold(Duration::ZERO, |free, &limit| {
+                let at = self.window.free_at(limit, rank.leaves_to_bot())?;
+                Some(free.max(at))
+            }),
         }
     }
 }

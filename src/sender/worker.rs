@@ -18,9 +18,8 @@ use crate::state::outbox::delivery::{Content, Delivery, DeliveryId, Finished, Ou
 use crate::store::StoreError;
 use crate::store::crash_points::{Side, Step, reached};
 use crate::store::format::{FORMAT, ReadError};
-use crate::telegram::api::{FileToSend, Media, Upload};
+use crate::telegram::api::{FileToSend, Media, OutgoingMessage};
 use crate::telegram::error::{ApiError, Decision, Repair};
-use crate::telegram::format::Rich;
 
 /// How the work on a delivery ended for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,13 +60,14 @@ pub struct DeliveryWorker {
     clock: Clock,
 }
 
-/// What is asked of Telegram for one part.
-#[derive(Clone, Copy, Debug)]
+/// One request to Telegram.
+#[derive(Debug)]
 struct Request {
-    /// Where it goes now: the chat may have moved, and the topic be gone.
+    /// Where it goes now: the chat may have moved, and the topic may be gone.
     to: Address,
-    /// The message that it replies to, edits or reacts to.
-    message: Option<MessageId>,
+    /// The message that it edits or reacts to.
+    target: Option<MessageId>,
+    message: OutgoingMessage,
 }
 
 /// What to do after one request.
@@ -254,24 +254,19 @@ impl DeliveryWorker {
         progress.begin(index);
         self.outbox.record(&delivery.id, progress, Step::InFlight)?;
         reached(Step::Send, Side::Before);
-        let answer = if let Some(files) = files {
-            let caption = &progress.message(index);
-            self.upload(delivery, index, request, caption, files).await
-        } else {
-            let sent = self.call(delivery, progress, index, request).await;
-            sent.map(|id| (id, Vec::new()))
-        };
+        let answer = self.make_request(delivery, &request, files).await;
         reached(Step::Send, Side::After);
         match answer {
-            Ok((message_id, album)) => {
-                progress.accepted(index, message_id);
-                progress.accepted_album(index, &album);
+            Ok(ids) => {
+                let (first, album) = ids.split_first().unwrap_or((&MessageId(0), &[]));
+                progress.accepted(index, *first);
+                progress.accepted_album(index, album);
                 self.outbox.record(&delivery.id, progress, Step::Accepted)?;
                 // It was parked an hour ago, and takes messages again.
                 self.bot.rate_limits().unblock(request.to.chat_id)?;
                 Ok(Next::Go)
             }
-            Err(error) => self.refused(delivery, progress, index, request, &error),
+            Err(error) => self.refused(delivery, progress, index, &request, &error),
         }
     }
 
@@ -281,14 +276,14 @@ impl DeliveryWorker {
         delivery: &Delivery,
         progress: &mut Progress,
         index: usize,
-        request: Request,
+        request: &Request,
         error: &ApiError,
     ) -> Result<Next, WorkerError> {
         let failure = error.to_string();
         let chat = request.to.chat_id;
         match error.decision() {
             Decision::TreatAsDone => {
-                progress.accepted(index, request.message.unwrap_or(MessageId(0)));
+                progress.accepted(index, request.target.unwrap_or(MessageId(0)));
                 self.record(delivery, progress)?;
                 Ok(Next::Go)
             }
@@ -387,89 +382,56 @@ impl DeliveryWorker {
         Ok(Next::End(WorkerExit::Finished))
     }
 
-    /// Sends files; the first message and the further ones of an album.
-    async fn upload(
-        &self,
-        delivery: &Delivery,
-        index: usize,
-        Request { to, message }: Request,
-        caption: &Rich,
-        (media, files): (Media, Vec<FileToSend>),
-    ) -> Result<(MessageId, Vec<MessageId>), ApiError> {
-        let upload = Upload {
-            media,
-            files,
-            caption,
-            reply_to: message,
-            silent: delivery.silent || index > 0,
-        };
-        let mut ids = self.bot.api.upload(to, upload).await?.into_iter();
-        let first = ids.next().unwrap_or(MessageId(0));
-        Ok((first, ids.collect()))
-    }
-
-    /// What is asked of Telegram for one part, after all that was learned about it.
+    /// The request for one part, after all that was learned about it.
     fn request(
         &self,
         delivery: &Delivery,
         progress: &Progress,
         index: usize,
     ) -> Result<Request, WorkerError> {
-        let made = |repair: Repair| {
-            let mut parts = progress.parts.iter();
-            parts.any(|part| part.repairs.contains(&repair))
-        };
         let mut to = delivery.address;
         to.chat_id = self.bot.current_chat(to.chat_id);
         // Ids of messages and topics do not carry over into a supergroup.
-        let moved = to.chat_id != delivery.address.chat_id;
-        if moved || made(Repair::WithoutTopic) {
+        let has_moved = to.chat_id != delivery.address.chat_id;
+        if has_moved || progress.has_repair(Repair::WithoutTopic) {
             to.topic_id = None;
         }
-        let message = match &delivery.content {
-            Content::Reply { .. } => delivery.reply_to.filter(|_| {
-                let unchanged = !made(Repair::WithoutReply) && !made(Repair::WithoutTopic);
-                delivery.as_reply && index == 0 && unchanged && !moved
-            }),
-            Content::Progress { .. } => match &delivery.turn {
-                Some(turn) if !moved && !made(Repair::NewMessage) => {
-                    self.outbox.turn_message(turn, &delivery.id, self.clock.now())?
-                }
-                Some(_) | None => None,
-            },
-            Content::Reaction { message_id, .. } => Some(*message_id),
+        let target = match (&delivery.content, &delivery.turn) {
+            (Content::Progress { .. }, Some(turn))
+                if !has_moved && !progress.has_repair(Repair::NewMessage) =>
+            {
+                let now = self.clock.now();
+                self.outbox.turn_message(turn, &delivery.id, now)?
+            }
+            (Content::Reaction { message_id, .. }, _) => Some(*message_id),
+            (Content::Reply { .. } | Content::Progress { .. }, _) => None,
         };
-        Ok(Request { to, message })
+        let message = progress.outgoing(delivery, index, has_moved);
+        Ok(Request {
+            to,
+            target,
+            message,
+        })
     }
 
-    async fn call(
+    /// Makes a request; the ids of the messages that it made or changed.
+    async fn make_request(
         &self,
         delivery: &Delivery,
-        progress: &Progress,
-        index: usize,
-        Request { to, message }: Request,
-    ) -> Result<MessageId, ApiError> {
-        let api = &self.bot.api;
-        let text = progress.message(index);
-        match (&delivery.content, message) {
-            (Content::Reply { .. }, reply_to) => {
-                // Of several messages only the first rings.
-                let silent = delivery.silent || index > 0;
-                api.send_text(to, &text, reply_to, silent).await
+        request: &Request,
+        files: Option<(Media, Vec<FileToSend>)>,
+    ) -> Result<Vec<MessageId>, ApiError> {
+        let (api, to, message) = (&self.bot.api, request.to, &request.message);
+        match (&delivery.content, request.target, files) {
+            (_, _, Some((media, files))) => api.upload(to, media, files, message).await,
+            (Content::Reaction { emoji, .. }, Some(target), None) => {
+                api.react(to, target, emoji).await.map(|()| vec![target])
             }
-            (Content::Progress { .. }, Some(message)) => {
-                api.edit_text(to, message, &text).await.map(|()| message)
+            (_, Some(target), None) => {
+                let edited = api.edit_text(to, target, message).await;
+                edited.map(|()| vec![target])
             }
-            (Content::Progress { .. }, None) => api.send_text(to, &text, None, true).await,
-            (
-                Content::Reaction {
-                    message_id, emoji, ..
-                },
-                _,
-            ) => api
-                .react(to, *message_id, emoji)
-                .await
-                .map(|()| *message_id),
+            (_, None, None) => api.send_text(to, message).await.map(|id| vec![id]),
         }
     }
 

@@ -520,7 +520,7 @@ fn parked(state: &StateDir, now: Timestamp) -> Result<Vec<ParkedChat>, ReadError
             Err(ReadError::Quarantined { .. }) => continue,
             gates => gates?,
         };
-        found.extend(limits.blocked.into_iter().filter_map(|gate| {
+        found.extend(gates.blocked.into_iter().filter_map(|gate| {
             Some(ParkedChat {
                 bot_id,
                 chat_id: gate.chat_id,

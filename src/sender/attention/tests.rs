@@ -87,7 +87,10 @@ fn the_newest_message_of_each_chat_that_was_just_seen_wears_eyes() {
         one(11, 4, true),
     ];
     attention.holds(agent(), held, Sign::Activity, secs(1));
-    assert_eq!(all(&mut attention, secs(1)), [ChatAction::PutReceipt(message(11, 4))]);
+    assert_eq!(
+        all(&mut attention, secs(1)),
+        [ChatAction::PutReceipt(message(11, 4))]
+    );
 }
 
 #[test]
@@ -108,8 +111,14 @@ fn a_message_that_no_agent_holds_loses_its_eyes_and_one_that_another_agent_takes
         [],
         "another may be about to take it"
     );
-    assert_eq!(all(&mut attention, secs(2)), [ChatAction::TakeReceipt(message(11, 1))]);
-    assert_eq!(attention.receipts(BOT).collect::<Vec<_>>(), [message(12, 2)]);
+    assert_eq!(
+        all(&mut attention, secs(2)),
+        [ChatAction::TakeReceipt(message(11, 1))]
+    );
+    assert_eq!(
+        attention.receipts(BOT).collect::<Vec<_>>(),
+        [message(12, 2)]
+    );
 }
 
 #[test]
@@ -156,19 +165,28 @@ fn eyes_from_an_earlier_time_are_taken_away_unless_the_message_is_still_held() {
         [ChatAction::TakeReceipt(message(11, 1)), typing(11)],
         "3 was shown before"
     );
-    assert_eq!(attention.receipts(BOT).collect::<Vec<_>>(), [message(11, 2)]);
+    assert_eq!(
+        attention.receipts(BOT).collect::<Vec<_>>(),
+        [message(11, 2)]
+    );
 }
 
 #[test]
 fn the_agents_own_reaction_ends_ours_whenever_it_comes() {
     let mut attention = attention();
     attention.holds(agent(), vec![one(11, 1, true)], Sign::Activity, secs(0));
-    assert!(!attention.agent_reacts(message(11, 1)), "nothing was noted yet");
+    assert!(
+        !attention.agent_reacts(message(11, 1)),
+        "nothing was noted yet"
+    );
     assert_eq!(attention.next(secs(0), free, DEAD), None);
 
     attention.holds(agent(), vec![one(11, 2, true)], Sign::Activity, secs(1));
     let put = attention.next(secs(1), free, DEAD).unwrap();
-    assert!(attention.agent_reacts(message(11, 2)), "while ours is under way");
+    assert!(
+        attention.agent_reacts(message(11, 2)),
+        "while ours is under way"
+    );
     attention.ended(put, ActionResult::Done, secs(1));
     attention.holds(agent(), Vec::new(), Sign::Activity, secs(2));
     assert_eq!(attention.next(secs(9), free, DEAD), None);
@@ -187,7 +205,10 @@ fn eyes_of_unknown_fate_may_stand_and_refused_ones_do_not() {
     assert!(!attention.ended(first, ActionResult::Unknown, secs(0)));
     let second = attention.next(secs(0), free, DEAD).unwrap();
     assert!(attention.ended(second, ActionResult::Refused, secs(0)));
-    assert_eq!(attention.receipts(BOT).collect::<Vec<_>>(), [message(11, 1)]);
+    assert_eq!(
+        attention.receipts(BOT).collect::<Vec<_>>(),
+        [message(11, 1)]
+    );
     // Taken away three times at most; after that the note is left to the next start.
     attention.holds(agent(), Vec::new(), Sign::Activity, secs(1));
     let mut now = secs(2);

@@ -41,8 +41,10 @@ impl ChatQueue {
                 self.replies.remove(&key);
                 self.begun = self.begun.filter(|begun| *begun != key);
             }
-            DeliveryKind::Progress { turn } => remove_if(&mut self.progress, (key.session, turn), key),
-            DeliveryKind::Reaction { message } => remove_if(&mut self.reactions, message, key),
+            DeliveryKind::Progress { turn } => {
+                remove_if(&mut self.progress, &(key.session, turn), key);
+            }
+            DeliveryKind::Reaction { message } => remove_if(&mut self.reactions, &message, key);,
         }
     }
 
@@ -84,8 +86,8 @@ pub(super) fn keep_newer<K: Ord>(
     (older != newer).then_some(older)
 }
 
-fn remove_if<K: Ord>(all: &mut BTreeMap<K, QueueKey>, under: K, key: QueueKey) {
-    if all.get(&under) == Some(&key) {
-        all.remove(&under);
+fn remove_if<K: Ord>(all: &mut BTreeMap<K, QueueKey>, under: &K, key: QueueKey) {
+    if all.get(under) == Some(&key) {
+        all.remove(under);
     }
 }

@@ -82,7 +82,11 @@ impl RequestWindow {
 
 /// Groups have negative ids.
 pub(super) fn chat_limits(chat: ChatId) -> &'static [Limit] {
-    if chat.0 < 0 { &GROUP_LIMITS } else { &PRIVATE_LIMITS }
+    if chat.0 < 0 {
+        &GROUP_LIMITS
+    } else {
+        &PRIVATE_LIMITS
+    }
 }
 
 pub(super) fn progress_interval(chat: ChatId) -> Duration {

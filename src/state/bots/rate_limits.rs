@@ -64,7 +64,7 @@ pub struct Pause {
 impl Pause {
     /// When it is over, as seen at `now`; `None` if it is over.
     pub fn opens_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let closed_at = self.chats_at.min(now);
+        let closed_at = self.closed_at.min(now);
         let opens = closed_at.plus(Duration::from_millis(self.retry_after_ms));
         (opens > now).then_some(opens)
     }
@@ -114,7 +114,11 @@ impl ActiveLimits {
 }
 
 /// Reads the limits of a bot at `now`.
-pub fn read_limits(state: &StateDir, bot: BotId, now: Timestamp) -> Result<ActiveLimits, ReadError> {
+pub fn read_limits(
+    state: &StateDir,
+    bot: BotId,
+    now: Timestamp,
+) -> Result<ActiveLimits, ReadError> {
     let file: Option<RateLimitsFile> = format::read(state, &state.gates(bot), now)?;
     let Some(RateLimitsFile { mut chats, bot, .. }) = file else {
         return Ok(ActiveLimits::default());
@@ -151,7 +155,9 @@ impl RateLimits {
             limits => limits?,
         };
         let end = |pause: &Pause| {
-            let left = pause.opens_at(now).map_or(Duration::ZERO, |at| at.since(now));
+            let left = pause
+                .opens_at(now)
+                .map_or(Duration::ZERO, |at| at.since(now));
             clock.instant() + left
         };
         let chats = on_disk.blocked.into_iter().chain(on_disk.chats);
@@ -247,7 +253,11 @@ impl RateLimits {
         self.whole_bot = self.whole_bot.filter(|(_, opens)| *opens > now);
         let file = RateLimitsFile {
             format: FORMAT,
-            chats: self.chats.values().map(|(limit, _)| limit.clone()).collect(),
+            chats: self
+                .chats
+                .values()
+                .map(|(limit, _)| limit.clone())
+                .collect(),
             bot: self.whole_bot.map(|(pause, _)| pause),
         };
         let path = self.state.gates(self.bot);
@@ -291,7 +301,10 @@ mod tests {
             .unwrap();
         assert!((190..=200).contains(&wait.as_secs()), "{wait:?}");
         let after = Clock::shifted(7_201_000);
-        assert_eq!(RateLimits::load(&state, BOT, &after).unwrap().wait(CHAT), None);
+        assert_eq!(
+            RateLimits::load(&state, BOT, &after).unwrap().wait(CHAT),
+            None
+        );
     }
 
     #[test]

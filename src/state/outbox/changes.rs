@@ -71,7 +71,8 @@ mod tests {
 
     #[test]
     fn only_deliveries_and_requests_to_drop_them_are_changes() {
-        let at = |path: &str| OutboxChange::at(&PathBuf::from(format!("/state/sessions/ONE/{path}")));
+        let at =
+            |path: &str| OutboxChange::at(&PathBuf::from(format!("/state/sessions/ONE/{path}")));
         for (folder, is_drop) in [("outbox", false), ("drops", true)] {
             let change = at(&format!("{folder}/{DELIVERY}.json")).unwrap();
             assert_eq!((change.session.as_str(), change.is_drop), ("ONE", is_drop));

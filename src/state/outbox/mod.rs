@@ -391,10 +391,6 @@ impl Outbox {
         Ok(repeats)
     }
 
-    pub(crate) fn dir(&self) -> &SessionDir {
-        &self.dir
-    }
-
     /// Whether a person has asked to drop a delivery.
     pub fn drop_asked(&self, id: &DeliveryId) -> bool {
         self.drop_path(id).exists()
@@ -407,8 +403,16 @@ impl Outbox {
 
     /// Records durably that a person has asked to drop a delivery.
     pub fn ask_to_drop(&self, id: &DeliveryId, now: Timestamp) -> Result<(), StoreError> {
-        let request = DropRequest { format: FORMAT, at: now };
-        format::write(&self.drop_path(id), &request, Step::Drop, Durability::Synced)
+        let request = DropRequest {
+            format: FORMAT,
+            at: now,
+        };
+        format::write(
+            &self.drop_path(id),
+            &request,
+            Step::Drop,
+            Durability::Synced,
+        )
     }
 
     /// Removes a request to drop a delivery that is fulfilled, or came too late.
