@@ -44,7 +44,7 @@ impl ChatQueue {
             DeliveryKind::Progress { turn } => {
                 remove_if(&mut self.progress, &(key.session, turn), key);
             }
-            DeliveryKind::Reaction { message } => remove_if(&mut self.reactions, &message, key);,
+            DeliveryKind::Reaction { message } => remove_if(&mut self.reactions, &message, key),
         }
     }
 
