@@ -8,7 +8,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use telepost::telegram::format::markdown;
 use telepost::telegram::split::{MESSAGE_LIMIT, split};
 
-/// What one part of a long answer of an agent looks like.
+/// One part of a long answer, as agents write it.
 const PART: &str = "## What I changed in `sender/split.rs`
 
 The **splitter** now cuts at *graphemes*, see [the plan](https://example.org/plan) and [lane.rs](src/sender/worker.rs):

@@ -2,7 +2,7 @@
 //!
 //!     cargo bench --bench outbound
 //!
-//! Prints figures and asserts none. What is measured is the release build without test hooks.
+//! Prints figures and asserts none. Measures the release build without test hooks.
 #![allow(
     clippy::allow_attributes,
     clippy::unwrap_used,
@@ -77,7 +77,7 @@ impl House {
         }
     }
 
-    /// What `telegram_reply` commits.
+    /// The deliveries that `telegram_reply` commits.
     fn accept(&mut self, chat: i64, text: String) {
         self.count += 1;
         let delivery = Delivery {

@@ -72,7 +72,7 @@ fn tell(house: &House) -> Result<()> {
     title("kill -9 of the gateway while an answer is on its way")?;
     house.phone_writes("And how many orders came in today?")?;
     agent.call("telegram_poll", &json!({"wait_seconds": 5}))?;
-    // Telegram takes the message, and its answer never arrives: nobody can know that it was sent.
+    // Telegram takes the message, and its answer never arrives: the gateway cannot know whether it was sent.
     let silence = Fault::on(house.bot).method("sendMessage").hang_after();
     let stuck = house.sim.fault(silence);
     let call = agent.begin("telegram_reply", &json!({"text": "Forty-two orders."}))?;

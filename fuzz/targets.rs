@@ -1,4 +1,4 @@
-//! What is fuzzed, as plain functions of bytes: cargo-fuzz calls them, and so do the tests with the
+//! The fuzz targets, as plain functions of bytes: cargo-fuzz calls them, and so do the tests with the
 //! seeds. Each panics if a promise is broken.
 
 use std::path::Path;

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 /// an anonymous admin, a channel. No list of people may admit them.
 pub const STAND_INS: [UserId; 3] = [UserId(777_000), UserId(1_087_968_824), UserId(136_817_688)];
 
+/// Telegram ids have at most 52 significant bits.
+pub const ID_MAX: i64 = 1 << 52;
+
 /// Most bytes that a session id may have; it becomes a folder name.
 pub const SESSION_ID_MAX: usize = 64;
 
@@ -79,6 +82,11 @@ impl SessionId {
             None if text.ends_with('.') => Err(InvalidSessionId::EndsWithDot),
             None => Ok(Self(text.to_owned())),
         }
+    }
+
+    /// The id that examples use.
+    pub fn example() -> Self {
+        Self("SESSION_X01".to_owned())
     }
 
     /// The id as text.

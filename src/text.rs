@@ -1,4 +1,4 @@
-//! What others wrote, on a terminal: nothing in it may move the cursor, change the window's title or
+//! Text of other people, made safe for a terminal: nothing in it may move the cursor, change the window's title or
 //! turn the direction of the line. Pure.
 
 /// A text for one line of a table: what could act upon a terminal is shown as `\u{1b}`.
@@ -31,7 +31,7 @@ pub fn json(text: &str) -> String {
 }
 
 /// Control characters (C0, DEL, C1), line and paragraph separators, marks that turn the direction of
-/// writing, and characters that nobody sees.
+/// writing, and invisible characters.
 fn acts(character: char) -> bool {
     character.is_control()
         || matches!(

@@ -1,4 +1,4 @@
-//! What the gateway takes while it fetches a large file.
+//! Memory of the gateway while it fetches a large file.
 
 use serde_json::json;
 
@@ -31,7 +31,7 @@ pub(crate) fn measure(table: &mut Table) {
         });
         most
     };
-    // What any file needs: a connection, a task.
+    // Minimum for any file: a connection, a task.
     fetch("small", 1000);
     let before = anonymous();
     let tenth = fetch("a tenth", SIZE / 10);

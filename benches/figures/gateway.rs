@@ -1,4 +1,4 @@
-//! What a gateway with ten sessions takes, at work and idle.
+//! The memory of a gateway with ten sessions, at work and idle.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ pub(crate) fn measure(table: &mut Table) {
         "",
     );
 
-    // What follows the traffic: connections that nobody needs any more go.
+    // Memory that follows the traffic: unused connections close.
     std::thread::sleep(SETTLED);
     for &bot in &house.bots {
         house

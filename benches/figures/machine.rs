@@ -78,7 +78,7 @@ pub(crate) fn cpu_time(pid: u32) -> Option<Duration> {
     Some(Duration::from_millis(ticks? * 10))
 }
 
-/// What one durable file costs in that folder: write, sync, rename, and the same with its name synced.
+/// The cost of one durable file in that folder: write, sync, rename, and the same with its name synced.
 pub(crate) fn durable_file(folder: &Path) -> (Duration, Duration) {
     let bytes = [b'x'; 500];
     let write = |durability| {

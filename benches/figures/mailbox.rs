@@ -119,6 +119,6 @@ fn fill(house: &House, count: usize) {
         let bytes = serde_json::to_vec(&entry).unwrap();
         fs::write(folder.join(entry.name().file_name()), bytes).unwrap();
     }
-    // What the file system has still to write would be paid by the first that syncs.
+    // The first sync would otherwise pay for earlier writes.
     fs::File::open(&folder).unwrap().sync_all().unwrap();
 }

@@ -1,4 +1,4 @@
-//! What is promised of speed and size, measured: the real release program over real pipes, against the
+//! Measures the promised speed and size: the real release program over real pipes, against the
 //! simulator in this process. Prints one table and judges nothing: how fast a machine is that others
 //! use too is no reason to fail.
 //!

@@ -14,7 +14,7 @@ const BATCH: usize = 100;
 const BATCHES: usize = 250;
 const EVERY: Duration = Duration::from_millis(100);
 const STRANGER: i64 = 99;
-/// Of twenty updates these come from nobody who is let in, or are of a kind that is not asked for.
+/// Of twenty updates these are refused, or of a kind that is not asked for.
 const LEFT_OUT: usize = 3;
 
 const KINDS: &str = include_str!("../../tests/data/kinds.json");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use comfy_table::Table as Grid;
 use comfy_table::presets::ASCII_MARKDOWN;
 
-/// What was measured of one figure.
+/// The measurements of one figure.
 #[derive(Default)]
 pub(crate) struct Table {
     rows: Vec<[String; 6]>,

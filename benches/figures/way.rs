@@ -25,7 +25,7 @@ pub(crate) fn measure(table: &mut Table) {
         file_and_name.push(both);
 
         let call = agent.begin("telegram_poll", json!({"wait_seconds": 50}));
-        // Until the call waits and the gateway's poll does, which nobody can ask.
+        // Long enough for the call and the gateway's poll to wait; neither can be asked.
         std::thread::sleep(Duration::from_millis(40));
         house
             .sim

@@ -1,4 +1,4 @@
-//! What a method answers: a result, or a refusal in the words of the real server.
+//! The answer of a method: a result, or a refusal in the words of the real server.
 
 use serde_json::{Value, json};
 

@@ -112,7 +112,7 @@ fn apply(shared: &Shared, bot: i64, method: &str, params: &Params) -> Verdict {
     })
 }
 
-/// Whose token it is, and whether it has been revoked.
+/// The bot of a token, and whether the token was revoked.
 fn owner(shared: &Shared, token: &str) -> Result<(i64, bool), Refusal> {
     let found = shared.read(|state| state.bot_by_token(token).map(|bot| (bot.id, bot.revoked)));
     found.ok_or_else(|| {

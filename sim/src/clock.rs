@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 pub(crate) struct Clock {
     started: Instant,
     offset_ms: AtomicI64,
-    /// What stands in for real time while the clock stands still; 0 while it runs.
+    /// Replaces real time while the clock stands still; 0 while it runs.
     frozen_ms: AtomicI64,
 }
 

@@ -10,7 +10,7 @@ use crate::answer::Refusal;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FaultId(pub(crate) u64);
 
-/// What happens to a call that a fault matches.
+/// The effect of a fault on a matching call.
 #[derive(Debug, Clone)]
 pub(crate) enum Effect {
     /// Applied and answered as usual; for faults that only delay.
@@ -292,7 +292,7 @@ fn mentions(params: &Value, wanted: &str) -> bool {
     })
 }
 
-/// What the server does with one call.
+/// The treatment of one call.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) id: FaultId,
@@ -377,7 +377,7 @@ impl Faults {
     }
 }
 
-/// What a proxy says when the server behind it is away.
+/// The answer of a proxy whose server is away.
 pub(crate) fn html_page(status: u16) -> String {
     format!(
         "<html>\r\n<head><title>{status} Bad Gateway</title></head>\r\n<body>\r\n<center><h1>{status} Bad Gateway</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"

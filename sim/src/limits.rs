@@ -10,7 +10,7 @@ const GROUP_WINDOW_MS: i64 = 60_000;
 const BOT_BURST: usize = 30;
 const BOT_WINDOW_MS: i64 = 1_000;
 
-/// What was let through lately, as times in milliseconds.
+/// Recently permitted calls, as times in milliseconds.
 #[derive(Debug, Default)]
 pub(crate) struct Buckets {
     chats: BTreeMap<(i64, i64), VecDeque<i64>>,

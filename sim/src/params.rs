@@ -86,7 +86,7 @@ impl Params {
         }
     }
 
-    /// What the call log shows: nested strings parsed, files as name and size.
+    /// The value in the call log: nested strings parsed, files as name and size.
     pub(crate) fn shown(&self) -> Value {
         let mut shown = Map::new();
         for (name, value) in &self.values {
@@ -113,7 +113,7 @@ pub(crate) fn as_int(value: &Value) -> Option<i64> {
         .or_else(|| value.as_str()?.trim().parse().ok())
 }
 
-/// What the real server takes for "yes".
+/// The spellings that the real server reads as "yes".
 pub(crate) fn is_true(text: &str) -> bool {
     matches!(text.to_ascii_lowercase().as_str(), "true" | "yes" | "1")
 }

@@ -1,4 +1,4 @@
-//! What people do: write, edit, react, press buttons, block, and run groups.
+//! Actions of people: write, edit, react, press buttons, block, and run groups.
 
 use std::collections::BTreeMap;
 
@@ -388,7 +388,7 @@ impl State {
     }
 }
 
-/// What a person does to a topic.
+/// A person's action on a topic.
 #[derive(Debug, Clone)]
 pub(crate) enum TopicChange {
     Close,

@@ -64,7 +64,7 @@ pub(crate) async fn get_updates(shared: &Arc<Shared>, bot: i64, params: &Params)
     }
 }
 
-/// What happens when the request arrives; the offset confirms here, whatever becomes of the answer.
+/// The effect of an arriving request; the offset confirms here, whatever becomes of the answer.
 fn start(
     state: &mut State,
     now_ms: i64,

@@ -1,4 +1,4 @@
-//! What goes back over the connection, whole or broken.
+//! The bytes that go back over the connection, whole or broken.
 
 use std::fmt;
 use std::io;

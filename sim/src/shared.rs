@@ -75,7 +75,7 @@ impl Shared {
             let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
             while workers.try_join_next().is_some() {}
             workers.spawn(async move {
-                // Nobody listens any more when the client has hung up.
+                // The receiver is gone when the client has hung up.
                 drop(done.send(work.await));
             });
         }

@@ -27,9 +27,9 @@ pub struct Sim {
     server: Server,
 }
 
-/// What a check of [`Sim::wait_for`] may return: `bool`, or an `Option` whose content is handed out.
+/// The result of a check of [`Sim::wait_for`]: `bool`, or an `Option` whose content is handed out.
 pub trait Until {
-    /// What a successful wait returns.
+    /// The result of a successful wait.
     type Found;
     /// The content, if there is one.
     fn found(self) -> Option<Self::Found>;
@@ -68,7 +68,7 @@ impl fmt::Display for TimedOut {
 
 impl fmt::Debug for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What `unwrap` prints: readable, not escaped.
+        // The output of `unwrap`: readable, not escaped.
         fmt::Display::fmt(self, f)
     }
 }
@@ -207,7 +207,7 @@ impl Sim {
         self.with_bot(bot, |bot| bot.private_topics = on);
     }
 
-    /// Sets the update kinds that somebody asked for earlier; none is the default set.
+    /// Sets the update kinds of an earlier poll; none is the default set.
     pub fn set_allowed_updates(&self, bot: i64, kinds: &[&str]) {
         let list = Value::from(kinds);
         self.with_bot(bot, |bot| bot.allow(Some(&list)));

@@ -50,7 +50,7 @@ pub(crate) const UPDATE_KINDS: &[&str] = &[
 /// Kinds that are delivered only when they were asked for by name.
 const NOT_BY_DEFAULT: &[&str] = &["chat_member", "message_reaction", "message_reaction_count"];
 
-/// What a group is.
+/// The kind of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupKind {
     /// A basic group.
@@ -61,7 +61,7 @@ pub enum GroupKind {
     Forum,
 }
 
-/// What a bot is to a chat.
+/// The standing of a bot in a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// In a group: an ordinary member. In a private chat: the user has started the bot.
@@ -102,7 +102,7 @@ pub(crate) struct Topic {
     pub(crate) creator_bot: Option<i64>,
 }
 
-/// Who wrote a message.
+/// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Author {
     Bot(i64),
@@ -182,7 +182,7 @@ pub(crate) struct Waiter {
     pub(crate) wake: UnboundedSender<Wake>,
 }
 
-/// What `getUpdates` remembers between calls.
+/// The memory of `getUpdates` between calls.
 #[derive(Debug, Default)]
 pub(crate) struct PollMemory {
     pub(crate) waiter: Option<Waiter>,

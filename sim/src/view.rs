@@ -225,7 +225,7 @@ impl View<'_> {
         self.state.faults.hits(fault)
     }
 
-    /// What a failed wait tells: queues, the latest calls, and what was written last.
+    /// The report of a failed wait: queues, the latest calls, and what was written last.
     pub(crate) fn status(&self) -> String {
         const SHOWN_CALLS: usize = 15;
         let mut lines = Vec::new();

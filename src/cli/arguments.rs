@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::install::places::Client;
+use crate::install::client::Client;
 use crate::launch::Stage;
 
 /// A durable Telegram mailbox for every coding-agent session.

@@ -1,18 +1,20 @@
-//! `telepost install` and `uninstall` as people meet them: which session for which folder, the difference,
-//! the question, and what is left to do.
+//! `telepost install` and `uninstall` at the terminal: which session gets which folder, the difference, the
+//! question, and what is left to do.
 
 use std::path::{Path, PathBuf};
 
 use super::arguments::{Cli, InstallOptions, Scope, UninstallOptions};
 use super::ask::{Said, ask};
 use super::{Failure, load, print};
-use crate::config::{Binding, Config, ConfigError, Env, GatewayStart, Session, TokenState, Tokens};
+use crate::config::{Binding, Config, Env, GatewayStart, Session, TokenState, Tokens};
 use crate::error_chain::Chain;
-use crate::install::places::{self, Client, Places};
-use crate::install::plan::{Registration, Server};
-use crate::install::{self, InstallError, Proposal};
+use crate::install::client::{Client, ClientFiles};
+use crate::install::registration::{
+    ServerCommand, ServerRegistration, find_program, find_project, is_build,
+};
+use crate::install::{InstallError, Proposal, propose_install, propose_uninstall};
 
-/// An installation was not made, or not taken back.
+/// `install` or `uninstall` failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InstallFailure {
     #[error("{0}")]
@@ -23,54 +25,57 @@ pub(super) enum InstallFailure {
     Declined,
 }
 
+fn usage_error(message: impl Into<String>) -> Failure {
+    InstallFailure::Usage(message.into()).into()
+}
+
 pub(super) fn install(cli: &Cli, env: &Env, options: &InstallOptions) -> Result<(), Failure> {
     let client = options.client;
-    let places = places_of(client, env)?;
+    let files = locate_files(client, env)?;
     let (config, _) = load(cli, env)?;
     let here = std::env::current_dir().ok();
-    let chosen = Chosen::new(&config, env, options, here.as_deref())?;
-    let program = program(env)?;
-    let registration = chosen.registration(&config, &program)?;
-    let proposal = install::propose_install(&places, &registration, options.replace)
-        .map_err(InstallFailure::from)?;
+    let selection = Selection::resolve(&config, env, options, here.as_deref())?;
+    let called = std::env::args_os().next().map(PathBuf::from);
+    let program = find_program(&called.unwrap_or_default(), &super::program()?, env);
+    let registration = selection.registration(&config, &program)?;
+    let proposal = propose_install(&files, &registration, options.replace);
+    let proposal = proposal.map_err(InstallFailure::from)?;
 
-    print(&format!("{}\n", chosen.headline(&config, client)))?;
-    let done = if proposal.is_nothing() {
-        say_notes(&proposal)?;
-        print("\nIt is installed already: no change.\n")?;
+    print(&format!("{}\n", selection.headline(&config, client)))?;
+    let is_done = if proposal.is_empty() {
+        print_notes(&proposal)?;
+        print("\ntelepost is already installed: no change.\n")?;
         true
     } else {
-        agree_and_carry_out(&proposal, options.dry_run, options.yes)?
+        confirm_and_carry_out(&proposal, options.dry_run, options.yes)?
     };
-    let mut missing = chosen.missing(&config, env);
-    if places::is_build(&program) {
-        missing.push(format!(
-            "{} is a build and goes with the next `cargo clean`: run `cargo install --locked --path .` and \
-             install again with that telepost",
+    let mut steps = selection.missing_steps(&config, env);
+    if is_build(&program) {
+        steps.push(format!(
+            "{} is a development build, which the next `cargo clean` deletes: run `cargo install --locked --path .`, \
+             then run this command again with the installed telepost",
             program.display()
         ));
     }
-    let missing: Vec<String> = missing
-        .iter()
-        .map(|missing| format!("- {}\n", missing.replace('\n', "\n  ")))
-        .collect();
-    if !missing.is_empty() {
-        print(&format!("\nStill missing:\n{}", missing.concat()))?;
+    if !steps.is_empty() {
+        let steps = steps.iter().map(|step| step.replace('\n', "\n  "));
+        let steps: Vec<String> = steps.map(|step| format!("- {step}\n")).collect();
+        print(&format!("\nStill to do:\n{}", steps.concat()))?;
     }
-    if !done {
+    if !is_done {
         return Ok(());
     }
-    let place = match &chosen.folder {
+    let place = match &selection.folder {
         Some(folder) => format!(" in {}", folder.display()),
         None => String::new(),
     };
     let trust = match client {
         Client::Claude => "",
-        // It asks at its next start, because anybody could have written that file (clients.md 5.2).
-        Client::Codex => ", say yes when it asks whether the hooks of telepost may run",
+        // Codex asks at its next start, because any program could have written that file.
+        Client::Codex => ", allow the hooks of telepost when it asks",
     };
     print(&format!(
-        "\nNext: restart {}{place}{trust}, write to your bot, and type {}.\n",
+        "\nNext: restart {}{place}{trust}, send your bot a message, and type {}.\n",
         client.name(),
         client.command()
     ))
@@ -78,53 +83,46 @@ pub(super) fn install(cli: &Cli, env: &Env, options: &InstallOptions) -> Result<
 
 pub(super) fn uninstall(env: &Env, options: &UninstallOptions) -> Result<(), Failure> {
     let client = options.client;
-    let places = places_of(client, env)?;
-    let proposal = install::propose_uninstall(&places).map_err(InstallFailure::from)?;
-    if proposal.is_nothing() {
-        say_notes(&proposal)?;
+    let proposal = propose_uninstall(&locate_files(client, env)?);
+    let proposal = proposal.map_err(InstallFailure::from)?;
+    if proposal.is_empty() {
+        print_notes(&proposal)?;
         return print(&format!(
             "telepost is not installed for {}: no change.\n",
             client.name()
         ));
     }
-    if agree_and_carry_out(&proposal, options.dry_run, options.yes)? {
+    if confirm_and_carry_out(&proposal, options.dry_run, options.yes)? {
         print(&format!(
-            "\nNext: restart {}. The configuration, the messages and the gateway are still there; \
-             `telepost gateway stop` stops it.\n",
+            "\nNext: restart {}. Your configuration and messages are kept, and the gateway keeps running; \
+             stop it with `telepost gateway stop`.\n",
             client.name()
         ))?;
     }
     Ok(())
 }
 
-fn places_of(client: Client, env: &Env) -> Result<Places, Failure> {
-    Places::of(client, env).ok_or_else(|| {
-        let words = format!(
-            "it is not clear where {} keeps its files: HOME is not set; set it, or name an absolute folder in {}",
+fn locate_files(client: Client, env: &Env) -> Result<ClientFiles, Failure> {
+    ClientFiles::locate(client, env).ok_or_else(|| {
+        usage_error(format!(
+            "cannot tell where {} keeps its files, because HOME is not set; set HOME, or set {} to an absolute path",
             client.name(),
             client.variable()
-        );
-        InstallFailure::Usage(words).into()
+        ))
     })
 }
 
-fn program(env: &Env) -> Result<PathBuf, Failure> {
-    let running = super::program()?;
-    let called = std::env::args_os().next().map(PathBuf::from);
-    Ok(places::program(&called.unwrap_or_default(), &running, env))
-}
-
 /// Shows the difference and asks. `false`: it was only to be shown.
-fn agree_and_carry_out(proposal: &Proposal, dry_run: bool, yes: bool) -> Result<bool, Failure> {
+fn confirm_and_carry_out(proposal: &Proposal, dry_run: bool, yes: bool) -> Result<bool, Failure> {
     print(&format!("\n{}", proposal.diff()))?;
-    say_notes(proposal)?;
-    let files = match proposal.files() {
+    print_notes(proposal)?;
+    let files = match proposal.file_count() {
         1 => "1 file".to_owned(),
         count => format!("{count} files"),
     };
     if dry_run {
         print(&format!(
-            "\nNothing was changed (--dry-run); {files} would be.\n"
+            "\nDry run: {files} would change; nothing was changed.\n"
         ))?;
         return Ok(false);
     }
@@ -133,9 +131,10 @@ fn agree_and_carry_out(proposal: &Proposal, dry_run: bool, yes: bool) -> Result<
             Said::Yes => {}
             Said::No => return Err(InstallFailure::Declined.into()),
             Said::Nobody => {
-                let words = "nothing was changed: there is no terminal to ask on; look at the difference above, \
-                             then run the command again with --yes";
-                return Err(InstallFailure::Usage(words.to_owned()).into());
+                return Err(usage_error(
+                    "nothing was changed: there is no terminal to ask on; check the difference above, \
+                     then run the command again with --yes",
+                ));
             }
         }
     }
@@ -144,23 +143,22 @@ fn agree_and_carry_out(proposal: &Proposal, dry_run: bool, yes: bool) -> Result<
     Ok(true)
 }
 
-fn say_notes(proposal: &Proposal) -> Result<(), Failure> {
-    let notes = proposal
-        .notes
-        .iter()
-        .map(|note| format!("\nnote: {note}\n"));
-    print(&notes.collect::<String>())
+fn print_notes(proposal: &Proposal) -> Result<(), Failure> {
+    let notes = proposal.notes.iter();
+    let notes: Vec<String> = notes.map(|note| format!("\nnote: {note}\n")).collect();
+    print(&notes.concat())
 }
 
-/// What is to be registered.
-struct Chosen<'c> {
+/// The session and the folder that an installation is for.
+struct Selection<'c> {
     /// `None`: each window finds its session by its folder, else `default`.
     session: Option<&'c Session>,
+    /// `None`: all folders.
     folder: Option<PathBuf>,
 }
 
-impl<'c> Chosen<'c> {
-    fn new(
+impl<'c> Selection<'c> {
+    fn resolve(
         config: &'c Config,
         env: &Env,
         options: &InstallOptions,
@@ -170,18 +168,19 @@ impl<'c> Chosen<'c> {
             (Client::Claude, scope) => scope.unwrap_or(Scope::Local),
             (Client::Codex, None | Some(Scope::User)) => Scope::User,
             (Client::Codex, Some(Scope::Local)) => {
-                let words = "Codex keeps its servers in one place for all folders: leave --scope out; \
-                             for a second session give it a CODEX_HOME of its own";
-                return Err(InstallFailure::Usage(words.to_owned()).into());
+                return Err(usage_error(
+                    "Codex has one list of servers for all folders: leave --scope out; to serve a second session, \
+                     give it a CODEX_HOME of its own",
+                ));
             }
         };
-        let everywhere = (options.client, scope) == (Client::Claude, Scope::User);
-        let here_counts = here.filter(|_| !everywhere);
-        let (session, binding) = config.serving(options.session.as_deref(), env, here_counts)?;
+        let is_everywhere = (options.client, scope) == (Client::Claude, Scope::User);
+        let cwd = here.filter(|_| !is_everywhere);
+        let (session, binding) = config.serving(options.session.as_deref(), env, cwd)?;
         let session = match binding {
-            Binding::Default if everywhere => None,
+            Binding::Default if is_everywhere => None,
             Binding::Default if config.sessions.len() > 1 => {
-                return Err(InstallFailure::Usage(several(config, options.client)).into());
+                return Err(usage_error(list_choices(config, options.client)));
             }
             Binding::Default | Binding::Flag | Binding::Environment | Binding::WorkingDirectory => {
                 Some(session)
@@ -191,101 +190,99 @@ impl<'c> Chosen<'c> {
             Scope::User => None,
             Scope::Local => {
                 let folder = session.and_then(|session| session.cwd.as_deref()).or(here);
-                let folder = folder.ok_or_else(|| {
-                    let words = "the working directory is gone: go to the folder of the project, or give the session a `cwd`";
-                    InstallFailure::Usage(words.to_owned())
-                })?;
-                Some(places::project(folder))
+                Some(find_project(folder.ok_or_else(|| {
+                    usage_error(
+                        "the working directory no longer exists: change to the project's folder, or give the session \
+                         a `cwd`",
+                    )
+                })?))
             }
         };
         Ok(Self { session, folder })
     }
 
-    fn registration(&self, config: &Config, program: &Path) -> Result<Registration, Failure> {
-        let mut args = vec!["mcp".to_owned(), "--config".to_owned(), text(&config.path)?];
+    fn registration(&self, config: &Config, program: &Path) -> Result<ServerRegistration, Failure> {
+        let config = to_text(&config.path)?;
+        let mut args = vec!["mcp".to_owned(), "--config".to_owned(), config];
         if let Some(session) = self.session {
             args.extend(["--session".to_owned(), session.id.to_string()]);
         }
-        Ok(Registration {
-            server: Server {
-                command: text(program)?,
-                args,
-            },
-            folder: self.folder.as_deref().map(text).transpose()?,
+        let command = to_text(program)?;
+        Ok(ServerRegistration {
+            server: ServerCommand { command, args },
+            folder: self.folder.as_deref().map(to_text).transpose()?,
         })
     }
 
     fn headline(&self, config: &Config, client: Client) -> String {
-        let what = match self.session {
+        let session = match self.session {
             Some(session) if session.name == session.id.as_str() => {
                 format!("Session {}", session.id)
             }
             Some(session) => format!("Session {} ({})", session.id, session.name),
             None => format!(
-                "The session of each folder by its `cwd`, else {},",
+                "Each folder's session by its `cwd`, otherwise {},",
                 config.default
             ),
         };
-        let whom = match &self.folder {
+        let place = match &self.folder {
             Some(folder) => format!("in {}", folder.display()),
             None => "in all folders".to_owned(),
         };
-        format!("{what} for {} {whom}", client.name())
+        format!("{session} for {} {place}", client.name())
     }
 
-    /// What a first message still needs. An installation does not wait for it.
-    fn missing(&self, config: &Config, env: &Env) -> Vec<String> {
-        let mut missing = config.warnings();
-        let dotenv = config.path.with_file_name(".env");
-        // A gateway that a client starts may have nothing but the file (Codex passes no variables on).
-        let (all, lasting) = (
-            Tokens::read(config, env),
-            Tokens::read(config, &Env::default()),
-        );
-        match (all, lasting) {
-            (Err(error), _) => missing.push(chain(&error)),
-            (Ok(all), lasting) => {
-                missing.extend(all.warnings().iter().cloned());
-                let is_ours = |session: &&Session| self.session.is_none_or(|ours| ours == *session);
-                for session in config.sessions.values().filter(is_ours) {
-                    let variable = &session.bot_token_env;
-                    let is_set = |tokens: &Tokens| {
-                        matches!(tokens.of(&session.id), Some(TokenState::Set(_)))
-                    };
-                    let place = dotenv.display();
-                    if !is_set(&all) {
-                        missing.push(format!(
-                            "the token of session {}: write {variable}=<the token> into {place}",
-                            session.id
-                        ));
-                    } else if !lasting.as_ref().is_ok_and(is_set) {
-                        missing.push(format!(
-                            "{variable} is set in this shell only; write it into {place}, or start the gateway from \
-                             here (telepost gateway --detach)"
-                        ));
-                    }
-                }
+    /// What the first message still needs. An installation does not wait for it.
+    fn missing_steps(&self, config: &Config, env: &Env) -> Vec<String> {
+        let mut steps = config.warnings();
+        match Tokens::read(config, env) {
+            Err(error) => steps.push(Chain(&error).to_string()),
+            Ok(tokens) => {
+                steps.extend(tokens.warnings().iter().cloned());
+                steps.extend(self.missing_tokens(config, &tokens));
             }
         }
         if config.gateway == GatewayStart::Manual {
-            missing.push(
-                "nobody starts the gateway (\"gateway\": \"manual\"): telepost gateway --detach"
+            steps.push(
+                "start the gateway yourself, because the configuration has \"gateway\": \"manual\": \
+                 telepost gateway --detach"
                     .to_owned(),
             );
         }
-        missing
+        steps
+    }
+
+    fn missing_tokens(&self, config: &Config, tokens: &Tokens) -> Vec<String> {
+        // A gateway that a client starts may see only the file: Codex passes no variables on.
+        let from_file = Tokens::read(config, &Env::default());
+        let file = config.path.with_file_name(".env");
+        let file = file.display();
+        let sessions = config.sessions.values();
+        let selected = sessions.filter(|session| self.session.is_none_or(|only| only == *session));
+        let step = |session: &Session| {
+            let variable = &session.bot_token_env;
+            let is_set =
+                |tokens: &Tokens| matches!(tokens.of(&session.id), Some(TokenState::Set(_)));
+            if !is_set(tokens) {
+                Some(format!(
+                    "set the bot token of session {}: write {variable}=<the token> into {file}",
+                    session.id
+                ))
+            } else if !from_file.as_ref().is_ok_and(is_set) {
+                Some(format!(
+                    "{variable} is set only in this shell; write it into {file}, or start the gateway from \
+                     this shell (telepost gateway --detach)"
+                ))
+            } else {
+                None
+            }
+        };
+        selected.filter_map(step).collect()
     }
 }
 
-fn chain(error: &ConfigError) -> String {
-    Chain(error).to_string()
-}
-
-fn several(config: &Config, client: Client) -> String {
-    let command = match client {
-        Client::Claude => "claude",
-        Client::Codex => "codex",
-    };
+fn list_choices(config: &Config, client: Client) -> String {
+    let command = client.argument();
     let sessions = config.sessions.values().map(|session| {
         let name = if session.name == session.id.as_str() {
             String::new()
@@ -297,25 +294,22 @@ fn several(config: &Config, client: Client) -> String {
             session.id
         )
     });
+    let sessions: String = sessions.collect();
     let everywhere = match client {
         Client::Claude => {
-            "\nor, for all folders, each with the session whose `cwd` it is:\n  telepost install claude --scope user"
+            "\nor install for all folders at once; each folder gets the session whose `cwd` it is in:\n  telepost install claude --scope user"
         }
         Client::Codex => "",
     };
-    format!(
-        "{} has several sessions; say which:{}{everywhere}",
-        config.path.display(),
-        sessions.collect::<String>()
-    )
+    let path = config.path.display();
+    format!("{path} has several sessions; choose one:{sessions}{everywhere}")
 }
 
-fn text(path: &Path) -> Result<String, Failure> {
+fn to_text(path: &Path) -> Result<String, Failure> {
     path.to_str().map(str::to_owned).ok_or_else(|| {
-        let words = format!(
-            "{} cannot be written into a configuration, because it is not UTF-8; rename it",
+        usage_error(format!(
+            "{} cannot be written into a configuration file, because its name is not UTF-8; rename it",
             path.display()
-        );
-        InstallFailure::Usage(words).into()
+        ))
     })
 }

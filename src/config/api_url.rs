@@ -1,68 +1,70 @@
-//! The address of the Bot API. It receives every token, so it must be https, or so near that
-//! nobody can listen.
+//! The address of the Bot API. It receives every token, so it must be https, or a machine so near that nothing on
+//! the way can listen.
+
+use std::sync::LazyLock;
 
 use url::{Host, Url};
 
-use super::error::quote;
+use super::error::{Violation, quote, refuse_if, violation};
+use super::paths::variable;
+use super::reader::{Reader, Slot};
 
-/// Where Telegram's own Bot API is.
-pub(super) const DEFAULT: &str = "https://api.telegram.org/";
-
+const API_VARIABLE: &str = "TELEGRAM_API_URL";
 const EXAMPLE: &str = "write for example \"https://api.telegram.org\", or \"http://127.0.0.1:8081\" for a server of your own";
 
-/// Reads `text`; the path of the result has no final slash, unless it is empty. A mistake is what is
-/// wrong and what to write instead; it repeats nothing that could be a secret.
-pub(super) fn read(text: &str) -> Result<Url, (String, &'static str)> {
+#[expect(clippy::expect_used, reason = "a constant, which every test parses")]
+static TELEGRAM: LazyLock<Url> =
+    LazyLock::new(|| Url::parse("https://api.telegram.org/").expect("a URL"));
+
+/// `TELEGRAM_API_URL`, else the key, else Telegram's own; both are checked.
+pub(super) fn read_api_url(slot: &Slot<'_>, reader: &mut Reader<'_>) -> Url {
+    let written = reader.text(slot, |text, _| check_url(text));
+    let set = reader.env.get(API_VARIABLE).map(check_url);
+    let set = set.and_then(|checked| reader.accept(&variable(API_VARIABLE), checked));
+    set.or(written).unwrap_or_else(|| TELEGRAM.clone())
+}
+
+/// The path of the result has no final slash, unless it is empty. A message repeats nothing that could be a secret.
+fn check_url(text: &str) -> Result<Url, Violation> {
     let text = text.trim();
-    let Ok(mut url) = Url::parse(text) else {
-        let shown = if text.contains(['@', '?']) {
+    let mut url = Url::parse(text).map_err(|_| {
+        let may_have_secret = text.contains(['@', '?']);
+        let shown = if may_have_secret {
             "the text".to_owned()
         } else {
             quote(text)
         };
-        return Err((
-            format!("is no address: {shown} cannot be read as a URL"),
+        violation(
+            format!("is not an address: {shown} cannot be read as a URL"),
             EXAMPLE,
-        ));
-    };
-    let refuse = |what: &str, instead| Err((what.to_owned(), instead));
-    if !url.username().is_empty() || url.password().is_some() {
-        return refuse(
-            "has a user name or a password in it",
-            "leave out everything before the @",
-        );
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return refuse("has a ? or a # in it", "leave out everything from there on");
-    }
-    if url
-        .path_segments()
-        .is_some_and(|mut segments| segments.any(names_a_bot))
-    {
-        return refuse(
-            "has a bot's token in it",
-            "leave out everything from /bot on; the token belongs into the file .env beside sessions.json",
-        );
-    }
-    match url.scheme() {
-        "https" => {}
-        "http" if is_near(&url) => {}
-        "http" => {
-            return refuse(
-                "is http to a machine elsewhere, and would send the bot's token in the clear",
-                "write https; http is for this machine and for private addresses (127.0.0.1, 10.…, 172.16.…, 192.168.…)",
-            );
-        }
-        scheme => {
-            return Err((
-                format!(
-                    "begins with {}, which is no way to the Bot API",
-                    quote(scheme)
-                ),
-                EXAMPLE,
-            ));
-        }
-    }
+        )
+    })?;
+    refuse_if(
+        !url.username().is_empty() || url.password().is_some(),
+        "contains a user name or a password",
+        "leave out everything before the @",
+    )?;
+    refuse_if(
+        url.query().is_some() || url.fragment().is_some(),
+        "contains a ? or a #",
+        "leave out everything from there on",
+    )?;
+    refuse_if(
+        url.path_segments().into_iter().flatten().any(names_a_bot),
+        "contains a bot's token",
+        "leave out everything from /bot on; the token belongs in the file .env beside sessions.json",
+    )?;
+    refuse_if(
+        url.scheme() == "http" && !is_near(&url),
+        "is http to a machine elsewhere, and would send the bot's token in the clear",
+        "write https; http is for this machine and for private addresses (127.0.0.1, 10.…, 172.16.…, 192.168.…)",
+    )?;
+    let scheme = quote(url.scheme());
+    refuse_if(
+        !matches!(url.scheme(), "http" | "https"),
+        format!("begins with {scheme}, but the Bot API is reached by https or http"),
+        EXAMPLE,
+    )?;
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
     Ok(url)

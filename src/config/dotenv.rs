@@ -1,8 +1,8 @@
 //! The file `.env` beside `sessions.json`: one `NAME=value` per line, as shells and dotenv read it.
 //!
-//! Of a name that stands twice the last value counts. A line that cannot be read is a mistake when
-//! it may concern one of our variables, else a warning: the file may serve other programs too. No
-//! line is ever repeated in a message, for it may hold a token.
+//! If a name appears twice, the last value counts. A line that cannot be read is a mistake if it may concern one
+//! of our variables, else a warning: the file may serve other programs too. No message ever repeats a line, for it
+//! may hold a token.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -12,7 +12,8 @@ use std::path::Path;
 
 use super::error::{ConfigError, Problem};
 
-/// What `.env` says about the variables that were asked for.
+/// The values that `.env` has for the requested variables.
+#[derive(Default)]
 pub(super) struct Dotenv {
     values: BTreeMap<String, String>,
     pub(super) problems: Vec<Problem>,
@@ -34,19 +35,12 @@ impl Dotenv {
                 }
                 Ok(dotenv)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self {
-                values: BTreeMap::new(),
-                problems: Vec::new(),
-                warnings: Vec::new(),
-            }),
-            Err(error) => {
-                let problem = Problem::new(
-                    "",
-                    &error.kind().to_string(),
-                    "make it a text file that you may read (chmod 600), or delete it and set the variables elsewhere",
-                );
-                Err(ConfigError::unreadable(file, problem, error))
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(ConfigError::unreadable(
+                file,
+                &error.kind().to_string(),
+                "make it a text file that you may read (chmod 600), or delete it and set the variables elsewhere",
+            )),
         }
     }
 
@@ -58,18 +52,14 @@ impl Dotenv {
     }
 
     fn parse(text: &str, file: &Path, variables: &BTreeSet<&str>) -> Self {
-        let mut dotenv = Self {
-            values: BTreeMap::new(),
-            problems: Vec::new(),
-            warnings: Vec::new(),
-        };
+        let mut dotenv = Self::default();
         for entry in dotenvy::from_read_iter(text.as_bytes()) {
             match entry {
                 Ok((name, value)) if variables.contains(name.as_str()) => {
                     if dotenv.get(&name).is_some_and(|earlier| earlier != value) {
                         let file = file.display();
                         dotenv.warnings.push(format!(
-                            "{name} stands twice in {file} with different values; the last counts"
+                            "{name} appears twice in {file} with different values; the last counts"
                         ));
                     }
                     dotenv.values.insert(name, value);
@@ -77,8 +67,7 @@ impl Dotenv {
                 Err(dotenvy::Error::LineParse(rest, _)) => {
                     dotenv.unreadable(text, &rest, file, variables);
                 }
-
-                // Not ours; reading from memory has no other errors.
+                // A variable of another program; reading from memory has no other errors.
                 Ok(_) | Err(_) => {}
             }
         }
@@ -99,8 +88,8 @@ impl Dotenv {
         match concerned {
             Some(name) => self.problems.push(Problem::new(
                 &format!("line {number} of {file}"),
-                &format!("cannot be read, and it may be the one for {name}"),
-                &format!(
+                format!("cannot be read, and it may be the one for {name}"),
+                format!(
                     "write {name}=, then the token, on a line of its own, without spaces and quotes"
                 ),
             )),

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What the process environment says. An empty variable counts as unset.
+/// The variables of the process environment. An empty variable counts as unset.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Env {
     vars: BTreeMap<String, String>,
 }
 
 impl Env {
-    /// The environment of this process. Variables that are no UTF-8 are left out: none of ours is.
+    /// The environment of this process. Variables that are not UTF-8 are left out: telepost reads none that could be.
     pub fn read() -> Self {
         let text = |os: std::ffi::OsString| os.into_string().ok();
         Self::from_pairs(

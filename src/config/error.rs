@@ -1,14 +1,38 @@
-//! What is wrong with a configuration, all of it at once, told to somebody who has never seen the
-//! program. Every text passes [`redact`] on its way in: whatever a file holds, no token comes out.
+//! Mistakes in a configuration, all of them at once, for a reader who has never seen the program. Every text
+//! passes [`redact`] on its way in: whatever a file holds, no message shows a token.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Longest piece of somebody's text that a message repeats.
+use super::token::redact;
+
+/// Longest piece of foreign text that a message repeats.
 const QUOTE_MAX: usize = 48;
 
-/// One mistake: where it stands, what it is, and what to write instead.
+/// A rule that a value breaks: the mistake, and what to write instead.
+pub(super) type Violation = (Cow<'static, str>, Cow<'static, str>);
+
+pub(super) fn violation(
+    what: impl Into<Cow<'static, str>>,
+    instead: impl Into<Cow<'static, str>>,
+) -> Violation {
+    (what.into(), instead.into())
+}
+
+pub(super) fn refuse_if(
+    is_violated: bool,
+    what: impl Into<Cow<'static, str>>,
+    instead: impl Into<Cow<'static, str>>,
+) -> Result<(), Violation> {
+    if is_violated {
+        Err(violation(what, instead))
+    } else {
+        Ok(())
+    }
+}
+
+/// One mistake: its place, what is wrong, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The place: a JSON path such as `sessions.SESSION_X01.allowed_users`, a variable or a flag.
@@ -20,131 +44,58 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(path: &str, what: &str, instead: &str) -> Self {
+    pub(super) fn new(path: &str, what: impl AsRef<str>, instead: impl AsRef<str>) -> Self {
         Self {
             path: redact(path),
-            what: redact(what),
-            instead: redact(instead),
+            what: redact(what.as_ref()),
+            instead: redact(instead.as_ref()),
         }
+    }
+
+    pub(super) fn from_violation(path: &str, (what, instead): Violation) -> Self {
+        Self::new(path, what, instead)
     }
 }
 
-/// A configuration that is refused as a whole.
+/// A configuration that is refused as a whole. It has no source: the message of an unreadable file says the cause
+/// before the fix.
 #[derive(Debug)]
 pub struct ConfigError {
-    subject: Subject,
-    file: Option<PathBuf>,
+    headline: String,
     problems: Vec<Problem>,
-    source: Option<io::Error>,
-}
-
-/// What could not be done; the first line of the message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Subject {
-    Refused,
-    Unreadable,
-    NoConfigPath,
-    NoStateDir,
-    NoSession,
 }
 
 impl ConfigError {
+    pub(super) fn new(headline: &str, problem: Problem) -> Self {
+        Self {
+            headline: redact(headline),
+            problems: vec![problem],
+        }
+    }
+
     /// The file was read and has mistakes.
     pub(super) fn refused(file: &Path, problems: Vec<Problem>) -> Self {
-        Self {
-            subject: Subject::Refused,
-            file: Some(file.to_owned()),
-            problems,
-            source: None,
-        }
+        let (file, count) = (file.display(), problems.len());
+        let mistakes = if count == 1 { "mistake" } else { "mistakes" };
+        let headline = redact(&format!("{file} is refused because of {count} {mistakes}:"));
+        Self { headline, problems }
     }
 
-    /// `file` (the configuration, or `.env` beside it) is missing or cannot be read.
-    pub(super) fn unreadable(file: &Path, problem: Problem, source: io::Error) -> Self {
-        Self {
-            subject: Subject::Unreadable,
-            file: Some(file.to_owned()),
-            problems: vec![problem],
-            source: Some(source),
-        }
-    }
-
-    /// Nothing says where the configuration is.
-    pub(super) fn no_config_path(problem: Problem) -> Self {
-        Self {
-            subject: Subject::NoConfigPath,
-            file: None,
-            problems: vec![problem],
-            source: None,
-        }
-    }
-
-    /// Nothing says where the state belongs.
-    pub(super) fn no_state_dir(problem: Problem) -> Self {
-        Self {
-            subject: Subject::NoStateDir,
-            file: None,
-            problems: vec![problem],
-            source: None,
-        }
-    }
-
-    /// The session that was asked for does not exist.
-    pub(super) fn no_session(file: &Path, problem: Problem) -> Self {
-        Self {
-            subject: Subject::NoSession,
-            file: Some(file.to_owned()),
-            problems: vec![problem],
-            source: None,
-        }
-    }
-
-    pub(super) fn with_source(mut self, source: io::Error) -> Self {
-        self.source = Some(source);
-        self
-    }
-
-    /// The file that the mistakes belong to, where there is one.
-    pub fn file(&self) -> Option<&Path> {
-        self.file.as_deref()
+    /// The file (the configuration, or `.env` beside it) is missing or cannot be read.
+    pub(super) fn unreadable(file: &Path, what: &str, instead: &str) -> Self {
+        let headline = format!("{} cannot be read:", file.display());
+        Self::new(&headline, Problem::new("", what, instead))
     }
 
     /// Every mistake found, never empty.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
-
-    /// Whether there simply is no configuration file yet.
-    pub fn is_not_found(&self) -> bool {
-        self.source
-            .as_ref()
-            .is_some_and(|source| source.kind() == io::ErrorKind::NotFound)
-            && self.subject == Subject::Unreadable
-    }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let file = redact(
-            &self
-                .file
-                .as_deref()
-                .unwrap_or(Path::new(""))
-                .display()
-                .to_string(),
-        );
-        match (self.subject, self.problems.len()) {
-            (Subject::Refused, 1) => write!(f, "{file} is refused because of 1 mistake:"),
-            (Subject::Refused, n) => write!(f, "{file} is refused because of {n} mistakes:"),
-            (Subject::Unreadable, _) => write!(f, "{file} cannot be read:"),
-            (Subject::NoConfigPath, _) => {
-                f.write_str("it is not clear where the configuration is:")
-            }
-            (Subject::NoStateDir, _) => f.write_str("it is not clear where the state belongs:"),
-            (Subject::NoSession, _) => {
-                write!(f, "it is not clear which session of {file} to serve:")
-            }
-        }?;
+        f.write_str(&self.headline)?;
         for Problem {
             path,
             what,
@@ -158,48 +109,9 @@ impl fmt::Display for ConfigError {
     }
 }
 
-impl std::error::Error for ConfigError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // Why a file cannot be read is told before its fix, not behind it.
-        let untold = self.subject != Subject::Unreadable;
-        let source = self.source.as_ref().filter(|_| untold);
-        source.map(|source| source as _)
-    }
-}
+impl std::error::Error for ConfigError {}
 
-/// `text` without the secret half of anything that has the form of a bot token.
-pub(crate) fn redact(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
-        let (before, tail) = rest.split_at(start);
-        let (digits, after) = split_where(tail, |c| !c.is_ascii_digit());
-        out.push_str(before);
-        out.push_str(digits);
-        rest = after;
-        if digits.len() >= 5
-            && let Some(secret) = after.strip_prefix(':')
-            && let (secret, after) = split_where(secret, |c| !is_secret_char(c))
-            && secret.len() >= 12
-        {
-            out.push_str(":…");
-            rest = after;
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
-/// Whether `c` occurs in the secret half of a token.
-pub(super) fn is_secret_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
-}
-
-fn split_where(text: &str, end: impl Fn(char) -> bool) -> (&str, &str) {
-    text.split_at(text.find(end).unwrap_or(text.len()))
-}
-
-/// Somebody's text for a message: quoted, escaped, without a token, not too long.
+/// Foreign text for a message: quoted, escaped, without a token, not too long.
 pub(super) fn quote(text: &str) -> String {
     let text = redact(text);
     let mut shown: String = text.chars().take(QUOTE_MAX).collect();
@@ -214,12 +126,8 @@ pub(super) fn nearest<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) 
     let text = text.to_lowercase();
     let likeness = |name: &str| {
         let name = name.to_lowercase();
-        let part = if text.len() >= 4 && name.contains(&text) {
-            0.9
-        } else {
-            0.0
-        };
-        strsim::jaro_winkler(&text, &name).max(part)
+        let is_part = text.len() >= 4 && name.contains(&text);
+        strsim::jaro_winkler(&text, &name).max(if is_part { 0.9 } else { 0.0 })
     };
     known
         .into_iter()

@@ -1,120 +1,44 @@
 //! The configuration: `sessions.json`, the few variables around it, and the tokens.
 //!
-//! A configuration is accepted as a whole or refused as a whole, with every mistake at once: a half
-//! configured gate would be an open one. Reading it needs no token and writes nothing. The tokens
-//! are read apart from it ([`Tokens::read`]), by the gateway and `telepost check` only.
+//! A configuration is accepted as a whole or refused as a whole, with every mistake at once: half a list of people
+//! would let the wrong ones in. Reading it needs no token and writes nothing. Tokens are read apart from it
+//! ([`Tokens::read`]), by the gateway and `telepost check` only.
+//!
+//! `keys.rs` declares every key once; struct, reader, JSON schema and documentation come from there.
 
 mod api_url;
-mod check;
 mod dotenv;
 mod env;
 mod error;
-mod id_lists;
 mod json;
+mod key;
+mod keys;
 mod paths;
+mod reader;
+mod rules;
 mod serving;
-mod session;
+mod sessions;
 mod token;
 mod tokens;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use url::Url;
+use serde_json::Value;
 
 pub use self::env::Env;
-pub(crate) use self::error::redact;
 pub use self::error::{ConfigError, Problem};
+pub use self::keys::{Config, GatewayStart, Pace, Receipts, Session};
 pub use self::paths::{config_path, state_dir};
+use self::reader::{Object, Reader};
 pub use self::serving::Binding;
+pub(crate) use self::token::redact;
 pub use self::token::{MalformedToken, Token};
 pub use self::tokens::{Bot, TokenState, Tokens};
-use crate::ids::{Address, BotId, ChatId, SessionId, UserId};
-
-/// A configuration without mistakes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// The file, absolute.
-    pub path: PathBuf,
-    /// At least one session.
-    pub sessions: BTreeMap<SessionId, Session>,
-    /// The session that is served when nothing else decides; always one of `sessions`.
-    pub default: SessionId,
-    /// `state_dir`, absolute. Ask [`state_dir`], which also knows the environment.
-    pub state_dir: Option<PathBuf>,
-    /// The Bot API's address, without a final slash behind a path: push segments (`bot<token>`, the
-    /// method) with `path_segments_mut`, as teloxide does; `Url::join` would read `bot1:` as a scheme.
-    pub api_url: Url,
-    /// Who starts the gateway.
-    pub gateway: GatewayStart,
-    /// How fast may be sent.
-    pub pace: Pace,
-    /// Whether people see that an agent has seen their message and works on it.
-    pub receipts: Receipts,
-}
-
-/// One agent session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Session {
-    /// Its id, also its folder name.
-    pub id: SessionId,
-    /// What people call it; no other session has this name. Its id unless configured.
-    pub name: String,
-    /// The variable that holds its bot's token.
-    pub bot_token_env: String,
-    /// Its bot's username, without `@`.
-    pub bot_username: Option<String>,
-    /// Its chats, without repetitions, never empty; the first is the home chat.
-    pub chat_ids: Vec<ChatId>,
-    /// Who may write to it, without repetitions, never empty.
-    pub allowed_users: Vec<UserId>,
-    /// Whether the bot must be meant in a group: by name, by a reply to it, or by a command.
-    pub require_mention: bool,
-    /// The tmux session that its agent runs in.
-    pub tmux_session: Option<String>,
-    /// The one line that may be typed there.
-    pub tmux_wake_command: Option<String>,
-    /// The folder whose agents belong to it, absolute.
-    pub cwd: Option<PathBuf>,
-    /// Folders from which files may be sent, absolute.
-    pub send_roots: Vec<PathBuf>,
-    /// Whether an answer is shown as a Telegram reply to the newest message that it answers.
-    pub reply_to_message: bool,
-}
-
-/// Who starts the gateway.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum GatewayStart {
-    /// An MCP server that finds none running.
-    #[default]
-    Auto,
-    /// A person or a service manager.
-    Manual,
-}
-
-/// How fast may be sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pace {
-    /// Below Telegram's limits.
-    #[default]
-    Normal,
-    /// As fast as it goes, for tests against the simulator.
-    Off,
-}
-
-/// Whether people see that an agent has been shown their message (👀) and works on it ("typing…").
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Receipts {
-    /// They do.
-    #[default]
-    On,
-    /// They see the agent's own messages and reactions only.
-    Off,
-}
+use crate::ids::{Address, BotId, ChatId, UserId};
 
 impl Session {
     /// The chat for messages that answer none.
@@ -136,7 +60,7 @@ impl Config {
     /// Reads the file at `path`. Needs no tokens.
     pub fn load(path: &Path, env: &Env) -> Result<Self, ConfigError> {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let bytes = std::fs::read(&path).map_err(|error| unreadable(&path, error))?;
+        let bytes = std::fs::read(&path).map_err(|error| explain_unreadable(&path, &error))?;
         match std::str::from_utf8(&bytes) {
             Ok(text) => Self::parse(text, &path, env),
             Err(error) => {
@@ -144,7 +68,7 @@ impl Config {
                 let line = good.split(|&byte| byte == b'\n').count();
                 let problem = Problem::new(
                     &format!("line {line}"),
-                    "has bytes that are not UTF-8",
+                    "contains bytes that are not UTF-8",
                     "save the file as UTF-8 in your editor",
                 );
                 Err(ConfigError::refused(&path, vec![problem]))
@@ -152,57 +76,121 @@ impl Config {
         }
     }
 
-    /// Reads `text` as the content of the file at `path`.
+    /// Reads `text` as the content of the file at `path`, which is absolute.
     pub fn parse(text: &str, path: &Path, env: &Env) -> Result<Self, ConfigError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        check::read(text, path, env).map_err(|problems| ConfigError::refused(path, problems))
+        let mut reader = Reader {
+            env,
+            file: path,
+            problems: Vec::new(),
+        };
+        match parse_with(text, &mut reader) {
+            Some(config) if reader.problems.is_empty() => Ok(config),
+            _ => Err(ConfigError::refused(path, reader.problems)),
+        }
     }
 
-    /// What is not forbidden, but probably not meant.
+    /// Oddities that are allowed, but probably not meant.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for session in self.sessions.values() {
             let path = json::child("sessions", session.id.as_str());
-            if session
-                .allowed_users
-                .contains(&UserId(id_lists::PLACEHOLDER))
-            {
+            if session.allowed_users.contains(&rules::PLACEHOLDER) {
                 warnings.push(format!(
-                    "{path}.allowed_users: {} is the placeholder of the examples and nobody's id",
-                    id_lists::PLACEHOLDER
+                    "{path}.allowed_users: {} is the placeholder of the examples, not a person's id",
+                    rules::PLACEHOLDER
                 ));
             }
             for chat in session.chat_ids.iter().filter(|chat| chat.0 > 0) {
                 if !session.allowed_users.contains(&UserId(chat.0)) {
                     warnings.push(format!(
                         "{path}.chat_ids: {chat} is a person's private chat, but this person is not in \
-                         {path}.allowed_users and is never heard"
+                         {path}.allowed_users, so nothing from there gets in"
                     ));
                 }
             }
             if session.tmux_wake_command.is_some() && session.tmux_session.is_none() {
-                warnings.push(format!("{path}.tmux_wake_command is never typed, because {path}.tmux_session is missing"));
+                warnings.push(format!(
+                    "{path}.tmux_wake_command is never typed, because {path}.tmux_session is missing"
+                ));
             }
         }
         warnings
     }
 }
 
-fn unreadable(path: &Path, error: io::Error) -> ConfigError {
-    let shown = path.display();
-    let (what, instead) = if error.kind() == io::ErrorKind::NotFound {
+/// `None` if no key could be read.
+fn parse_with(text: &str, reader: &mut Reader<'_>) -> Option<Config> {
+    let parsed =
+        json::parse(text).map_err(|error| reader.problems.push(explain_syntax(text, &error)));
+    let (value, duplicates) = parsed.ok()?;
+    for path in duplicates {
+        reader.report(
+            &path,
+            "appears twice; only one of the two could count",
+            "keep one of them, or rename one",
+        );
+    }
+    let Some(map) = value.as_object() else {
+        reader.report(
+            "top level",
+            format!("is {}, not an object", json::describe(&value)),
+            "begin with {\"sessions\": and end with }; sessions.example.json shows every key",
+        );
+        return None;
+    };
+    let path = String::new();
+    let top = Object { path, map };
+    reader.typed(&top.slot(&keys::SCHEMA), Value::as_str);
+    let file = reader.file.to_owned();
+    Some(Config::read(reader, &top, file))
+}
+
+/// The shortest content that a new file can begin with.
+fn suggest_content() -> String {
+    format!(
+        "write {{\"sessions\": {}}} into it; the quick start of the README says how to learn your own numbers",
+        keys::SESSIONS_EXAMPLE
+    )
+}
+
+fn explain_syntax(text: &str, error: &serde_json::Error) -> Problem {
+    if text.trim().is_empty() {
+        return Problem::new("", "the file is empty", suggest_content());
+    }
+    let (line, column) = (error.line(), error.column());
+    let message = error.to_string();
+    let position = format!(" at line {line} column {column}");
+    let message = message.strip_suffix(&position).unwrap_or(&message);
+    let (what, instead) = if error.is_eof() {
         (
-            "there is no such file".to_owned(),
-            format!(
-                "{}. Or name your file with --config or TG_SESSIONS_CONFIG",
-                check::smallest()
-            ),
+            "the file ends too early",
+            "close what is open: each { needs its }, each [ its ], each text its second quote",
         )
     } else {
+        (
+            "this is not JSON",
+            "correct it there or just before; every text and every key needs double quotes, a comma goes between two \
+             entries and not after the last one, and there are no comments",
+        )
+    };
+    let place = format!("line {line}, column {column}");
+    Problem::new(&place, format!("{what}: {message}"), instead)
+}
+
+fn explain_unreadable(path: &Path, error: &io::Error) -> ConfigError {
+    let (what, instead) = if error.kind() == io::ErrorKind::NotFound {
+        let content = suggest_content();
+        (
+            "there is no such file".to_owned(),
+            format!("{content}. Or name your file with --config or TG_SESSIONS_CONFIG"),
+        )
+    } else {
+        let shown = path.display();
         (
             error.to_string(),
             format!("make {shown} a file that you may read, or name another one with --config"),
         )
     };
-    ConfigError::unreadable(path, Problem::new("", &what, &instead), error)
+    ConfigError::unreadable(path, &what, &instead)
 }

@@ -1,11 +1,10 @@
-//! Where the configuration and the state are, and how a path in the configuration is read.
+//! The places of the configuration and of the state, and the reading of written paths.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Config;
 use super::env::Env;
-use super::error::{ConfigError, Problem};
+use super::error::{ConfigError, Problem, Violation, refuse_if, violation};
 
 const CONFIG_VARIABLE: &str = "TG_SESSIONS_CONFIG";
 const STATE_VARIABLE: &str = "TELEPOST_STATE_DIR";
@@ -19,38 +18,43 @@ pub fn config_path(flag: Option<&Path>, env: &Env) -> Result<PathBuf, ConfigErro
             .get(CONFIG_VARIABLE)
             .map(|path| (variable(CONFIG_VARIABLE), Path::new(path))),
     };
-    if let Some((place, path)) = given {
-        return absolute(path, env)
-            .map_err(|mistake| mistake.explain(&place, ConfigError::no_config_path));
-    }
-    xdg("XDG_CONFIG_HOME", ".config", env)
-        .map(|folder| folder.join("sessions.json"))
-        .ok_or_else(|| {
-            ConfigError::no_config_path(Problem::new(
-                &variable("HOME"),
-                "is not set, so there is no ~/.config/telepost/sessions.json",
-                "set HOME, or name the file with --config or in TG_SESSIONS_CONFIG",
-            ))
-        })
+    let (place, found) = match given {
+        Some((place, path)) => (place, absolute(path, env)),
+        None => (
+            variable("HOME"),
+            xdg("XDG_CONFIG_HOME", ".config", env)
+                .map(|folder| folder.join("sessions.json"))
+                .ok_or_else(|| {
+                    violation(
+                        "is not set, so there is no ~/.config/telepost/sessions.json",
+                        "set HOME, or name the file with --config or in TG_SESSIONS_CONFIG",
+                    )
+                }),
+        ),
+    };
+    found.map_err(|violation| {
+        let problem = Problem::from_violation(&place, violation);
+        ConfigError::new("it is not clear where the configuration is:", problem)
+    })
 }
 
 /// The state folder, always absolute: `TELEPOST_STATE_DIR`, else `state_dir` of the configuration,
 /// else `$XDG_STATE_HOME/telepost`, else `~/.local/state/telepost`.
 pub fn state_dir(config: Option<&Config>, env: &Env) -> Result<PathBuf, ConfigError> {
-    if let Some(path) = env.get(STATE_VARIABLE) {
-        return absolute(Path::new(path), env).map_err(|mistake| {
-            mistake.explain(&variable(STATE_VARIABLE), ConfigError::no_state_dir)
-        });
-    }
-    if let Some(path) = config.and_then(|config| config.state_dir.clone()) {
-        return Ok(path);
-    }
-    xdg("XDG_STATE_HOME", ".local/state", env).ok_or_else(|| {
-        ConfigError::no_state_dir(Problem::new(
-            &variable("HOME"),
-            "is not set, so there is no ~/.local/state/telepost",
-            "set HOME, or name the folder in TELEPOST_STATE_DIR or with \"state_dir\" in the configuration",
-        ))
+    let configured = config.and_then(|config| config.state_dir.clone());
+    let (name, found) = match (env.get(STATE_VARIABLE), configured) {
+        (Some(path), _) => (STATE_VARIABLE, absolute(Path::new(path), env)),
+        (None, Some(path)) => return Ok(path),
+        (None, None) => ("HOME", xdg("XDG_STATE_HOME", ".local/state", env).ok_or_else(|| {
+            violation(
+                "is not set, so there is no ~/.local/state/telepost",
+                "set HOME, or name the folder in TELEPOST_STATE_DIR or with \"state_dir\" in the configuration",
+            )
+        })),
+    };
+    found.map_err(|violation| {
+        let problem = Problem::from_violation(&variable(name), violation);
+        ConfigError::new("it is not clear where the state belongs:", problem)
     })
 }
 
@@ -74,36 +78,45 @@ fn home(env: &Env) -> Option<PathBuf> {
         .filter(|home| home.is_absolute())
 }
 
-/// A path from outside the file, made absolute. Clients pass `~/` unexpanded, so it is known here too.
-pub(super) fn absolute(path: &Path, env: &Env) -> Result<PathBuf, PathMistake> {
+/// A path from outside the file, made absolute. Clients pass `~/` unexpanded, so it is expanded here too.
+fn absolute(path: &Path, env: &Env) -> Result<PathBuf, Violation> {
     let path = match path.to_str() {
         Some(text) => expand(text, env)?,
         None => path.to_owned(),
     };
     std::path::absolute(path)
         .map(|path| tidy(&path))
-        .map_err(PathMistake::NoWorkingDirectory)
+        .map_err(|_| {
+            let what = "is relative, but the working directory is gone";
+            violation(what, "write an absolute path")
+        })
 }
 
 /// A written path with `~/` replaced; it may still be relative.
-pub(super) fn expand(text: &str, env: &Env) -> Result<PathBuf, PathMistake> {
-    if text.trim().is_empty() {
-        return Err(PathMistake::Empty);
-    }
-    if text.contains(char::is_control) {
-        return Err(PathMistake::Control);
-    }
+pub(super) fn expand(text: &str, env: &Env) -> Result<PathBuf, Violation> {
+    let absolute = "write an absolute path or one that begins with ~/";
+    refuse_if(text.trim().is_empty(), "is empty", absolute)?;
+    refuse_if(
+        text.contains(char::is_control),
+        "contains a control character",
+        "write the path without line breaks and tabs",
+    )?;
     let Some(rest) = text.strip_prefix('~') else {
         return Ok(tidy(Path::new(text)));
     };
-    if !rest.is_empty() && !rest.starts_with('/') {
-        return Err(PathMistake::OtherHome);
-    }
-    let home = home(env).ok_or(PathMistake::NoHome)?;
+    refuse_if(
+        !rest.is_empty() && !rest.starts_with('/'),
+        "begins with ~ and a name",
+        "write the path out; the only short form is ~/ (your own home)",
+    )?;
+    let home = home(env).ok_or_else(|| {
+        let what = "begins with ~/, but HOME is not set";
+        violation(what, "write the path out, beginning with /")
+    })?;
     Ok(tidy(&home.join(rest.trim_start_matches('/'))))
 }
 
-/// Without `.`, doubled and final slashes. `..` stays: what it means depends on links.
+/// Without `.`, doubled and final slashes. `..` stays: its meaning depends on links.
 fn tidy(path: &Path) -> PathBuf {
     path.components().collect()
 }
@@ -111,51 +124,4 @@ fn tidy(path: &Path) -> PathBuf {
 /// The path without links where it exists, else as written.
 pub(super) fn canonical(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
-}
-
-/// Why a written path cannot be used.
-#[derive(Debug)]
-pub(super) enum PathMistake {
-    Empty,
-    Control,
-    OtherHome,
-    NoHome,
-    NoWorkingDirectory(io::Error),
-}
-
-impl PathMistake {
-    /// What is wrong, and what to write instead.
-    pub(super) fn texts(&self) -> (&'static str, &'static str) {
-        match self {
-            Self::Empty => (
-                "is empty",
-                "write an absolute path or one that begins with ~/",
-            ),
-            Self::Control => (
-                "has a control character in it",
-                "write the path without line breaks and tabs",
-            ),
-            Self::OtherHome => (
-                "begins with ~ and a name",
-                "write the path out; of the short forms only ~/ (your own home) is known",
-            ),
-            Self::NoHome => (
-                "begins with ~/, but HOME is not set",
-                "write the path out, beginning with /",
-            ),
-            Self::NoWorkingDirectory(_) => (
-                "is relative, but the working directory is gone",
-                "write an absolute path",
-            ),
-        }
-    }
-
-    fn explain(self, place: &str, error: fn(Problem) -> ConfigError) -> ConfigError {
-        let (what, instead) = self.texts();
-        let error = error(Problem::new(place, what, instead));
-        match self {
-            Self::NoWorkingDirectory(source) => error.with_source(source),
-            Self::Empty | Self::Control | Self::OtherHome | Self::NoHome => error,
-        }
-    }
 }

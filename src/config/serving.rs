@@ -1,16 +1,17 @@
-//! Which session an MCP server serves.
+//! The choice of the session that an MCP server serves.
 
 use std::path::Path;
 
-use super::check::no_such_session;
 use super::env::Env;
 use super::error::{ConfigError, Problem};
 use super::paths::{canonical, variable};
+use super::sessions::no_such_session;
 use super::{Config, Session};
+use crate::ids::SessionId;
 
 const SESSION_VARIABLE: &str = "TG_SESSION_ID";
 
-/// What decided which session is served.
+/// The reason for the choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Binding {
     /// `--session`.
@@ -24,7 +25,7 @@ pub enum Binding {
 }
 
 impl Binding {
-    /// Whether somebody chose this very session, so that it may be woken before its first call.
+    /// Whether this very session was chosen, so that it may be woken before its first call.
     pub fn is_explicit(self) -> bool {
         self != Self::Default
     }
@@ -43,30 +44,27 @@ impl Config {
             return Ok((self.named(id, "--session")?, Binding::Flag));
         }
         if let Some(id) = env.get(SESSION_VARIABLE) {
-            return Ok((
-                self.named(id, &variable(SESSION_VARIABLE))?,
-                Binding::Environment,
-            ));
+            let session = self.named(id, &variable(SESSION_VARIABLE))?;
+            return Ok((session, Binding::Environment));
         }
         if let Some(session) = cwd.and_then(|cwd| self.containing(cwd)) {
             return Ok((session, Binding::WorkingDirectory));
         }
-        Ok((
-            self.named(self.default.as_str(), "default")?,
-            Binding::Default,
-        ))
+        let session = self.named(self.default.as_str(), "default")?;
+        Ok((session, Binding::Default))
     }
 
     fn named(&self, id: &str, place: &str) -> Result<&Session, ConfigError> {
         self.sessions.get(id).ok_or_else(|| {
-            let (what, instead) =
-                no_such_session(id, self.sessions.keys().map(crate::ids::SessionId::as_str));
-            ConfigError::no_session(&self.path, Problem::new(place, &what, &instead))
+            let unknown = no_such_session(id, self.sessions.keys().map(SessionId::as_str));
+            let file = self.path.display();
+            let headline = format!("it is not clear which session of {file} to serve:");
+            ConfigError::new(&headline, Problem::from_violation(place, unknown))
         })
     }
 
-    /// Whole components are compared, as written and without links, so that neither way of reaching
-    /// a folder matters.
+    /// Compares whole components, as written and without links, so that the way of reaching a folder does not
+    /// matter.
     fn containing(&self, cwd: &Path) -> Option<&Session> {
         let real = canonical(cwd);
         let depth = |session: &Session| {

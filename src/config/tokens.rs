@@ -1,16 +1,15 @@
-//! The tokens of the configured bots, for the gateway and `telepost check` only: from the
-//! environment, else from `.env` beside `sessions.json`. What `.env` holds never enters the process
-//! environment, so that no agent inherits it.
+//! The tokens of the configured bots, for the gateway and `telepost check` only: from the environment, else from
+//! `.env` beside `sessions.json`. The values of `.env` never enter the process environment, so that no agent
+//! inherits them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::check::overlap;
 use super::dotenv::Dotenv;
 use super::env::Env;
 use super::error::{ConfigError, Problem};
 use super::json::child;
-use super::session::BOT_TOKEN_ENV;
+use super::sessions::find_overlap;
 use super::token::Token;
 use super::{Config, Session};
 use crate::ids::{BotId, SessionId};
@@ -18,7 +17,7 @@ use crate::ids::{BotId, SessionId};
 /// The token of one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenState {
-    /// There is one.
+    /// The bot has one.
     Set(Token),
     /// The variable is set nowhere: this bot is off, loudly; the others run.
     Unset {
@@ -60,7 +59,7 @@ impl Tokens {
         let mut sessions = BTreeMap::new();
         for session in config.sessions.values() {
             let state = states.entry(&session.bot_token_env).or_insert_with(|| {
-                find(session, env, &dotenv, &file)
+                find_token(session, env, &dotenv, &file)
                     .map_err(|problem| problems.push(problem))
                     .ok()
             });
@@ -70,7 +69,7 @@ impl Tokens {
             sessions,
             warnings: dotenv.warnings,
         };
-        tokens.between_sessions(config, &mut problems);
+        tokens.refuse_conflicts(config, &mut problems);
         if problems.is_empty() {
             Ok(tokens)
         } else {
@@ -106,7 +105,7 @@ impl Tokens {
         bots
     }
 
-    /// What is not forbidden, but should be known: `.env` readable by others, lines that were skipped.
+    /// Oddities that are allowed: a `.env` that others can read, skipped lines.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -119,63 +118,64 @@ impl Tokens {
     }
 
     /// Different variables may hold the same bot: then addresses can overlap after all.
-    fn between_sessions(&self, config: &Config, problems: &mut Vec<Problem>) {
+    fn refuse_conflicts(&self, config: &Config, problems: &mut Vec<Problem>) {
         let all: Vec<(&Session, &Token)> = config
             .sessions
             .values()
             .filter_map(|session| Some((session, self.token(session)?)))
             .collect();
-        let path = |session: &Session| child("sessions", session.id.as_str());
         let mut contradictions = BTreeSet::new();
         for (index, &(session, token)) in all.iter().enumerate() {
             for &(other, other_token) in all.iter().take(index) {
                 let (variable, other_variable) = (&session.bot_token_env, &other.bot_token_env);
-                if token.bot_id() != other_token.bot_id() || variable == other_variable {
+                let bot_id = token.bot_id();
+                if bot_id != other_token.bot_id() || variable == other_variable {
                     continue;
                 }
                 if token != other_token && contradictions.insert((variable, other_variable)) {
                     problems.push(Problem::new(
-                        &child(&path(session), BOT_TOKEN_ENV.key),
-                        &format!(
-                            "{other_variable} and {variable} hold two different tokens of the same bot {}, and Telegram \
-                             accepts only the newer one",
-                            token.bot_id()
+                        &variable_path(session),
+                        format!(
+                            "{other_variable} and {variable} hold two different tokens of the same bot {bot_id}, and \
+                             Telegram accepts only the newer one"
                         ),
                         "delete the older one and let both sessions name the same variable",
                     ));
                 }
-                let chats = session
-                    .chat_ids
-                    .iter()
-                    .filter(|chat| other.chat_ids.contains(chat));
-                let shared: BTreeSet<i64> = chats.map(|chat| chat.0).collect();
-                let bot = format!(
-                    "and {other_variable} and {variable} are the same bot {}",
-                    token.bot_id()
-                );
-                problems.extend(overlap(&path(session), &path(other), &shared, &bot));
+                let bot = format!("and {other_variable} and {variable} are the same bot {bot_id}");
+                let (id, other_id) = (session.id.as_str(), other.id.as_str());
+                problems.extend(find_overlap((id, session), (other_id, other), &bot));
             }
         }
     }
 }
 
-fn find(session: &Session, env: &Env, dotenv: &Dotenv, file: &Path) -> Result<TokenState, Problem> {
+fn find_token(
+    session: &Session,
+    env: &Env,
+    dotenv: &Dotenv,
+    file: &Path,
+) -> Result<TokenState, Problem> {
     let variable = &session.bot_token_env;
     let (text, place) = match (env.get(variable), dotenv.get(variable)) {
         (Some(text), _) => (text, "the environment".to_owned()),
         (None, Some(text)) => (text, file.display().to_string()),
         (None, None) => {
-            return Ok(TokenState::Unset {
-                variable: variable.clone(),
-            });
+            let variable = variable.clone();
+            return Ok(TokenState::Unset { variable });
         }
     };
-    Token::parse(text.trim()).map(TokenState::Set).map_err(|malformed| {
+    let token = Token::parse(text.trim()).map_err(|malformed| {
         Problem::new(
-            &child(&child("sessions", session.id.as_str()), BOT_TOKEN_ENV.key),
-            &format!("the variable {variable}, set in {place}, holds no bot token: {malformed}"),
+            &variable_path(session),
+            format!("the variable {variable}, set in {place}, does not hold a bot token: {malformed}"),
             "copy the whole token as Telegram gave it: digits, a colon, 35 characters, no spaces (telepost never prints \
              it)",
         )
-    })
+    })?;
+    Ok(TokenState::Set(token))
+}
+
+fn variable_path(session: &Session) -> String {
+    child(&child("sessions", session.id.as_str()), "bot_token_env")
 }

@@ -4,7 +4,7 @@
 //! other `/word` is a text for the agent. A command is a message's own words: a forwarded text, a
 //! caption and an edit never are one.
 //!
-//! What somebody else wrote stands in an answer as code only: there Telegram makes no links, mentions
+//! Text of other people stands in an answer as code only: there Telegram makes no links, mentions
 //! or commands of it.
 
 use crate::clock::Timestamp;
@@ -15,8 +15,7 @@ use crate::telegram::format::{Entity, Kind, Rich};
 use crate::telegram::update::content::short;
 use crate::text::one_line;
 
-/// The commands as Telegram's menu shows them: name and description. `/start` is what everybody
-/// begins with and needs no line.
+/// The commands as Telegram's menu shows them: name and description. `/start` is the first command of every chat and needs no line.
 pub const MENU: [(&str, &str); 5] = [
     (
         "status",
@@ -35,20 +34,20 @@ const WORDS_SHOWN: usize = 60;
 
 /// A message that waits, as `/queue` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    /// What `/skip` takes.
+pub struct QueueLine {
+    /// The id that `/skip` takes.
     pub id: UpdateId,
     /// How long it has waited, in seconds.
     pub age_s: u64,
-    /// Who wrote it.
+    /// The sender's name.
     pub from: String,
-    /// What it says.
+    /// Its text.
     pub text: String,
     /// Whether an agent was shown it.
     pub held: bool,
 }
 
-/// What became of one id of `/skip`.
+/// The outcome for one id of `/skip`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Skipped {
     /// Dropped; no agent has seen it.
@@ -146,7 +145,7 @@ pub fn status(report: &SessionReport, now: Timestamp) -> Rich {
 }
 
 /// The answer to `/queue`: what waits of this chat, the first of it, and how many wait in others.
-pub fn queue(first: &[Waiting], all: usize, elsewhere: usize) -> Rich {
+pub fn queue(first: &[QueueLine], all: usize, elsewhere: usize) -> Rich {
     let first = first.get(..QUEUE_SHOWN).unwrap_or(first);
     let mut words = Words::default();
     words = match all {

@@ -1,4 +1,4 @@
-//! What the gateway answers by itself: the bot's commands, button presses, and the menu of commands.
+//! The responder: answers that the gateway gives by itself: the bot's commands, button presses, and the menu of commands.
 //!
 //! Tasks come only from durable updates: a command has its tombstone, a press its entry. So a task is
 //! carried out at most once for an update; a kill loses it, and the person asks again. The answer to a command
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::commands::{self, QUEUE_SHOWN, Skipped, Waiting};
+use super::commands::{self, QUEUE_SHOWN, QueueLine, Skipped};
 use crate::clock::{Clock, Timestamp};
 use crate::error_chain::Chain;
 use crate::ids::{Address, ChatId, MessageId, SessionId, UpdateId, UserId};
@@ -120,8 +120,8 @@ impl Responder {
                 // Cancel-safe: a task that was taken is carried out at once.
                 () = stop.cancelled() => return,
                 Some(ended) = calls.join_next() => match ended {
-                    Ok(Finished::Menu { is_set }) => self.menu_is_set = is_set,
-                    Ok(Finished::Press) => {}
+                    Ok(EndedCall::Menu { is_set }) => self.menu_is_set = is_set,
+                    Ok(EndedCall::Press) => {}
                     Err(error) => tracing::error!(%error, "a call of the responder panicked"),
                 },
                 task = self.tasks.recv() => match task {
@@ -238,10 +238,10 @@ impl Responder {
 }
 
 /// A message as `/queue` shows it.
-fn line(one: &inbox::Waiting, now: Timestamp) -> Waiting {
+fn line(one: &inbox::Waiting, now: Timestamp) -> QueueLine {
     let message = &one.shown.message;
     let from = message.from.as_ref().map(|from| from.name.clone());
-    Waiting {
+    QueueLine {
         id: message.update_id,
         age_s: one.age(now).as_secs(),
         from: from.unwrap_or_else(|| message.kind.clone()),
@@ -252,25 +252,25 @@ fn line(one: &inbox::Waiting, now: Timestamp) -> Waiting {
 
 /// A call of the responder that has ended.
 #[derive(Clone, Copy, Debug)]
-enum Finished {
+enum EndedCall {
     Press,
     Menu { is_set: bool },
 }
 
 /// Answers a press, best effort: Telegram accepts the answer for a few minutes only, and nothing depends
 /// on it.
-async fn answer_press(api: Api, id: String) -> Finished {
+async fn answer_press(api: Api, id: String) -> EndedCall {
     let answer = tokio::time::timeout(PATIENCE, api.answer_press(&id)).await;
     match answer {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "a button press was not answered"),
         Err(_) => tracing::debug!("a button press was not answered in time"),
     }
-    Finished::Press
+    EndedCall::Press
 }
 
 /// Tells Telegram the commands. The poller asks again within an hour if that fails.
-async fn set_menu(api: Api) -> Finished {
+async fn set_menu(api: Api) -> EndedCall {
     for scope in SCOPES {
         let set = tokio::time::timeout(PATIENCE, api.set_menu(&commands::MENU, scope));
         let set = set
@@ -278,8 +278,8 @@ async fn set_menu(api: Api) -> Finished {
             .unwrap_or_else(|_| Err(ApiError::Doubt("it took too long".to_owned())));
         if let Err(error) = set {
             tracing::warn!(bot_id = api.id().0, %error, "cannot set the menu of commands; trying again in an hour");
-            return Finished::Menu { is_set: false };
+            return EndedCall::Menu { is_set: false };
         }
     }
-    Finished::Menu { is_set: true }
+    EndedCall::Menu { is_set: true }
 }

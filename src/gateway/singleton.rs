@@ -46,7 +46,7 @@ pub enum SingletonError {
     /// One with the same state folder.
     #[error("a gateway already runs for this state folder: {holder} ({}); use `telepost gateway --replace` to take over, or `telepost gateway stop` to end it", path.display())]
     SameState {
-        /// What it wrote into its lock.
+        /// The note in its lock.
         holder: String,
         /// The lock.
         path: PathBuf,
@@ -56,7 +56,7 @@ pub enum SingletonError {
     SameBot {
         /// The bot.
         bot: BotId,
-        /// What it wrote into the bot's lock.
+        /// The note in the bot's lock.
         holder: String,
         /// The lock.
         path: PathBuf,
@@ -66,7 +66,7 @@ pub enum SingletonError {
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What is wrong with it, and what to do.
+        /// The fault and its remedy.
         why: String,
     },
     /// The operating system refused.
@@ -131,7 +131,7 @@ impl BotLock {
     }
 
     /// Makes sure that the lock file is still the one that is locked. A cleaner of temporary folders
-    /// may have removed it: then a new one is locked, unless somebody else was faster.
+    /// may have removed it: then a new one is locked, unless another process was faster.
     pub fn confirm(&mut self) -> Result<(), LockError> {
         if self.lock.still_there() {
             return Ok(());
@@ -210,8 +210,7 @@ pub async fn stop(state: &StateDir, clock: &Clock) -> Result<bool, SingletonErro
     Ok(asked.is_some())
 }
 
-/// Sends the stop signal to the process that `gateway.json` names, if that is really running: a pid
-/// alone may be somebody else's by now.
+/// Sends the stop signal to the process that `gateway.json` names, if that is really running: the pid alone may belong to another process by now.
 fn ask_to_stop(state: &StateDir, now: Timestamp) -> Option<u32> {
     let file = gateway_status::read(state, now).ok()??;
     if !file.process.is_running() || file.process.pid == std::process::id() {

@@ -1,13 +1,14 @@
-//! What telepost has in the files of a client, and from the content of such a file to the content with
-//! it and without it again. Pure.
+//! From the content of a client's file to the content with telepost and without it. Pure.
 //!
-//! Nothing here depends on what was written earlier: what is ours is recognised by what it says. The
-//! content from before, where it is known, decides what stays.
+//! What is ours is recognised by what it says, not by what was written earlier. The content from before
+//! the installation, where it is known, decides what stays.
 
 use serde_json::{Value, json};
 
-use super::hooks::{self, Form};
-use super::json::{self, Mistake};
+use super::error::EditError;
+use super::hooks::{self, HookForm};
+use super::json::{self, get_value};
+use super::registration::{ServerCommand, ServerRegistration};
 use super::toml;
 
 /// The name of the MCP server in both clients; commands, skills and allow rules count on it.
@@ -15,44 +16,14 @@ pub const SERVER: &str = "telegram";
 const SERVERS: &str = "mcpServers";
 const PROJECTS: &str = "projects";
 const ALLOW: [&str; 2] = ["permissions", "allow"];
-/// The rule that allows our three tools (clients.md 1).
+/// The rule that allows our three tools.
 pub const RULE: &str = "mcp__telegram__*";
-/// A rule that allows them too.
+/// Another rule that allows them.
 const WIDER_RULE: &str = "mcp__telegram";
-
-/// How a client starts the MCP server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
-    /// The program.
-    pub command: String,
-    /// Its arguments.
-    pub args: Vec<String>,
-}
-
-impl Server {
-    /// Whether it is a telepost, whichever.
-    fn is_ours(&self) -> bool {
-        is_telepost(&self.command) && self.args.iter().any(|argument| argument == "mcp")
-    }
-}
-
-/// Whether a program is a telepost, by its name.
-pub(super) fn is_telepost(command: &str) -> bool {
-    command.rsplit('/').next() == Some("telepost")
-}
-
-/// What is registered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Registration {
-    /// How the server is started.
-    pub server: Server,
-    /// The folder whose windows get it; `None`: all. Claude Code only.
-    pub folder: Option<String>,
-}
 
 /// What telepost has in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileContent {
     /// Claude Code's `.claude.json`: the server.
     ClaudeServers,
     /// Claude Code's `settings.json`: the allow rule, and the hooks.
@@ -65,9 +36,9 @@ pub enum Kind {
     Text(&'static str),
 }
 
-impl Kind {
-    /// The content to assume for a file of which nobody knows what was in it before.
-    pub fn blank(self) -> Option<&'static str> {
+impl FileContent {
+    /// The content from before that is assumed if none is recorded.
+    pub(super) fn blank(self) -> Option<&'static str> {
         match self {
             Self::ClaudeServers | Self::ClaudeSettings | Self::CodexHooks => Some("{}"),
             Self::CodexConfig => Some(""),
@@ -76,207 +47,145 @@ impl Kind {
     }
 }
 
-/// Why a file is left as it is, and with it all others.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// It is not what it should be.
-    Syntax {
-        /// From 1.
-        line: usize,
-        /// From 1.
-        column: usize,
-        /// What the parser says.
-        what: String,
-    },
-    /// A value is of another kind than it must be.
-    Shape {
-        /// The keys that lead to it.
-        place: String,
-        /// What it must be.
-        expected: &'static str,
-    },
-    /// There is a server of that name, and it is no telepost.
-    Foreign {
-        /// The program that it starts.
-        command: String,
-    },
-}
-
-impl From<Mistake> for Refusal {
-    fn from(mistake: Mistake) -> Self {
-        match mistake {
-            Mistake::Syntax { line, column, what } => Self::Syntax { line, column, what },
-            Mistake::Shape { place, expected } => Self::Shape { place, expected },
-        }
-    }
-}
-
-/// What is already known of a file, and what may be done to it.
+/// What may be overwritten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Leave {
-    /// Its content is what an earlier installation wrote.
-    pub ours: bool,
-    /// What is in the way may be replaced.
+pub struct Overwrite {
+    /// The file is still as an earlier installation wrote it.
+    pub as_written: bool,
+    /// `--replace`: the user gives up what is in the way.
     pub replace: bool,
 }
 
-/// The content with telepost in it. `None`: a text that is somebody else's work stays.
-pub fn put(
-    kind: Kind,
-    registration: &Registration,
+/// The content with telepost. `None`: the user has edited a command or skill, and it stays.
+pub fn put_content(
+    content: FileContent,
+    registration: &ServerRegistration,
     text: Option<&str>,
-    leave: Leave,
-) -> Result<Option<String>, Refusal> {
-    match kind {
-        Kind::ClaudeServers => claude_servers(document(text), registration, leave).map(Some),
-        Kind::ClaudeSettings => claude_settings(document(text), &registration.server).map(Some),
-        Kind::CodexHooks => {
-            let text = hooks::put(document(text), &registration.server, Form::Shell)?;
-            Ok(Some(text))
+    overwrite: Overwrite,
+) -> Result<Option<String>, EditError> {
+    let (server, replace) = (&registration.server, overwrite.replace);
+    let new = match content {
+        FileContent::ClaudeServers => put_claude_server(or_empty(text), registration, replace)?,
+        FileContent::ClaudeSettings => {
+            let text = hooks::put_hooks(or_empty(text), server, HookForm::Exec)?;
+            put_allow_rule(text)?
         }
-        Kind::CodexConfig => {
-            codex_config(text.unwrap_or_default(), &registration.server, leave).map(Some)
+        FileContent::CodexHooks => hooks::put_hooks(or_empty(text), server, HookForm::Shell)?,
+        FileContent::CodexConfig => toml::put_server(text.unwrap_or_default(), server, replace)?,
+        FileContent::Text(new) => {
+            let is_edited = text.is_some_and(|text| text != new) && !overwrite.as_written;
+            return Ok((replace || !is_edited).then(|| new.to_owned()));
         }
-        Kind::Text(content) => {
-            let stays = text.is_some_and(|text| text != content) && !leave.ours && !leave.replace;
-            Ok((!stays).then(|| content.to_owned()))
-        }
-    }
+    };
+    Ok(Some(new))
 }
 
-/// The document that nothing stands for.
-fn document(text: Option<&str>) -> &str {
+/// An empty file counts as an empty object.
+fn or_empty(text: Option<&str>) -> &str {
     text.filter(|text| !text.trim().is_empty())
         .unwrap_or("{}\n")
 }
 
-fn claude_servers(
+fn put_claude_server(
     text: &str,
-    registration: &Registration,
-    leave: Leave,
-) -> Result<String, Refusal> {
-    json::check(text)?;
+    registration: &ServerRegistration,
+    replace: bool,
+) -> Result<String, EditError> {
+    json::check_syntax(text)?;
     let path = match &registration.folder {
         Some(folder) => vec![PROJECTS, folder, SERVERS, SERVER],
         None => vec![SERVERS, SERVER],
     };
-    let Server { command, args } = &registration.server;
+    let ServerCommand { command, args } = &registration.server;
     let wanted = json!({"type": "stdio", "command": command, "args": args});
-    let found = json::get(text, &path);
-    if found.is_none() {
-        return Ok(json::set(text, &path, &wanted)?);
-    }
-    match found.as_ref().map(claude_server) {
-        Some(server) if !server.is_ours() && !leave.replace => Err(Refusal::Foreign {
-            command: server.command,
-        }),
-        Some(server) if server.is_ours() => {
-            // What else somebody has set there (a time limit, variables) stays.
+    let found = get_value(text, &path).map(|entry| read_claude_server(&entry));
+    match found {
+        Some(found) if found.is_ours() => {
+            // What the user has added to the entry (a time limit, variables) stays.
             let mut text = text.to_owned();
             for (key, value) in wanted.as_object().into_iter().flatten() {
-                let path: Vec<&str> = path.iter().copied().chain([key.as_str()]).collect();
-                if json::get(&text, &path).as_ref() != Some(value) {
-                    text = json::set(&text, &path, value)?;
+                let path = [&*path, &[key]].concat();
+                if get_value(&text, &path).as_ref() != Some(value) {
+                    text = json::set_value(&text, &path, value)?;
                 }
             }
             Ok(text)
         }
-        _ => Ok(json::set(text, &path, &wanted)?),
+        Some(ServerCommand { command, .. }) if !replace => Err(EditError::OtherServer { command }),
+        Some(_) | None => json::set_value(text, &path, &wanted),
     }
 }
 
-fn claude_server(entry: &Value) -> Server {
+fn read_claude_server(entry: &Value) -> ServerCommand {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let args = entry["args"].as_array();
-    Server {
+    ServerCommand {
         command: text(&entry["command"]),
         args: args.into_iter().flatten().map(text).collect(),
     }
 }
 
-fn claude_settings(text: &str, server: &Server) -> Result<String, Refusal> {
-    json::check(text)?;
-    let text = &hooks::put(text, server, Form::Exec)?;
-    let rules = json::get(text, &ALLOW);
-    let has = |rule: &str| {
-        let rules = rules.as_ref().and_then(Value::as_array);
-        rules.is_some_and(|rules| rules.iter().any(|one| one == rule))
-    };
-    if has(RULE) || has(WIDER_RULE) {
-        return Ok(text.to_owned());
+fn put_allow_rule(text: String) -> Result<String, EditError> {
+    let rules = get_value(&text, &ALLOW).unwrap_or_default();
+    let mut rules = rules.as_array().into_iter().flatten();
+    if rules.any(|rule| rule == RULE || rule == WIDER_RULE) {
+        return Ok(text);
     }
-    Ok(json::push(text, &ALLOW, &Value::from(RULE))?)
+    json::push_value(&text, &ALLOW, &RULE.into())
 }
 
-fn codex_config(text: &str, server: &Server, leave: Leave) -> Result<String, Refusal> {
-    toml::check(text)?;
-    let found = toml::get(text);
-    let fresh = match &found {
-        Some(found) if !found.is_ours() && !leave.replace => {
-            return Err(Refusal::Foreign {
-                command: found.command.clone(),
-            });
-        }
-        Some(found) => !found.is_ours(),
-        None => toml::contains(text) && leave.replace,
-    };
-    Ok(toml::put(text, server, fresh)?)
-}
-
-/// The content without telepost, as far as it was not there `before`. `None`: nothing of the file is
-/// left.
-pub fn take(
-    kind: Kind,
+/// The content without telepost, except for what was there `before`. `None`: nothing is left of the file.
+pub fn remove_content(
+    content: FileContent,
     text: &str,
     before: Option<&str>,
-    leave: Leave,
-) -> Result<Option<String>, Refusal> {
-    let kept = match kind {
-        Kind::ClaudeServers => without_claude_servers(text, before)?,
-        Kind::ClaudeSettings => {
-            json::check(document(Some(text)))?;
-            let text = json::withdraw(text, &ALLOW, &Value::from(RULE), before);
-            hooks::take(&text, before)
+    as_written: bool,
+) -> Result<Option<String>, EditError> {
+    let checked = || json::check_syntax(or_empty(Some(text)));
+    let left = match content {
+        FileContent::ClaudeServers => {
+            checked()?;
+            remove_claude_servers(text, before)
         }
-        Kind::CodexHooks => {
-            json::check(document(Some(text)))?;
-            hooks::take(text, before)
+        FileContent::ClaudeSettings => {
+            checked()?;
+            let text = json::withdraw_value(text, &ALLOW, &RULE.into(), before);
+            hooks::remove_hooks(&text, before)
         }
-        Kind::CodexConfig => toml::restore(text, before)?,
-        Kind::Text(content) => {
-            return Ok(if text == content || leave.ours {
-                before.map(str::to_owned)
-            } else {
-                Some(text.to_owned())
-            });
+        FileContent::CodexHooks => {
+            checked()?;
+            hooks::remove_hooks(text, before)
+        }
+        FileContent::CodexConfig => toml::restore_server(text, before)?,
+        FileContent::Text(ours) => {
+            let is_ours = as_written || text == ours;
+            let left = if is_ours { before } else { Some(text) };
+            return Ok(left.map(str::to_owned));
         }
     };
-    let empty = kept.trim().is_empty() || json::get(&kept, &[]) == Some(json!({}));
-    match before {
-        None if empty && kept != text => Ok(None),
-        // What was blank before is no document, so nothing could be restored from it.
-        Some(before) if empty && before.trim().is_empty() => Ok(Some(before.to_owned())),
-        _ => Ok(Some(kept)),
-    }
+    let is_empty = left.trim().is_empty() || get_value(&left, &[]) == Some(json!({}));
+    Ok(match before {
+        None if is_empty && left != text => None,
+        // Blanks are not a document, so no edit can bring them back.
+        Some(before) if is_empty && before.trim().is_empty() => Some(before.to_owned()),
+        Some(_) | None => Some(left),
+    })
 }
 
-fn without_claude_servers(text: &str, before: Option<&str>) -> Result<String, Refusal> {
-    json::check(document(Some(text)))?;
-    let before = before.filter(|before| json::check(before).is_ok());
-    let folders = json::keys(text, &[PROJECTS]);
-    let mut places: Vec<Vec<&str>> = folders
+fn remove_claude_servers(text: &str, before: Option<&str>) -> String {
+    let before = before.filter(|before| json::check_syntax(before).is_ok());
+    let folders = json::list_keys(text, &[PROJECTS]);
+    let of_folders = folders
         .iter()
-        .map(|folder| vec![PROJECTS, folder.as_str(), SERVERS, SERVER])
-        .collect();
-    places.push(vec![SERVERS, SERVER]);
+        .map(|folder| vec![PROJECTS, folder, SERVERS, SERVER]);
     let mut text = text.to_owned();
-    for path in places {
-        let entry = json::get(&text, &path);
-        if entry.is_some_and(|entry| claude_server(&entry).is_ours()) {
-            text = json::restore(&text, &path, before);
+    for path in of_folders.chain([vec![SERVERS, SERVER]]) {
+        let entry = get_value(&text, &path);
+        if entry.is_some_and(|entry| read_claude_server(&entry).is_ours()) {
+            text = json::restore_value(&text, &path, before);
         }
     }
-    Ok(text)
+    text
 }
 
 #[cfg(test)]

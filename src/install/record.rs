@@ -1,5 +1,4 @@
-//! What an installation remembers, in one file beside those that it has changed: which were there before
-//! and where their content from then is kept. Pure.
+//! What an installation remembers, in `telepost-install.json` in the client's folder. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -11,36 +10,43 @@ use crate::store::format::FORMAT;
 
 /// The record of an installation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub(super) struct InstallRecord {
     /// The version of this file.
-    pub format: u32,
-    /// The files that telepost has changed, by path.
-    pub files: BTreeMap<PathBuf, Kept>,
-    /// The folders that telepost has made.
-    pub folders: BTreeSet<PathBuf>,
+    pub(super) format: u32,
+    /// The files that telepost has changed.
+    pub(super) files: BTreeMap<PathBuf, FileRecord>,
+    /// The folders that telepost has created.
+    pub(super) folders: BTreeSet<PathBuf>,
 }
 
-/// What is known of one file.
+/// What is remembered of one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
-    /// Its content from before. `None`: there was no such file.
-    pub backup: Option<Backup>,
-    /// The sum of what telepost wrote.
-    pub written: String,
-    /// What telepost wrote is made of the content from before and of nothing else.
-    pub exact: bool,
+pub(super) struct FileRecord {
+    /// Its original content. `None`: there was no such file.
+    pub(super) backup: Option<Backup>,
+    /// The hash of what telepost wrote.
+    pub(super) written: String,
+    /// Whether telepost made that from the original content alone.
+    pub(super) exact: bool,
 }
 
 /// A copy of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Backup {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Its sum. A copy that somebody has changed is no copy.
-    pub sum: String,
+pub(super) struct Backup {
+    /// The copy.
+    pub(super) path: PathBuf,
+    /// Its hash: a copy that was edited is not used.
+    pub(super) sum: String,
 }
 
-impl Default for Record {
+impl FileRecord {
+    /// Whether a text is what telepost wrote.
+    pub(super) fn has_written(&self, text: &str) -> bool {
+        self.written == hash_text(text)
+    }
+}
+
+impl Default for InstallRecord {
     fn default() -> Self {
         Self {
             format: FORMAT,
@@ -50,7 +56,7 @@ impl Default for Record {
     }
 }
 
-/// The SHA-256 of a content, in hexadecimal.
-pub fn sum(content: &str) -> String {
-    format!("{:x}", Sha256::digest(content.as_bytes()))
+/// The SHA-256 of a text, in hexadecimal.
+pub(super) fn hash_text(text: &str) -> String {
+    format!("{:x}", Sha256::digest(text.as_bytes()))
 }

@@ -9,7 +9,7 @@ use crate::telegram::update::{EntityKind, Message};
 /// Most ids that one `/skip` takes.
 pub const SKIP_MOST: usize = 50;
 
-/// What a person asks of the gateway.
+/// A command that the gateway answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// `/start` and `/help`.
@@ -20,7 +20,7 @@ pub enum Command {
     Queue,
     /// `/skip 123 124`.
     Skip {
-        /// What is to be dropped, each once.
+        /// The messages to drop, each once.
         ids: Vec<UpdateId>,
         /// How many words are no number of a message, or one too many.
         others: usize,

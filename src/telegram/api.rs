@@ -36,7 +36,7 @@ pub use upload::{FileToSend, Media};
 /// Longest time that a send may take. Telegram absorbs flood waits of up to 8 s as a slow answer
 /// (telegram.md 4), so anything below 30 s would look like doubt.
 const SEND_TIMEOUT: Duration = Duration::from_secs(40);
-/// What a long poll may take beyond the time that it was asked to wait.
+/// The time that a long poll may take beyond its wait.
 const POLL_SLACK: Duration = Duration::from_secs(10);
 /// A connection that has been idle this long is not used again: after a sleep of the machine it is
 /// dead, and the first send on it would look lost.
@@ -105,7 +105,7 @@ pub enum MenuScope {
     Groups,
 }
 
-/// What `getMe` tells.
+/// The answer of `getMe`.
 #[derive(Debug, Deserialize)]
 pub struct Me {
     /// The bot's public name, without `@`.
@@ -179,7 +179,7 @@ impl Api {
         self.id
     }
 
-    /// Who the bot is.
+    /// The identity of a bot.
     pub async fn me(&self) -> Result<Me, ApiError> {
         let result = self.call(&GetMe::new(), SEND_TIMEOUT).await?;
         parse(&result)

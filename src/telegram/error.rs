@@ -1,4 +1,4 @@
-//! What an answer of the Bot API means, as a decision. Pure.
+//! Decisions about answers of the Bot API. Pure.
 //!
 //! Decided by `error_code` first, then by substrings of the description, without regard to case
 //! (telegram.md 9: descriptions are not stable, codes are).
@@ -36,7 +36,7 @@ pub enum ApiError {
     Doubt(String),
 }
 
-/// What to do about a failed call that sends something: the table of telegram.md 9.
+/// The reaction to a failed call that sends something: the table of telegram.md 9.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
     /// Nothing may go to that chat for so long.
@@ -47,13 +47,13 @@ pub enum Decision {
     RetryMarked,
     /// The bot's token is not accepted: nothing of this bot can be sent until that changes.
     StopBot,
-    /// What was wanted is already so.
+    /// The wanted state is already there.
     TreatAsDone,
     /// Telegram refuses it as it is, and takes it with this change; tried once per message.
     Repair(Repair),
     /// The group has become this supergroup: everything goes there from now on.
     Migrate(ChatId),
-    /// Nothing can be sent to this chat until somebody changes that. What waits for it is kept.
+    /// Nothing can be sent to this chat until a person changes that. Waiting deliveries are kept.
     Park,
     /// This delivery can never succeed.
     Fail,
@@ -93,7 +93,7 @@ impl ApiError {
         }
     }
 
-    /// What to do about it.
+    /// The reaction to it.
     pub fn decision(&self) -> Decision {
         match self {
             Self::Unreachable(_) => Decision::Retry,
@@ -127,7 +127,7 @@ impl ApiError {
     }
 }
 
-/// Who else wants the bot's updates.
+/// The other receiver of the bot's updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conflict {
     /// Another program calls `getUpdates`.
@@ -145,7 +145,7 @@ impl Conflict {
         }
     }
 
-    /// What a person should know and do.
+    /// The cause and the remedy, for people.
     pub fn advice(self) -> &'static str {
         match self {
             Self::OtherPoller => {
@@ -338,8 +338,7 @@ pub fn read_answer(
             "HTTP {status} with a body that is no Bot API answer ({} bytes)",
             body.len()
         );
-        // Only these two are known to come from Telegram's own front without JSON. Anything else is
-        // somebody in between (a captive portal, a proxy), and no reason to give a message up.
+        // Only these two are known to come from Telegram's own front without JSON. Anything else comes from a program in between (a captive portal, a proxy), which is no reason to give a message up.
         return Err(match status {
             413 | 429 => ApiError::Refused {
                 code: status,

@@ -16,7 +16,7 @@ mod table;
 /// A text with its formatting, as it is stored and sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rich {
-    /// What is read.
+    /// The plain text.
     pub text: String,
     /// How it is shown; sorted, outer before inner.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -68,7 +68,7 @@ pub enum Kind {
 pub struct Span {
     /// Where it is.
     pub range: Range<usize>,
-    /// What it is; its offset and length do not count.
+    /// The kind; offset and length do not count.
     pub entity: Entity,
 }
 

@@ -1,4 +1,4 @@
-//! What kind of picture a file is, by its content. Pure: it reads whatever it is given.
+//! The format and size of a picture, by its content. Pure: it reads whatever it is given.
 //!
 //! Knows just enough of PNG, JPEG, WebP and GIF to tell width and height, which decide whether
 //! Telegram takes a picture as a photo (telegram.md 5). A file that only looks like a picture is none.

@@ -16,7 +16,7 @@ pub const MESSAGE_LIMIT: usize = 4096;
 pub const CAPTION_LIMIT: usize = 1024;
 /// Most entities of one message; further ones would show nothing.
 pub const ENTITY_LIMIT: usize = 100;
-/// What stands for the rest of a text that must be one message.
+/// Stands for the rest of a text that must be one message.
 const CUT_OFF: &str = "…";
 
 /// Cuts a text into messages of at most `limit` code points and [`ENTITY_LIMIT`] entities. Prefers

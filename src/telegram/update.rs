@@ -1,6 +1,6 @@
 //! Reading updates leniently: what we know is read, what we do not know never hurts. Pure.
 //!
-//! The raw JSON is what is stored. These structs are read from it whenever somebody looks, so a
+//! The raw JSON is what is stored. These structs are read from it at each use, so a
 //! field that a later version understands is there for old entries too. (teloxide-core 0.13 turns a
 //! text with an unknown entity into an empty message without an error, so its types are not used.)
 //!
@@ -30,8 +30,7 @@ const UPDATE_ID_MAX: i64 = i32::MAX as i64;
 /// telegram.md 1) that replies to another one, stays far below.
 pub const UPDATE_BYTES: usize = 1024 * 1024;
 
-/// The kinds of update that we ask for. Sent with every poll, because the server keeps the last
-/// list that anybody sent (telegram.md 2.3).
+/// The kinds of update that we ask for. Sent with every poll, because the server keeps the last list that it was sent (telegram.md 2.3).
 pub const ALLOWED_UPDATES: [&str; 5] = [
     "message",
     "edited_message",
@@ -45,11 +44,11 @@ pub const ALLOWED_UPDATES: [&str; 5] = [
 pub struct Update {
     /// Its id.
     pub id: UpdateId,
-    /// What it brings.
+    /// Its content.
     pub body: Body,
 }
 
-/// What an update brings.
+/// The content of an update.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {
     /// A message, new or edited.
@@ -59,9 +58,9 @@ pub enum Body {
         /// Whether it replaces an earlier text of the same message.
         edited: bool,
     },
-    /// Somebody pressed a button under one of our messages.
+    /// A person pressed a button under one of our messages.
     Press(Box<Press>),
-    /// Somebody changed the reactions on a message.
+    /// A person changed the reactions on a message.
     Reaction(Box<Reaction>),
     /// Our own standing in a chat changed: in which, if it says so.
     Membership(Option<Membership>),
@@ -69,16 +68,16 @@ pub enum Body {
     Other(String),
 }
 
-/// What our bot is in a chat now.
+/// The new standing of our bot in a chat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Membership {
     /// The chat.
     pub chat: ChatId,
-    /// What the bot may do there.
+    /// The bot's rights there.
     pub standing: Standing,
 }
 
-/// What our bot may do in a chat.
+/// The rights of our bot in a chat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It may write, as far as the update tells.
@@ -108,7 +107,7 @@ impl Membership {
     }
 }
 
-/// Why an update cannot be read. No reason repeats what somebody wrote.
+/// Why an update cannot be read. No reason repeats text of a person.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// No usable `update_id`: it cannot be recognised when it comes again.
@@ -119,7 +118,7 @@ pub enum Unreadable {
     Body {
         /// The id.
         id: UpdateId,
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
 }

@@ -77,11 +77,11 @@ fn an_unknown_key() {
     refused(
         &one(json!({"alowed_users": [5]})),
         &[],
-        "FILE is refused because of 1 mistake:\n  sessions.ONE.alowed_users: is no key that telepost knows\n    fix: did you mean `allowed_users`?",
+        "FILE is refused because of 1 mistake:\n  sessions.ONE.alowed_users: is not a key that telepost knows\n    fix: did you mean `allowed_users`?",
     );
 }
 
-const ALLOWED_FIX: &str = "write the numeric ids of the people who may; your own id is shown in the gateway's log when you write to the bot. Until you know it, [4444444444444444] is nobody's id and lets nobody in";
+const ALLOWED_FIX: &str = "write the numeric ids of the people who may write; the gateway's log shows your own id when you write to the bot. Until you know it, write [4444444444444444], which is nobody's id and lets nobody in";
 
 #[test]
 fn missing_allowed_users() {
@@ -92,7 +92,7 @@ fn missing_allowed_users() {
         &config,
         &[],
         &format!(
-            "FILE is refused because of 1 mistake:\n  sessions.ONE.allowed_users: is missing: nobody may write to a session until it says who\n    fix: {ALLOWED_FIX}"
+            "FILE is refused because of 1 mistake:\n  sessions.ONE.allowed_users: is missing: a session accepts messages only from the people listed here\n    fix: {ALLOWED_FIX}"
         ),
     );
 }
@@ -103,7 +103,7 @@ fn empty_allowed_users() {
         &one(json!({"allowed_users": []})),
         &[],
         &format!(
-            "FILE is refused because of 1 mistake:\n  sessions.ONE.allowed_users: is empty: nobody may write to a session until it says who\n    fix: {ALLOWED_FIX}"
+            "FILE is refused because of 1 mistake:\n  sessions.ONE.allowed_users: is empty: a session accepts messages only from the people listed here\n    fix: {ALLOWED_FIX}"
         ),
     );
 }
@@ -137,7 +137,7 @@ fn a_malformed_token_which_is_not_printed() {
     refused(
         &one(json!({})),
         &[("TOKEN_ONE", "no-token-but-secret-words")],
-        "FILE is refused because of 1 mistake:\n  sessions.ONE.bot_token_env: the variable TOKEN_ONE, set in the environment, holds no bot token: there is no colon in it\n    fix: copy the whole token as Telegram gave it: digits, a colon, 35 characters, no spaces (telepost never prints it)",
+        "FILE is refused because of 1 mistake:\n  sessions.ONE.bot_token_env: the variable TOKEN_ONE, set in the environment, does not hold a bot token: there is no colon in it\n    fix: copy the whole token as Telegram gave it: digits, a colon, 35 characters, no spaces (telepost never prints it)",
     );
 }
 
@@ -167,7 +167,7 @@ fn a_session_id_that_would_leave_its_folder() {
     refused(
         &json!({"sessions": {"../etc": session(json!({}))}}),
         &[],
-        "FILE is refused because of 1 mistake:\n  sessions[\"../etc\"]: is no session id: it begins with '.'; the first character must be a letter or a digit\n    fix: session ids are folder names too; write for example `etc`",
+        "FILE is refused because of 1 mistake:\n  sessions[\"../etc\"]: is not a session id: it begins with '.'; the first character must be a letter or a digit\n    fix: session ids are folder names too; write for example `etc`",
     );
 }
 
@@ -197,7 +197,7 @@ fn several_mistakes_at_once() {
     refused(
         &one(json!({"chat_ids": [0], "alowed_users": [5]})),
         &[],
-        "FILE is refused because of 2 mistakes:\n  sessions.ONE.alowed_users: is no key that telepost knows\n    fix: did you mean `allowed_users`?\n  sessions.ONE.chat_ids[0]: is 0, which is nobody's id\n    fix: write the real id, or delete it",
+        "FILE is refused because of 2 mistakes:\n  sessions.ONE.alowed_users: is not a key that telepost knows\n    fix: did you mean `allowed_users`?\n  sessions.ONE.chat_ids[0]: is 0, which is nobody's id\n    fix: write the real id, or delete it",
     );
 }
 
@@ -235,8 +235,8 @@ Bot API: https://api.telegram.org/
  session                name     bot                                          chats                                people
  SESSION_X01 (default)  Shop     BOT_TOKEN_01 is not set: this bot stays off  4444444444444444, -4444444444444444  4444444444444444
  SESSION_X02            Website  BOT_TOKEN_02 is not set: this bot stays off  4444444444444444                     4444444444444444
-warning: sessions.SESSION_X01.allowed_users: 4444444444444444 is the placeholder of the examples and nobody's id
-warning: sessions.SESSION_X02.allowed_users: 4444444444444444 is the placeholder of the examples and nobody's id
+warning: sessions.SESSION_X01.allowed_users: 4444444444444444 is the placeholder of the examples, not a person's id
+warning: sessions.SESSION_X02.allowed_users: 4444444444444444 is the placeholder of the examples, not a person's id
 ",
     );
 }

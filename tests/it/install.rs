@@ -1,5 +1,5 @@
-//! `telepost install` on a home of its own: what a client's files become, that everything of the user's
-//! stays, what is asked and what is refused.
+//! `telepost install` in a temporary home: the clients' files afterwards, the user's content in them, questions and
+//! refusals.
 
 use std::fs;
 use std::io::Write as _;
@@ -102,9 +102,9 @@ fn each_client_gets_hooks_that_name_configuration_and_session_and_keep_those_of_
 }
 
 #[test]
-fn who_has_the_plugin_too_is_told_so() {
+fn a_plugin_that_is_installed_too_is_reported() {
     let home = Home::new();
-    let words = "the plugin of telepost is installed too";
+    let words = "the telepost plugin is installed too";
     for (state, is_told) in [(json!(true), true), (json!(false), false)] {
         let settings = json!({"enabledPlugins": {"telepost@telepost": state}});
         home.put(".claude/settings.json", &settings.to_string());
@@ -134,7 +134,7 @@ fn a_second_session_gets_hooks_beside_those_of_the_first() {
 }
 
 #[test]
-fn hooks_that_are_installed_do_their_work_as_they_stand() {
+fn installed_hooks_run_as_they_are_written() {
     let home = Home::new();
     succeeds(&home.run(&["install", "claude", "--yes"]));
     succeeds(&home.run(&["install", "codex", "--yes"]));
@@ -173,7 +173,7 @@ fn codex_gets_the_server_approved_and_the_skill() {
 }
 
 #[test]
-fn what_is_registered_starts_as_it_stands_and_serves() {
+fn the_registered_command_starts_and_serves() {
     let home = Home::new();
     succeeds(&home.run(&["install", "claude", "--yes"]));
     let entry =
@@ -245,7 +245,7 @@ fn no_token_is_written_or_shown() {
         .filter(|(_, content)| content.contains(secret))
         .map(|(path, _)| path.display().to_string())
         .collect();
-    // Where the user has it, and the copy of what the user had.
+    // The user's own file, and the backup of the user's own file.
     assert_eq!(
         with_secret,
         [".claude.json.telepost-backup", ".config/telepost/.env"]
@@ -259,7 +259,7 @@ fn without_a_terminal_and_without_yes_the_difference_is_shown_and_nothing_is_cha
     let output = home.run(&["install", "claude"]);
     assert_eq!(
         fails(&output, 2),
-        "telepost: nothing was changed: there is no terminal to ask on; look at the difference above, then run the command again with --yes\n"
+        "telepost: nothing was changed: there is no terminal to ask on; check the difference above, then run the command again with --yes\n"
     );
     assert!(out(&output).contains("+++ "), "{}", out(&output));
     assert_eq!(home.everything(), before);
@@ -293,7 +293,7 @@ fn a_file_that_the_client_writes_while_it_asks_is_not_overwritten_and_the_next_r
     let output = answered(&home, &["install", "claude"], write, "y\n");
     let said = fails(&output, 7);
     let words = format!(
-        "telepost: {} was changed by another program at the same moment",
+        "telepost: {} was changed by another program in the meantime",
         home.path().join(".claude.json").display()
     );
     assert!(
@@ -333,7 +333,7 @@ fn the_folders_of_the_clients_can_be_moved() {
 }
 
 #[test]
-fn another_server_of_the_name_is_refused_and_the_words_say_what_to_do() {
+fn another_server_of_the_name_is_refused_and_the_message_says_what_to_do() {
     let home = Home::new();
     let servers = json!({"mcpServers": {"telegram": {"command": "bun", "args": ["server.ts"]}}});
     home.put(".claude.json", &servers.to_string());
@@ -352,7 +352,7 @@ fn another_server_of_the_name_is_refused_and_the_words_say_what_to_do() {
         assert_eq!(
             fails(&home.run(arguments), 7),
             format!(
-                "telepost: {} has another MCP server named `telegram` (bun); rename or remove that one, or run the command with --replace (uninstall brings it back); nothing was changed\n",
+                "telepost: {} already has another MCP server named `telegram` (bun); rename or remove it, or run the command again with --replace (uninstall puts it back); nothing was changed\n",
                 home.path().join(file).display()
             )
         );
@@ -384,7 +384,7 @@ fn a_file_that_does_not_parse_is_refused_with_its_place_and_nothing_changes_anyw
             "claude",
             ".claude/settings.json",
             "{\"permissions\": {\"allow\": 3}}",
-            "something else than a list at permissions.allow",
+            "needs a list at permissions.allow",
         ),
         (
             "codex",
@@ -407,7 +407,7 @@ fn a_file_that_does_not_parse_is_refused_with_its_place_and_nothing_changes_anyw
 }
 
 #[test]
-fn a_file_that_is_no_utf8_is_refused_with_its_place() {
+fn a_file_that_is_not_utf8_is_refused_with_its_place() {
     let home = Home::new();
     fs::write(
         home.path().join(".claude/settings.json"),
@@ -416,7 +416,7 @@ fn a_file_that_is_no_utf8_is_refused_with_its_place() {
     .unwrap();
     let said = fails(&home.run(&["install", "claude", "--yes"]), 7);
     assert!(
-        said.contains("line 2, column 8: bytes that are not UTF-8"),
+        said.contains("line 2, column 8: the bytes are not UTF-8"),
         "{said}"
     );
 }
@@ -489,7 +489,7 @@ fn a_file_on_one_long_line_is_shown_only_where_it_changes() {
 }
 
 #[test]
-fn several_sessions_and_none_named_is_refused_with_the_list() {
+fn without_a_session_several_sessions_are_listed() {
     let home = Home::new();
     home.configure(json!({"TWO": {"name": "Website", "bot_token_env": "TOKEN_TWO", "chat_ids": [11], "allowed_users": [11]}}));
     let config = home.path().join(".config/telepost/sessions.json");
@@ -497,13 +497,13 @@ fn several_sessions_and_none_named_is_refused_with_the_list() {
     assert_eq!(
         fails(&home.run(&["install", "claude", "--yes"]), 2),
         format!(
-            "telepost: {config} has several sessions; say which:\n  telepost install claude --session ONE\n  telepost install claude --session TWO    (Website)\nor, for all folders, each with the session whose `cwd` it is:\n  telepost install claude --scope user\n"
+            "telepost: {config} has several sessions; choose one:\n  telepost install claude --session ONE\n  telepost install claude --session TWO    (Website)\nor install for all folders at once; each folder gets the session whose `cwd` it is in:\n  telepost install claude --scope user\n"
         )
     );
     assert_eq!(
         fails(&home.run(&["install", "codex", "--yes"]), 2),
         format!(
-            "telepost: {config} has several sessions; say which:\n  telepost install codex --session ONE\n  telepost install codex --session TWO    (Website)\n"
+            "telepost: {config} has several sessions; choose one:\n  telepost install codex --session ONE\n  telepost install codex --session TWO    (Website)\n"
         )
     );
     let named = home
@@ -515,7 +515,7 @@ fn several_sessions_and_none_named_is_refused_with_the_list() {
 }
 
 #[test]
-fn for_all_folders_no_session_is_named_so_that_no_window_counts_as_chosen() {
+fn an_installation_for_all_folders_names_no_session() {
     let home = Home::new();
     let said = succeeds(&home.run(&["install", "claude", "--scope", "user", "--yes"]));
     assert!(said.contains("for Claude Code in all folders"), "{said}");
@@ -582,7 +582,7 @@ fn the_folder_is_the_top_of_the_repository_as_claude_code_has_it() {
 }
 
 #[test]
-fn without_a_good_configuration_nothing_is_installed_and_the_words_say_how_to_begin() {
+fn without_a_valid_configuration_nothing_is_installed_and_the_message_says_how_to_begin() {
     let home = Home::new();
     let config = home.path().join(".config/telepost/sessions.json");
     fs::remove_file(&config).unwrap();
@@ -595,18 +595,18 @@ fn without_a_good_configuration_nothing_is_installed_and_the_words_say_how_to_be
     assert_eq!(home.everything(), before);
     home.put(".config/telepost/sessions.json", "{\"sessions\": {}}");
     fails(&home.run(&["install", "claude", "--yes"]), 3);
-    // Taking everything back needs none.
+    // `uninstall` needs no configuration.
     succeeds(&home.run(&["uninstall", "claude", "--yes"]));
 }
 
 #[test]
-fn what_a_first_message_still_needs_is_said_and_does_not_stop_it() {
+fn missing_tokens_are_reported_and_do_not_stop_an_installation() {
     let home = Home::new();
     fs::remove_file(home.path().join(".config/telepost/.env")).unwrap();
     let env_file = home.path().join(".config/telepost/.env");
     let said = succeeds(&home.run(&["install", "claude", "--yes"]));
     let words = format!(
-        "- the token of session ONE: write TOKEN_ONE=<the token> into {}\n",
+        "- set the bot token of session ONE: write TOKEN_ONE=<the token> into {}\n",
         env_file.display()
     );
     assert!(said.contains(&words), "{said}");
@@ -618,19 +618,19 @@ fn what_a_first_message_still_needs_is_said_and_does_not_stop_it() {
             .unwrap(),
     );
     assert!(
-        said.contains("TOKEN_ONE is set in this shell only"),
+        said.contains("TOKEN_ONE is set only in this shell"),
         "{said}"
     );
     home.put(".config/telepost/.env", "TOKEN_ONE=no-token-but-secret\n");
     let said = succeeds(&home.run(&["install", "claude"]));
     assert!(
-        said.contains("holds no bot token") && !said.contains("secret"),
+        said.contains("does not hold a bot token") && !said.contains("secret"),
         "{said}"
     );
 }
 
 #[test]
-fn a_folder_that_is_read_only_is_met_before_the_first_change() {
+fn a_read_only_folder_is_refused_before_the_first_change() {
     let home = Home::new();
     let folder = home.path().join(".claude/commands");
     fs::create_dir_all(&folder).unwrap();

@@ -1,5 +1,5 @@
-//! `telepost uninstall`: all is put back to the byte, what others wrote meanwhile stays, and a kill at any
-//! point of either command does no harm.
+//! `telepost uninstall`: every file comes back to the byte, later edits by others stay, and a kill at any point of
+//! either command does no harm.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -91,7 +91,7 @@ fn a_link_to_a_file_that_is_not_there_yet_is_kept_both_ways() {
 }
 
 #[test]
-fn what_the_client_and_the_user_wrote_meanwhile_stays() {
+fn edits_of_the_client_and_the_user_stay() {
     let home = Home::new();
     succeeds(&home.run(&["install", "claude", "--yes"]));
     let mut servers = home.json(".claude.json");
@@ -118,7 +118,7 @@ fn what_the_client_and_the_user_wrote_meanwhile_stays() {
     );
     assert_eq!(home.get(COMMAND), "my own words\n");
     let note = format!(
-        "note: {} was changed after telepost wrote it and stays",
+        "note: {} was edited after telepost wrote it and stays",
         home.path().join(COMMAND).display()
     );
     assert!(said.contains(&note), "{said}");
@@ -132,7 +132,9 @@ fn an_edited_command_stays_over_a_new_installation_unless_it_may_be_replaced() {
     let before = home.everything();
     let said = succeeds(&home.run(&["install", "claude", "--yes"]));
     assert!(
-        said.contains("is not what telepost wrote and stays as it is; --replace"),
+        said.contains(
+            "was not written by telepost, or was edited since, and stays as it is; --replace"
+        ),
         "{said}"
     );
     assert_eq!(home.get(COMMAND), "my own words\n");
@@ -143,14 +145,14 @@ fn an_edited_command_stays_over_a_new_installation_unless_it_may_be_replaced() {
 }
 
 #[test]
-fn what_was_registered_by_hand_before_stays_and_is_named() {
+fn a_registration_by_hand_from_before_stays_and_is_reported() {
     let home = Home::new();
     home.put(COMMAND, include_str!("../../commands/telegram-reply.md"));
     let before = home.everything();
     succeeds(&home.run(&["install", "claude", "--yes"]));
     let said = succeeds(&home.run(&["uninstall", "claude", "--yes"]));
     assert!(
-        said.contains("had the command /telegram-reply before `telepost install`; that stays"),
+        said.contains("had the command /telegram-reply before `telepost install` and keeps it"),
         "{said}"
     );
     assert_eq!(home.everything(), before);
@@ -173,7 +175,7 @@ fn a_registration_by_hand_can_be_uninstalled_too() {
 }
 
 #[test]
-fn a_damaged_record_stops_uninstall_and_says_where_everything_is() {
+fn a_damaged_record_stops_uninstall_and_the_message_says_where_the_backups_are() {
     let home = Home::new();
     succeeds(&home.run(&["install", "claude", "--yes"]));
     home.put(".claude/telepost-install.json", "{");
@@ -194,7 +196,7 @@ fn a_damaged_record_stops_uninstall_and_says_where_everything_is() {
 }
 
 #[test]
-fn a_lost_or_changed_backup_is_not_believed_and_what_is_ours_is_taken_out_without_it() {
+fn a_lost_or_edited_backup_is_not_used_and_our_content_is_removed_without_it() {
     for change in [None, Some("{}")] {
         let home = Home::new();
         succeeds(&home.run(&["install", "claude", "--yes"]));
@@ -211,7 +213,7 @@ fn a_lost_or_changed_backup_is_not_believed_and_what_is_ours_is_taken_out_withou
 }
 
 #[test]
-fn a_file_that_somebody_removed_stays_so_and_its_backup_is_named() {
+fn a_deleted_file_stays_deleted_and_its_backup_is_reported() {
     let home = Home::new();
     succeeds(&home.run(&["install", "claude", "--yes"]));
     fs::remove_file(home.path().join(".claude/settings.json")).unwrap();
@@ -240,7 +242,7 @@ fn a_lost_backup_of_a_file_that_was_changed_too_leaves_the_rest() {
 }
 
 #[test]
-fn a_disk_that_is_full_is_said_and_the_next_run_finishes() {
+fn a_full_disk_is_reported_and_the_next_run_finishes() {
     for step in ["install-backup", "install-record", "install-file"] {
         let home = Home::new();
         let before = home.everything();
@@ -283,7 +285,7 @@ pub(crate) fn dies_at(step: &str) {
     }
 }
 
-/// `false`: the point was reached neither by install nor by uninstall.
+/// `false`: neither install nor uninstall reached the point.
 fn a_bad_day(client: &str, step: &str, point: &str, power: bool) -> bool {
     let home = Home::new();
     let before = home.everything();
@@ -302,7 +304,7 @@ fn a_bad_day(client: &str, step: &str, point: &str, power: bool) -> bool {
         assert_eq!(status.code(), None, "killed, not refused");
         let now = without_own_files(&home);
         for (path, what) in &now {
-            // What a loss of power in a test brings back has lost its mode.
+            // A file that a simulated loss of power brings back has lost its mode.
             let same = |known: &String| {
                 let content = |what: &str| what.split_once(' ').map(|(_, text)| text.to_owned());
                 known == what || (power && content(known) == content(what))
@@ -329,14 +331,14 @@ fn a_bad_day(client: &str, step: &str, point: &str, power: bool) -> bool {
     succeeds(&home.run(&["uninstall", client, "--yes"]));
     let mut now = home.everything();
     if power {
-        // The test's own notes in them kept them from going.
+        // Notes of the test in these folders kept them from being removed.
         now.retain(|path, what| before.contains_key(path) || !what.starts_with("40"));
     }
     assert_eq!(now, before, "{step}: {point}");
     struck_install || struck_uninstall
 }
 
-/// What an installation that nobody disturbs makes of this home.
+/// The files of this home after an undisturbed installation.
 fn as_installed(home: &Home, client: &str) -> Everything {
     let other = Home::new();
     succeeds(&other.run(&["install", client, "--yes"]));

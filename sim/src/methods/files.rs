@@ -101,7 +101,7 @@ fn part(
     Ok(part)
 }
 
-/// What the server thinks of an uploaded photo.
+/// The server's verdict on an uploaded photo.
 fn dimensions(bytes: &[u8]) -> Result<(), Refusal> {
     let Some((width, height)) = picture::size(bytes) else {
         return Err(Refusal::bad("IMAGE_PROCESS_FAILED"));

@@ -6,7 +6,7 @@ use super::Context;
 use crate::answer::Refusal;
 
 const MAX_CALLBACK_BYTES: usize = 64;
-/// What a button may do instead of sending data back.
+/// The actions of buttons that send no data back.
 const OTHERS: &[&str] = &[
     "url",
     "web_app",

@@ -186,7 +186,7 @@ fn span(entity: &Value) -> (i64, i64) {
     (number("offset"), number("length"))
 }
 
-/// What [`crate::check_text`] answers.
+/// The answer of [`crate::check_text`].
 pub(crate) fn judged(
     text: &str,
     entities: &Value,
@@ -322,7 +322,7 @@ fn trimmed(whole: &Formatted) -> Formatted {
     Formatted { text, entities }
 }
 
-/// What the server finds in a person's text: here only bot commands.
+/// Entities that the server finds in a person's text: here only bot commands.
 pub(crate) fn auto_entities(text: &str) -> Vec<Value> {
     let mut entities = Vec::new();
     let mut offset = 0_i64;

@@ -4,7 +4,7 @@ use super::*;
 
 const OVERLAP: &str = "give each session a chat of its own, or a bot of its own (another token, another `bot_token_env`)";
 const TWICE: (&str, &str) = (
-    "stands twice; only one of the two could count",
+    "appears twice; only one of the two could count",
     "keep one of them, or rename one",
 );
 
@@ -46,7 +46,7 @@ fn equal_names() {
         refused(two),
         one_mistake(
             "sessions.B.name",
-            "is \"Shop\", like the name of `A`: nobody could tell the two apart",
+            "is \"Shop\", which is also the name of `A`: people could not tell the two apart",
             "give each session a name of its own"
         )
     );
@@ -109,7 +109,7 @@ fn default() {
         (
             "\"Paul\"",
             "is \"Paul\", but there is no such session",
-            "write the id of a session that there is: `SESSION_X01`, `SESSION_X02`",
+            "write the id of a configured session: `SESSION_X01`, `SESSION_X02`",
         ),
         (
             "5",
@@ -156,7 +156,7 @@ fn session_ids_that_are_no_safe_folder_names() {
         let fix = format!("session ids are folder names too; write for example `{example}`");
         assert_eq!(
             refused(&text),
-            one_mistake(path, &format!("is no session id: {what}"), &fix)
+            one_mistake(path, &format!("is not a session id: {what}"), &fix)
         );
     }
 }
@@ -212,7 +212,7 @@ fn too_many_sessions() {
         refused(&many(201)),
         one_mistake(
             "sessions",
-            "has 201 sessions; 200 are the most that one gateway serves",
+            "has 201 sessions; one gateway serves at most 200",
             "delete those that are no longer used"
         )
     );

@@ -2,10 +2,10 @@
 
 use super::*;
 
-const WHO: &str = "write the numeric ids of the people who may; your own id is shown in the gateway's log when you write \
-     to the bot. Until you know it, [4444444444444444] is nobody's id and lets nobody in";
-const WHERE: &str = "write the ids of its chats, the one for its own reports first: a private chat has the id of the \
-     person, a group has a negative one; what the bot refuses is named in the gateway's log, with its ids";
+const WHO: &str = "write the numeric ids of the people who may write; the gateway's log shows your own id when you write \
+     to the bot. Until you know it, write [4444444444444444], which is nobody's id and lets nobody in";
+const WHERE: &str = "write the ids of its chats, the home chat first: a private chat has the id of the \
+     person, a group has a negative one; the gateway's log names the ids of every chat that the bot refuses";
 const WHOLE: &str = "write a whole number of at most 16 digits, without a decimal point";
 const ID: &str = "write a numeric id, such as 4444444444444444";
 
@@ -16,14 +16,14 @@ fn allowed_users() {
             "allowed_users",
             "",
             "sessions.A.allowed_users",
-            "is missing: nobody may write to a session until it says who",
+            "is missing: a session accepts messages only from the people listed here",
             WHO,
         ),
         (
             "allowed_users",
             "[]",
             "sessions.A.allowed_users",
-            "is empty: nobody may write to a session until it says who",
+            "is empty: a session accepts messages only from the people listed here",
             WHO,
         ),
         (
@@ -52,14 +52,14 @@ fn allowed_users() {
             "[-1001234567890]",
             "sessions.A.allowed_users[0]",
             "is -1001234567890: negative, so this is a group's id",
-            "move it to `chat_ids`; here stand the ids of the people who may write, also of those in that group",
+            "move it to `chat_ids`; this list takes the ids of the people who may write, also of those in that group",
         ),
     ]);
 }
 
 #[test]
 fn chat_ids() {
-    let why = "without a chat this session can neither hear nor answer";
+    let why = "without a chat this session can neither receive nor answer";
     in_a_session(&[
         (
             "chat_ids",
@@ -134,14 +134,14 @@ fn ids() {
             "chat_ids",
             "[1.5]",
             "sessions.A.chat_ids[0]",
-            "is 1.5, no Telegram id",
+            "is 1.5, which is not a Telegram id",
             WHOLE,
         ),
         (
             "chat_ids",
             "[18446744073709551615]",
             "sessions.A.chat_ids[0]",
-            "is 18446744073709551615, no Telegram id",
+            "is 18446744073709551615, which is not a Telegram id",
             WHOLE,
         ),
         (
@@ -157,7 +157,7 @@ fn ids() {
 
 #[test]
 fn who_stands_in_for_somebody_is_no_person() {
-    const PEOPLE: &str = "write the ids of people; nobody can tell who writes behind this one";
+    const PEOPLE: &str = "write the ids of people; this id hides the person who writes";
     in_a_session(&[
         (
             "allowed_users",

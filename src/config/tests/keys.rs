@@ -2,7 +2,7 @@
 
 use super::*;
 
-const UNKNOWN: &str = "is no key that telepost knows";
+const UNKNOWN: &str = "is not a key that telepost knows";
 const SESSION_KEYS: &str = "delete it; the keys known here are `name`, `bot_token_env`, `bot_username`, `chat_ids`, \
      `allowed_users`, `require_mention`, `tmux_session`, `tmux_wake_command`, `cwd`, `send_roots`, `reply_to_message`";
 const TOP_KEYS: &str = "delete it; the keys known here are `sessions`, `default`, `state_dir`, `api_url`, `gateway`, \
@@ -11,7 +11,7 @@ const URL: &str = "write for example \"https://api.telegram.org\", or \"http://1
 const HTTPS: &str = "write https; http is for this machine and for private addresses (127.0.0.1, 10.…, 172.16.…, \
      192.168.…)";
 const MINIMAL: &str = r#"{"SESSION_X01": {"bot_token_env": "BOT_TOKEN_01", "chat_ids": [4444444444444444], "allowed_users": [4444444444444444]}}"#;
-const SYNTAX: &str = "correct it there or just before; every text and every key stands in double quotes, a comma stands \
+const SYNTAX: &str = "correct it there or just before; every text and every key needs double quotes, a comma goes \
      between two entries and not after the last one, and there are no comments";
 const CLOSE: &str =
     "close what is open: each { needs its }, each [ its ], each text its second quote";
@@ -59,7 +59,7 @@ fn unknown_keys() {
             "5",
             "sessions.A.bot_token",
             UNKNOWN,
-            "did you mean `bot_token_env`? It takes the name of a variable; the token itself belongs into the file .env \
+            "did you mean `bot_token_env`? It takes the name of a variable; the token itself belongs in the file .env \
              beside this one",
         ),
         ("xyzzy", "5", "sessions.A.xyzzy", UNKNOWN, SESSION_KEYS),
@@ -69,14 +69,14 @@ fn unknown_keys() {
             "\"\"",
             "sessions.A.$schema",
             UNKNOWN,
-            "move it: `$schema` belongs to the top level, beside `sessions`",
+            "move it: `$schema` belongs at the top level, beside `sessions`",
         ),
         (
             "pace",
             "\"off\"",
             "sessions.A.pace",
             UNKNOWN,
-            "move it: `pace` belongs to the top level, beside `sessions`",
+            "move it: `pace` belongs at the top level, beside `sessions`",
         ),
     ]);
     at_the_top(&[
@@ -93,7 +93,7 @@ fn unknown_keys() {
             "5",
             "cwd",
             UNKNOWN,
-            "move it: `cwd` belongs into a session, that is into sessions.<ID>",
+            "move it: `cwd` belongs in a session, that is in sessions.<ID>",
         ),
     ]);
 }
@@ -112,7 +112,7 @@ fn the_shape_of_the_file() {
             r#"{"sessions": {}}"#,
             "sessions",
             "is empty",
-            &format!("write one session at least: {MINIMAL}"),
+            &format!("write at least one session: {MINIMAL}"),
         ),
         (
             r#"{"sessions": []}"#,
@@ -167,7 +167,7 @@ fn all_mistakes_are_told_at_once() {
     assert_eq!(
         refused(text),
         "/c/sessions.json is refused because of 3 mistakes:\n  \
-         defualt: is no key that telepost knows\n    fix: did you mean `default`?\n  \
+         defualt: is not a key that telepost knows\n    fix: did you mean `default`?\n  \
          sessions.A.chat_ids[0]: is 0, which is nobody's id\n    fix: write the real id, or delete it\n  \
          pace: is \"fast\"\n    fix: write \"normal\" (the default) or \"off\""
     );
@@ -208,14 +208,14 @@ fn api_url() {
             "api_url",
             "\"api.telegram.org\"",
             "api_url",
-            "is no address: \"api.telegram.org\" cannot be read as a URL",
+            "is not an address: \"api.telegram.org\" cannot be read as a URL",
             URL,
         ),
         (
             "api_url",
             "\"ftp://x\"",
             "api_url",
-            "begins with \"ftp\", which is no way to the Bot API",
+            "begins with \"ftp\", but the Bot API is reached by https or http",
             URL,
         ),
         (
@@ -243,29 +243,29 @@ fn api_url() {
             "api_url",
             "\"https://ada:secret@h\"",
             "api_url",
-            "has a user name or a password in it",
+            "contains a user name or a password",
             "leave out everything before the @",
         ),
         (
             "api_url",
             "\"https://h/?a\"",
             "api_url",
-            "has a ? or a # in it",
+            "contains a ? or a #",
             "leave out everything from there on",
         ),
         (
             "api_url",
             "\"https://h/#a\"",
             "api_url",
-            "has a ? or a # in it",
+            "contains a ? or a #",
             "leave out everything from there on",
         ),
         (
             "api_url",
             &format!("\"https://api.telegram.org/bot{TOKEN}/\""),
             "api_url",
-            "has a bot's token in it",
-            "leave out everything from /bot on; the token belongs into the file .env beside sessions.json",
+            "contains a bot's token",
+            "leave out everything from /bot on; the token belongs in the file .env beside sessions.json",
         ),
     ]);
 }

@@ -109,7 +109,7 @@ fn a_session_that_is_not_configured() {
         message(None, "X"),
         format!(
             "{head}\n  TG_SESSION_ID (environment): is \"X\", but there is no such session\n    fix: write the id of a \
-             session that there is: `HOUSE`, `INNER`, `OUTER`"
+             configured session: `HOUSE`, `INNER`, `OUTER`"
         )
     );
     assert!(

@@ -63,7 +63,7 @@ fn bot_token_env() {
             "\"the token of my shop bot\"",
             path,
             "cannot be the name of a variable",
-            &format!("{VARIABLE}; a token belongs into .env"),
+            &format!("{VARIABLE}; a token belongs in .env"),
         ),
         (
             "bot_token_env",
@@ -84,7 +84,7 @@ fn names() {
             "name",
             r#""a\nb""#,
             "sessions.A.name",
-            "has a line break or another control character in it",
+            "contains a line break or another control character",
             NAME,
         ),
         (
@@ -105,14 +105,14 @@ fn names() {
             "bot_username",
             "\"@ab\"",
             "sessions.A.bot_username",
-            "is \"@ab\", which is no Telegram username",
+            "is \"@ab\", which is not a Telegram username",
             USERNAME,
         ),
         (
             "bot_username",
             "\"my-bot\"",
             "sessions.A.bot_username",
-            "is \"my-bot\", which is no Telegram username",
+            "is \"my-bot\", which is not a Telegram username",
             USERNAME,
         ),
         (
@@ -141,14 +141,14 @@ fn tmux() {
             "tmux_session",
             "\"a:b.c\"",
             session,
-            "is \"a:b.c\", but tmux session names have no : and no .",
+            "is \"a:b.c\", but tmux session names contain no : and no .",
             "write the name that `tmux ls` shows, probably \"a_b_c\"",
         ),
         (
             "tmux_session",
             r#""a\tb""#,
             session,
-            "is longer than 100 characters, or has a control character in it",
+            "is longer than 100 characters or contains a control character",
             "write the name that `tmux ls` shows",
         ),
         ("tmux_wake_command", "\"\"", command, "is empty", LINE),
@@ -156,7 +156,7 @@ fn tmux() {
             "tmux_wake_command",
             r#""/a\n""#,
             command,
-            "has a line break or another control character in it",
+            "contains a line break or another control character",
             LINE,
         ),
         (
@@ -186,13 +186,13 @@ fn paths() {
             "\"~bob/x\"",
             path,
             "begins with ~ and a name",
-            "write the path out; of the short forms only ~/ (your own home) is known",
+            "write the path out; the only short form is ~/ (your own home)",
         ),
         (
             "cwd",
             r#""/a\nb""#,
             path,
-            "has a control character in it",
+            "contains a control character",
             "write the path without line breaks and tabs",
         ),
         (
@@ -214,7 +214,7 @@ fn paths() {
             "[5]",
             "sessions.A.send_roots[0]",
             "is the number 5, not a text",
-            "write for example \"~/work/shop\"",
+            "write for example \"~/work/shop/out\"",
         ),
     ]);
     in_a_session(&[(

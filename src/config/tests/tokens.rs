@@ -5,18 +5,18 @@ use std::os::unix::fs::PermissionsExt;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::error::{quote, redact};
+use crate::config::error::quote;
 
 const OTHER: &str = "700002:BBHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw2";
 const RENEWED: &str = "700001:CCHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw3";
 
 /// A folder with the issue's configuration and a `.env`.
-struct House {
+struct TokenFolder {
     folder: tempfile::TempDir,
     config: Config,
 }
 
-impl House {
+impl TokenFolder {
     fn new(sessions: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sessions.json");
@@ -60,11 +60,11 @@ fn of<'t>(tokens: &'t Tokens, id: &str) -> &'t TokenState {
 
 #[test]
 fn the_environment_wins_over_dotenv() {
-    let house = House::new(ISSUE).dotenv(
+    let folder = TokenFolder::new(ISSUE).dotenv(
         &format!("BOT_TOKEN_01={TOKEN}\nBOT_TOKEN_02={TOKEN}\n"),
         0o600,
     );
-    let tokens = house.read(&[("BOT_TOKEN_02", OTHER)]).unwrap();
+    let tokens = folder.read(&[("BOT_TOKEN_02", OTHER)]).unwrap();
     assert_eq!(of(&tokens, "SESSION_X01"), &set(OTHER));
     assert_eq!(of(&tokens, "SESSION_X02"), &set(TOKEN));
     assert_eq!(tokens.warnings(), Vec::<String>::new());
@@ -85,8 +85,8 @@ fn the_environment_wins_over_dotenv() {
 
 #[test]
 fn an_unset_token_is_no_mistake() {
-    let house = House::new(ISSUE).dotenv("BOT_TOKEN_01=\n", 0o600);
-    let tokens = house.read(&[("BOT_TOKEN_02", OTHER)]).unwrap();
+    let folder = TokenFolder::new(ISSUE).dotenv("BOT_TOKEN_01=\n", 0o600);
+    let tokens = folder.read(&[("BOT_TOKEN_02", OTHER)]).unwrap();
     assert_eq!(
         of(&tokens, "SESSION_X02"),
         &TokenState::Unset {
@@ -96,7 +96,7 @@ fn an_unset_token_is_no_mistake() {
     assert_eq!(tokens.bots().len(), 1);
     assert_eq!(tokens.iter().count(), 2);
     assert_eq!(
-        House::new(ISSUE).read(&[]).unwrap().bots().len(),
+        TokenFolder::new(ISSUE).read(&[]).unwrap().bots().len(),
         0,
         "without any .env"
     );
@@ -111,26 +111,29 @@ fn dotenv_is_read_as_people_write_it() {
         format!("BOT_TOKEN_01 = {TOKEN}  "),
         format!("OTHER=a b\nBOT_TOKEN_01={TOKEN}\n"),
     ] {
-        let tokens = House::new(ISSUE).dotenv(&text, 0o600).read(&[]).unwrap();
+        let tokens = TokenFolder::new(ISSUE)
+            .dotenv(&text, 0o600)
+            .read(&[])
+            .unwrap();
         assert_eq!(of(&tokens, "SESSION_X02"), &set(TOKEN), "{text}");
     }
 }
 
 #[test]
 fn what_is_odd_in_dotenv_is_a_warning() {
-    let house = House::new(ISSUE).dotenv(
+    let folder = TokenFolder::new(ISSUE).dotenv(
         &format!("BOT_TOKEN_01={OTHER}\nX=a b\nBOT_TOKEN_01={TOKEN}\n"),
         0o640,
     );
-    let tokens = house.read(&[]).unwrap();
-    let file = house.path();
+    let tokens = folder.read(&[]).unwrap();
+    let file = folder.path();
     let file = file.display();
     assert_eq!(
         tokens.warnings(),
         [
             format!("{file} can be read by others; run: chmod 600 {file}"),
             format!("line 2 of {file} cannot be read and is skipped"),
-            format!("BOT_TOKEN_01 stands twice in {file} with different values; the last counts"),
+            format!("BOT_TOKEN_01 appears twice in {file} with different values; the last counts"),
         ]
     );
     assert_eq!(of(&tokens, "SESSION_X02"), &set(TOKEN));
@@ -138,18 +141,19 @@ fn what_is_odd_in_dotenv_is_a_warning() {
 
 #[test]
 fn a_line_of_dotenv_that_cannot_be_read() {
-    let house =
-        House::new(ISSUE).dotenv(&format!("# tokens\nBOT_TOKEN_01={TOKEN} {OTHER}\n"), 0o600);
-    house.refused(
+    let folder =
+        TokenFolder::new(ISSUE).dotenv(&format!("# tokens\nBOT_TOKEN_01={TOKEN} {OTHER}\n"), 0o600);
+    folder.refused(
         &[],
-        &format!("line 2 of {}", house.path().display()),
+        &format!("line 2 of {}", folder.path().display()),
         "cannot be read, and it may be the one for BOT_TOKEN_01",
         "write BOT_TOKEN_01=, then the token, on a line of its own, without spaces and quotes",
     );
-    let house = House::new(ISSUE).dotenv(&format!("X=\"open\nBOT_TOKEN_01={TOKEN}\n"), 0o600);
-    house.refused(
+    let folder =
+        TokenFolder::new(ISSUE).dotenv(&format!("X=\"open\nBOT_TOKEN_01={TOKEN}\n"), 0o600);
+    folder.refused(
         &[],
-        &format!("line 1 of {}", house.path().display()),
+        &format!("line 1 of {}", folder.path().display()),
         "cannot be read, and it may be the one for BOT_TOKEN_01",
         "write BOT_TOKEN_01=, then the token, on a line of its own, without spaces and quotes",
     );
@@ -157,14 +161,14 @@ fn a_line_of_dotenv_that_cannot_be_read() {
 
 #[test]
 fn a_dotenv_that_is_no_file() {
-    let house = House::new(ISSUE);
-    std::fs::create_dir(house.path()).unwrap();
+    let folder = TokenFolder::new(ISSUE);
+    std::fs::create_dir(folder.path()).unwrap();
     assert_eq!(
-        house.read(&[]).unwrap_err().to_string(),
+        folder.read(&[]).unwrap_err().to_string(),
         format!(
             "{} cannot be read:\n  is a directory\n    fix: make it a text file that you may read (chmod 600), or delete \
              it and set the variables elsewhere",
-            house.path().display()
+            folder.path().display()
         )
     );
 }
@@ -179,38 +183,38 @@ fn malformed_tokens() {
         ),
         (
             "bot700001:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1",
-            "what stands before the colon is not a number",
+            "the part before the colon is not a number",
         ),
         (
             "+700001:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1",
-            "what stands before the colon is not a number",
+            "the part before the colon is not a number",
         ),
         (
             "0:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1",
-            "what stands before the colon is not a number",
+            "the part before the colon is not a number",
         ),
         (
             "700001:AAHdqTcvCH1vGWJx SeofSAs0K5PALDsaw1",
-            "there is a character after the colon that no token has",
+            "the part after the colon contains a character that no token has",
         ),
         (
             "700001:AAHdqTcvCH1vGWJx",
-            "what stands after the colon is too short",
+            "the part after the colon is too short",
         ),
     ] {
         let what = |place: &str| {
-            format!("the variable BOT_TOKEN_01, set in {place}, holds no bot token: {why}")
+            format!("the variable BOT_TOKEN_01, set in {place}, does not hold a bot token: {why}")
         };
-        let house = House::new(ISSUE);
-        house.refused(
+        let folder = TokenFolder::new(ISSUE);
+        folder.refused(
             &[("BOT_TOKEN_01", token)],
             "sessions.SESSION_X02.bot_token_env",
             &what("the environment"),
             fix,
         );
-        let house = house.dotenv(&format!("BOT_TOKEN_01=\"{token}\""), 0o600);
-        let place = house.path().display().to_string();
-        house.refused(
+        let folder = folder.dotenv(&format!("BOT_TOKEN_01=\"{token}\""), 0o600);
+        let place = folder.path().display().to_string();
+        folder.refused(
             &[],
             "sessions.SESSION_X02.bot_token_env",
             &what(&place),
@@ -221,22 +225,22 @@ fn malformed_tokens() {
 
 #[test]
 fn one_malformed_token_of_two_sessions_is_told_once() {
-    let house = House::new(&with_two(("chat_ids", "[5]"), ("chat_ids", "[6]")));
+    let folder = TokenFolder::new(&with_two(("chat_ids", "[5]"), ("chat_ids", "[6]")));
     assert_eq!(
-        house
+        folder
             .read(&[("BOT_TOKEN_01", "x")])
             .unwrap_err()
             .problems()
             .len(),
         1
     );
-    let tokens = house.read(&[("BOT_TOKEN_01", TOKEN)]).unwrap();
+    let tokens = folder.read(&[("BOT_TOKEN_01", TOKEN)]).unwrap();
     assert_eq!(tokens.bots()[&BotId(700_001)].sessions.len(), 2);
 }
 
 #[test]
 fn one_bot_under_two_names_in_one_chat() {
-    House::new(ISSUE).refused(
+    TokenFolder::new(ISSUE).refused(
         &[("BOT_TOKEN_01", TOKEN), ("BOT_TOKEN_02", TOKEN)],
         "sessions.SESSION_X02.chat_ids",
         "chat 195061634 is also in sessions.SESSION_X01.chat_ids, and BOT_TOKEN_02 and BOT_TOKEN_01 are the same bot \
@@ -250,12 +254,12 @@ fn two_tokens_of_one_bot() {
     let two = r#"{"sessions": {
         "A": {"bot_token_env": "T1", "chat_ids": [5], "allowed_users": [5]},
         "B": {"bot_token_env": "T2", "chat_ids": [6], "allowed_users": [6]}}, "default": "A"}"#;
-    let house = House::new(two);
+    let folder = TokenFolder::new(two);
     assert!(
-        house.read(&[("T1", TOKEN), ("T2", TOKEN)]).is_ok(),
+        folder.read(&[("T1", TOKEN), ("T2", TOKEN)]).is_ok(),
         "the same bot for different chats"
     );
-    house.refused(
+    folder.refused(
         &[("T1", TOKEN), ("T2", RENEWED)],
         "sessions.B.bot_token_env",
         "T1 and T2 hold two different tokens of the same bot 700001, and Telegram accepts only the newer one",

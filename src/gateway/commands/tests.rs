@@ -4,8 +4,8 @@ use super::*;
 use crate::ids::{BotId, ChatId, TopicId};
 use crate::telegram::split;
 
-fn waits(id: i64, text: &str) -> Waiting {
-    Waiting {
+fn waits(id: i64, text: &str) -> QueueLine {
+    QueueLine {
         id: UpdateId(id),
         age_s: 90,
         from: "Ann".to_owned(),
@@ -14,7 +14,7 @@ fn waits(id: i64, text: &str) -> Waiting {
     }
 }
 
-/// What of an answer is code, and what is not.
+/// The code of an answer, and the rest.
 fn code_and_rest(rich: &Rich) -> (Vec<String>, String) {
     let units: Vec<u16> = rich.text.encode_utf16().collect();
     let (mut code, mut rest, mut at) = (Vec::new(), String::new(), 0);
@@ -54,7 +54,7 @@ fn what_others_wrote_is_code_and_nothing_else() {
 #[test]
 fn a_long_queue_is_cut_and_says_how_many_are_left() {
     let long = "x".repeat(5000);
-    let waiting: Vec<Waiting> = (1..=27).map(|id| waits(id, &long)).collect();
+    let waiting: Vec<QueueLine> = (1..=27).map(|id| waits(id, &long)).collect();
     let text = queue(&waiting, 27, 0).text;
     assert!(text.contains("\nand 7 more\n"), "{text}");
     let text = queue(&waiting[..QUEUE_SHOWN], 21_000, 0).text;
@@ -107,7 +107,7 @@ proptest! {
         texts in proptest::collection::vec("\\PC{0,200}", 0..40),
         ids in proptest::collection::vec(any::<i64>(), 0..SKIP_MOST),
     ) {
-        let waiting: Vec<Waiting> = texts.iter().map(|text| {
+        let waiting: Vec<QueueLine> = texts.iter().map(|text| {
             let mut one = waits(i64::MAX, text);
             one.from.clone_from(text);
             one

@@ -55,7 +55,7 @@ pub struct BatchWriter {
     album_parts: AlbumParts,
     /// Refused senders, and the day on which the log named them.
     strangers: BTreeMap<Option<UserId>, i64>,
-    /// What the gateway answers once the batch is durable.
+    /// Tasks for the responder, once the batch is durable.
     tasks: Vec<ResponderTask>,
     /// Entries of the batch that have no file yet.
     unwritten: Vec<UnwrittenEntry>,
@@ -97,7 +97,7 @@ fn map_in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync)
     })
 }
 
-/// What a stored batch leads to.
+/// The consequences of a stored batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredBatch {
     /// New entries, by session.
@@ -108,7 +108,7 @@ pub struct StoredBatch {
     pub refused: u64,
     /// Updates that this version cannot read; each is kept as a dead letter.
     pub dead: usize,
-    /// What the gateway answers by itself, in order.
+    /// Tasks for the responder, in order.
     pub tasks: Vec<ResponderTask>,
     /// New standings of the bot in chats of ours, in order.
     pub memberships: Vec<Membership>,

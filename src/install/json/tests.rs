@@ -9,12 +9,12 @@ fn rule() -> Value {
 
 #[track_caller]
 fn becomes(text: &str, path: &[&str], value: &Value, expected: &str) {
-    assert_eq!(set(text, path, value).unwrap(), expected);
-    assert_eq!(restore(expected, path, Some(text)), text);
+    assert_eq!(set_value(text, path, value).unwrap(), expected);
+    assert_eq!(restore_value(expected, path, Some(text)), text);
 }
 
 #[test]
-fn a_value_is_put_at_the_end_with_the_indentation_of_its_neighbours() {
+fn a_value_is_appended_with_the_indentation_of_its_neighbours() {
     becomes(
         "{\n    \"a\" : 1.50e3\n}",
         &["b"],
@@ -41,12 +41,12 @@ fn a_file_on_one_line_stays_on_one_line() {
         "{\"a\": {}}",
         &["a", "b"],
         &json!([1, 2]),
-        "{\"a\": {\"b\": [1, 2]}}",
+        "{\"a\": {\"b\": [1,2]}}",
     );
 }
 
 #[test]
-fn an_empty_object_is_opened_and_gets_its_blanks_back() {
+fn an_empty_object_gets_its_blanks_back() {
     becomes("{ }\n", &["a"], &json!(1), "{\n  \"a\": 1\n}\n");
     becomes(
         "{\n  \"a\": {  }\n}",
@@ -57,7 +57,7 @@ fn an_empty_object_is_opened_and_gets_its_blanks_back() {
 }
 
 #[test]
-fn a_value_that_is_there_is_replaced_in_its_place_and_comes_back_as_it_was_written() {
+fn an_existing_value_is_replaced_in_place_and_comes_back_as_it_was_written() {
     becomes(
         "{\"a\": { \"x\":1 } , \"b\": 2}",
         &["a"],
@@ -67,9 +67,9 @@ fn a_value_that_is_there_is_replaced_in_its_place_and_comes_back_as_it_was_writt
 }
 
 #[test]
-fn of_a_key_that_stands_twice_the_last_counts() {
+fn of_a_key_that_is_written_twice_the_last_counts() {
     let text = "{\"a\": {\"x\": 1}, \"a\": {\"x\": 2}}";
-    assert_eq!(get(text, &["a", "x"]), Some(json!(2)));
+    assert_eq!(get_value(text, &["a", "x"]), Some(json!(2)));
     becomes(
         text,
         &["a", "x"],
@@ -79,22 +79,22 @@ fn of_a_key_that_stands_twice_the_last_counts() {
 }
 
 #[test]
-fn what_stands_behind_a_value_when_it_is_taken_away_stays() {
+fn the_removal_of_a_value_keeps_what_follows_it() {
     let before = "{\n  \"a\": 1\n}";
     let now = "{\n  \"ours\": {\"x\": 1},\n  \"a\": 1,\n  \"new\": 2\n}";
     assert_eq!(
-        restore(now, &["ours"], Some(before)),
+        restore_value(now, &["ours"], Some(before)),
         "{\n  \"a\": 1,\n  \"new\": 2\n}"
     );
 }
 
 #[test]
-fn what_was_made_for_a_value_goes_with_it_unless_somebody_uses_it() {
+fn objects_created_for_a_value_go_with_it_unless_they_are_used() {
     let path = ["projects", "/x", "mcpServers", "telegram"];
-    let with = set("{}", &path, &json!(1)).unwrap();
-    assert_eq!(restore(&with, &path, Some("{}")), "{}");
-    let used = set(&with, &["projects", "/x", "history"], &json!([])).unwrap();
-    let rest = restore(&used, &path, Some("{}"));
+    let with = set_value("{}", &path, &json!(1)).unwrap();
+    assert_eq!(restore_value(&with, &path, Some("{}")), "{}");
+    let used = set_value(&with, &["projects", "/x", "history"], &json!([])).unwrap();
+    let rest = restore_value(&used, &path, Some("{}"));
     assert_eq!(
         serde_json::from_str::<Value>(&rest).unwrap(),
         json!({"projects": {"/x": {"history": []}}})
@@ -102,7 +102,7 @@ fn what_was_made_for_a_value_goes_with_it_unless_somebody_uses_it() {
 }
 
 #[test]
-fn an_element_is_put_at_the_end_of_a_list_in_the_manner_of_the_others() {
+fn an_item_is_appended_to_a_list_in_the_style_of_the_others() {
     for (before, after) in [
         ("{\"p\":[]}", "{\"p\":[\"mcp__telegram__*\"]}"),
         ("{\"p\":[1,2]}", "{\"p\":[1,2,\"mcp__telegram__*\"]}"),
@@ -115,48 +115,58 @@ fn an_element_is_put_at_the_end_of_a_list_in_the_manner_of_the_others() {
             "{\n \"p\": [\n  1,\n  \"mcp__telegram__*\"\n ]\n}",
         ),
     ] {
-        assert_eq!(push(before, &["p"], &rule()).unwrap(), after);
-        assert_eq!(withdraw(after, &["p"], &rule(), Some(before)), before);
+        assert_eq!(push_value(before, &["p"], &rule()).unwrap(), after);
+        assert_eq!(withdraw_value(after, &["p"], &rule(), Some(before)), before);
     }
 }
 
 #[test]
-fn an_element_that_was_there_before_is_not_withdrawn() {
+fn an_item_that_was_there_before_is_not_withdrawn() {
     let text = "{\"p\": [\"mcp__telegram__*\"]}";
-    assert_eq!(withdraw(text, &["p"], &rule(), Some(text)), text);
+    assert_eq!(withdraw_value(text, &["p"], &rule(), Some(text)), text);
 }
 
 #[test]
-fn what_is_no_object_or_list_is_named() {
-    let shape = |place: &str, expected| Mistake::Shape {
+fn an_item_that_the_user_has_deleted_does_not_come_back() {
+    let now = "{\"p\": [\"mcp__telegram__*\"]}";
+    let before = "{\"p\": [1]}";
+    assert_eq!(
+        withdraw_value(now, &["p"], &rule(), Some(before)),
+        "{\"p\": []}"
+    );
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_named() {
+    let shape = |place: &str, expected| EditError::Shape {
         place: place.to_owned(),
         expected,
     };
     assert_eq!(
-        set("{\"a\": {\"b\": 3}}", &["a", "b", "c"], &json!(1)),
+        set_value("{\"a\": {\"b\": 3}}", &["a", "b", "c"], &json!(1)),
         Err(shape("a.b", "an object"))
     );
     assert_eq!(
-        set("[]", &["a"], &json!(1)),
-        Err(shape("the file", "an object"))
+        set_value("[]", &["a"], &json!(1)),
+        Err(shape("the top level", "an object"))
     );
     assert_eq!(
-        push("{\"a\": null}", &["a"], &json!(1)),
+        push_value("{\"a\": null}", &["a"], &json!(1)),
         Err(shape("a", "a list"))
     );
 }
 
 #[test]
-fn a_text_that_is_no_json_is_refused_with_line_and_column() {
+fn a_text_that_is_not_json_is_refused_with_line_and_column() {
     assert_eq!(
-        check("{\n  \"a\": 1,\n}"),
-        Err(Mistake::Syntax {
+        check_syntax("{\n  \"a\": 1,\n}"),
+        Err(EditError::Syntax {
             line: 3,
             column: 1,
-            what: "key must be a string".to_owned()
+            message: "key must be a string".to_owned()
         })
     );
-    assert_eq!(check("{\"a\": \"\\ud800\", \"n\": 1e999}"), Ok(()));
+    assert_eq!(check_syntax("{\"a\": \"\\ud800\", \"n\": 1e999}"), Ok(()));
 }
 
 fn blank() -> impl Strategy<Value = &'static str> {
@@ -202,14 +212,14 @@ fn written() -> impl Strategy<Value = String> {
     })
 }
 
-/// A document in somebody's own manner, also one that no program would write.
+/// A document in any style, including one that no program would write.
 pub(in crate::install) fn document() -> impl Strategy<Value = String> {
     (blank(), written(), blank()).prop_map(|(a, text, b)| format!("{a}{text}{b}"))
 }
 
 proptest! {
     #[test]
-    fn what_is_put_in_and_taken_out_again_leaves_the_same_bytes(
+    fn setting_and_restoring_a_value_gives_the_same_bytes(
         text in document(),
         path in prop::sample::select(vec![
             vec!["mcpServers", "telegram"],
@@ -218,20 +228,20 @@ proptest! {
         ]),
     ) {
         let value = json!({"type": "stdio", "args": ["a", {"b": {}}]});
-        if let Ok(with) = set(&text, &path, &value) {
-            prop_assert_eq!(check(&with), Ok(()));
-            prop_assert_eq!(get(&with, &path), Some(value));
-            prop_assert_eq!(restore(&with, &path, Some(&text)), text);
+        if let Ok(with) = set_value(&text, &path, &value) {
+            prop_assert_eq!(check_syntax(&with), Ok(()));
+            prop_assert_eq!(get_value(&with, &path), Some(value));
+            prop_assert_eq!(restore_value(&with, &path, Some(&text)), text);
         }
     }
 
     #[test]
-    fn an_element_that_is_added_and_withdrawn_leaves_the_same_bytes(text in document()) {
+    fn appending_and_withdrawing_an_item_gives_the_same_bytes(text in document()) {
         let path = ["permissions", "allow"];
         let value = json!("Bash(x)");
-        if let Ok(with) = push(&text, &path, &value) {
-            prop_assert_eq!(check(&with), Ok(()));
-            prop_assert_eq!(withdraw(&with, &path, &value, Some(&text)), text);
+        if let Ok(with) = push_value(&text, &path, &value) {
+            prop_assert_eq!(check_syntax(&with), Ok(()));
+            prop_assert_eq!(withdraw_value(&with, &path, &value, Some(&text)), text);
         }
     }
 }

@@ -3,10 +3,10 @@ use proptest::prelude::*;
 use super::super::json::tests::document as any_document;
 use super::*;
 
-fn registration(folder: Option<&str>) -> Registration {
+fn registration(folder: Option<&str>) -> ServerRegistration {
     let words = ["mcp", "--config", "/c/sessions.json", "--session", "SHOP"];
-    Registration {
-        server: Server {
+    ServerRegistration {
+        server: ServerCommand {
             command: "/bin/telepost".to_owned(),
             args: words.map(str::to_owned).to_vec(),
         },
@@ -14,24 +14,24 @@ fn registration(folder: Option<&str>) -> Registration {
     }
 }
 
-const KINDS: [Kind; 5] = [
-    Kind::ClaudeServers,
-    Kind::ClaudeSettings,
-    Kind::CodexConfig,
-    Kind::CodexHooks,
-    Kind::Text("ours\n"),
+const KINDS: [FileContent; 5] = [
+    FileContent::ClaudeServers,
+    FileContent::ClaudeSettings,
+    FileContent::CodexConfig,
+    FileContent::CodexHooks,
+    FileContent::Text("ours\n"),
 ];
 
-fn put_into(kind: Kind, text: Option<&str>) -> Result<Option<String>, Refusal> {
-    put(kind, &registration(Some("/x")), text, Leave::default())
+fn put_into(kind: FileContent, text: Option<&str>) -> Result<Option<String>, EditError> {
+    put_content(kind, &registration(Some("/x")), text, Overwrite::default())
 }
 
-fn taken(kind: Kind, text: &str, before: Option<&str>) -> Option<String> {
-    take(kind, text, before, Leave::default()).unwrap()
+fn taken(kind: FileContent, text: &str, before: Option<&str>) -> Option<String> {
+    remove_content(kind, text, before, false).unwrap()
 }
 
 #[test]
-fn a_file_that_was_not_there_is_made_and_goes_again() {
+fn a_new_file_is_created_and_removed_again() {
     for kind in KINDS {
         let with = put_into(kind, None).unwrap().unwrap();
         assert!(with.ends_with('\n'), "{with}");
@@ -43,10 +43,10 @@ fn a_file_that_was_not_there_is_made_and_goes_again() {
 #[test]
 fn a_file_that_was_blank_is_blank_again() {
     for kind in [
-        Kind::ClaudeServers,
-        Kind::ClaudeSettings,
-        Kind::CodexConfig,
-        Kind::CodexHooks,
+        FileContent::ClaudeServers,
+        FileContent::ClaudeSettings,
+        FileContent::CodexConfig,
+        FileContent::CodexHooks,
     ] {
         for blank in ["", "\n"] {
             let with = put_into(kind, Some(blank)).unwrap().unwrap();
@@ -62,11 +62,11 @@ fn a_file_that_was_blank_is_blank_again() {
 #[test]
 fn a_server_for_all_folders_stands_at_the_top_and_one_for_a_folder_in_its_project() {
     let place = |folder| {
-        let text = put(
-            Kind::ClaudeServers,
+        let text = put_content(
+            FileContent::ClaudeServers,
             &registration(folder),
             None,
-            Leave::default(),
+            Overwrite::default(),
         );
         let text = text.unwrap().unwrap();
         serde_json::from_str::<Value>(&text).unwrap()
@@ -80,29 +80,29 @@ fn a_server_for_all_folders_stands_at_the_top_and_one_for_a_folder_in_its_projec
 }
 
 #[test]
-fn the_servers_of_all_folders_are_taken_out() {
+fn the_servers_of_all_folders_are_removed() {
     let before = "{\"projects\": {\"/z\": {}}}";
     let mut text = before.to_owned();
     for folder in [Some("/x"), None, Some("/y"), Some("/z")] {
-        let with = put(
-            Kind::ClaudeServers,
+        let with = put_content(
+            FileContent::ClaudeServers,
             &registration(folder),
             Some(&text),
-            Leave::default(),
+            Overwrite::default(),
         );
         text = with.unwrap().unwrap();
     }
     assert_eq!(
-        taken(Kind::ClaudeServers, &text, Some(before)).as_deref(),
+        taken(FileContent::ClaudeServers, &text, Some(before)).as_deref(),
         Some(before)
     );
 }
 
 #[test]
-fn an_own_entry_is_updated_and_keeps_what_somebody_added() {
+fn our_entry_is_updated_and_keeps_what_the_user_added() {
     let text = json!({"projects": {"/x": {"mcpServers": {"telegram": {
         "command": "/old/telepost", "args": ["mcp"], "env": {"A": "1"}, "timeout": 5}}}}});
-    let with = put_into(Kind::ClaudeServers, Some(&text.to_string()))
+    let with = put_into(FileContent::ClaudeServers, Some(&text.to_string()))
         .unwrap()
         .unwrap();
     let with: Value = serde_json::from_str(&with).unwrap();
@@ -117,24 +117,24 @@ fn an_own_entry_is_updated_and_keeps_what_somebody_added() {
 fn another_server_of_the_name_is_refused_unless_it_may_be_replaced_and_comes_back() {
     let theirs = [
         (
-            Kind::ClaudeServers,
+            FileContent::ClaudeServers,
             "{\"projects\": {\"/x\": {\"mcpServers\": {\"telegram\": {\"command\":\"bun\", \"args\":[]}}}}}",
         ),
         (
-            Kind::CodexConfig,
+            FileContent::CodexConfig,
             "[mcp_servers.telegram]\ncommand = \"bun\"\n",
         ),
     ];
     for (kind, text) in theirs {
-        let refusal = Refusal::Foreign {
+        let refusal = EditError::OtherServer {
             command: "bun".to_owned(),
         };
         assert_eq!(put_into(kind, Some(text)), Err(refusal));
-        let replace = Leave {
+        let replace = Overwrite {
             replace: true,
-            ours: false,
+            as_written: false,
         };
-        let with = put(kind, &registration(Some("/x")), Some(text), replace)
+        let with = put_content(kind, &registration(Some("/x")), Some(text), replace)
             .unwrap()
             .unwrap();
         assert!(
@@ -149,39 +149,41 @@ fn another_server_of_the_name_is_refused_unless_it_may_be_replaced_and_comes_bac
 #[test]
 fn a_wider_allow_rule_is_enough() {
     let text = "{\"permissions\":{\"allow\":[\"mcp__telegram\"]}}";
-    let with = put_into(Kind::ClaudeSettings, Some(text)).unwrap().unwrap();
+    let with = put_into(FileContent::ClaudeSettings, Some(text))
+        .unwrap()
+        .unwrap();
     let with: Value = serde_json::from_str(&with).unwrap();
     assert_eq!(with["permissions"], json!({"allow": ["mcp__telegram"]}));
 }
 
 #[test]
-fn a_text_that_somebody_changed_stays_both_ways() {
-    let kind = Kind::Text("ours\n");
+fn a_text_that_the_user_edited_stays_both_ways() {
+    let kind = FileContent::Text("ours\n");
     assert_eq!(put_into(kind, Some("mine\n")), Ok(None));
     assert_eq!(taken(kind, "mine\n", None).as_deref(), Some("mine\n"));
 }
 
 #[test]
-fn a_text_of_an_earlier_version_is_renewed_and_goes() {
-    let kind = Kind::Text("ours\n");
-    let ours = Leave {
-        ours: true,
+fn a_text_of_an_earlier_version_is_updated_and_removed() {
+    let kind = FileContent::Text("ours\n");
+    let overwrite = Overwrite {
+        as_written: true,
         replace: false,
     };
-    let with = put(kind, &registration(None), Some("older\n"), ours);
+    let with = put_content(kind, &registration(None), Some("older\n"), overwrite);
     assert_eq!(with, Ok(Some("ours\n".to_owned())));
-    assert_eq!(take(kind, "older\n", None, ours), Ok(None));
+    assert_eq!(remove_content(kind, "older\n", None, true), Ok(None));
 }
 
 proptest! {
     #[test]
-    fn a_client_that_writes_the_file_anew_loses_nothing_when_telepost_goes(
+    fn a_client_that_rewrites_the_file_loses_nothing_when_telepost_goes(
         text in any_document(),
         folder in prop::sample::select(vec![None, Some("/x"), Some("/ä \"b\"")]),
     ) {
         let before: Result<Value, _> = serde_json::from_str(&text);
-        for kind in [Kind::ClaudeServers, Kind::ClaudeSettings] {
-            let with = put(kind, &registration(folder), Some(&text), Leave::default());
+        for kind in [FileContent::ClaudeServers, FileContent::ClaudeSettings] {
+            let with = put_content(kind, &registration(folder), Some(&text), Overwrite::default());
             if let (Ok(before), Ok(Some(with))) = (&before, with) {
                 prop_assert_eq!(taken(kind, &with, Some(&text)), Some(text.clone()));
                 let anew: Value = serde_json::from_str(&with).unwrap();

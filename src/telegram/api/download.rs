@@ -39,8 +39,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Whether the file lies on the server's own disk: a local Bot API server (`--local`), which gives
-    /// its files to nobody over HTTP (telegram.md 5).
+    /// Whether the file lies on the server's own disk: a local Bot API server (`--local`), which serves no files over HTTP (telegram.md 5).
     pub fn is_local(&self) -> bool {
         self.file_path
             .as_ref()
@@ -126,7 +125,7 @@ impl Download {
             .map_err(not_heard)
     }
 
-    /// What an answer says that is no file.
+    /// The text of an answer that is no file.
     async fn refusal(&mut self) -> ApiError {
         let status = self.response.status().as_u16();
         let header = self.response.headers().get("retry-after");

@@ -31,7 +31,7 @@ pub enum Media {
 pub struct FileToSend {
     /// At its beginning; it does not change any more.
     pub file: std::fs::File,
-    /// What the person sees.
+    /// The name that the person sees.
     pub name: String,
     /// In bytes.
     pub size: u64,

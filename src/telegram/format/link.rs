@@ -8,7 +8,7 @@ use url::{Host, Url};
 /// Longest address that becomes a link, in bytes.
 const MAX_URL: usize = 2048;
 
-/// What to make of an address.
+/// The rendering of an address.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Target {
     /// Telegram can open it.

@@ -17,7 +17,7 @@ use super::{Entity, Kind, Rich, Span, is_blank};
 
 mod inline;
 
-/// What shows a thematic break.
+/// The text of a thematic break.
 const RULE: &str = "──────────";
 /// Deepest level that is still indented further.
 const MAX_INDENT: usize = 8;
@@ -43,7 +43,7 @@ pub(super) fn render(source: &str) -> Rich {
             Some(definitions.get(id)?.span.start)
         })
         .collect();
-    // What nothing refers to would vanish: an agent's list of sources, for example.
+    // A definition without a reference would vanish: an agent's list of sources, for example.
     let mut unused: Vec<Range<usize>> = definitions
         .iter()
         .map(|(_, definition)| definition.span.clone())
@@ -73,7 +73,7 @@ struct Renderer<'a> {
     text: String,
     spans: Vec<Span>,
     containers: Vec<Container>,
-    /// What stands before the next content of an item, on the same line.
+    /// The prefix of an item's next content, on the same line.
     marker: Option<String>,
     /// The paragraph, heading or cell that is being written.
     inline: Option<Inline>,

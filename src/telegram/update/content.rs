@@ -1,4 +1,4 @@
-//! What a message says: its kind, and words for whatever has no words. Pure.
+//! The content of a message: its kind, and words for whatever has no words. Pure.
 //!
 //! The kind is the name of the content's field in the Bot API (10.3). Words in brackets are ours,
 //! with what an agent can use: a place, a number, the options of a poll. A content that we do not
@@ -155,7 +155,7 @@ const RAW_CHARS: usize = 1000;
 /// Most characters of a name or title within brackets.
 const NAME_CHARS: usize = 128;
 impl Message {
-    /// What kind of message this is, by the name of its content field; `unknown` if we know none.
+    /// The kind of a message, by the name of its content field; `unknown` if we know none.
     pub fn kind(&self) -> &'static str {
         if self.text.is_some() {
             return "text";
@@ -182,7 +182,7 @@ impl Message {
         names.iter().copied().find(|name| there(name))
     }
 
-    /// What somebody wrote, as Markdown: the text, the caption, or a rich message. `None` for kinds
+    /// A person's text as Markdown: the text, the caption, or a rich message. `None` for kinds
     /// without words.
     pub fn words(&self) -> Option<Cow<'_, str>> {
         let formatted = |words, field: &str| markdown::to_markdown(words, self.rest.get(field));
@@ -204,13 +204,13 @@ impl Message {
         Some(caption)
     }
 
-    /// What it says: the words, or what it is in brackets.
+    /// Its text: the words, or what it is in brackets.
     pub fn content(&self) -> Cow<'_, str> {
         self.words()
             .unwrap_or_else(|| Cow::Owned(self.placeholder()))
     }
 
-    /// What it is, in brackets, with what there is to know about it.
+    /// A description in brackets, with all that is known about it.
     pub fn placeholder(&self) -> String {
         let kind = self.kind();
         if kind == "unknown" {

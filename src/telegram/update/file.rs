@@ -22,14 +22,14 @@ const FILES: [&str; 9] = [
     "sticker",
 ];
 
-/// A file that came with a message, in the words of whoever sent it. None of them is a file name here.
+/// A file that came with a message, as its sender describes it. None of them is a file name here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attached {
     /// photo, document, …
     pub kind: &'static str,
-    /// What to ask Telegram for; absent if it does not say.
+    /// The id for `getFile`; absent if Telegram does not say.
     pub file_id: Option<String>,
-    /// The same for the same bytes, whoever sends them: `file_unique_id`, else the `file_id`.
+    /// The same for the same bytes from any sender: `file_unique_id`, else the `file_id`.
     pub content: String,
     /// The name that the sender gave it.
     pub name: Option<String>,

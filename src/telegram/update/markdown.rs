@@ -2,7 +2,7 @@
 //!
 //! For reading, not for rendering: what a person wrote stays as it was written, so a `*` or `_` of
 //! the text gets no backslash. An agent reads code, paths and globs in messages all the time, and a
-//! `foo\_bar` would be copied with its backslash. What is lost is only whether `**x**` was bold or
+//! `foo\_bar` would be copied with its backslash. The only loss is whether `**x**` was bold or
 //! typed, which no agent needs.
 //!
 //! Underlined and spoiler, which Markdown has not, are `<u>…</u>` and `||…||`. A mention of a person
@@ -48,7 +48,7 @@ pub(super) fn utf16_to_bytes(words: &str) -> Vec<Option<usize>> {
     bytes
 }
 
-/// What is written before and after a part; `None` for what shows itself.
+/// The marks before and after a part; `None` for what shows itself.
 fn style(kind: &EntityKind) -> Option<(&'static str, &'static str)> {
     match kind {
         EntityKind::Bold => Some(("**", "**")),

@@ -1,8 +1,7 @@
-//! What a message, a press and a reaction are made of: the fields that we need, the others as they
+//! The fields of messages, presses and reactions: the fields that we need, the others as they
 //! came. Pure.
 //!
-//! What is needed to know who wrote where must be there; anything else that is not what we expect
-//! counts as absent. Sources: the Bot API's `Message`, `MessageOrigin`, `CallbackQuery` and
+//! Sender and chat must be there; any other field of an unexpected form counts as absent. Sources: the Bot API's `Message`, `MessageOrigin`, `CallbackQuery` and
 //! `MessageReactionUpdated`, up to 10.3.
 
 use serde_json::{Map, Value};
@@ -77,7 +76,7 @@ pub struct Forward {
     pub id: Option<i64>,
     /// The public name, without `@`.
     pub username: Option<String>,
-    /// Who signed it, in channels and groups that speak for themselves.
+    /// The signature, in channels and groups that speak for themselves.
     pub signature: Option<String>,
     /// Which post of the channel it was.
     pub message_id: Option<MessageId>,
@@ -85,10 +84,10 @@ pub struct Forward {
     pub date: Option<i64>,
 }
 
-/// What Telegram says of a part of a text (`MessageEntity`).
+/// Telegram's description of a part of a text (`MessageEntity`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entity {
-    /// What the part is.
+    /// Its kind.
     pub kind: EntityKind,
     /// Where it begins, in bytes; a character begins there.
     pub start: usize,
@@ -96,7 +95,7 @@ pub struct Entity {
     pub end: usize,
 }
 
-/// What a part of a text is.
+/// The kind of a part of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EntityKind {
     /// `@name`.
@@ -123,7 +122,7 @@ pub enum EntityKind {
     Link(String),
     /// A quote.
     Blockquote,
-    /// What the text shows by itself (`url`, `hashtag`, …), or something that we do not know.
+    /// A kind that the text shows by itself (`url`, `hashtag`, …), or something that we do not know.
     Plain,
 }
 
@@ -132,11 +131,11 @@ pub enum EntityKind {
 pub struct Press {
     /// The id to answer it with.
     pub id: String,
-    /// Who pressed.
+    /// The person.
     pub from: User,
     /// The message with the button; may be inaccessible, then only id and chat are there.
     pub message: Option<Box<Message>>,
-    /// What the button carries.
+    /// The data of the button.
     pub data: Option<String>,
 }
 
@@ -225,16 +224,14 @@ impl Message {
             .or_else(|| Some((other("migrate_from_chat_id")?, here)))
     }
 
-    /// The message that the person replied to. In a topic the message that made it stands there
-    /// when nobody replied to anything.
+    /// The message that the person replied to. In a topic the message that created it stands here when the message is no reply.
     pub fn replied(&self) -> Option<&Self> {
         self.reply_to_message
             .as_deref()
             .filter(|quoted| !quoted.rest.contains_key("forum_topic_created"))
     }
 
-    /// The part of the quoted message that the person marked. The server adds a quote of its own
-    /// where nobody did.
+    /// The part of the quoted message that the person marked. The server adds a quote of its own where the person did not.
     pub fn manual_quote(&self) -> Option<&str> {
         let quote = self.rest.get("quote")?;
         let manual = quote.get("is_manual") == Some(&Value::Bool(true));
@@ -319,7 +316,7 @@ impl Chat {
 }
 
 impl User {
-    /// Reads a person; `None` if nobody can tell who it is.
+    /// Reads a person; `None` if the person cannot be identified.
     pub fn read(value: Value) -> Option<Self> {
         let mut fields = object(value, "").ok()?;
         Some(Self {
@@ -423,7 +420,7 @@ impl Press {
         })
     }
 
-    /// What stands on the button, if the message still has it.
+    /// The label of the button, if the message still has it.
     pub fn label(&self) -> Option<&str> {
         let keyboard = self.message.as_ref()?.rest.get("reply_markup")?;
         let rows = keyboard.get("inline_keyboard")?.as_array()?;

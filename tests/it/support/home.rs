@@ -15,12 +15,12 @@ pub(crate) const SKILL: &str = ".claude/skills/telegram/SKILL.md";
 
 /// As Claude Code writes it: no line end at the end.
 pub(crate) const SERVERS: &str = "{\n  \"numStartups\": 7,\n  \"mcpServers\": {\n    \"other\": {\"command\": \"x\"}\n  },\n  \"projects\": {}\n}";
-/// As a person writes it: tabs, a list on one line, a number that no program writes so.
+/// As a person writes it: tabs, a list on one line, a number in a spelling that no program uses.
 pub(crate) const SETTINGS: &str = "{\n\t\"model\" : \"opus\", \"n\": 1.50e1,\n\t\"permissions\": {\n\t\t\"allow\": [\"Bash(ls)\",  \"Read\"]\n\t}\n}\n\n";
 pub(crate) const CODEX: &str =
     "# my settings\nmodel = \"x\" # good\n\n[mcp_servers.a]\ncommand = 'b'";
 
-/// Every file, folder and link: its mode and what is in it.
+/// Every file, folder and link: its mode and content.
 pub(crate) type Everything = BTreeMap<PathBuf, String>;
 
 /// A home with a configuration and a project.
@@ -102,7 +102,7 @@ impl Home {
         self.command(arguments).output().unwrap()
     }
 
-    /// Removes what the loss of power in a test notes for itself.
+    /// Removes the notes that a simulated loss of power keeps.
     pub(crate) fn forget_syncs(&self) {
         for path in self.everything().into_keys() {
             if path.ends_with(".synced") {
@@ -168,7 +168,7 @@ pub(crate) fn fails(output: &Output, code: i32) -> String {
     err(output)
 }
 
-/// Runs the command on a terminal and gives this answer, when it has asked and something has happened.
+/// Runs the command on a terminal; after its question calls `meanwhile`, then types the answer.
 pub(crate) fn answered(
     home: &Home,
     arguments: &[&str],

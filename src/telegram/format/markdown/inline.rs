@@ -1,4 +1,4 @@
-//! What stands within a block: styles, links, code, spoilers. Pure.
+//! Inline content of a block: styles, links, code, spoilers. Pure.
 
 use std::ops::Range;
 
@@ -350,7 +350,7 @@ fn says(path: &str, words: &str) -> bool {
     })
 }
 
-/// What is left of a range without others that are sorted.
+/// The rest of a range without other, sorted ranges.
 pub(super) fn without(range: Range<usize>, holes: &[Range<usize>]) -> Vec<Range<usize>> {
     let mut pieces = Vec::new();
     let mut from = range.start;

@@ -1,4 +1,4 @@
-//! What a message is that has no words, in brackets. Pure.
+//! Descriptions in brackets of messages without words. Pure.
 
 use serde_json::Value;
 
@@ -114,7 +114,7 @@ fn event(kind: &str, value: &Value) -> Option<String> {
         "pinned_message" => {
             let pinned = Message::read(value.clone(), "pinned_message").ok()?;
             let message = format!("message {}", pinned.message_id);
-            // Date 0 means that nobody can see it any more.
+            // Date 0 means that it is no longer visible.
             let said = (pinned.date != 0).then(|| short(&pinned.content(), PINNED_CHARS));
             brackets("pinned", [Some(message), said])
         }
