@@ -202,9 +202,6 @@ impl Backlog {
         if now.since(Timestamp(key.accepted)) < RECENT {
             actions.agent_spoke(key.session, delivery.holder, queues.now());
         }
-        if outbox.drop_asked(&id) {
-            self.drops.insert(key);
-        }
         // While a delivery to a group is under way that has become a supergroup, its queue keeps the old id.
         let current = queues.bot(bot).map_or(chat, |bot| bot.current_chat(chat));
         let queue = queues.queue(bot);
@@ -234,12 +231,15 @@ impl Backlog {
                 }
                 continue;
             }
+            if self.unread.contains(&key) {
+                self.drops.insert(key);
+                continue;
+            }
             let Some(session) = self.sessions.get(usize::from(key.session)) else {
                 continue;
             };
+            // The request came too late, or a kill came before it was removed.
             let outbox = self.outbox(session);
-            // One that waits is put away once it is read. For any other the request came too late, or a
-            // kill came before the request was removed.
             let standing = outbox.standing(&id, self.clock.now());
             if matches!(standing, Ok(Standing::Finished(_) | Standing::Gone))
                 && let Err(error) = outbox.forget_drop(&id)
