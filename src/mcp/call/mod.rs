@@ -421,7 +421,7 @@ impl Mailbox {
     /// Until when nothing goes to a chat; `None` if it is open.
     fn held(&self, address: Address, now: Timestamp) -> Result<Option<HeldUntil>, ReadError> {
         let moves = migrations::read(&self.state, address.bot_id, now)?;
-        match rate_limits::read_closed(&self.state, address.bot_id, now) {
+        match rate_limits::read_limits(&self.state, address.bot_id, now) {
             Ok(gates) => Ok(gates.held(moves.current(address.chat_id), now)),
             // The gateway will report it and write new ones.
             Err(ReadError::Quarantined { .. }) => Ok(None),

@@ -485,7 +485,7 @@ fn first_held_up(
     }
     let mut bots = BTreeMap::new();
     for bot in state.all_bots()? {
-        let gates = match rate_limits::read_closed(state, bot, now) {
+        let gates = match rate_limits::read_limits(state, bot, now) {
             Err(ReadError::Quarantined { .. }) => continue,
             gates => gates?,
         };
@@ -516,11 +516,11 @@ fn first_held_up(
 fn parked(state: &StateDir, now: Timestamp) -> Result<Vec<ParkedChat>, ReadError> {
     let mut found = Vec::new();
     for bot_id in state.all_bots()? {
-        let gates = match rate_limits::read_closed(state, bot_id, now) {
+        let gates = match rate_limits::read_limits(state, bot_id, now) {
             Err(ReadError::Quarantined { .. }) => continue,
             gates => gates?,
         };
-        found.extend(gates.parked.into_iter().filter_map(|gate| {
+        found.extend(gates.blocked.into_iter().filter_map(|gate| {
             Some(ParkedChat {
                 bot_id,
                 chat_id: gate.chat_id,

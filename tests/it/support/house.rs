@@ -20,6 +20,8 @@ pub(crate) struct House {
     pub(crate) config: Value,
     pub(crate) bots: Vec<i64>,
     tokens: Vec<(String, String)>,
+    /// The program that the commands of this house run.
+    pub(crate) program: PathBuf,
     /// Environment of every process of this house.
     pub(crate) env: Vec<(String, String)>,
 }
@@ -63,6 +65,7 @@ impl House {
             config,
             bots: Vec::new(),
             tokens: Vec::new(),
+            program: super::program(),
             env: Vec::new(),
         }
     }
@@ -187,7 +190,7 @@ impl House {
 
     /// The program with this house's configuration and a bare environment, without tokens.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_telepost"));
+        let mut command = Command::new(&self.program);
         command
             .args(arguments)
             .arg("--config")
