@@ -13,7 +13,6 @@ use crate::store::crash_points::Step;
 use crate::store::envelope::FORMAT;
 use crate::store::state_file::StateFile;
 
-/// What a session without an agent lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Missing {
@@ -24,7 +23,6 @@ pub(crate) enum Missing {
 }
 
 impl Missing {
-    /// For people.
     pub(crate) fn describe(self) -> &'static str {
         match self {
             Self::TmuxSession => "its tmux session is gone",
@@ -33,7 +31,6 @@ impl Missing {
     }
 }
 
-/// How far an absence has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub(crate) enum AbsencePhase {
@@ -47,7 +44,6 @@ pub(crate) enum AbsencePhase {
     Over,
 }
 
-/// A chat that wrote during the absence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WaitingChat {
     pub(crate) address: Address,
@@ -74,7 +70,6 @@ pub(crate) struct Absence {
 }
 
 impl Absence {
-    /// An absence that was noticed now.
     pub(crate) fn new(missing: Missing, now: Timestamp) -> Self {
         Self {
             format: FORMAT,

@@ -32,7 +32,6 @@ impl MethodId {
         Self(Cow::Borrowed(id))
     }
 
-    /// The name for people.
     pub(crate) fn label(&self) -> String {
         self.0.replace('_', " ")
     }
@@ -57,10 +56,10 @@ pub(crate) enum WakeOutcome {
     Failed(String),
 }
 
-/// A wake that is about to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WakePlan {
     pub(crate) agent: AgentKey,
+    #[serde(rename = "rung")]
     pub(crate) method: MethodId,
     /// The methods tried since the last pause, this one included.
     pub(crate) tried: BTreeSet<MethodId>,
@@ -73,28 +72,12 @@ pub(crate) struct WakePlan {
 pub(crate) struct Wake {
     /// The time in milliseconds, or one more than the previous number, so that none is used twice.
     pub(crate) number: i64,
+    /// The newest message of the batch.
     pub(crate) newest: EntryName,
-    pub(crate) agent: AgentKey,
-    #[serde(rename = "rung")]
-    pub(crate) method: MethodId,
-    /// The methods tried since the last pause, this one included.
-    pub(crate) tried: BTreeSet<MethodId>,
-    /// How often every method has been tried.
-    pub(crate) rounds: u32,
+    #[serde(flatten)]
+    pub(crate) plan: WakePlan,
     pub(crate) at: Timestamp,
     pub(crate) outcome: WakeOutcome,
-}
-
-impl Wake {
-    /// The plan that would make the same wake again.
-    pub(crate) fn plan(&self) -> WakePlan {
-        WakePlan {
-            agent: self.agent.clone(),
-            method: self.method.clone(),
-            tried: self.tried.clone(),
-            rounds: self.rounds,
-        }
-    }
 }
 
 /// When a method last worked and last failed.
@@ -103,7 +86,6 @@ pub(crate) struct MethodRecord {
     /// When messages were last taken after a wake by this method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) worked_at: Option<Timestamp>,
-    /// When it last failed, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failed: Option<(Timestamp, String)>,
 }
@@ -115,7 +97,6 @@ pub(crate) struct UnansweredCount {
     pub(crate) at: Timestamp,
 }
 
-/// The content of `wake.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WakeLog {
     pub(crate) format: u32,
@@ -171,20 +152,16 @@ impl WakeLog {
         self.wake.insert(Wake {
             number: self.number,
             newest,
-            agent: plan.agent,
-            method: plan.method,
-            tried: plan.tried,
-            rounds: plan.rounds,
+            plan,
             at: now,
             outcome: WakeOutcome::Open,
         })
     }
 
-    /// Records how the last wake ended.
     pub(crate) fn end(&mut self, outcome: WakeOutcome, now: Timestamp) {
         let Some(wake) = &mut self.wake else { return };
         if let WakeOutcome::Failed(reason) = &outcome {
-            let record = self.records.entry(wake.method.clone()).or_default();
+            let record = self.records.entry(wake.plan.method.clone()).or_default();
             record.failed = Some((now, reason.clone()));
         }
         wake.outcome = outcome;
@@ -199,7 +176,7 @@ impl WakeLog {
         if let Some(wake) = self.wake.take_if(is_taken)
             && !matches!(wake.outcome, WakeOutcome::Failed(_))
         {
-            self.records.entry(wake.method).or_default().worked_at = Some(now);
+            self.records.entry(wake.plan.method).or_default().worked_at = Some(now);
         }
     }
 

@@ -25,7 +25,6 @@ use crate::store::state_file::StateFile;
 /// How long a call waits for its lock, which others probe for microseconds.
 const CALL_PATIENCE: Duration = Duration::from_millis(50);
 
-/// The folder, to be watched.
 pub(crate) fn folder(dir: &SessionDir) -> PathBuf {
     dir.wakes()
 }
@@ -52,7 +51,6 @@ impl WakeRequest {
         Self { format, number }
     }
 
-    /// The request to the server of a registration.
     pub(crate) fn file(dir: &SessionDir, registration: &str) -> StateFile<Self> {
         file(dir, &format!("{registration}.request.json"))
     }
@@ -78,7 +76,6 @@ impl WakeAnswer {
         }
     }
 
-    /// The last answer of the server of a registration.
     pub(crate) fn file(dir: &SessionDir, registration: &str) -> StateFile<Self> {
         file(dir, &format!("{registration}.answer.json"))
     }
@@ -112,7 +109,6 @@ impl CallMarker {
         }
     }
 
-    /// A call begins.
     pub(crate) fn begin(&mut self) {
         self.under_way += 1;
         if self.lock.is_some() {
@@ -132,7 +128,6 @@ impl CallMarker {
         }
     }
 
-    /// A call ends.
     pub(crate) fn end(&mut self, now: Timestamp) {
         self.under_way = self.under_way.saturating_sub(1);
         if self.under_way > 0 {
@@ -154,7 +149,6 @@ pub(crate) struct CallActivity {
 }
 
 impl CallActivity {
-    /// The calls of the server of a registration.
     pub(crate) fn read(dir: &SessionDir, registration: &str) -> Self {
         let path = marker_path(dir, registration);
         Self {

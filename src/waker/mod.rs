@@ -60,13 +60,11 @@ pub struct Waker {
     clock: Clock,
 }
 
-/// A finished check.
 #[derive(Debug)]
 struct CheckedSession {
     id: SessionId,
     /// When to check again.
     next: Option<Duration>,
-    /// How long the check has worked.
     took: Duration,
 }
 
@@ -186,6 +184,15 @@ fn interest(path: &Path) -> Interest {
         Interest::None
     } else {
         Interest::Name
+    }
+}
+
+/// The time since then. After the clock was set back it is unlimited, so that no pause lasts for ever.
+fn time_since(at: Timestamp, now: Timestamp) -> Duration {
+    if at > now {
+        Duration::MAX
+    } else {
+        now.since(at)
     }
 }
 

@@ -58,7 +58,6 @@ struct SessionView {
     found: Option<FoundAgent>,
 }
 
-/// Checks one session.
 pub(super) struct SessionCheck<'a> {
     pub(crate) state: &'a StateDir,
     pub(crate) id: &'a SessionId,
@@ -302,12 +301,12 @@ impl SessionCheck<'_> {
             .clone()
             .filter(|wake| wake.outcome == WakeOutcome::Open);
         let Some((wake, method)) = open.and_then(|wake| {
-            let method = find_method(&wake.method)?;
+            let method = find_method(&wake.plan.method)?;
             Some((wake, method))
         }) else {
             return Ok(None);
         };
-        let target = self.target(view, &wake.agent);
+        let target = self.target(view, &wake.plan.agent);
         match method.follow_up(&target, &wake, now)? {
             Some(AttemptResult::Pending(left)) => Ok(Some(left)),
             Some(result) => {
@@ -344,7 +343,7 @@ impl SessionCheck<'_> {
         }
         let is_ours = log.typed.as_ref() == Some(&agent.key);
         let cut_short = log.wake.clone().filter(|last| {
-            let types = find_method(&last.method).is_some_and(WakeMethod::types);
+            let types = find_method(&last.plan.method).is_some_and(WakeMethod::types);
             is_ours && types && last.outcome == WakeOutcome::Open
         });
         let due = match &decision {
@@ -353,7 +352,7 @@ impl SessionCheck<'_> {
         };
         let Some(method) = due
             .clone()
-            .or(cut_short.as_ref().map(|last| last.method.clone()))
+            .or(cut_short.as_ref().map(|last| last.plan.method.clone()))
         else {
             return decision;
         };
@@ -362,13 +361,13 @@ impl SessionCheck<'_> {
             method.preflight(&target, is_ours, self.clock)
         });
         match (checked, cut_short) {
-            (Preflight::Unsent, Some(last)) => WakeDecision::Wake(last.plan()),
+            (Preflight::Unsent, Some(last)) => WakeDecision::Wake(last.plan),
             (Preflight::Empty { idle_for }, cut_short) => {
                 log.typed = None;
                 // The agent has done nothing since, so the command never reached it.
                 let lost =
                     cut_short.filter(|last| idle_for.is_some_and(|idle| idle > now.since(last.at)));
-                lost.map_or(decision, |last| WakeDecision::Wake(last.plan()))
+                lost.map_or(decision, |last| WakeDecision::Wake(last.plan))
             }
             (Preflight::Refused(refusal), _) => {
                 if refusal == TypingRefusal::Draft {
@@ -402,10 +401,10 @@ impl SessionCheck<'_> {
         let is_ours = log.typed.is_some();
         let wake = log.begin(plan, *newest, self.clock.now()).clone();
         if method.types() {
-            log.typed = Some(wake.agent.clone());
+            log.typed = Some(wake.plan.agent.clone());
         }
         WakeLog::file(&self.dir).write(&log)?;
-        tracing::info!(session = %self.id, waiting = waiting.len(), agent = wake.agent.registration, method = wake.method.label(), number = wake.number, "waking the agent");
+        tracing::info!(session = %self.id, waiting = waiting.len(), agent = wake.plan.agent.registration, method = wake.plan.method.label(), number = wake.number, "waking the agent");
         let begun = self.clock.instant();
         let context = AttemptContext {
             wake: &wake,
@@ -413,7 +412,7 @@ impl SessionCheck<'_> {
             clock: self.clock,
             stop: self.stop,
         };
-        let target = self.target(view, &wake.agent);
+        let target = self.target(view, &wake.plan.agent);
         let result = method.attempt(&target, &context)?;
         let waited = self.clock.instant().duration_since(begun);
         let at = match result {
@@ -439,7 +438,7 @@ impl SessionCheck<'_> {
         let types = log
             .wake
             .as_ref()
-            .is_some_and(|wake| find_method(&wake.method).is_some_and(WakeMethod::types));
+            .is_some_and(|wake| find_method(&wake.plan.method).is_some_and(WakeMethod::types));
         let now = self.clock.now();
         match result {
             AttemptResult::Given => {

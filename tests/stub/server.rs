@@ -21,7 +21,7 @@ enum Awaits {
     Answered,
 }
 
-/// What an answer of the server means for the turn.
+/// The meaning of an answer of the server for the turn.
 pub(crate) enum Step {
     Goes,
     TurnEnds,
@@ -71,7 +71,7 @@ impl Server {
         self.awaits = Some((id, Awaits::Messages));
     }
 
-    /// What the server has answered.
+    /// An answer of the server.
     pub(crate) fn hear(&mut self, line: &Value) -> Step {
         let Some((_, awaits)) = self.awaits.filter(|(id, _)| line["id"] == json!(id)) else {
             return Step::Goes;

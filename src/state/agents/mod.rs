@@ -39,7 +39,7 @@ pub struct AgentFile {
     pub client_process: ProcessId,
     /// The agents that have called it.
     pub holders: BTreeSet<HolderId>,
-    /// What its client calls itself.
+    /// The name that its client gives itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientName>,
     /// The threads that have called it, newest last.
@@ -50,7 +50,7 @@ pub struct AgentFile {
     pub reach: Reach,
 }
 
-/// What a client calls itself when it connects.
+/// The name that a client gives itself when it connects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientName {
     /// `claude-code`, `codex-mcp-client`, ….

@@ -38,7 +38,7 @@ pub struct TurnFile {
     /// The installation of our hooks that speaks in this turn: its program and arguments.
     #[serde(default, rename = "voice", skip_serializing_if = "Option::is_none")]
     pub installation: Option<String>,
-    /// What the agent is doing.
+    /// The state of the agent.
     pub state: TurnState,
     /// Since when.
     pub since: Timestamp,
@@ -62,7 +62,7 @@ pub struct TurnFile {
     pub unanswered: Option<Unanswered>,
 }
 
-/// What an agent is doing, by its hooks.
+/// The state of an agent, by its hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TurnState {

@@ -4,7 +4,7 @@ use crate::ids::SessionId;
 use crate::state::agents::{AgentFile, Reach};
 use crate::state::layout::StateDir;
 use crate::store::atomic;
-use crate::store::format;
+use crate::store::envelope::FORMAT;
 use crate::waker::activity::*;
 
 const NOW: Timestamp = Timestamp(1_000_000);
@@ -164,7 +164,7 @@ fn the_turns_of_another_process_say_nothing() {
     let agent = Registered {
         name: "7-1".to_owned(),
         file: AgentFile {
-            format: format::FORMAT,
+            format: FORMAT,
             pid: 7,
             started_at: NOW,
             client_process: client.clone(),
@@ -175,17 +175,10 @@ fn the_turns_of_another_process_say_nothing() {
         },
     };
     let told = |client: &ProcessId| {
-        let mut file = TurnFile::new(holder.clone(), client.clone(), NOW);
-        file.state = TurnState::Idle;
-        let path = dir.turns().join(format!("{}.json", holder.as_str()));
-        let bytes = serde_json::to_vec(&file).unwrap();
-        let durability = atomic::Durability::Unsynced;
-        atomic::replace(
-            &path,
-            &bytes,
-            crate::store::crash_points::Step::Turn,
-            durability,
-        )
+        TurnFile::update(&dir, (&holder, client), Duration::ZERO, NOW, |file| {
+            file.state = TurnState::Idle;
+            Ok(())
+        })
         .unwrap();
         observe_agent(&dir, &agent, &holder, NOW).state
     };

@@ -167,12 +167,10 @@ impl RequestListener {
         }
     }
 
-    /// The folder to watch.
     pub(crate) fn folder(&self) -> PathBuf {
         wake_requests::folder(&self.dir)
     }
 
-    /// The file to watch for.
     pub(crate) fn path(&self) -> PathBuf {
         WakeRequest::file(&self.dir, &self.registration)
             .path()
