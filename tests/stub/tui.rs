@@ -47,7 +47,7 @@ pub(crate) enum Look {
     Other,
 }
 
-/// Its state.
+/// Its activity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doing {
     Idle,
@@ -324,7 +324,7 @@ impl Stub {
         })
     }
 
-    /// As Ctrl-Z does, until `fg`.
+    /// As Ctrl-Z does, until it receives `fg`.
     fn suspend(&self) {
         leave_screen();
         let me = std::process::id().to_string();
