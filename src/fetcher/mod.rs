@@ -25,7 +25,7 @@ use crate::error_chain::Chain;
 use crate::fetcher::notice::TooBig;
 use crate::fetcher::verdict::{BOT_PAUSE, Failures, Stage, Verdict, verdict};
 use crate::ids::{Address, BotId, MessageId, SessionId, UpdateId};
-use crate::state::bots::BotState;
+use crate::state::bots::BotHandle;
 use crate::state::files::state::{self, Standing, megabytes};
 use crate::state::files::{Files, Partial, QUOTA};
 use crate::state::holds::Conversation;
@@ -183,7 +183,7 @@ impl Fetcher {
     pub fn new(
         state: &StateDir,
         config: &Config,
-        bots: &[Arc<BotState>],
+        bots: &[Arc<BotHandle>],
         clock: Clock,
         polled: Arc<Notify>,
     ) -> Self {

@@ -59,7 +59,7 @@ pub(crate) fn judge_repairs(source: &str) -> Result<(), String> {
     progress.without_entities(0);
     let mut said = String::new();
     for index in 0..progress.parts.len() {
-        let message = progress.message(index);
+        let message = progress.text(index);
         takes(&message, 4096)?;
         said.push_str(
             message
