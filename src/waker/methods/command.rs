@@ -18,7 +18,7 @@ const OUTPUT_WITHIN: Duration = Duration::from_millis(500);
 const MESSAGE_MAX: usize = 300;
 
 #[derive(Debug)]
-pub(super) struct Finished {
+pub(super) struct FinishedCommand {
     pub(crate) status: ExitStatus,
     pub(crate) output: String,
     /// The beginning of its error output, on one line.
@@ -38,7 +38,7 @@ pub(super) fn run_command(
     arguments: &[&str],
     variables: &[(&str, OsString)],
     input: &str,
-) -> Result<Finished, Unfinished> {
+) -> Result<FinishedCommand, Unfinished> {
     let mut child = Command::new(program)
         .args(arguments)
         .env_clear()
@@ -72,7 +72,7 @@ pub(super) fn run_command(
     };
     let on_one_line = |c: char| if c.is_control() { ' ' } else { c };
     let errors = collect(&errors);
-    Ok(Finished {
+    Ok(FinishedCommand {
         status,
         output: collect(&output),
         message: errors
