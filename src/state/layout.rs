@@ -277,22 +277,22 @@ impl SessionDir {
         self.root.join("agents")
     }
 
-    /// What gateway and living MCP servers tell each other about waking, and who is in a call.
+    /// Requests to wake agents, their answers, and markers of calls.
     pub fn wakes(&self) -> PathBuf {
         self.root.join("wakes")
     }
 
-    /// What the hooks of each agent's client tell of its turns.
+    /// The turns of the agents, as the hooks of their clients report them.
     pub fn turns(&self) -> PathBuf {
         self.root.join("turns")
     }
 
-    /// For what the agent was woken last, and which ways of waking have worked.
+    /// The last wake, and how each way of waking has done.
     pub fn wake(&self) -> PathBuf {
         self.root.join("wake.json")
     }
 
-    /// That nobody is there, and who was told of it.
+    /// The absence of agents, and the chats that were told.
     pub fn down(&self) -> PathBuf {
         self.root.join("down.json")
     }
