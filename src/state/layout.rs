@@ -1,7 +1,8 @@
 //! Where everything lies below the state folder. docs/state-files.md describes each file.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -76,6 +77,17 @@ impl StateDir {
     /// The folder of the gateway's logs.
     pub fn logs(&self) -> PathBuf {
         self.root().join("logs")
+    }
+
+    /// Opens the file for the output of a detached gateway; its log has files of its own beside it.
+    pub fn open_gateway_output(&self) -> Result<(File, PathBuf), StoreError> {
+        self.storage.disk().create_folder(&self.logs())?;
+        let path = self.logs().join("gateway.output");
+        let mut options = OpenOptions::new();
+        match options.append(true).create(true).mode(0o600).open(&path) {
+            Ok(file) => Ok((file, path)),
+            Err(source) => Err(StoreError::new("open", &path, source)),
+        }
     }
 
     /// Unreadable files.
@@ -248,6 +260,18 @@ impl SessionDir {
         self.root.join("seen")
     }
 
+    /// The folders in which a change may be a reason to wake an agent, or not to.
+    pub fn folders_about_waking(&self) -> [PathBuf; 6] {
+        [
+            self.inbox(),
+            self.conversations(),
+            self.seen(),
+            self.agents(),
+            self.wakes(),
+            self.turns(),
+        ]
+    }
+
     /// Living MCP servers.
     pub fn agents(&self) -> PathBuf {
         self.root.join("agents")
@@ -261,11 +285,6 @@ impl SessionDir {
     /// What the hooks of each agent's client tell of its turns.
     pub fn turns(&self) -> PathBuf {
         self.root.join("turns")
-    }
-
-    /// The file of one agent's turns.
-    pub fn turn(&self, holder: &str) -> PathBuf {
-        self.turns().join(format!("{holder}.json"))
     }
 
     /// For what the agent was woken last, and which ways of waking have worked.

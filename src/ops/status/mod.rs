@@ -24,7 +24,7 @@ use crate::state::outbox::delivery::DeliveryId;
 use crate::store::atomic;
 use crate::store::format::{self, ReadError};
 use crate::telegram::error::Conflict;
-use crate::waker::methods::tmux::guard::Typing;
+use crate::waker::methods::tmux::guard::TypingRules;
 
 pub use crate::ops::status::waking::WakingReport;
 
@@ -186,8 +186,8 @@ impl Report {
                 let configured = config.sessions.get(id);
                 let mut session = SessionReport::gather(state, id, now)?;
                 session.configured = configured.is_some();
-                if let Some(typing) = configured.and_then(Typing::of) {
-                    session.waking = waking::gather(state, &state.session(id), Some(&typing), now)?;
+                if let Some(typing) = configured.and_then(TypingRules::of) {
+                    session.waking = waking::gather(&state.session(id), Some(&typing), now)?;
                 }
                 Ok(session)
             })
@@ -446,7 +446,7 @@ impl SessionReport {
         Ok(Self {
             id: id.clone(),
             configured: true,
-            agents: holder::connected(&dir)?.len(),
+            agents: holder::list_connected(&dir)?.len(),
             pending: pending.len(),
             held: pending.intersection(&held).count(),
             dead: inbox.dead_count()?,
@@ -459,7 +459,7 @@ impl SessionReport {
             opens: held_up.as_ref().map(|held| held.opens),
             reason: held_up.and_then(|held| held.reason),
             repeats: outbox.repeats(now)?,
-            waking: waking::gather(state, &dir, None, now)?,
+            waking: waking::gather(&dir, None, now)?,
         })
     }
 
@@ -485,7 +485,7 @@ fn first_held_up(
     }
     let mut bots = BTreeMap::new();
     for bot in state.all_bots()? {
-        let gates = match rate_limits::read_closed(state, bot, now) {
+        let gates = match rate_limits::read_limits(state, bot, now) {
             Err(ReadError::Quarantined { .. }) => continue,
             gates => gates?,
         };
@@ -516,11 +516,11 @@ fn first_held_up(
 fn parked(state: &StateDir, now: Timestamp) -> Result<Vec<ParkedChat>, ReadError> {
     let mut found = Vec::new();
     for bot_id in state.all_bots()? {
-        let gates = match rate_limits::read_closed(state, bot_id, now) {
+        let gates = match rate_limits::read_limits(state, bot_id, now) {
             Err(ReadError::Quarantined { .. }) => continue,
             gates => gates?,
         };
-        found.extend(gates.parked.into_iter().filter_map(|gate| {
+        found.extend(gates.blocked.into_iter().filter_map(|gate| {
             Some(ParkedChat {
                 bot_id,
                 chat_id: gate.chat_id,
