@@ -33,7 +33,7 @@ async fn a_new_name_a_replaced_file_and_a_removed_one_are_told_and_temporary_nam
     for change in [
         &(|| write(&one)) as &dyn Fn(),
         &|| write(&one),
-        &|| drop(atomic::rename(&one, &two, Step::Settle).unwrap()),
+        &|| assert!(atomic::rename(&one, &two, Step::Settle).unwrap()),
         &|| atomic::remove(&two, Step::Sweep).unwrap(),
     ] {
         change();
