@@ -116,7 +116,7 @@ pub fn tell(
             reply_to: Some(newest.message_id),
             silent: false,
         };
-        notice::give(outbox, notice, now)?;
+        notice::send_notice(outbox, notice, now)?;
     }
     Ok(())
 }

@@ -105,7 +105,7 @@ impl Watched<'_> {
                     // The agent's answer, which follows, rings.
                     silent: word == Word::Back,
                 };
-                notice::give(&Outbox::new(self.state, dir.clone()), notice, now)
+                notice::send_notice(&Outbox::new(self.state, dir.clone()), notice, now)
             }
             Effect::Forget => {
                 tracing::debug!(session = %self.id, "a downtime is over");
