@@ -34,8 +34,8 @@ use crate::state::gateway_status::{self, StatusWriter};
 use crate::state::layout::StateDir;
 use crate::store::StoreError;
 use crate::telegram::api::{self, Api, ClientError};
+use crate::waker::TmuxServer;
 use crate::waker::Waker;
-use crate::waker::methods::tmux::Surroundings;
 
 /// How long tasks may take to end after a stop signal. Only a request in flight takes longer, and its
 /// outcome is recorded as unknown already.
@@ -51,7 +51,7 @@ pub struct Gateway {
     /// The state folder.
     pub state: StateDir,
     /// Where to look for agents that have not registered.
-    pub around: Surroundings,
+    pub tmux: TmuxServer,
     /// The clocks.
     pub clock: Clock,
 }
@@ -137,7 +137,7 @@ impl Gateway {
             config,
             tokens,
             state,
-            around,
+            tmux,
             clock,
         } = self;
         let bots = tokens.bots();
@@ -198,7 +198,7 @@ impl Gateway {
             heard,
             command_replies,
         )?;
-        let waker = Waker::new(&state, &config, around, clock.clone());
+        let waker = Waker::new(&state, &config, tmux, clock.clone());
 
         // Everything that can refuse to start has been tried.
         let mut tasks: JoinSet<GatewayTask> = JoinSet::new();

@@ -78,6 +78,11 @@ impl StateDir {
         self.root().join("logs")
     }
 
+    /// Takes the output of a detached gateway; its log has files of its own beside it.
+    pub fn gateway_output(&self) -> PathBuf {
+        self.logs().join("gateway.output")
+    }
+
     /// Unreadable files.
     pub fn quarantine(&self) -> PathBuf {
         self.root().join("quarantine")
@@ -251,6 +256,18 @@ impl SessionDir {
     /// Marks that what agents were shown has gone out to them.
     pub fn seen(&self) -> PathBuf {
         self.root.join("seen")
+    }
+
+    /// The folders in which a change may be a reason to wake an agent, or not to.
+    pub fn folders_about_waking(&self) -> [PathBuf; 6] {
+        [
+            self.inbox(),
+            self.conversations(),
+            self.seen(),
+            self.agents(),
+            self.wakes(),
+            self.turns(),
+        ]
     }
 
     /// Living MCP servers.

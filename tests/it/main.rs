@@ -15,6 +15,7 @@
 
 mod support;
 
+mod absence;
 mod architecture;
 mod attachments;
 mod autostart;
@@ -37,7 +38,6 @@ mod files_refused;
 mod flipped;
 mod flood;
 mod foreign;
-mod forgotten;
 mod gateway;
 mod healing;
 mod holders;
@@ -76,7 +76,6 @@ mod reply;
 mod round_trip;
 mod schema;
 mod seeds;
-mod session_down;
 mod startup;
 mod status;
 mod storm;
@@ -85,6 +84,7 @@ mod texts;
 mod tmux;
 mod trouble;
 mod typing;
+mod unanswered;
 mod uninstall;
 mod vocabulary;
 mod wake;

@@ -24,7 +24,7 @@ use crate::state::outbox::delivery::DeliveryId;
 use crate::store::atomic;
 use crate::store::format::{self, ReadError};
 use crate::telegram::error::Conflict;
-use crate::waker::methods::tmux::guard::Typing;
+use crate::waker::methods::tmux::guard::TypingRules;
 
 pub use crate::ops::status::waking::WakingReport;
 
@@ -186,7 +186,7 @@ impl Report {
                 let configured = config.sessions.get(id);
                 let mut session = SessionReport::gather(state, id, now)?;
                 session.configured = configured.is_some();
-                if let Some(typing) = configured.and_then(Typing::of) {
+                if let Some(typing) = configured.and_then(TypingRules::of) {
                     session.waking = waking::gather(state, &state.session(id), Some(&typing), now)?;
                 }
                 Ok(session)
@@ -446,7 +446,7 @@ impl SessionReport {
         Ok(Self {
             id: id.clone(),
             configured: true,
-            agents: holder::connected(&dir)?.len(),
+            agents: holder::list_connected(&dir)?.len(),
             pending: pending.len(),
             held: pending.intersection(&held).count(),
             dead: inbox.dead_count()?,

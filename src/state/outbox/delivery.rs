@@ -515,6 +515,7 @@ impl DeliveryState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FinishedDelivery {
     /// The delivery.
+    #[serde(with = "versioned")]
     pub delivery: Delivery,
     /// How it ended.
     pub outcome: DeliveryOutcome,

@@ -12,8 +12,7 @@ use super::House;
 /// What an agent is told that stops while messages wait.
 pub(crate) const DRAIN: &str = "Telegram messages are waiting for this session. Call the tool telegram_poll to read them, then answer with telegram_reply.";
 /// What the person reads.
-pub(crate) const TOLD: &str =
-    "The agent finished without answering. Your message is kept and will be offered to it again.";
+pub(crate) const TOLD: &str = "The agent finished without answering. Your message is kept, and the agent will be shown it again.";
 /// A gateway whose clock is so far ahead that every pause is over at once.
 pub(crate) const PAUSES_ARE_OVER: (&str, &str) = ("TELEPOST_TEST_CLOCK_MS", "960000");
 

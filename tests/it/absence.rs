@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use telegram_sim::GroupKind;
 use telepost::clock::Clock;
 use telepost::state::outbox::delivery::REPEAT_MARK;
-use telepost::waker::absence::policy::{TOLD_BACK, TOLD_DOWN};
+use telepost::waker::{BACK_TEXT, DOWN_TEXT};
 
 use crate::support::{Agent, GROUP, House, OWNER, Terminal, wait_for};
 
@@ -70,7 +70,7 @@ fn a_person_who_writes_to_a_session_that_is_gone_is_told_once_and_once_when_it_i
     let (house, terminal) = house();
     let _gateway = house.gateway();
     house.say("one");
-    house.wait_to_hear(&[TOLD_DOWN]);
+    house.wait_to_hear(&[DOWN_TEXT]);
     house.say("two");
     house.wait_for_inbox(2);
     let told = &house.sim.transcript(house.bot(), OWNER)[1];
@@ -80,7 +80,7 @@ fn a_person_who_writes_to_a_session_that_is_gone_is_told_once_and_once_when_it_i
     assert!(text.contains("ONE: it is not running since "), "{text}");
 
     terminal.session("shop", &client(&house));
-    house.wait_to_hear(&[TOLD_DOWN, TOLD_BACK]);
+    house.wait_to_hear(&[DOWN_TEXT, BACK_TEXT]);
     wait_for("the end of it", || {
         let down = down(&house);
         if down.is_null() { Ok(()) } else { Err(down) }
@@ -93,7 +93,7 @@ fn an_agent_that_connects_is_the_end_of_it_wherever_it_runs() {
     let (house, _terminal) = house();
     nobody_for_long(&house);
     let _gateway = house.gateway();
-    house.wait_to_hear(&[TOLD_DOWN]);
+    house.wait_to_hear(&[DOWN_TEXT]);
     let mut agent = house.agent();
     let shown = agent.wait_for_message();
     assert_eq!(shown["messages"][0]["text"], "one");
@@ -101,7 +101,7 @@ fn an_agent_that_connects_is_the_end_of_it_wherever_it_runs() {
     wait_for("all of it", || {
         let mut heard = house.heard();
         heard.sort_by_key(|text| text == "done");
-        if heard == [TOLD_DOWN, TOLD_BACK, "done"] {
+        if heard == [DOWN_TEXT, BACK_TEXT, "done"] {
             Ok(())
         } else {
             Err(heard)
@@ -119,11 +119,11 @@ fn a_shell_and_a_dead_pane_are_nobody() {
     terminal.session("shop2", &client(&house));
     let _gateway = house.gateway();
     house.say("one");
-    house.wait_to_hear(&[TOLD_DOWN]);
+    house.wait_to_hear(&[DOWN_TEXT]);
     let reason = down(&house)["reason"].clone();
     assert_eq!(reason, "no agent runs in its tmux session");
     terminal.window("shop", &client(&house));
-    house.wait_to_hear(&[TOLD_DOWN, TOLD_BACK]);
+    house.wait_to_hear(&[DOWN_TEXT, BACK_TEXT]);
 }
 
 /// Time passes for all alike: when the one that is down was told, nobody else was.
@@ -150,12 +150,15 @@ fn nothing_is_told_where_an_agent_is_there_or_nobody_can_know() {
     for (_, &bot) in sessions.iter().zip(&house.bots).rev() {
         house.sim.say(bot, OWNER, OWNER, "one");
     }
-    house.wait_to_hear(&[TOLD_DOWN]);
+    house.wait_to_hear(&[DOWN_TEXT]);
     for &bot in house.bots.iter().skip(1) {
         assert_eq!(house.sim.bot_texts(bot, OWNER), [""; 0]);
     }
     assert_eq!(
-        gateway.log().matches("telling how the session is").count(),
+        gateway
+            .log()
+            .matches("telling a chat whether the session runs")
+            .count(),
         1
     );
 }
@@ -186,11 +189,11 @@ fn each_chat_that_wrote_is_told_and_no_other() {
     house.sim.open_chat(bot, GROUP);
     nobody_for_long(&house);
     let _gateway = house.gateway();
-    house.wait_to_hear(&[TOLD_DOWN]);
+    house.wait_to_hear(&[DOWN_TEXT]);
     house.sim.say(bot, GROUP, OWNER, "and here");
     wait_for("the group", || {
         let texts = house.sim.bot_texts(bot, GROUP);
-        if texts == [TOLD_DOWN] {
+        if texts == [DOWN_TEXT] {
             Ok(())
         } else {
             Err(texts)
@@ -200,7 +203,7 @@ fn each_chat_that_wrote_is_told_and_no_other() {
     for chat in [OWNER, GROUP] {
         wait_for("the end of it", || {
             let texts = house.sim.bot_texts(bot, chat);
-            if texts == [TOLD_DOWN, TOLD_BACK] {
+            if texts == [DOWN_TEXT, BACK_TEXT] {
                 Ok(())
             } else {
                 Err(texts)
@@ -216,7 +219,7 @@ fn dies_at(point: &str, phase: &Value, told: &str) {
     for power in [false, true] {
         let (house, terminal) = house();
         waits_for_a_while(&house, phase);
-        if told == TOLD_BACK {
+        if told == BACK_TEXT {
             terminal.session("shop", &client(&house));
         }
         let mut env = vec![("TELEPOST_CRASH_AT", point)];
@@ -227,7 +230,7 @@ fn dies_at(point: &str, phase: &Value, told: &str) {
         let _gateway = house.gateway();
         wait_for(point, || {
             let note = fs::read_to_string(house.session("down.json")).unwrap_or_default();
-            let is_noted = if told == TOLD_DOWN {
+            let is_noted = if told == DOWN_TEXT {
                 note.contains("\"told\":true")
             } else {
                 note.is_empty()
@@ -256,11 +259,11 @@ fn a_gateway_that_dies_while_it_tells_of_a_downtime_leaves_it_to_the_next_which_
         "accept:before",
         "accept:after",
     ] {
-        dies_at(point, &doubtful, TOLD_DOWN);
+        dies_at(point, &doubtful, DOWN_TEXT);
     }
     // Told, and not noted so.
     for point in ["downtime:before:2", "downtime:after:2"] {
-        dies_at(point, &doubtful, TOLD_DOWN);
+        dies_at(point, &doubtful, DOWN_TEXT);
     }
 }
 
@@ -273,10 +276,10 @@ fn a_gateway_that_dies_while_it_tells_the_end_leaves_it_to_the_next_which_tells_
         "accept:before",
         "accept:after",
     ] {
-        dies_at(point, &returning, TOLD_BACK);
+        dies_at(point, &returning, BACK_TEXT);
     }
     // Told, and still noted. After it nothing is left to do.
-    dies_at("downtime:before:2", &returning, TOLD_BACK);
+    dies_at("downtime:before:2", &returning, BACK_TEXT);
 }
 
 #[test]
@@ -289,7 +292,7 @@ fn a_downtime_that_cannot_be_noted_is_told_when_it_can() {
         wait_for("the failure", || {
             let failed = gateway
                 .log()
-                .matches("cannot see whether it is running")
+                .matches("cannot check whether it is running")
                 .count();
             if failed == count { Ok(()) } else { Err(failed) }
         });
@@ -297,5 +300,5 @@ fn a_downtime_that_cannot_be_noted_is_told_when_it_can() {
         // Looks again at once.
         house.say("is anybody there?");
     }
-    house.wait_to_hear(&[TOLD_DOWN]);
+    house.wait_to_hear(&[DOWN_TEXT]);
 }

@@ -54,7 +54,7 @@ fn it_is_said_of_which_message_and_in_its_chat() {
     let shown = agent.wait_for_message();
     let newest = shown["messages"][1]["message_id"].clone();
     ends_in_plain_text(&house, "a");
-    let told = "The agent finished without answering. Your 2 messages are kept and will be offered to it again.";
+    let told = "The agent finished without answering. Your 2 messages are kept, and the agent will be shown them again.";
     house.wait_to_hear(&[told]);
     let transcript = house.sim.transcript(house.bot(), OWNER);
     let notice = transcript.iter().find(|line| line.text == told).unwrap();

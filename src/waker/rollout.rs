@@ -1,9 +1,9 @@
-//! Codex's own record of a thread (`sessions/<year>/<month>/<day>/rollout-<time>-<thread>.jsonl`), as far
-//! as it says that no turn goes on.
+//! The end of a turn, from Codex's own record of a thread
+//! (`sessions/<year>/<month>/<day>/rollout-<time>-<thread>.jsonl`).
 //!
-//! No hook of Codex 0.169 tells of a turn that its API has ended, and hooks may be missing. The record has
-//! the end of each turn. It is internal to Codex and so read leniently: whatever is not understood says
-//! nothing, and that a turn has begun says nothing either, for a killed Codex leaves it like that.
+//! No hook of Codex 0.169 reports a turn that an API failure ended, and the hooks may not be installed. The
+//! record has the end of every turn. It is internal to Codex and so read leniently: lines that are not
+//! understood are skipped, and a turn that has begun counts as unknown, because a killed Codex leaves it so.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -14,49 +14,47 @@ use serde::Deserialize;
 
 use crate::clock::Timestamp;
 
-/// So much of its end is read. The end of a turn is the last thing in it, or nearly so.
+/// How much of the record's end is read. The end of a turn is among its last lines.
 const TAIL: u64 = 64 << 10;
-/// No place is farther from UTC.
+/// No time zone is farther from UTC.
 const ZONES: Duration = Duration::from_hours(14);
 
 /// A turn has ended, and none has begun since.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// When.
-    pub at: Timestamp,
-    /// The client's own name of the turn.
-    pub turn: Option<String>,
+pub(super) struct EndedTurn {
+    pub(crate) at: Timestamp,
+    pub(crate) turn: Option<String>,
 }
 
-/// One line, as far as it is read.
+/// The fields that are read of a line.
 #[derive(Debug, Deserialize)]
-struct Line {
+struct RolloutLine {
     timestamp: String,
-    payload: Payload,
+    payload: RolloutPayload,
 }
 
 #[derive(Debug, Deserialize)]
-struct Payload {
+struct RolloutPayload {
     #[serde(rename = "type")]
     kind: String,
     #[serde(default)]
     turn_id: Option<String>,
 }
 
-/// The end of the last turn of a thread, by the record in this folder of Codex.
-pub fn last_end(codex_home: &Path, thread: &str) -> Option<Ended> {
-    let mut file = File::open(record(codex_home, thread)?).ok()?;
+/// The end of the last turn of a thread, from the record in this folder of Codex.
+pub(super) fn read_last_end(codex_home: &Path, thread: &str) -> Option<EndedTurn> {
+    let mut file = File::open(find_record(codex_home, thread)?).ok()?;
     let length = file.metadata().ok()?.len();
     let start = SeekFrom::Start(length.saturating_sub(TAIL));
     file.seek(start).ok()?;
     let mut tail = Vec::new();
     file.take(TAIL).read_to_end(&mut tail).ok()?;
-    read(&tail)
+    parse_tail(&tail)
 }
 
-/// Where the record of a thread is: in the folder of the day on which the thread began, which its id tells
-/// (a UUID of version 7) and the zone of that machine decides.
-fn record(codex_home: &Path, thread: &str) -> Option<PathBuf> {
+/// Finds the record of a thread in the folder of the day on which the thread began. The id has that time (it
+/// is a UUID of version 7); the day depends on the time zone of the machine.
+fn find_record(codex_home: &Path, thread: &str) -> Option<PathBuf> {
     let digits = thread.get(..13)?.replace('-', "");
     let began = Timestamp(i64::from_str_radix(&digits, 16).ok()?);
     let zones = i64::try_from(ZONES.as_millis()).ok()?;
@@ -74,17 +72,17 @@ fn record(codex_home: &Path, thread: &str) -> Option<PathBuf> {
     })
 }
 
-fn read(tail: &[u8]) -> Option<Ended> {
+fn parse_tail(tail: &[u8]) -> Option<EndedTurn> {
     let mut lines = tail.rsplit(|byte| *byte == b'\n');
     let last = lines.find_map(|line| {
-        let line: Line = serde_json::from_slice(line).ok()?;
+        let line: RolloutLine = serde_json::from_slice(line).ok()?;
         let is_turns = ["task_started", "task_complete", "turn_aborted"];
         is_turns.contains(&&*line.payload.kind).then_some(line)
     })?;
     if last.payload.kind == "task_started" {
         return None;
     }
-    Some(Ended {
+    Some(EndedTurn {
         at: Timestamp::from_rfc3339(&last.timestamp)?,
         turn: last.payload.turn_id,
     })
@@ -102,10 +100,10 @@ mod tests {
         )
     }
 
-    fn ended(turn: &str, second: i64) -> Ended {
+    fn ended(turn: &str, second: i64) -> EndedTurn {
         let at = Timestamp(1_795_663_500_103 + second * 1000);
         let turn = Some(turn.to_owned());
-        Ended { at, turn }
+        EndedTurn { at, turn }
     }
 
     #[test]
@@ -126,7 +124,7 @@ mod tests {
             (vec![&undated], None),
         ] {
             let text = lines.join("\n") + "\n";
-            assert_eq!(read(text.as_bytes()), expected, "{text}");
+            assert_eq!(parse_tail(text.as_bytes()), expected, "{text}");
         }
     }
 
@@ -138,16 +136,20 @@ mod tests {
     fn a_record_is_found_by_the_day_of_its_thread_and_read_at_its_end() {
         for day in ["2026/11/25", "2026/11/26"] {
             let home = tempfile::tempdir().unwrap();
-            assert_eq!(last_end(home.path(), THREAD), None);
+            assert_eq!(read_last_end(home.path(), THREAD), None);
             let folder = home.path().join("sessions").join(day);
             fs::create_dir_all(&folder).unwrap();
             let long = "x".repeat(200_000);
             let text = format!("{long}\n{}\n", line("task_complete", "a", 4));
             let name = format!("rollout-2026-11-26T03-25-03-{THREAD}.jsonl");
             fs::write(folder.join(name), text).unwrap();
-            assert_eq!(last_end(home.path(), THREAD), Some(ended("a", 4)), "{day}");
+            assert_eq!(
+                read_last_end(home.path(), THREAD),
+                Some(ended("a", 4)),
+                "{day}"
+            );
             for nobody in ["", "x", "../../x", "ää-äääääääääääää"] {
-                assert_eq!(last_end(home.path(), nobody), None, "{nobody}");
+                assert_eq!(read_last_end(home.path(), nobody), None, "{nobody}");
             }
         }
     }

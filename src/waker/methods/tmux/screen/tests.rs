@@ -1,9 +1,9 @@
-use crate::waker::methods::tmux::pane::*;
+use crate::waker::methods::tmux::screen::*;
 
 /// A screen of a real client: from `tests/data/panes`, its first line says where the cursor is.
-fn shown(version: &str, name: &str) -> Shown {
+fn shown(version: &str, name: &str) -> InputLine {
     let (screen, cursor) = capture(version, name);
-    read(&screen, cursor)
+    read_input_line(&screen, cursor)
 }
 
 fn capture(version: &str, name: &str) -> (String, (usize, usize)) {
@@ -18,9 +18,9 @@ fn capture(version: &str, name: &str) -> (String, (usize, usize)) {
     (screen.to_owned(), (numbers[0], numbers[1]))
 }
 
-fn typed(text: &str, menu: Option<&str>) -> Shown {
-    Shown::Typed {
-        text: without_blanks(text),
+fn typed(text: &str, menu: Option<&str>) -> InputLine {
+    InputLine::Typed {
+        text: remove_blanks(text),
         menu: menu.map(str::to_owned),
     }
 }
@@ -29,11 +29,11 @@ fn typed(text: &str, menu: Option<&str>) -> Shown {
 fn the_screens_of_the_real_clients_are_read_as_what_they_are() {
     let command = "/telegram-reply";
     for (name, newer, older) in [
-        ("empty", Shown::Empty, Shown::Empty),
-        ("after_turn", Shown::Empty, Shown::Empty),
-        ("unknown_submitted", Shown::Empty, Shown::Empty),
-        ("help", Shown::Empty, Shown::Empty),
-        ("narrow", Shown::Empty, Shown::Empty),
+        ("empty", InputLine::Empty, InputLine::Empty),
+        ("after_turn", InputLine::Empty, InputLine::Empty),
+        ("unknown_submitted", InputLine::Empty, InputLine::Empty),
+        ("help", InputLine::Empty, InputLine::Empty),
+        ("narrow", InputLine::Empty, InputLine::Empty),
         ("draft", typed("my draft", None), typed("my draft", None)),
         (
             "draft_lines",
@@ -67,15 +67,15 @@ fn the_screens_of_the_real_clients_are_read_as_what_they_are() {
             typed("/mod", Some("/model")),
             typed("/mod", Some("/model")),
         ),
-        ("busy", Shown::AtWork, Shown::AtWork),
-        ("queued", Shown::AtWork, Shown::AtWork),
-        ("permission", Shown::Dialog, Shown::Dialog),
-        ("question", Shown::Dialog, Shown::Dialog),
-        ("model_picker", Shown::Dialog, Shown::Dialog),
-        ("history_search", Shown::Dialog, Shown::Elsewhere),
-        ("transcript", Shown::Other, Shown::Other),
-        ("editor", Shown::Other, Shown::Other),
-        ("suspended", Shown::Other, Shown::Other),
+        ("busy", InputLine::AtWork, InputLine::AtWork),
+        ("queued", InputLine::AtWork, InputLine::AtWork),
+        ("permission", InputLine::Dialog, InputLine::Dialog),
+        ("question", InputLine::Dialog, InputLine::Dialog),
+        ("model_picker", InputLine::Dialog, InputLine::Dialog),
+        ("history_search", InputLine::Dialog, InputLine::Elsewhere),
+        ("transcript", InputLine::Other, InputLine::Other),
+        ("editor", InputLine::Other, InputLine::Other),
+        ("suspended", InputLine::Other, InputLine::Other),
     ] {
         assert_eq!(shown("2.1.329", name), newer, "2.1.329 {name}");
         assert_eq!(shown("2.1.197", name), older, "2.1.197 {name}");
@@ -91,8 +91,9 @@ fn screen(input: &str, below: &str) -> String {
 #[test]
 fn a_hint_in_an_empty_input_line_was_not_typed() {
     let hint = "\u{1b}[7mT\u{1b}[0;2mry \"fix the tests\"\u{1b}[0m";
-    let read_at = |text: &str, column| read(&screen(text, "  ? for shortcuts"), (column, 2));
-    assert_eq!(read_at(hint, 2), Shown::Empty);
+    let read_at =
+        |text: &str, column| read_input_line(&screen(text, "  ? for shortcuts"), (column, 2));
+    assert_eq!(read_at(hint, 2), InputLine::Empty);
     // The same words, typed by somebody whose cursor is back at the beginning.
     assert_eq!(
         read_at("\u{1b}[7mT\u{1b}[0mry this", 2),
@@ -106,7 +107,7 @@ fn a_hint_in_an_empty_input_line_was_not_typed() {
     // Behind the mark of a command for the shell it is no empty line, either.
     let rule = "─".repeat(40);
     let shell = format!("{rule}\n! {hint}\n{rule}\n");
-    assert_eq!(read(&shell, (2, 1)), typed("!T", None));
+    assert_eq!(read_input_line(&shell, (2, 1)), typed("!T", None));
     // A link has an address that is not seen, and ends in either way.
     let link = "\u{1b}]8;;https://a.b\u{1b}\\see\u{1b}]8;;\u{7} this";
     assert_eq!(read_at(link, 9), typed("see this", None));
@@ -118,84 +119,84 @@ fn a_hint_in_an_empty_input_line_was_not_typed() {
 #[test]
 fn a_line_further_up_that_begins_like_one_does_not_hide_the_input_line() {
     let screen = format!("! a line of an answer\n{}", screen("", ""));
-    assert_eq!(read(&screen, (2, 3)), Shown::Empty);
+    assert_eq!(read_input_line(&screen, (2, 3)), InputLine::Empty);
 }
 
 #[test]
 fn when_in_doubt_it_is_not_the_input_line() {
     let rule = "─".repeat(40);
     for (what, screen, cursor, expected) in [
-        ("nothing", String::new(), (0, 0), Shown::Other),
-        ("a shell", "$ \n".to_owned(), (2, 0), Shown::Other),
+        ("nothing", String::new(), (0, 0), InputLine::Other),
+        ("a shell", "$ \n".to_owned(), (2, 0), InputLine::Other),
         (
             "a shell's prompt that looks like it",
             "❯\u{a0}\n".to_owned(),
             (2, 0),
-            Shown::Other,
+            InputLine::Other,
         ),
         (
             "no rule below",
             format!("{rule}\n❯\u{a0}\n\n"),
             (2, 1),
-            Shown::Other,
+            InputLine::Other,
         ),
         (
             "no rule above",
             format!("text\n❯\u{a0}\n{rule}\n"),
             (2, 1),
-            Shown::Other,
+            InputLine::Other,
         ),
         (
             "a common space",
             format!("{rule}\n❯ \n{rule}\n"),
             (2, 1),
-            Shown::Other,
+            InputLine::Other,
         ),
         (
             "a text between that does not belong to it",
             format!("{rule}\n❯\u{a0}\nReally?\n{rule}\n"),
             (2, 1),
-            Shown::Other,
+            InputLine::Other,
         ),
         (
             "a question below",
             screen("", "  Esc to cancel"),
             (2, 2),
-            Shown::Dialog,
+            InputLine::Dialog,
         ),
         (
             "the cursor elsewhere",
             screen("", "  search:"),
             (9, 4),
-            Shown::Elsewhere,
+            InputLine::Elsewhere,
         ),
         (
             "something typed, and the cursor elsewhere",
             screen("/telegram-reply", "  search:"),
             (9, 4),
-            Shown::Elsewhere,
+            InputLine::Elsewhere,
         ),
         (
             "the cursor not at its beginning",
             screen("", ""),
             (5, 2),
-            Shown::Elsewhere,
+            InputLine::Elsewhere,
         ),
         (
             "an answer to choose",
             " ❯ 1. Yes\n   2. No\n".to_owned(),
             (1, 0),
-            Shown::Dialog,
+            InputLine::Dialog,
         ),
         (
             "a vi that shows a capture",
             format!("{}~\n~\n", screen("", "")),
             (0, 0),
-            Shown::Elsewhere,
+            InputLine::Elsewhere,
         ),
-        ("all is well", screen("", ""), (2, 2), Shown::Empty),
+        ("all is well", screen("", ""), (2, 2), InputLine::Empty),
     ] {
-        assert_eq!(read(&screen, cursor), expected, "{what}");
+        assert_eq!(read_input_line(&screen, cursor), expected, "{what}");
     }
 }
 
@@ -203,7 +204,7 @@ fn when_in_doubt_it_is_not_the_input_line() {
 fn a_rule_may_have_a_name_in_it() {
     let rule = format!("{} shop ──", "─".repeat(30));
     let screen = format!("{rule}\n❯\u{a0}\n{rule}\n");
-    assert_eq!(read(&screen, (2, 1)), Shown::Empty);
+    assert_eq!(read_input_line(&screen, (2, 1)), InputLine::Empty);
 }
 
 #[test]
@@ -217,7 +218,7 @@ fn a_menu_names_a_command_also_if_it_is_cut() {
         ("/telepost:telegram-reply", "/telegram-reply", false),
         ("…o-reply", "/telegram-reply", false),
     ] {
-        assert_eq!(names(entry, command), expected, "{entry} {command}");
+        assert_eq!(is_entry_of(entry, command), expected, "{entry} {command}");
     }
 }
 
@@ -225,7 +226,7 @@ fn a_menu_names_a_command_also_if_it_is_cut() {
 fn an_unknown_command_is_seen() {
     let count = |version, name| {
         let (screen, _) = capture(version, name);
-        calls_unknown(&screen, "/telegram-replx")
+        count_unknown(&screen, "/telegram-replx")
     };
     assert_eq!(count("2.1.329", "unknown_submitted"), 1);
     assert_eq!(count("2.1.329", "unknown_pasted"), 0);
@@ -234,8 +235,8 @@ fn an_unknown_command_is_seen() {
 proptest::proptest! {
     #[test]
     fn no_screen_is_too_odd(screen in "(?s).{0,200}", column in 0..9usize, row in 0..9usize) {
-        let _shown: Shown = read(&screen, (column, row));
-        let _count: usize = calls_unknown(&screen, "/x");
+        let _shown: InputLine = read_input_line(&screen, (column, row));
+        let _count: usize = count_unknown(&screen, "/x");
     }
 
     #[test]
@@ -244,7 +245,7 @@ proptest::proptest! {
         below in "[a-z ]{0,20}",
         column in 0..40usize,
     ) {
-        let shown = read(&screen(&text, &below), (column, 2));
-        proptest::prop_assert_ne!(shown, Shown::Empty);
+        let shown = read_input_line(&screen(&text, &below), (column, 2));
+        proptest::prop_assert_ne!(shown, InputLine::Empty);
     }
 }
