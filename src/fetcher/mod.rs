@@ -36,10 +36,10 @@ use crate::state::layout::StateDir;
 use crate::state::outbox::Outbox;
 use crate::store::StoreError;
 use crate::store::format;
-use crate::telegram::api::{Api, Place};
+use crate::telegram::api::{Api, DownloadSource};
 use crate::telegram::error::ApiError;
 use crate::telegram::update::content::short;
-use crate::telegram::update::file::{Attached, FETCH_BYTES};
+use crate::telegram::update::file::{FETCH_BYTES, IncomingFile};
 use crate::telegram::update::{self, Body};
 
 /// How many files of one bot are fetched at once.
@@ -138,7 +138,7 @@ struct Job {
     entry: EntryName,
     address: Address,
     message_id: MessageId,
-    file: Attached,
+    file: IncomingFile,
     failures: Failures,
 }
 
@@ -433,7 +433,7 @@ async fn written(
 }
 
 /// How much room a file takes, or may take.
-fn needed(file: &Attached) -> u64 {
+fn needed(file: &IncomingFile) -> u64 {
     file.size.unwrap_or(FETCH_BYTES).min(FETCH_BYTES)
 }
 
@@ -501,7 +501,7 @@ impl Hands {
         if let Some(ended) = self.not_at_all(job, job.file.size)? {
             return Ok(ended);
         }
-        let place = match api.place_of(file_id).await {
+        let place = match api.find_file(file_id).await {
             Ok(place) => place,
             Err(error) => return self.failed(job, &error, Stage::Asking),
         };
@@ -519,7 +519,7 @@ impl Hands {
     async fn take(
         &self,
         api: &Api,
-        place: &Place,
+        place: &DownloadSource,
         job: &Job,
         size: Option<u64>,
         files: &Files,

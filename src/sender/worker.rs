@@ -22,7 +22,7 @@ use crate::store::StoreError;
 use crate::store::crash_points::{Side, Step, reached};
 use crate::store::state_file::ReadError;
 use crate::telegram::api::{FileToSend, Media, OutgoingMessage};
-use crate::telegram::error::{ApiError, Decision, Repair};
+use crate::telegram::error::{ApiError, FailureDecision, Repair};
 
 /// How the work on a delivery ended for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,12 +268,12 @@ impl DeliveryWorker {
         let failure = error.to_string();
         let chat = request.to.chat_id;
         let exit = match error.decision() {
-            Decision::TreatAsDone => {
+            FailureDecision::TreatAsDone => {
                 state.accepted(index, request.target.unwrap_or(MessageId(0)));
                 self.record(delivery, state)?;
                 return Ok(Flow::Continue(()));
             }
-            Decision::RateLimit(wait) => {
+            FailureDecision::RateLimit(wait) => {
                 let wait = wait + Duration::from_secs_f64(fastrand::f64() * 0.5);
                 tracing::warn!(
                     chat_id = chat.0,
@@ -287,7 +287,7 @@ impl DeliveryWorker {
                 limited?;
                 WorkerExit::Limited
             }
-            Decision::ChatBlocked if is_repeatable(&delivery.content) => {
+            FailureDecision::ChatBlocked if is_repeatable(&delivery.content) => {
                 tracing::error!(chat_id = chat.0, delivery = %delivery.id, error = failure, "nothing can be sent to this chat; deliveries to it are kept, and tried again when a message comes from it and every hour");
                 let blocked = self.bot.rate_limits().block(chat, failure.clone());
                 state.failed(index, failure);
@@ -295,28 +295,28 @@ impl DeliveryWorker {
                 blocked?;
                 WorkerExit::Limited
             }
-            Decision::Retry => {
+            FailureDecision::Retry => {
                 tracing::warn!(delivery = %delivery.id, error = failure, "not sent; trying again");
                 state.failed(index, failure);
                 self.record(delivery, state)?;
                 WorkerExit::Failed
             }
-            Decision::StopBot => {
+            FailureDecision::StopBot => {
                 state.failed(index, failure);
                 self.record(delivery, state)?;
                 WorkerExit::Later(BOT_OFF)
             }
-            Decision::RetryMarked if is_repeatable(&delivery.content) => {
+            FailureDecision::RetryMarked if is_repeatable(&delivery.content) => {
                 tracing::warn!(delivery = %delivery.id, error = failure, "this message may have been sent; it is sent again, marked");
                 state.doubted(index, failure);
                 self.record(delivery, state)?;
                 WorkerExit::Failed
             }
-            Decision::RetryMarked => {
+            FailureDecision::RetryMarked => {
                 self.finish(delivery.clone(), DeliveryOutcome::Unknown, None)?;
                 WorkerExit::Finished
             }
-            Decision::Repair(repair) => {
+            FailureDecision::Repair(repair) => {
                 state.failed(index, failure.clone());
                 if error.is_partial() {
                     state.mark(index);
@@ -332,7 +332,7 @@ impl DeliveryWorker {
                 }
                 WorkerExit::Failed
             }
-            Decision::Migrate(to) => {
+            FailureDecision::Migrate(to) => {
                 // The refusal first: a kill before the new id is recorded leaves no doubt.
                 state.failed(index, failure.clone());
                 self.record(delivery, state)?;
@@ -341,7 +341,7 @@ impl DeliveryWorker {
                 }
                 WorkerExit::Moved
             }
-            Decision::ChatBlocked | Decision::Fail => {
+            FailureDecision::ChatBlocked | FailureDecision::Fail => {
                 state.failed(index, failure.clone());
                 return self.fail(delivery, state, failure);
             }

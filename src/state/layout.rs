@@ -1,7 +1,8 @@
 //! Where everything lies below the state folder. docs/state-files.md describes each file.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -78,9 +79,15 @@ impl StateDir {
         self.root().join("logs")
     }
 
-    /// Takes the output of a detached gateway; its log has files of its own beside it.
-    pub fn gateway_output(&self) -> PathBuf {
-        self.logs().join("gateway.output")
+    /// Opens the file for the output of a detached gateway; its log has files of its own beside it.
+    pub fn open_gateway_output(&self) -> Result<(File, PathBuf), StoreError> {
+        self.storage.disk().create_folder(&self.logs())?;
+        let path = self.logs().join("gateway.output");
+        let mut options = OpenOptions::new();
+        match options.append(true).create(true).mode(0o600).open(&path) {
+            Ok(file) => Ok((file, path)),
+            Err(source) => Err(StoreError::new("open", &path, source)),
+        }
     }
 
     /// Unreadable files.
@@ -283,11 +290,6 @@ impl SessionDir {
     /// What the hooks of each agent's client tell of its turns.
     pub fn turns(&self) -> PathBuf {
         self.root.join("turns")
-    }
-
-    /// The file of one agent's turns.
-    pub fn turn(&self, holder: &str) -> PathBuf {
-        self.turns().join(format!("{holder}.json"))
     }
 
     /// For what the agent was woken last, and which ways of waking have worked.

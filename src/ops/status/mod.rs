@@ -187,7 +187,7 @@ impl Report {
                 let mut session = SessionReport::gather(state, id, now)?;
                 session.configured = configured.is_some();
                 if let Some(typing) = configured.and_then(TypingRules::of) {
-                    session.waking = waking::gather(state, &state.session(id), Some(&typing), now)?;
+                    session.waking = waking::gather(&state.session(id), Some(&typing), now)?;
                 }
                 Ok(session)
             })
@@ -459,7 +459,7 @@ impl SessionReport {
             opens: held_up.as_ref().map(|held| held.opens),
             reason: held_up.and_then(|held| held.reason),
             repeats: outbox.repeats(now)?,
-            waking: waking::gather(state, &dir, None, now)?,
+            waking: waking::gather(&dir, None, now)?,
         })
     }
 

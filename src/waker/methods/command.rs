@@ -17,7 +17,6 @@ const OUTPUT_WITHIN: Duration = Duration::from_millis(500);
 /// How much of an error message is reported.
 const MESSAGE_MAX: usize = 300;
 
-/// The end of a command.
 #[derive(Debug)]
 pub(super) struct Finished {
     pub(crate) status: ExitStatus,

@@ -113,7 +113,6 @@ impl TmuxServer {
     }
 }
 
-/// An agent in a pane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AgentPane {
     pub(crate) pane: Pane,
@@ -124,7 +123,6 @@ pub(crate) struct AgentPane {
     pub(crate) path: Option<String>,
 }
 
-/// A look at a pane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PaneView {
     pub(crate) state: PaneState,
@@ -196,7 +194,6 @@ impl AgentPane {
     }
 }
 
-/// One pane in one session.
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -233,7 +230,6 @@ impl PaneLine {
     }
 }
 
-/// The answer of tmux.
 #[derive(Debug)]
 struct TmuxAnswer {
     output: String,
