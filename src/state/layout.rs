@@ -95,7 +95,7 @@ impl StateDir {
         self.root().join("quarantine")
     }
 
-    /// The flood gates of a bot.
+    /// The rate limits of a bot.
     pub fn gates(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("gates.json")
     }
@@ -122,6 +122,11 @@ impl StateDir {
     /// Updates of a bot that belong to no session.
     pub fn bot_dead(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("dead")
+    }
+
+    /// Creates the folder of a bot.
+    pub(in crate::state) fn prepare_bot(&self, bot: BotId) -> Result<(), StoreError> {
+        self.storage.disk().create_folder(&self.bot(bot))
     }
 
     fn bot(&self, bot: BotId) -> PathBuf {

@@ -490,7 +490,7 @@ fn first_held_up(
             gates => gates?,
         };
         if !gates.is_empty() {
-            bots.insert(bot, (gates, migrations::read(state, bot, now)?));
+            bots.insert(bot, (gates, migrations::read_migrations(state, bot, now)?));
         }
     }
     if bots.is_empty() {
@@ -541,7 +541,7 @@ fn moved(state: &StateDir, config: &Config, now: Timestamp) -> Result<Vec<MovedC
         .collect();
     let mut found = Vec::new();
     for bot_id in state.all_bots()? {
-        let moves = migrations::read(state, bot_id, now)?;
+        let moves = migrations::read_migrations(state, bot_id, now)?;
         for from in moves.all().map(|migration| migration.from) {
             let to = moves.current(from);
             if chats.contains(&from) && !chats.contains(&to) {
