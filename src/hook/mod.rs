@@ -18,6 +18,7 @@ use crate::state::agents::holder::HolderId;
 use crate::state::agents::process::ProcessId;
 use crate::state::agents::turns::{Event, Heard, Mailbox, Say, TurnFile};
 use crate::state::agents::{self, Registered};
+use crate::state::holds::Holds;
 use crate::state::inbox::Inbox;
 use crate::state::inbox::entry::EntryName;
 use crate::state::layout::{SessionDir, StateDir};
@@ -289,7 +290,8 @@ impl House<'_> {
         if pending.is_empty() {
             return Ok(Mailbox::default());
         }
-        let conversations = crate::waker::conversations(&self.dir, &pending)?;
+        let holds = Holds::new(self.state, self.dir.clone());
+        let conversations = crate::waker::conversations(&holds, &pending)?;
         let mut mailbox = Mailbox::default();
         if let Some(mine) = conversations.get(speaker.holder.as_str())
             && !mine.held.is_empty()
@@ -297,8 +299,8 @@ impl House<'_> {
             let mut mine = mine.clone();
             let outbox = Outbox::new(self.state, self.dir.clone());
             mine.let_go(&outbox.answered()?);
-            mailbox.held = mine.seen();
-            mailbox.messages = mine.held.iter().filter(|held| held.seen).count();
+            mailbox.held = mine.entries();
+            mailbox.messages = mine.held.len();
         }
         let waiting = crate::waker::unshown(&pending, &conversations, &self.living, self.now);
         // What it was shown is in its hands, however long ago that was.

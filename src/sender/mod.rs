@@ -37,7 +37,6 @@ use crate::sender::queue::{End, Kind, Schedule, Seat, Turn};
 use crate::sender::receipts::Watcher;
 use crate::sender::worker::{Carrier, Ended};
 use crate::state::bots::{BotState, Heard};
-use crate::state::holds::seen;
 use crate::state::inbox::Inbox;
 use crate::state::layout::StateDir;
 use crate::state::outbox::delivery::{Content, DeliveryId, Outcome};
@@ -228,11 +227,6 @@ impl Sender {
             match (folder, name.and_then(delivery_name)) {
                 ("conversations", _) => {
                     if let Some(holder) = name.and_then(|name| name.strip_suffix(".json")) {
-                        self.watcher.news(session, holder, now);
-                    }
-                }
-                ("seen", _) => {
-                    if let Some(holder) = name.and_then(seen::holder_of) {
                         self.watcher.news(session, holder, now);
                     }
                 }

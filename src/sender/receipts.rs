@@ -16,7 +16,7 @@ use crate::error_chain::Chain;
 use crate::ids::{BotId, ChatId, MessageId, SessionId};
 use crate::sender::attention::{AgentName, Attention, Gesture, InHand, Sign, Spot};
 use crate::state::agents::holder;
-use crate::state::holds::seen;
+use crate::state::holds::Holds;
 use crate::state::layout::StateDir;
 use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
@@ -112,9 +112,7 @@ impl Watcher {
     pub fn folders(&self) -> Vec<PathBuf> {
         let dirs = self.sessions.iter().map(|id| self.state.session(id));
         match self.receipts {
-            Receipts::On => dirs
-                .flat_map(|dir| [dir.conversations(), dir.seen()])
-                .collect(),
+            Receipts::On => dirs.map(|dir| dir.conversations()).collect(),
             Receipts::Off => Vec::new(),
         }
     }
@@ -147,7 +145,7 @@ impl Watcher {
         self.started = true;
     }
 
-    /// The conversation of a holder has changed, or a mark of it was made.
+    /// The conversation of a holder has changed.
     pub fn news(&mut self, session: u16, holder: &str, now: Duration) {
         if self.receipts == Receipts::On {
             self.look_at(session, holder, Sign::News, now);
@@ -158,7 +156,7 @@ impl Watcher {
         let Some(id) = self.sessions.get(usize::from(session)) else {
             return;
         };
-        let conversation = seen::peek(&self.state.session(id), name);
+        let conversation = Holds::new(&self.state, self.state.session(id)).peek(name);
         let silent_for = conversation
             .as_ref()
             .map(|all| self.clock.now().since(all.active_at.max(all.shown_at)));
@@ -168,7 +166,7 @@ impl Watcher {
                 address: one.address,
                 message: one.message_id,
                 arrived: *one.entries.first()?,
-                seen: one.seen,
+                seen: true,
             })
         });
         let sign = match silent_for {

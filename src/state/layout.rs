@@ -176,7 +176,6 @@ impl SessionDir {
             self.done(),
             self.dead(),
             self.conversations(),
-            self.seen(),
             self.agents(),
             self.wakes(),
             self.turns(),
@@ -225,11 +224,6 @@ impl SessionDir {
     /// What each agent was shown.
     pub fn conversations(&self) -> PathBuf {
         self.root.join("conversations")
-    }
-
-    /// Marks that what agents were shown has gone out to them.
-    pub fn seen(&self) -> PathBuf {
-        self.root.join("seen")
     }
 
     /// Living MCP servers.

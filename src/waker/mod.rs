@@ -23,8 +23,7 @@ use crate::config::Config;
 use crate::ids::SessionId;
 use crate::state::agents::holder::HolderId;
 use crate::state::agents::{self, Registered, Thread};
-use crate::state::holds::Conversation;
-use crate::state::holds::seen;
+use crate::state::holds::{Conversation, Holds};
 use crate::state::inbox::Inbox;
 use crate::state::inbox::entry::EntryName;
 use crate::state::layout::{SessionDir, StateDir};
@@ -187,7 +186,6 @@ impl Waker {
             [
                 dir.inbox(),
                 dir.conversations(),
-                dir.seen(),
                 dir.agents(),
                 dir.wakes(),
                 dir.turns(),
@@ -216,16 +214,16 @@ pub fn read(state: &StateDir, dir: &SessionDir, now: Timestamp) -> Result<Memory
     }
 }
 
-/// The conversations of a session, by holder, as far as they are about what waits.
+/// The conversations of a session, by holder, as far as they are about pending messages.
 pub fn conversations(
-    dir: &SessionDir,
+    holds: &Holds,
     pending: &BTreeSet<EntryName>,
 ) -> Result<BTreeMap<String, Conversation>, StoreError> {
     let mut found = BTreeMap::new();
     if pending.is_empty() {
         return Ok(found);
     }
-    for mut all in seen::peek_all(dir)? {
+    for mut all in holds.peek_all()? {
         all.reconcile(pending);
         found.insert(all.holder.clone(), all);
     }
@@ -243,7 +241,9 @@ pub fn unshown(
     let theirs = holders
         .filter_map(|holder| conversations.get(holder.as_str()))
         .filter(|all| !all.is_silent(now));
-    let kept: BTreeSet<EntryName> = theirs.flat_map(Conversation::entries).collect();
+    // A message whose server process is gone may not have reached the agent.
+    let lives = |server: &str| living.iter().any(|one| one.name == server);
+    let kept: BTreeSet<EntryName> = theirs.flat_map(|all| all.living_entries(lives)).collect();
     pending.difference(&kept).copied().collect()
 }
 

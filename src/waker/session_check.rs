@@ -14,7 +14,7 @@ use crate::error_chain::Chain;
 use crate::ids::SessionId;
 use crate::state::agents::turns::{Forgotten, TurnFile};
 use crate::state::agents::{self, Registered};
-use crate::state::holds::Conversation;
+use crate::state::holds::{Conversation, Holds};
 use crate::state::inbox::Inbox;
 use crate::state::inbox::entry::EntryName;
 use crate::state::layout::{SessionDir, StateDir};
@@ -164,7 +164,8 @@ impl Session<'_> {
 
     fn view<'l>(&self, living: &'l [Registered]) -> Result<View<'l>, ReadError> {
         let pending = self.inbox.pending()?;
-        let conversations = conversations(&self.dir, &pending)?;
+        let holds = Holds::new(self.state, self.dir.clone());
+        let conversations = conversations(&holds, &pending)?;
         Ok(View {
             pending,
             conversations,
@@ -219,7 +220,7 @@ impl Session<'_> {
         for turn in turns.iter().filter(|turn| !lives(view.living, turn)) {
             let mine = view.conversations.get(turn.holder.as_str());
             let held = mine.map(|mine| {
-                mine.seen()
+                mine.entries()
                     .intersection(&situation.unshown)
                     .copied()
                     .collect()

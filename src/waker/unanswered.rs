@@ -29,7 +29,7 @@ const GIVE_UP: Duration = Duration::from_secs(600);
 /// What has become of the messages that an agent holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It holds none that it has surely seen, or nobody can know.
+    /// It holds none, or nobody can know.
     Nothing,
     /// It may be answering: look again after this time.
     Later(Duration),
@@ -44,7 +44,7 @@ pub fn judge(
     seen: Sighting,
     now: Timestamp,
 ) -> Verdict {
-    let held = mine.map(Conversation::seen).unwrap_or_default();
+    let held = mine.map(Conversation::entries).unwrap_or_default();
     if held.is_empty() {
         return Verdict::Nothing;
     }
@@ -143,7 +143,7 @@ mod tests {
         }
     }
 
-    fn holding(numbers: &[i64], seen: bool) -> Conversation {
+    fn holding(numbers: &[i64]) -> Conversation {
         let mut all = Conversation::new("me", "a test", NOW);
         all.held = numbers
             .iter()
@@ -156,9 +156,10 @@ mod tests {
                     topic_id: None,
                 },
                 entries: vec![entry(*number)],
-                seen,
-                show: None,
+                server: None,
+                shown_at: NOW,
                 awaits_files: false,
+                seen: false,
             })
             .collect();
         all
@@ -251,19 +252,17 @@ mod tests {
                 state,
                 age: age.map(Duration::from_secs),
             };
-            let verdict = judge(Some(&holding(held, true)), told, seen, NOW);
+            let verdict = judge(Some(&holding(held)), told, seen, NOW);
             assert_eq!(verdict, expected, "{what}");
         }
     }
 
     #[test]
-    fn what_an_agent_may_not_have_seen_it_cannot_have_forgotten() {
+    fn an_agent_that_was_shown_nothing_has_forgotten_nothing() {
         let seen = Sighting {
             state: AgentState::Idle,
             age: Some(Duration::from_secs(60)),
         };
-        let verdict = judge(Some(&holding(&[1], false)), None, seen, NOW);
-        assert_eq!(verdict, Verdict::Nothing);
         assert_eq!(judge(None, None, seen, NOW), Verdict::Nothing);
     }
 }

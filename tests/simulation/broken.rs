@@ -32,7 +32,7 @@ mistakes! {
     recording_a_request_after_it_is_noticed: InFlightAfterRequest from 0 => "invariant_a_chunk_stands_unmarked_at_most_once";
     keeping_a_gate_in_memory_only_is_noticed: GateInMemoryOnly from 0 => "invariant_nothing_is_sent_to_a_closed_chat";
     holding_what_another_holds_is_noticed: HoldWithoutLettingGo from 0 => "invariant_an_entry_has_at_most_one_living_holder";
-    letting_go_unsynced_is_noticed: LetGoUnsynced from 16229 => "invariant_an_entry_has_at_most_one_living_holder";
+    committing_before_the_names_of_the_questions_is_noticed: CommitBeforeNames from 0 => "invariant_nothing_is_answered_twice";
     answering_what_was_not_read_is_noticed: AnswerUnseen from 0 => "invariant_what_is_settled_was_read_by_who_settled_it";
     acknowledging_what_was_not_read_is_noticed: AckUnseen from 390 => "invariant_what_is_settled_was_read_by_who_settled_it";
     sweeping_fresh_tombstones_is_noticed: ForgetTombstones from 0 => "invariant_nothing_is_answered_twice";

@@ -128,13 +128,25 @@ impl Drop for Registration {
     }
 }
 
-/// The holders that live, and what is left of the dead removed. The caller holds the session lock.
-pub fn living(
-    state: &StateDir,
-    dir: &SessionDir,
-    now: Timestamp,
-) -> Result<BTreeSet<HolderId>, StoreError> {
-    let mut living = BTreeSet::new();
+/// The MCP server processes that live, and the agents that have called them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Living {
+    /// The names of the servers' registrations.
+    pub servers: BTreeSet<String>,
+    /// The agents.
+    pub holders: BTreeSet<HolderId>,
+}
+
+impl Living {
+    /// Whether this agent lives.
+    pub fn has_holder(&self, holder: &str) -> bool {
+        self.holders.iter().any(|one| one.as_str() == holder)
+    }
+}
+
+/// Finds the living and removes the registrations of the dead. The caller holds the session lock.
+pub fn living(state: &StateDir, dir: &SessionDir, now: Timestamp) -> Result<Living, StoreError> {
+    let mut living = Living::default();
     for name in atomic::list(&dir.agents())? {
         let path = dir.agents().join(&name);
         if !lock::is_held(&path)? {
@@ -153,7 +165,10 @@ pub fn living(
             Err(source) => return Err(StoreError::new("read", &path, source)),
         };
         if let Ok(file) = serde_json::from_slice::<AgentFile>(&bytes) {
-            living.extend(file.holders);
+            living
+                .servers
+                .extend(name.strip_suffix(".json").map(str::to_owned));
+            living.holders.extend(file.holders);
         }
     }
     Ok(living)
@@ -199,7 +214,7 @@ mod tests {
 
     fn alive(dir: &SessionDir) -> Result<BTreeSet<HolderId>, StoreError> {
         let state = StateDir::new(dir.root().join("../.."));
-        living(&state, dir, Timestamp(1))
+        Ok(living(&state, dir, Timestamp(1))?.holders)
     }
 
     fn registration(dir: &SessionDir, started: i64) -> Registration {
