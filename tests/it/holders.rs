@@ -222,7 +222,9 @@ fn a_reaction_breaks_the_silence() {
     let house = House::new();
     let _gateway = house.gateway();
     house.arrive("one");
-    house.agent_in("first").poll(json!({}));
+    // The server that has shown it lives on.
+    let mut asleep = house.agent_in("first");
+    asleep.poll(json!({}));
     let mut first = agent_later(&house, "first", 20);
     first.call("telegram_react", json!({"emoji": "👀"})).ok();
     let shown = agent_later(&house, "second", 40).poll(json!({}));
