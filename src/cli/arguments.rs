@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::install::client::Client;
-use crate::launch::Stage;
+use crate::launch::LaunchStage;
 
 /// A durable Telegram mailbox for every coding-agent session.
 #[derive(Debug, Parser)]
@@ -51,7 +51,7 @@ pub(super) enum Command {
         #[arg(long)]
         replace: bool,
         #[arg(long, hide = true)]
-        stage: Option<Stage>,
+        stage: Option<LaunchStage>,
         #[command(subcommand)]
         action: Option<GatewayAction>,
     },

@@ -31,24 +31,25 @@ use crate::error_chain::Chain;
 use crate::gateway::singleton::{self, SingletonError};
 use crate::gateway::{Gateway, GatewayError};
 use crate::ids::SessionId;
-use crate::launch::{self, Launch, Stage, Started};
+use crate::launch::{self, GatewayKeeper, Launch, LaunchStage, Started};
 use crate::mcp::attach::Roots;
 use crate::mcp::call::Mailbox;
 use crate::mcp::server::{Served, Server, Waking};
 use crate::ops::inbox::CareError;
 use crate::ops::outbox::{ManageError, Outboxes};
 use crate::ops::status::{self, Report};
+use crate::state::agents::Reach;
 use crate::state::agents::holder::Registration;
 use crate::state::agents::process::ProcessId;
-use crate::state::agents::{Calls, Reach};
 use crate::state::gateway_status;
 use crate::state::layout::StateDir;
+use crate::state::wake_requests::CallMarker;
 use crate::store::StateError;
 use crate::store::format::ReadError;
 use crate::store::lock::LockError;
 use crate::text::one_line;
-use crate::waker::methods::inbox_socket::InboxSocket;
-use crate::waker::methods::tmux::Surroundings;
+use crate::waker::InboxSocket;
+use crate::waker::TmuxServer;
 
 /// How the program ends, besides clap's 2 for a command line that it does not understand. The numbers
 /// are public.
@@ -165,11 +166,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(failure) => {
             let exit = failure.exit();
             if let Command::Gateway {
-                stage: Some(Stage::Run),
+                stage: Some(LaunchStage::Run),
                 ..
             } = &cli.command
             {
-                launch::say_last_words(&Chain(&failure).to_string(), exit);
+                launch::report_failure(&Chain(&failure).to_string(), exit);
             } else {
                 drop(writeln!(io::stderr(), "telepost: {}", Chain(&failure)));
             }
@@ -227,7 +228,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
             ..
         } => start_detached(cli, &env, *replace),
         Command::Gateway {
-            stage: Some(Stage::Leave),
+            stage: Some(LaunchStage::Leave),
             replace,
             ..
         } => {
@@ -300,8 +301,8 @@ fn start_detached(cli: &Cli, env: &Env, replace: bool) -> Result<(), Failure> {
             "The gateway was started and is not ready yet; its log is in {}\n",
             state.logs().display()
         )),
-        Started::Ended { words, code } => Err(Failure::NotStarted {
-            words,
+        Started::Failed { message, code } => Err(Failure::NotStarted {
+            words: message,
             code: code.unwrap_or(exit::BUG),
         }),
     }
@@ -327,7 +328,7 @@ fn gateway(
         config,
         tokens,
         state: state.clone(),
-        around: Surroundings::of(env),
+        tmux: TmuxServer::of(env),
         clock: clock.clone(),
     };
     if replace {
@@ -353,7 +354,7 @@ fn gateway(
         let stop = CancellationToken::new();
         let signals = signals(stop.clone());
         let run = gateway.run(locks, stop, || {
-            if detached && let Err(error) = launch::say_ready(&state) {
+            if detached && let Err(error) = launch::report_ready(&state) {
                 tracing::warn!(error = %Chain(&error), "cannot send output to the log");
             }
         });
@@ -466,7 +467,7 @@ fn serve(
     let waking = Waking {
         explicit: binding.is_explicit(),
         socket: Mutex::new(InboxSocket::of(env)),
-        calls: Mutex::new(Calls::new(&dir, &registration.name())),
+        calls: Mutex::new(CallMarker::new(&dir, &registration.name())),
     };
     let launch = Launch {
         program: program()?,
@@ -481,9 +482,7 @@ fn serve(
     };
     Ok(Served {
         mailbox: Mailbox::new(state.clone(), session, registration, roots, clock.clone()),
-        state,
-        launch,
-        start,
+        gateway: GatewayKeeper::new(launch, state, start, clock.clone()),
         waking,
     })
 }

@@ -25,7 +25,7 @@ use crate::error_chain::Chain;
 use crate::fetcher::notice::TooBig;
 use crate::fetcher::verdict::{BOT_PAUSE, Failures, Stage, Verdict, verdict};
 use crate::ids::{Address, BotId, MessageId, SessionId, UpdateId};
-use crate::state::bots::BotState;
+use crate::state::bots::BotHandle;
 use crate::state::files::state::{self, Standing, megabytes};
 use crate::state::files::{Files, Partial, QUOTA};
 use crate::state::holds::{Conversation, Holds};
@@ -35,10 +35,10 @@ use crate::state::layout::StateDir;
 use crate::state::outbox::Outbox;
 use crate::store::StoreError;
 use crate::store::format;
-use crate::telegram::api::{Api, Place};
+use crate::telegram::api::{Api, DownloadSource};
 use crate::telegram::error::ApiError;
 use crate::telegram::update::content::short;
-use crate::telegram::update::file::{Attached, FETCH_BYTES};
+use crate::telegram::update::file::{FETCH_BYTES, IncomingFile};
 use crate::telegram::update::{self, Body};
 
 /// How many files of one bot are fetched at once.
@@ -137,7 +137,7 @@ struct Job {
     entry: EntryName,
     address: Address,
     message_id: MessageId,
-    file: Attached,
+    file: IncomingFile,
     failures: Failures,
 }
 
@@ -182,7 +182,7 @@ impl Fetcher {
     pub fn new(
         state: &StateDir,
         config: &Config,
-        bots: &[Arc<BotState>],
+        bots: &[Arc<BotHandle>],
         clock: Clock,
         polled: Arc<Notify>,
     ) -> Self {
@@ -432,7 +432,7 @@ async fn written(
 }
 
 /// How much room a file takes, or may take.
-fn needed(file: &Attached) -> u64 {
+fn needed(file: &IncomingFile) -> u64 {
     file.size.unwrap_or(FETCH_BYTES).min(FETCH_BYTES)
 }
 
@@ -471,7 +471,7 @@ impl Hands {
     /// The entries that an agent was shown, or has settled, before their files had come. Whoever is
     /// called says what is wrong with a conversation.
     fn awaited(&self, session: &SessionId) -> Result<BTreeSet<EntryName>, StoreError> {
-        let all = Holds::new(&self.state, self.state.session(session)).peek_all()?;
+        let all = Holds::new(&self.state.session(session)).peek_all()?;
         Ok(all.iter().flat_map(Conversation::awaits_files).collect())
     }
 
@@ -500,7 +500,7 @@ impl Hands {
         if let Some(ended) = self.not_at_all(job, job.file.size)? {
             return Ok(ended);
         }
-        let place = match api.place_of(file_id).await {
+        let place = match api.find_file(file_id).await {
             Ok(place) => place,
             Err(error) => return self.failed(job, &error, Stage::Asking),
         };
@@ -518,7 +518,7 @@ impl Hands {
     async fn take(
         &self,
         api: &Api,
-        place: &Place,
+        place: &DownloadSource,
         job: &Job,
         size: Option<u64>,
         files: &Files,

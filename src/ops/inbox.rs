@@ -25,8 +25,8 @@ use crate::state::inbox::view::{self, Item, MessageView, Shown};
 use crate::state::inbox::{self, Inbox};
 use crate::state::layout::StateDir;
 use crate::store::StateError;
+use crate::store::disk::HeldLock;
 use crate::store::format::ReadError;
-use crate::store::lock::FileLock;
 use crate::telegram::update;
 
 /// How a dead letter's name begins.
@@ -398,7 +398,7 @@ impl Care<'_> {
         Inbox::new(self.state, self.state.session(session))
     }
 
-    fn lock(&self, session: &SessionId) -> Result<FileLock, CareError> {
+    fn lock(&self, session: &SessionId) -> Result<HeldLock, CareError> {
         let dir = self.state.session(session);
         dir.prepare()?;
         let who = format!("telepost inbox, pid {}", std::process::id());
@@ -431,7 +431,7 @@ pub fn each_waiting(
 ) -> Result<(), ReadError> {
     let dir = state.session(session);
     let inbox = Inbox::new(state, dir.clone());
-    let held: BTreeSet<EntryName> = status::held(state, &dir, now)?;
+    let held: BTreeSet<EntryName> = status::held(&dir, now)?;
     let mut names = inbox.pending()?.into_iter().peekable();
     let mut items: Vec<Item> = Vec::new();
     loop {

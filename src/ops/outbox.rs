@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::clock::{Clock, Timestamp};
 use crate::ids::SessionId;
@@ -19,11 +19,9 @@ use crate::state::outbox::delivery::{
     Content, Delivery, DeliveryId, Finished, Outcome, PartState, Progress,
 };
 use crate::state::outbox::{Outbox, Standing, retry_key};
-use crate::store::atomic::{self, Durability};
-use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT, ReadError};
-use crate::store::lock::FileLock;
-use crate::store::{StateError, StoreError};
+use crate::store::StateError;
+use crate::store::disk::HeldLock;
+use crate::store::format::ReadError;
 
 /// How long a running gateway is given to honour a drop before that is said.
 const DROP_PATIENCE: Duration = Duration::from_secs(3);
@@ -59,13 +57,6 @@ pub struct Row {
     pub reason: Option<String>,
     /// The first line of its text.
     pub text: String,
-}
-
-/// A marker in `drops/`. That it is there is all that counts.
-#[derive(Debug, Serialize, Deserialize)]
-struct Drop {
-    format: u32,
-    at: Timestamp,
 }
 
 /// It could not be done.
@@ -141,7 +132,7 @@ impl Outboxes {
             .or_else(|| delivery.resume.clone());
         let bot = delivery.address.bot_id;
         let chat = migrations::read(&self.state, bot, now)?.current(delivery.address.chat_id);
-        let held = unless_damaged(rate_limits::read_closed(&self.state, bot, now))?
+        let held = unless_damaged(rate_limits::read_limits(&self.state, bot, now))?
             .and_then(|gates| gates.held(chat, now));
         let parked = held.as_ref().and_then(|held| held.reason.clone());
         let state = match (&held, &parked) {
@@ -274,12 +265,7 @@ impl Outboxes {
                 Ok(format!("{id} is dropped\n"))
             }
             Standing::Waiting => {
-                let marker = Drop {
-                    format: FORMAT,
-                    at: self.clock.now(),
-                };
-                let path = outbox.drop_path(&id);
-                format::write(&path, &marker, Step::Drop, Durability::Synced)?;
+                outbox.ask_to_drop(&id, self.clock.now())?;
                 drop(lock);
                 if gateway_runs {
                     let deadline = self.clock.instant() + DROP_PATIENCE;
@@ -341,7 +327,7 @@ impl Outboxes {
         Outbox::new(&self.state, self.state.session(session))
     }
 
-    fn lock(&self, session: &SessionId) -> Result<FileLock, ManageError> {
+    fn lock(&self, session: &SessionId) -> Result<HeldLock, ManageError> {
         let dir = self.state.session(session);
         dir.prepare()?;
         let who = format!("telepost outbox, pid {}", std::process::id());
@@ -408,30 +394,4 @@ fn first_line(text: &str, files: &[Attached]) -> String {
         shown.push('…');
     }
     shown.trim().to_owned()
-}
-
-impl Outbox {
-    /// Where the wish stands that a delivery is not sent.
-    fn drop_path(&self, id: &DeliveryId) -> std::path::PathBuf {
-        self.dir().drops().join(format!("{id}.json"))
-    }
-
-    /// Whether a person does not want a delivery sent any more.
-    pub fn drop_asked(&self, id: &DeliveryId) -> bool {
-        self.drop_path(id).exists()
-    }
-
-    /// The deliveries that a person does not want sent any more.
-    pub fn drops(&self) -> Result<Vec<DeliveryId>, StoreError> {
-        let names = atomic::list(&self.dir().drops())?;
-        Ok(names
-            .iter()
-            .filter_map(|name| DeliveryId::parse(name.strip_suffix(".json")?))
-            .collect())
-    }
-
-    /// Removes a wish that is fulfilled, or that came too late.
-    pub fn forget_drop(&self, id: &DeliveryId) -> Result<(), StoreError> {
-        atomic::remove(&self.drop_path(id), Step::Leave)
-    }
 }

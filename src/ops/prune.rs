@@ -135,7 +135,7 @@ impl Prune<'_> {
         if self.config.sessions.contains_key(id) {
             return Err(configured_still(id));
         }
-        let agents = holder::connected(&self.state.session(id))?;
+        let agents = holder::list_connected(&self.state.session(id))?;
         if !agents.is_empty() {
             let pids: Vec<String> = agents.iter().map(u32::to_string).collect();
             return Err(CareError::Refused(format!(

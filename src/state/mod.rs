@@ -3,6 +3,7 @@
 //! Three kinds of process share the state folder: the gateway, one MCP server per agent, and short-lived
 //! commands and hooks. No other module joins a path of it.
 
+pub(crate) mod absence;
 pub mod agents;
 pub mod bots;
 pub mod files;
@@ -12,3 +13,5 @@ pub mod inbox;
 pub mod layout;
 pub mod outbox;
 pub mod sweep;
+pub(crate) mod wake_log;
+pub(crate) mod wake_requests;

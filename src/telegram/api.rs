@@ -19,19 +19,19 @@ use teloxide_core::payloads::{
 use teloxide_core::requests::Payload;
 use teloxide_core::types::{
     BotCommand, BotCommandScope, CallbackQueryId, ChatAction, ChatId as WireChat,
-    LinkPreviewOptions, MessageEntity, MessageEntityKind, MessageId as WireMessage, ReactionType,
-    ReplyParameters, ThreadId,
+    InlineKeyboardMarkup, LinkPreviewOptions, MessageEntity, MessageEntityKind,
+    MessageId as WireMessage, ReactionType, ReplyMarkup, ReplyParameters, ThreadId,
 };
 use url::Url;
 
-pub use self::download::{Download, Place};
+pub use self::download::{Download, DownloadSource};
 use super::error::{ApiError, read_answer};
-use super::format::{Entity, Kind, Rich};
+use super::format::{Entity, EntityStyle, Rich};
 use crate::config::Token;
 use crate::error_chain::Chain;
 use crate::ids::{Address, BotId, MessageId};
 use crate::telegram::update::ALLOWED_UPDATES;
-pub use upload::{FileToSend, Media, Upload};
+pub use upload::{FileToSend, Media};
 
 /// Longest time that a send may take. Telegram absorbs flood waits of up to 8 s as a slow answer
 /// (telegram.md 4), so anything below 30 s would look like doubt.
@@ -50,6 +50,29 @@ const NO_PREVIEW: LinkPreviewOptions = LinkPreviewOptions {
     prefer_large_media: false,
     show_above_text: false,
 };
+
+/// One message to send.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OutgoingMessage {
+    /// Its text; below files, their caption.
+    pub text: Rich,
+    /// The message that it replies to.
+    pub reply_to: Option<MessageId>,
+    /// Whether the phone stays silent.
+    pub silent: bool,
+    /// The buttons below it.
+    pub keyboard: Option<InlineKeyboardMarkup>,
+}
+
+impl OutgoingMessage {
+    /// A text without anything else.
+    pub fn new(text: Rich) -> Self {
+        Self {
+            text,
+            ..Self::default()
+        }
+    }
+}
 
 /// One bot's access to the Bot API.
 #[derive(Clone)]
@@ -111,14 +134,14 @@ struct SentMessage {
 
 /// The HTTP clients, shared by all bots: they hold the system's certificates and the connections.
 #[derive(Clone, Debug)]
-pub struct Clients {
+pub struct HttpClients {
     /// For long polls. Each takes up the connection of the one before at once, so none is ever too old,
     /// and no timer has to look for one that is: an idle gateway sleeps until a poll is answered.
     polls: reqwest::Client,
     calls: reqwest::Client,
 }
 
-impl Clients {
+impl HttpClients {
     /// Reads the system's certificates.
     pub fn new() -> Result<Self, ClientError> {
         Ok(Self {
@@ -142,7 +165,7 @@ fn client(pool_idle: Option<Duration>) -> Result<reqwest::Client, ClientError> {
 
 impl Api {
     /// Access with a token, at an address that [`crate::config`] has found safe to give it to.
-    pub fn new(token: &Token, api_url: &Url, clients: Clients) -> Self {
+    pub fn new(token: &Token, api_url: &Url, clients: HttpClients) -> Self {
         let bot = Bot::with_client(token.expose(), clients.calls).set_api_url(api_url.clone());
         Self {
             id: token.bot_id(),
@@ -181,35 +204,36 @@ impl Api {
         parse(&result)
     }
 
-    /// Sends a text, as a reply if it names a message, and returns the new message's id. Without the
-    /// message that it replies to it is sent all the same.
+    /// Sends a message without files and returns the new message's id. If the message that it replies
+    /// to is gone, it is sent all the same.
     pub async fn send_text(
         &self,
         to: Address,
-        message: &Rich,
-        reply_to: Option<MessageId>,
-        silent: bool,
+        message: &OutgoingMessage,
     ) -> Result<MessageId, ApiError> {
-        let mut payload = SendMessage::new(WireChat(to.chat_id.0), &message.text);
-        payload.entities = wire_entities(message);
+        let mut payload = SendMessage::new(WireChat(to.chat_id.0), &message.text.text);
+        payload.entities = wire_entities(&message.text);
         payload.link_preview_options = Some(NO_PREVIEW);
-        payload.disable_notification = silent.then_some(true);
-        payload.reply_parameters = reply_to.and_then(reply_parameters);
+        payload.disable_notification = message.silent.then_some(true);
+        payload.reply_parameters = message.reply_to.and_then(reply_parameters);
+        payload.reply_markup = message.keyboard.clone().map(ReplyMarkup::InlineKeyboard);
         payload.message_thread_id = thread(to);
         let result = self.call(&payload, SEND_TIMEOUT).await?;
         Ok(parse::<SentMessage>(&result)?.message_id)
     }
 
-    /// Replaces the text of one of our messages.
+    /// Replaces the text and the buttons of one of our messages.
     pub async fn edit_text(
         &self,
         to: Address,
         id: MessageId,
-        message: &Rich,
+        message: &OutgoingMessage,
     ) -> Result<(), ApiError> {
-        let mut payload = EditMessageText::new(WireChat(to.chat_id.0), wire(id)?, &message.text);
-        payload.entities = wire_entities(message);
+        let text = &message.text;
+        let mut payload = EditMessageText::new(WireChat(to.chat_id.0), wire(id)?, &text.text);
+        payload.entities = wire_entities(text);
         payload.link_preview_options = Some(NO_PREVIEW);
+        payload.reply_markup.clone_from(&message.keyboard);
         self.call(&payload, SEND_TIMEOUT).await.map(drop)
     }
 
@@ -351,16 +375,16 @@ fn wire_entities(message: &Rich) -> Option<Vec<MessageEntity>> {
 /// `None` for a link that leads nowhere: its text is sent without it.
 fn wire_entity(entity: &Entity) -> Option<MessageEntity> {
     let kind = match entity.kind {
-        Kind::Bold => MessageEntityKind::Bold,
-        Kind::Italic => MessageEntityKind::Italic,
-        Kind::Strikethrough => MessageEntityKind::Strikethrough,
-        Kind::Spoiler => MessageEntityKind::Spoiler,
-        Kind::Blockquote => MessageEntityKind::Blockquote,
-        Kind::Code => MessageEntityKind::Code,
-        Kind::Pre => MessageEntityKind::Pre {
+        EntityStyle::Bold => MessageEntityKind::Bold,
+        EntityStyle::Italic => MessageEntityKind::Italic,
+        EntityStyle::Strikethrough => MessageEntityKind::Strikethrough,
+        EntityStyle::Spoiler => MessageEntityKind::Spoiler,
+        EntityStyle::Blockquote => MessageEntityKind::Blockquote,
+        EntityStyle::Code => MessageEntityKind::Code,
+        EntityStyle::Pre => MessageEntityKind::Pre {
             language: entity.language.clone(),
         },
-        Kind::TextLink => MessageEntityKind::TextLink {
+        EntityStyle::TextLink => MessageEntityKind::TextLink {
             url: Url::parse(entity.url.as_deref()?).ok()?,
         },
     };

@@ -17,7 +17,7 @@ use crate::ids::{Address, BotId, SessionId, UpdateId, UserId};
 use crate::routing::commands::Command;
 use crate::routing::recent::RecentlyAdmitted;
 use crate::routing::{Recipient, RefusedUpdate, RouteDecision, Routes};
-use crate::state::bots::Heard;
+use crate::state::bots::HeardChats;
 use crate::state::bots::migrations::{Migrations, Moves};
 use crate::state::inbox::dead_letters::{self, DeadUpdate};
 use crate::state::inbox::entry::Entry;
@@ -26,7 +26,7 @@ use crate::state::layout::StateDir;
 use crate::state::outbox::Outbox;
 use crate::store::StoreError;
 use crate::store::atomic::Prepared;
-use crate::telegram::update::{self, Body, Membership, Message, Standing, Unreadable, Update};
+use crate::telegram::update::{self, Body, ChatStanding, Membership, Message, Unreadable, Update};
 
 /// How many refused senders are remembered for "once a day".
 const STRANGERS_MOST: usize = 10_000;
@@ -46,7 +46,7 @@ pub struct BatchWriter {
     /// The migrations that `routes` already follow.
     moves: Moves,
     clock: Clock,
-    heard: Arc<Heard>,
+    heard: Arc<HeardChats>,
     sessions: BTreeMap<SessionId, SessionInbox>,
     /// Where each update was stored, by whichever bot.
     stored: StoredNames,
@@ -123,7 +123,7 @@ impl BatchWriter {
         bot: BotId,
         routes: Routes,
         migrations: Arc<Mutex<Migrations>>,
-        heard: Arc<Heard>,
+        heard: Arc<HeardChats>,
         clock: Clock,
     ) -> Result<Self, StoreError> {
         let mut writer = Self {
@@ -305,8 +305,8 @@ impl BatchWriter {
             // A membership needs no tombstone: storing the same ones again, in order, changes nothing.
             stored.memberships.push(*membership);
             match membership.standing {
-                Standing::Member => self.heard.note(self.bot, membership.chat),
-                Standing::Removed | Standing::Muted => {
+                ChatStanding::Member => self.heard.note(self.bot, membership.chat),
+                ChatStanding::Removed | ChatStanding::Muted => {
                     self.heard.forget(self.bot, membership.chat);
                 }
             }

@@ -20,8 +20,8 @@ use crate::state::inbox::entry::EntryName;
 use crate::state::inbox::view::Item;
 use crate::store::atomic::Durability;
 use crate::store::crash_points::Step;
-use crate::store::format::ReadError;
-use crate::store::lock::FileLock;
+use crate::store::disk::HeldLock;
+use crate::store::state_file::ReadError;
 use crate::telegram::update;
 
 /// A holder's call is noted at least this often, so that others see that it is not silent.
@@ -42,7 +42,7 @@ pub(crate) struct Desk<'a> {
     /// The conversation that `telegram_reply` has shown last.
     pub(crate) answering: Option<Address>,
     pub(crate) notices: Vec<String>,
-    _lock: FileLock,
+    _lock: HeldLock,
 }
 
 /// Notes something in this agent's conversation that a result said, now that it has gone out.
@@ -79,15 +79,15 @@ pub(crate) fn register(mailbox: &Mailbox, client: Option<ClientName>) -> Result<
         .registration
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    Ok(registration.tell(|file| file.client = client)?)
+    Ok(registration.update(|file| file.client = client)?)
 }
 
 /// Takes the session lock for a call.
-pub(crate) fn lock(mailbox: &Mailbox, caller: &Caller) -> Result<FileLock, MailboxError> {
+pub(crate) fn lock(mailbox: &Mailbox, caller: &Caller) -> Result<HeldLock, MailboxError> {
     lock_as(mailbox, &caller.label)
 }
 
-fn lock_as(mailbox: &Mailbox, whom: &str) -> Result<FileLock, MailboxError> {
+fn lock_as(mailbox: &Mailbox, whom: &str) -> Result<HeldLock, MailboxError> {
     let who = format!("telepost mcp, pid {} ({whom})", std::process::id());
     Ok(mailbox.dir.take_lock(&who)?)
 }
@@ -123,12 +123,12 @@ impl<'a> Desk<'a> {
             .registration
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .tell(|file| call_of(file, caller))?;
+            .update(|file| call_of(file, caller))?;
 
         let mut notices = Vec::new();
         mailbox.settle_committed(now, &mut notices)?;
         let pending = mailbox.inbox.pending()?;
-        let living = holder::living(&mailbox.state, &mailbox.dir, now)?;
+        let living = holder::list_living(&mailbox.state, &mailbox.dir, now)?;
         let mut me_on_disk = None;
         let (mut others, mut left) = (Vec::new(), Vec::new());
         for holder in mailbox.holds.holders()? {

@@ -40,7 +40,7 @@ use crate::state::outbox::{Outbox, Standing};
 use crate::store::StoreError;
 use crate::store::format::ReadError;
 use crate::store::lock::LockError;
-use crate::waker::methods::inbox_socket::{InboxSocket, Listener};
+use crate::waker::methods::inbox_socket::{InboxSocket, RequestListener};
 
 /// Most ids in one `ack`.
 const ACK_MOST: usize = 200;
@@ -162,7 +162,7 @@ impl Mailbox {
             inbox: Inbox::new(&state, dir.clone()),
             outbox: Outbox::new(&state, dir.clone()),
             files: Files::new(&state, dir.clone()),
-            holds: Holds::new(&state, dir.clone()),
+            holds: Holds::new(&dir),
             session: session.id.clone(),
             home: session.chat_ids.first().copied().unwrap_or(ChatId(0)),
             reply_to_message: session.reply_to_message,
@@ -200,12 +200,12 @@ impl Mailbox {
     }
 
     /// Where requests to wake the agent of this server arrive.
-    pub fn listener(&self, socket: InboxSocket) -> Listener {
+    pub(crate) fn listener(&self, socket: InboxSocket) -> RequestListener {
         let registration = self
             .registration
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        Listener::new(self.dir.clone(), registration.name(), socket)
+        RequestListener::new(self.dir.clone(), registration.name(), socket)
     }
 
     /// Carries out `ack`. Returns what was and what was not acknowledged.
@@ -414,7 +414,7 @@ impl Mailbox {
     /// Until when nothing goes to a chat; `None` if it is open.
     fn held(&self, address: Address, now: Timestamp) -> Result<Option<HeldUntil>, ReadError> {
         let moves = migrations::read(&self.state, address.bot_id, now)?;
-        match rate_limits::read_closed(&self.state, address.bot_id, now) {
+        match rate_limits::read_limits(&self.state, address.bot_id, now) {
             Ok(gates) => Ok(gates.held(moves.current(address.chat_id), now)),
             // The gateway will report it and write new ones.
             Err(ReadError::Quarantined { .. }) => Ok(None),

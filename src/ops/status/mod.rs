@@ -14,7 +14,7 @@ use crate::state::agents::holder;
 use crate::state::bots::migrations;
 use crate::state::bots::rate_limits::{self, HeldUntil};
 use crate::state::gateway_status::{self, BotHealth, GatewayStatus};
-use crate::state::holds::Conversation;
+use crate::state::holds::Holds;
 use crate::state::inbox::Inbox;
 use crate::state::inbox::dead_letters;
 use crate::state::inbox::entry::EntryName;
@@ -22,9 +22,9 @@ use crate::state::layout::{SessionDir, StateDir};
 use crate::state::outbox::Outbox;
 use crate::state::outbox::delivery::DeliveryId;
 use crate::store::atomic;
-use crate::store::format::{self, ReadError};
+use crate::store::format::ReadError;
 use crate::telegram::error::Conflict;
-use crate::waker::methods::tmux::guard::Typing;
+use crate::waker::methods::tmux::guard::TypingRules;
 
 pub use crate::ops::status::waking::WakingReport;
 
@@ -186,7 +186,7 @@ impl Report {
                 let configured = config.sessions.get(id);
                 let mut session = SessionReport::gather(state, id, now)?;
                 session.configured = configured.is_some();
-                if let Some(typing) = configured.and_then(Typing::of) {
+                if let Some(typing) = configured.and_then(TypingRules::of) {
                     session.waking = waking::gather(state, &state.session(id), Some(&typing), now)?;
                 }
                 Ok(session)
@@ -417,14 +417,11 @@ fn bots(file: &GatewayStatus, now: Timestamp) -> Vec<BotReport> {
 }
 
 /// The entries of a session that agents were shown.
-pub fn held(
-    state: &StateDir,
-    dir: &SessionDir,
-    now: Timestamp,
-) -> Result<BTreeSet<EntryName>, ReadError> {
+pub fn held(dir: &SessionDir, now: Timestamp) -> Result<BTreeSet<EntryName>, ReadError> {
     let mut held = BTreeSet::new();
-    for name in atomic::list(&dir.conversations())? {
-        match format::read::<Conversation>(state, &dir.conversations().join(name), now) {
+    let holds = Holds::new(dir);
+    for holder in holds.holders()? {
+        match holds.read(&holder, now) {
             Ok(Some(conversation)) => held.extend(conversation.entries()),
             Ok(None) | Err(ReadError::Quarantined { .. }) => {}
             Err(error) => return Err(error),
@@ -440,13 +437,13 @@ impl SessionReport {
         let inbox = Inbox::new(state, dir.clone());
         let outbox = Outbox::new(state, dir.clone());
         let pending = inbox.pending()?;
-        let held = held(state, &dir, now)?;
+        let held = held(&dir, now)?;
         let waiting = outbox.waiting()?;
         let held_up = first_held_up(state, &outbox, &waiting, now)?;
         Ok(Self {
             id: id.clone(),
             configured: true,
-            agents: holder::connected(&dir)?.len(),
+            agents: holder::list_connected(&dir)?.len(),
             pending: pending.len(),
             held: pending.intersection(&held).count(),
             dead: inbox.dead_count()?,
@@ -485,7 +482,7 @@ fn first_held_up(
     }
     let mut bots = BTreeMap::new();
     for bot in state.all_bots()? {
-        let gates = match rate_limits::read_closed(state, bot, now) {
+        let gates = match rate_limits::read_limits(state, bot, now) {
             Err(ReadError::Quarantined { .. }) => continue,
             gates => gates?,
         };
@@ -516,11 +513,11 @@ fn first_held_up(
 fn parked(state: &StateDir, now: Timestamp) -> Result<Vec<ParkedChat>, ReadError> {
     let mut found = Vec::new();
     for bot_id in state.all_bots()? {
-        let gates = match rate_limits::read_closed(state, bot_id, now) {
+        let gates = match rate_limits::read_limits(state, bot_id, now) {
             Err(ReadError::Quarantined { .. }) => continue,
             gates => gates?,
         };
-        found.extend(gates.parked.into_iter().filter_map(|gate| {
+        found.extend(gates.blocked.into_iter().filter_map(|gate| {
             Some(ParkedChat {
                 bot_id,
                 chat_id: gate.chat_id,

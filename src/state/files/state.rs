@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::state::agents::holder::short_hash;
-use crate::telegram::update::file::{Attached, FETCH_BYTES};
+use crate::telegram::update::file::{FETCH_BYTES, IncomingFile};
 
 /// The name of the state within the folder of a file.
 pub const STATE_FILE: &str = "state.json";
@@ -62,14 +62,14 @@ impl Standing {
     }
 }
 
-/// [`Attached::content`] as it stands in a file: nothing that came from outside.
+/// [`IncomingFile::content`] as it stands in a file: nothing that came from outside.
 pub fn key(content: &str) -> String {
     short_hash(&[content])
 }
 
 /// What the file is called here: its kind, and an ending from [`ENDINGS`]. Nothing that a person
 /// wrote is in it.
-pub fn name_of(file: &Attached) -> String {
+pub fn name_of(file: &IncomingFile) -> String {
     format!("{}.{}", file.kind, ending(file))
 }
 
@@ -141,7 +141,7 @@ const ENDINGS: [(&str, &[&str]); 52] = [
 
 /// By the ending of the sender's name where it says more than the type does ("text/plain" for a
 /// program), else by the type, else by the kind.
-fn ending(file: &Attached) -> &'static str {
+fn ending(file: &IncomingFile) -> &'static str {
     let listed = |wanted: &str| {
         let found = ENDINGS.iter().find(|(ending, _)| *ending == wanted);
         found.map(|(ending, _)| *ending)
@@ -222,8 +222,8 @@ pub fn megabytes(size: u64) -> String {
 mod tests {
     use super::*;
 
-    fn file(kind: &'static str, name: Option<&str>, mime: Option<&str>) -> Attached {
-        Attached {
+    fn file(kind: &'static str, name: Option<&str>, mime: Option<&str>) -> IncomingFile {
+        IncomingFile {
             kind,
             file_id: None,
             content: String::new(),

@@ -1,34 +1,23 @@
 //! `conversations/<holder>.json`, the file of each holder.
 
-use std::path::PathBuf;
-
 use crate::clock::Timestamp;
 use crate::state::holds::Conversation;
-use crate::state::layout::{SessionDir, StateDir};
+use crate::state::layout::SessionDir;
 use crate::store::StoreError;
-use crate::store::atomic::{self, Durability};
+use crate::store::atomic::Durability;
 use crate::store::crash_points::Step;
-use crate::store::format::{self, ReadError};
+use crate::store::state_file::{ReadError, StateFile, StateFolder};
 
 /// The conversations of a session.
 #[derive(Clone, Debug)]
-pub struct Holds {
-    state: StateDir,
-    dir: SessionDir,
-}
+pub struct Holds(StateFolder<Conversation>);
 
 impl Holds {
     /// The conversations of a session whose folders exist.
-    pub fn new(state: &StateDir, dir: SessionDir) -> Self {
-        Self {
-            state: state.clone(),
-            dir,
-        }
-    }
-
-    /// The folder, to be watched.
-    pub fn folder(&self) -> PathBuf {
-        self.dir.conversations()
+    pub fn new(dir: &SessionDir) -> Self {
+        let folder = dir.storage().folder(dir.conversations(), Step::Hold);
+        // A loss of power may leave nothing of one; it ends the agent, too.
+        Self(folder.with(Durability::Unsynced))
     }
 
     /// The holder that a file name of the folder means.
@@ -38,19 +27,19 @@ impl Holds {
 
     /// The holders that have a conversation.
     pub fn holders(&self) -> Result<Vec<String>, StoreError> {
-        let names = atomic::list(&self.folder())?;
+        let names = self.0.names()?;
         let holders = names.iter().filter_map(|name| Self::holder_of(name));
         Ok(holders.map(str::to_owned).collect())
     }
 
     /// Reads a conversation; a damaged one goes to the quarantine.
     pub fn read(&self, holder: &str, now: Timestamp) -> Result<Option<Conversation>, ReadError> {
-        format::read(&self.state, &self.path(holder), now)
+        self.file(holder).read(now)
     }
 
     /// Reads a conversation as far as that is possible now. Its damage is for the agents to report.
     pub fn peek(&self, holder: &str) -> Option<Conversation> {
-        format::peek(&self.path(holder))
+        self.file(holder).peek()
     }
 
     /// All conversations that can be read.
@@ -69,16 +58,16 @@ impl Holds {
         step: Step,
         durability: Durability,
     ) -> Result<(), StoreError> {
-        let path = self.path(&conversation.holder);
-        format::write(&path, conversation, step, durability)
+        let file = self.file(&conversation.holder);
+        file.at(step).with(durability).write(conversation)
     }
 
     /// Removes the conversation of a holder that is gone.
     pub fn remove(&self, holder: &str) -> Result<(), StoreError> {
-        atomic::remove(&self.path(holder), Step::Hold)
+        self.file(holder).remove()
     }
 
-    fn path(&self, holder: &str) -> PathBuf {
-        self.folder().join(format!("{holder}.json"))
+    fn file(&self, holder: &str) -> StateFile<Conversation> {
+        self.0.file(format!("{holder}.json"))
     }
 }

@@ -8,6 +8,7 @@
 //! reached the client only its process knows, in memory; another process of the same agent shows the
 //! message again before a reply may settle it.
 
+pub mod changes;
 mod files;
 
 use std::collections::BTreeSet;
@@ -21,7 +22,6 @@ use crate::ids::{Address, MessageId, UpdateId};
 use crate::state::inbox::entry::EntryName;
 use crate::state::inbox::view::Shown;
 use crate::state::outbox::delivery::DeliveryId;
-use crate::store::format::FORMAT;
 
 /// A living holder that has not called for so long no longer keeps others from its messages.
 pub const SILENCE: Duration = Duration::from_secs(30 * 60);
@@ -33,8 +33,6 @@ const LATE_MOST: usize = 20;
 /// The file of one holder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conversation {
-    /// The version of this file.
-    pub format: u32,
     /// The agent.
     pub holder: String,
     /// The client's name and process, for people.
@@ -131,7 +129,6 @@ impl Conversation {
     /// A holder that was shown nothing.
     pub fn new(holder: &str, label: &str, now: Timestamp) -> Self {
         Self {
-            format: FORMAT,
             holder: holder.to_owned(),
             label: label.to_owned(),
             active_at: now,

@@ -8,6 +8,7 @@
 //! files while they may still be sent.
 
 pub mod attachments;
+pub mod changes;
 pub mod delivery;
 pub mod notice;
 
@@ -15,16 +16,18 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Timestamp;
 use crate::ids::{Address, BotId, ChatId, MessageId};
 use crate::state::agents::holder::short_hash;
 use crate::state::inbox::entry::EntryName;
 use crate::state::layout::{SessionDir, StateDir};
-use crate::state::outbox::delivery::{Delivery, DeliveryId, Finished, Outcome, Progress};
+use crate::state::outbox::delivery::{Content, Delivery, DeliveryId, Finished, Outcome, Progress};
 use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
 use crate::store::crash_points::Step;
-use crate::store::format::{self, ReadError};
+use crate::store::format::{self, FORMAT, ReadError};
 use crate::store::staging::{self, CopyError, Staging};
 
 /// How long a finished delivery is kept.
@@ -39,6 +42,13 @@ const PROGRESS_SUFFIX: &str = ".progress.json";
 pub struct Outbox {
     state: StateDir,
     dir: SessionDir,
+}
+
+/// A file in `drops/`. Only its name counts.
+#[derive(Debug, Serialize, Deserialize)]
+struct DropRequest {
+    format: u32,
+    at: Timestamp,
 }
 
 /// Where a delivery stands.
@@ -305,6 +315,29 @@ impl Outbox {
         })
     }
 
+    /// The message that the progress updates of a turn edit: the one of its newest finished update.
+    pub fn turn_message(
+        &self,
+        turn: &DeliveryId,
+        before: &DeliveryId,
+        now: Timestamp,
+    ) -> Result<Option<MessageId>, ReadError> {
+        let all = self.all_finished()?;
+        for id in all.range(turn..before).rev() {
+            let Standing::Finished(finished) = self.standing(id, now)? else {
+                continue;
+            };
+            let delivery = &finished.delivery;
+            let is_of_turn = delivery.id == *turn || delivery.turn.as_ref() == Some(turn);
+            let is_progress = matches!(delivery.content, Content::Progress { .. });
+            let message = finished.outcome.last_message();
+            if is_of_turn && is_progress && message.is_some() {
+                return Ok(message);
+            }
+        }
+        Ok(None)
+    }
+
     /// The deliveries that nobody can deliver and that nobody has tried again, in the order of
     /// acceptance.
     pub fn failed(&self) -> Result<Vec<DeliveryId>, StoreError> {
@@ -358,8 +391,37 @@ impl Outbox {
         Ok(repeats)
     }
 
-    pub(crate) fn dir(&self) -> &SessionDir {
-        &self.dir
+    /// Whether a person has asked to drop a delivery.
+    pub fn drop_asked(&self, id: &DeliveryId) -> bool {
+        self.drop_path(id).exists()
+    }
+
+    /// The deliveries that a person has asked to drop.
+    pub fn drops(&self) -> Result<BTreeSet<DeliveryId>, StoreError> {
+        names(&self.dir.drops())
+    }
+
+    /// Records durably that a person has asked to drop a delivery.
+    pub fn ask_to_drop(&self, id: &DeliveryId, now: Timestamp) -> Result<(), StoreError> {
+        let request = DropRequest {
+            format: FORMAT,
+            at: now,
+        };
+        format::write(
+            &self.drop_path(id),
+            &request,
+            Step::Drop,
+            Durability::Synced,
+        )
+    }
+
+    /// Removes a request to drop a delivery that is fulfilled, or came too late.
+    pub fn forget_drop(&self, id: &DeliveryId) -> Result<(), StoreError> {
+        atomic::remove(&self.drop_path(id), Step::Leave)
+    }
+
+    fn drop_path(&self, id: &DeliveryId) -> PathBuf {
+        self.dir.drops().join(format!("{id}.json"))
     }
 
     /// Removes finished deliveries beyond their time or number, and progress that has lost its
@@ -440,8 +502,6 @@ pub fn retry_key(failed: &DeliveryId) -> String {
 mod tests {
     use super::*;
     use crate::ids::{Address, BotId, ChatId, MessageId, SessionId};
-    use crate::state::outbox::delivery::Content;
-    use crate::store::format::FORMAT;
 
     fn outbox() -> (tempfile::TempDir, Outbox) {
         let folder = tempfile::tempdir().unwrap();
