@@ -5,16 +5,15 @@
 //! started it, the second (`run`) is the gateway. Its stdout is a pipe to the starter until it says
 //! [`READY`] or its last words; then stdout and stderr go to the log.
 
-use std::fs::OpenOptions;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::state::layout::StateDir;
-use crate::store::{StoreError, atomic};
+use crate::state::logs;
+use crate::store::StoreError;
 
 /// What a started gateway says once it holds its locks.
 pub const READY: &str = "ready";
@@ -160,20 +159,7 @@ fn reap(mut child: Child) {
 pub fn say_ready(state: &StateDir) -> Result<(), StoreError> {
     // A starter that has gone is no reason not to run.
     drop(writeln!(io::stdout(), "{READY}"));
-    let path = output_file(state)?;
-    let log = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|source| StoreError::new("open", &path, source))?;
+    let log = logs::open_output(state)?;
     let moved = rustix::stdio::dup2_stdout(&log).and_then(|()| rustix::stdio::dup2_stderr(&log));
-    moved.map_err(|error| StoreError::new("write to", &path, error.into()))
-}
-
-/// Where whatever a detached gateway prints goes. Its log has its own files beside it.
-fn output_file(state: &StateDir) -> Result<PathBuf, StoreError> {
-    let folder: &Path = &state.logs();
-    atomic::create_folder(folder)?;
-    Ok(folder.join("gateway.output"))
+    moved.map_err(|error| StoreError::new("write to", &logs::folder(state), error.into()))
 }

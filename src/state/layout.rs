@@ -14,8 +14,8 @@ use crate::store::lock::{FileLock, LockError};
 
 /// How long to wait for the session lock, which others hold for milliseconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-/// How the folder of a session ends that is being removed.
-const PRUNED: &str = ".pruned";
+/// How the name of a session folder ends during its removal.
+const REMOVED: &str = ".pruned";
 /// Less than that is no room: a few small files.
 const SMALLEST: u64 = 16 * 1024;
 
@@ -81,7 +81,12 @@ impl StateDir {
         self.root.join("quarantine")
     }
 
-    /// The flood gates of a bot.
+    /// How many damaged files are kept.
+    pub fn quarantine_count(&self) -> Result<u64, StoreError> {
+        Ok(atomic::list(&self.quarantine())?.len() as u64)
+    }
+
+    /// The rate limits of a bot.
     pub fn gates(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("gates.json")
     }
@@ -126,13 +131,13 @@ impl StateDir {
         }
     }
 
-    /// The name that the folder of a session has while it is removed; no session can have it.
-    pub fn pruned(&self, id: &SessionId, now: Timestamp) -> PathBuf {
-        self.sessions().join(format!(".{id}-{}{PRUNED}", now.0))
+    /// The name of a session folder during its removal; no session can have it.
+    pub fn removed_session(&self, id: &SessionId, now: Timestamp) -> PathBuf {
+        self.sessions().join(format!(".{id}-{}{REMOVED}", now.0))
     }
 
     /// The folders of sessions that are being removed.
-    pub fn all_pruned(&self) -> Result<Vec<PathBuf>, StoreError> {
+    pub fn removed_sessions(&self) -> Result<Vec<PathBuf>, StoreError> {
         let folder = self.sessions();
         let failed = |source| StoreError::new("list the folder", &folder, source);
         let entries = match fs::read_dir(&folder) {
@@ -145,7 +150,7 @@ impl StateDir {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            if name.starts_with('.') && name.ends_with(PRUNED) {
+            if name.starts_with('.') && name.ends_with(REMOVED) {
                 found.push(entry.path());
             }
         }
@@ -174,7 +179,6 @@ impl SessionDir {
         for folder in [
             self.inbox(),
             self.done(),
-            self.dead(),
             self.conversations(),
             self.seen(),
             self.agents(),
@@ -215,11 +219,6 @@ impl SessionDir {
     /// Settled entries.
     pub fn done(&self) -> PathBuf {
         self.root.join("done")
-    }
-
-    /// Entries that were not understood.
-    pub fn dead(&self) -> PathBuf {
-        self.root.join("dead")
     }
 
     /// What each agent was shown.

@@ -10,5 +10,7 @@ pub mod gateway_status;
 pub mod holds;
 pub mod inbox;
 pub mod layout;
+pub mod logs;
 pub mod outbox;
+pub mod removal;
 pub mod sweep;

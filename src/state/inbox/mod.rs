@@ -1,11 +1,11 @@
 //! The inbox: admitted updates, one immutable file each, from pending to settled.
 //!
-//! On disk: `inbox/<received>-<update_id>.json` is pending; `done/` has the same file once it is
-//! settled; `dead/` has entries that no version could read. Entries move in that direction only. After a
-//! crash an entry is in exactly one of these folders, or in none and then Telegram delivers it again.
+//! On disk: `inbox/<received>-<update_id>.json` is pending; a settled entry is the same file in `done/`.
+//! After a crash an entry is in one of these folders, in both, which counts as settled, or in none: then
+//! Telegram delivers it again.
 //!
-//! The gateway adds entries; the MCP server or the gateway settles them, whichever comes first. Nothing
-//! here decides which messages are shown or answered.
+//! The gateway adds entries; the MCP server or the gateway settles them. The decision which messages are
+//! shown or answered is not made here.
 
 pub mod dead_letters;
 pub mod entry;
@@ -85,7 +85,7 @@ impl Inbox {
     /// that moves meanwhile is not missed. It may be named twice.
     pub fn seen(&self) -> Result<Vec<EntryName>, StoreError> {
         let mut seen = Vec::new();
-        for folder in [self.dir.inbox(), self.dir.done(), self.dir.dead()] {
+        for folder in [self.dir.inbox(), self.dir.done()] {
             atomic::visit(&folder, |name| seen.extend(EntryName::parse(&name)))?;
         }
         Ok(seen)
@@ -102,18 +102,15 @@ impl Inbox {
             Err(ReadError::Quarantined { .. }) => return Ok(false),
             Err(ReadError::Store(error)) => return Err(error),
         }
-        for folder in [self.dir.done(), self.dir.dead()] {
-            let path = folder.join(name.file_name());
-            match std::fs::read(&path) {
-                Ok(bytes) => {
-                    let entry: Option<Entry> = serde_json::from_slice(&bytes).ok();
-                    return Ok(entry.is_none_or(|entry| entry.bot() == bot));
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(source) => return Err(StoreError::new("read", &path, source)),
+        let path = self.dir.done().join(name.file_name());
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                let entry: Option<Entry> = serde_json::from_slice(&bytes).ok();
+                Ok(entry.is_none_or(|entry| entry.bot() == bot))
             }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(StoreError::new("read", &path, source)),
         }
-        Ok(false)
     }
 
     /// Reads a pending entry. `None` if it is settled meanwhile.
@@ -174,11 +171,6 @@ impl Inbox {
             atomic::sync_folder(&self.dir.inbox())?;
         }
         Ok(moved)
-    }
-
-    /// How many entries were not understood.
-    pub fn dead_count(&self) -> Result<usize, StoreError> {
-        Ok(atomic::list(&self.dir.dead())?.len())
     }
 
     /// Removes tombstones that are older than [`TOMBSTONE_MS`], counted from when they were settled,

@@ -15,6 +15,8 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Timestamp;
 use crate::ids::{Address, BotId, ChatId, MessageId};
 use crate::state::agents::holder::short_hash;
@@ -24,7 +26,7 @@ use crate::state::outbox::delivery::{Delivery, DeliveryId, Finished, Outcome, Pr
 use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
 use crate::store::crash_points::Step;
-use crate::store::format::{self, ReadError};
+use crate::store::format::{self, FORMAT, ReadError};
 use crate::store::staging::{self, CopyError, Staging};
 
 /// How long a finished delivery is kept.
@@ -39,6 +41,13 @@ const PROGRESS_SUFFIX: &str = ".progress.json";
 pub struct Outbox {
     state: StateDir,
     dir: SessionDir,
+}
+
+/// A marker in `drops/`: its presence alone counts.
+#[derive(Debug, Serialize, Deserialize)]
+struct DropMarker {
+    format: u32,
+    at: Timestamp,
 }
 
 /// Where a delivery stands.
@@ -320,6 +329,39 @@ impl Outbox {
         Ok(failed.iter().filter(open).cloned().collect())
     }
 
+    fn drop_path(&self, id: &DeliveryId) -> PathBuf {
+        self.dir.drops().join(format!("{id}.json"))
+    }
+
+    /// Leaves the marker of a person who does not want a delivery sent any more, durably.
+    pub fn request_drop(&self, id: &DeliveryId, now: Timestamp) -> Result<(), StoreError> {
+        let marker = DropMarker {
+            format: FORMAT,
+            at: now,
+        };
+        let path = self.drop_path(id);
+        format::write(&path, &marker, Step::Drop, Durability::Synced)
+    }
+
+    /// Whether a drop of a delivery was requested.
+    pub fn drop_asked(&self, id: &DeliveryId) -> bool {
+        self.drop_path(id).exists()
+    }
+
+    /// The deliveries whose drop was requested.
+    pub fn drops(&self) -> Result<Vec<DeliveryId>, StoreError> {
+        let names = atomic::list(&self.dir.drops())?;
+        let ids = names
+            .iter()
+            .filter_map(|name| DeliveryId::parse(name.strip_suffix(".json")?));
+        Ok(ids.collect())
+    }
+
+    /// Removes the marker of a drop that was carried out, or came too late.
+    pub fn forget_drop(&self, id: &DeliveryId) -> Result<(), StoreError> {
+        atomic::remove(&self.drop_path(id), Step::Leave)
+    }
+
     /// Records that a failed delivery was dropped, and takes it out of `failed/`.
     pub fn forget_failed(&self, dropped: &Finished) -> Result<(), StoreError> {
         // What a killed gateway has left in outbox/ must go first: without a record it would count.
@@ -356,10 +398,6 @@ impl Outbox {
             }
         }
         Ok(repeats)
-    }
-
-    pub(crate) fn dir(&self) -> &SessionDir {
-        &self.dir
     }
 
     /// Removes finished deliveries beyond their time or number, and progress that has lost its
