@@ -233,7 +233,7 @@ impl<'c> Selection<'c> {
         format!("{session} for {} {place}", client.name())
     }
 
-    /// What the first message still needs. An installation does not wait for it.
+    /// The steps before a first message can arrive. An installation does not wait for them.
     fn missing_steps(&self, config: &Config, env: &Env) -> Vec<String> {
         let mut steps = config.warnings();
         match Tokens::read(config, env) {

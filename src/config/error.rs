@@ -32,14 +32,14 @@ pub(super) fn refuse_if(
     }
 }
 
-/// One mistake: its place, what is wrong, and what to write instead.
+/// One mistake with its place and its correction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The place: a JSON path such as `sessions.SESSION_X01.allowed_users`, a variable or a flag.
     pub path: String,
-    /// What is wrong there.
+    /// The mistake.
     pub what: String,
-    /// What to write instead.
+    /// The text to write in its stead, or the step to take.
     pub instead: String,
 }
 

@@ -40,9 +40,9 @@ struct Entries<'t>(Vec<(String, &'t RawValue)>);
 
 impl<'t> Deserialize<'t> for Entries<'t> {
     fn deserialize<D: Deserializer<'t>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
+        struct EntriesVisitor;
 
-        impl<'t> Visitor<'t> for Collect {
+        impl<'t> Visitor<'t> for EntriesVisitor {
             type Value = Entries<'t>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,7 +58,7 @@ impl<'t> Deserialize<'t> for Entries<'t> {
             }
         }
 
-        deserializer.deserialize_map(Collect)
+        deserializer.deserialize_map(EntriesVisitor)
     }
 }
 

@@ -232,7 +232,7 @@ impl Poller {
             .await
             .unwrap_or_else(|_| Err(ApiError::Doubt("getMe took too long".to_owned())))?;
         self.knows_name = true;
-        self.set_name(me.username);
+        self.set_name(&me.username);
         Ok(())
     }
 
@@ -244,17 +244,17 @@ impl Poller {
         self.knows_name = true;
         let asked = tokio::time::timeout(NAME_DEADLINE, self.api.me()).await;
         if let Ok(Ok(me)) = asked {
-            self.set_name(me.username);
+            self.set_name(&me.username);
         }
     }
 
-    fn set_name(&mut self, username: String) {
+    fn set_name(&mut self, username: &str) {
         self.tasks.add(ResponderTask::Menu);
-        self.intake.set_username(&username);
+        self.intake.set_username(username);
         self.status.update(self.api.id(), |bot, _| {
-            let configured = bot.username.replace(username.clone());
+            let configured = bot.username.replace(username.to_owned());
             if let Some(configured) = configured
-                && !configured.eq_ignore_ascii_case(&username)
+                && !configured.eq_ignore_ascii_case(username)
             {
                 tracing::warn!(
                     configured,

@@ -42,7 +42,7 @@ impl Client {
         }
     }
 
-    /// What a person types there to read the mailbox.
+    /// The command that a person types there to read the mailbox.
     pub fn command(self) -> &'static str {
         match self {
             Self::Claude => "/telegram-reply",
@@ -56,7 +56,7 @@ impl Client {
 pub struct ClientFile {
     /// The file.
     pub path: PathBuf,
-    /// What telepost has in it.
+    /// The part of it that is telepost's.
     pub content: FileContent,
     /// The same for people.
     pub purpose: &'static str,

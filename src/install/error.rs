@@ -21,7 +21,7 @@ pub enum InstallError {
     Record {
         /// The record.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault in it.
         reason: String,
     },
     /// Another program has written a file since it was read.

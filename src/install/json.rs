@@ -237,13 +237,13 @@ struct RawMembers<'t> {
 
 impl<'de: 't, 't> Deserialize<'de> for RawMembers<'t> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Collect)
+        deserializer.deserialize_any(MembersVisitor)
     }
 }
 
-struct Collect;
+struct MembersVisitor;
 
-impl<'de> Visitor<'de> for Collect {
+impl<'de> Visitor<'de> for MembersVisitor {
     type Value = RawMembers<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

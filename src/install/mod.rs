@@ -35,7 +35,7 @@ use self::registration::ServerRegistration;
 use crate::store::StoreError;
 use crate::store::format::{self, Unparsable};
 
-/// What an installation would change.
+/// The changes that an installation would make.
 pub fn propose_install(
     client: &ClientFiles,
     registration: &ServerRegistration,
@@ -75,7 +75,7 @@ pub fn propose_install(
     Ok(proposal)
 }
 
-/// What an uninstallation would change.
+/// The changes that an uninstallation would make.
 pub fn propose_uninstall(client: &ClientFiles) -> Result<Proposal, InstallError> {
     let record = read_record(&client.record)?;
     let mut proposal = Proposal::new(Goal::Uninstall, &client.record, record);

@@ -1,6 +1,6 @@
 //! From the content of a client's file to the content with telepost and without it. Pure.
 //!
-//! What is ours is recognised by what it says, not by what was written earlier. The content from before
+//! Our content is recognised by its own text, not by a memory of earlier writes. The content from before
 //! the installation, where it is known, decides what stays.
 
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ pub const RULE: &str = "mcp__telegram__*";
 /// Another rule that allows them.
 const WIDER_RULE: &str = "mcp__telegram";
 
-/// What telepost has in a file.
+/// The part of a file that is telepost's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileContent {
     /// Claude Code's `.claude.json`: the server.
@@ -47,7 +47,7 @@ impl FileContent {
     }
 }
 
-/// What may be overwritten.
+/// The permission to overwrite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Overwrite {
     /// The file is still as an earlier installation wrote it.
@@ -101,7 +101,7 @@ fn put_claude_server(
     let found = get_value(text, &path).map(|entry| read_claude_server(&entry));
     match found {
         Some(found) if found.is_ours() => {
-            // What the user has added to the entry (a time limit, variables) stays.
+            // Settings that the user has added to the entry (a time limit, variables) stay.
             let mut text = text.to_owned();
             for (key, value) in wanted.as_object().into_iter().flatten() {
                 let path = [&*path, &[key]].concat();

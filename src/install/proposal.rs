@@ -1,4 +1,4 @@
-//! What is proposed to a person, and the order of writes that carries it out.
+//! The changes that a person is asked to agree to, and the order of writes that carries them out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::store::format;
 pub struct Proposal {
     goal: Goal,
     pub(super) changes: Vec<FileChange>,
-    /// What stays as it is although one might expect otherwise.
+    /// Files that stay as they are, against expectation.
     pub notes: Vec<String>,
     record_path: PathBuf,
     /// `None`: telepost is not installed.
@@ -53,7 +53,7 @@ impl Proposal {
         }
     }
 
-    /// What the installation remembers of a file.
+    /// The record of a file.
     pub(super) fn recorded(&self, file: &ClientFile) -> Option<&FileRecord> {
         self.record.as_ref()?.files.get(&file.path)
     }

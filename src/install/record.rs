@@ -1,4 +1,4 @@
-//! What an installation remembers, in `telepost-install.json` in the client's folder. Pure.
+//! The record of an installation, `telepost-install.json` in the client's folder. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -19,12 +19,12 @@ pub(super) struct InstallRecord {
     pub(super) folders: BTreeSet<PathBuf>,
 }
 
-/// What is remembered of one file.
+/// The record of one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FileRecord {
     /// Its original content. `None`: there was no such file.
     pub(super) backup: Option<Backup>,
-    /// The hash of what telepost wrote.
+    /// The hash of the content that telepost wrote.
     pub(super) written: String,
     /// Whether telepost made that from the original content alone.
     pub(super) exact: bool,

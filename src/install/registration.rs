@@ -1,4 +1,4 @@
-//! What an installation registers with a client: how the MCP server is started, and for which folder.
+//! The registration of the MCP server with a client: how the MCP server is started, and for which folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub(super) fn is_telepost(command: &str) -> bool {
     command.rsplit('/').next() == Some("telepost")
 }
 
-/// What an installation registers.
+/// The registration that an installation makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerRegistration {
     /// How the server is started.

@@ -9,7 +9,7 @@ pub mod status;
 use crate::config::Config;
 use crate::ids::SessionId;
 use crate::state::layout::StateDir;
-use crate::store::lock::FileLock;
+use crate::store::disk::HeldLock;
 use crate::store::{StateError, StoreError};
 
 /// An operation failed.
@@ -49,7 +49,7 @@ fn lock_session(
     state: &StateDir,
     session: &SessionId,
     command: &str,
-) -> Result<FileLock, OpsError> {
+) -> Result<HeldLock, OpsError> {
     let dir = state.session(session);
     dir.prepare()?;
     let holder = format!("telepost {command}, pid {}", std::process::id());

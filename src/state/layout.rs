@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +9,9 @@ use crate::clock::Timestamp;
 use crate::ids::{BotId, SessionId};
 use crate::store::StoreError;
 use crate::store::atomic;
-use crate::store::lock::{FileLock, LockError};
+use crate::store::disk::{Disk, HeldLock, RealDisk};
+use crate::store::lock::LockError;
+use crate::store::state_file::Storage;
 
 /// How long to wait for the session lock, which others hold for milliseconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -22,35 +23,36 @@ const SMALLEST: u64 = 16 * 1024;
 /// The state folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateDir {
-    root: PathBuf,
+    storage: Storage,
 }
 
 impl StateDir {
     /// Names the folder; touches nothing.
     pub fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self::on(RealDisk, root)
+    }
+
+    /// The same on another disk.
+    pub fn on(disk: impl Disk + 'static, root: PathBuf) -> Self {
+        let quarantine = root.join("quarantine");
+        let storage = Storage::new(disk, root, quarantine);
+        Self { storage }
+    }
+
+    /// Makes the values of its files, see [`crate::store::state_file::StateFile`].
+    pub fn storage(&self) -> &Storage {
+        &self.storage
     }
 
     /// Creates what is missing, and refuses a folder that belongs to somebody else.
     pub fn prepare(&self) -> Result<(), StoreError> {
-        atomic::create_folder(&self.root)?;
-        let owner = fs::metadata(&self.root)
-            .map_err(|source| StoreError::new("read", &self.root, source))?
-            .uid();
-        let me = rustix::process::getuid().as_raw();
-        if owner == me {
-            return Ok(());
-        }
-        let source = io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            format!("run `sudo chown -R {me}` on it, or name another with state_dir"),
-        );
-        Err(StoreError::new("use", &self.root, source))
+        self.storage.disk().create_folder(self.root())?;
+        self.storage.disk().check_owner(self.root())
     }
 
     /// Whether no file can be written any more. Where nobody can tell, there is room.
     pub fn is_full(&self) -> bool {
-        rustix::fs::statvfs(&self.root).is_ok_and(|disk| {
+        rustix::fs::statvfs(self.root()).is_ok_and(|disk| {
             // Some file systems do not say how large they are.
             disk.f_blocks > 0 && disk.f_bavail.saturating_mul(disk.f_frsize) < SMALLEST
         })
@@ -58,27 +60,27 @@ impl StateDir {
 
     /// The folder itself.
     pub fn root(&self) -> &Path {
-        &self.root
+        self.storage.root()
     }
 
     /// The lock of the gateway.
     pub fn gateway_lock(&self) -> PathBuf {
-        self.root.join("gateway.lock")
+        self.root().join("gateway.lock")
     }
 
     /// What the gateway says of itself.
     pub fn gateway(&self) -> PathBuf {
-        self.root.join("gateway.json")
+        self.root().join("gateway.json")
     }
 
     /// The folder of the gateway's logs.
     pub fn logs(&self) -> PathBuf {
-        self.root.join("logs")
+        self.root().join("logs")
     }
 
     /// Unreadable files.
     pub fn quarantine(&self) -> PathBuf {
-        self.root.join("quarantine")
+        self.root().join("quarantine")
     }
 
     /// How many damaged files are kept.
@@ -98,7 +100,7 @@ impl StateDir {
 
     /// Every bot that has a folder.
     pub fn all_bots(&self) -> Result<Vec<BotId>, StoreError> {
-        let names = atomic::list(&self.root.join("bots"))?;
+        let names = atomic::list(&self.root().join("bots"))?;
         Ok(names
             .iter()
             .filter_map(|name| name.parse().ok().map(BotId))
@@ -116,17 +118,18 @@ impl StateDir {
     }
 
     fn bot(&self, bot: BotId) -> PathBuf {
-        self.root.join("bots").join(bot.to_string())
+        self.root().join("bots").join(bot.to_string())
     }
 
     /// The folder that holds one folder per session.
     pub fn sessions(&self) -> PathBuf {
-        self.root.join("sessions")
+        self.root().join("sessions")
     }
 
     /// The folder of one session.
     pub fn session(&self, id: &SessionId) -> SessionDir {
         SessionDir {
+            storage: self.storage.clone(),
             root: self.sessions().join(id.as_str()),
         }
     }
@@ -167,9 +170,16 @@ impl StateDir {
     }
 }
 
+impl AsRef<Storage> for StateDir {
+    fn as_ref(&self) -> &Storage {
+        &self.storage
+    }
+}
+
 /// The folder of one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionDir {
+    storage: Storage,
     root: PathBuf,
 }
 
@@ -190,9 +200,14 @@ impl SessionDir {
             self.drops(),
             self.files(),
         ] {
-            atomic::create_folder(&folder)?;
+            self.storage.disk().create_folder(&folder)?;
         }
         Ok(())
+    }
+
+    /// Makes the values of its files.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
     }
 
     /// The folder itself.
@@ -207,8 +222,9 @@ impl SessionDir {
 
     /// Takes that lock. Others hold it for milliseconds; after 5 s whoever has it is named. `who` is
     /// for them.
-    pub fn take_lock(&self, who: &str) -> Result<FileLock, LockError> {
-        FileLock::take_within(&self.lock(), who, LOCK_PATIENCE)
+    pub fn take_lock(&self, who: &str) -> Result<HeldLock, LockError> {
+        let disk = self.storage.disk();
+        disk.lock(&self.lock(), who, LOCK_PATIENCE)
     }
 
     /// Pending entries.

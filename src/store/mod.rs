@@ -1,23 +1,27 @@
 //! How a file becomes durable. Every write to disk goes through here.
 //!
-//! [`atomic`] replaces one file, [`staging`] fills whole folders, [`mod@format`] checks versions and keeps
-//! damaged files, [`lock`] excludes other processes, [`watch`] notices changes, and [`crash_points`] names
-//! the durable steps. This layer does not know what is in the files.
+//! [`state_file`] is the face of this layer: a file with its path, its crash point and its durability, over
+//! a [`disk`]. [`atomic`] replaces one file, [`staging`] fills whole folders, [`envelope`] has the version,
+//! [`lock`] excludes other processes, [`watch`] notices changes, and [`crash_points`] names the durable
+//! steps. This layer does not know what is in the files.
 
 pub mod atomic;
 pub mod crash_points;
+pub mod disk;
+pub mod envelope;
 pub mod format;
 pub mod lock;
 #[cfg(feature = "test-hooks")]
 mod power;
 pub mod staging;
+pub mod state_file;
 pub mod watch;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use self::format::ReadError;
 use self::lock::LockError;
+use self::state_file::ReadError;
 
 /// An operation on a file failed.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +35,8 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    pub(crate) fn new(operation: &'static str, path: &Path, source: io::Error) -> Self {
+    /// Names the operation, the file and, where it is known, the remedy.
+    pub fn new(operation: &'static str, path: &Path, source: io::Error) -> Self {
         Self {
             operation,
             path: path.to_owned(),
@@ -48,6 +53,11 @@ impl StoreError {
     /// Whether the file or folder is simply not there.
     pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
+    }
+
+    /// Whether a folder stands in the place of a file.
+    pub fn is_folder(&self) -> bool {
+        self.source.kind() == io::ErrorKind::IsADirectory
     }
 }
 

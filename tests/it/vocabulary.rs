@@ -149,8 +149,7 @@ fn comments(source: &str) -> Vec<String> {
                 last.push(' ');
                 last.push_str(text.trim());
             }
-            (Some(text), _) => found.push(text.trim().to_owned()),
-            (None, Some((_, text))) => found.push(text.trim().to_owned()),
+            (Some(text), _) | (None, Some((_, text))) => found.push(text.trim().to_owned()),
             (None, None) => {}
         }
         goes_on = whole.is_some_and(|text| !text.trim().is_empty());
@@ -198,7 +197,9 @@ fn declared_type(line: &str) -> Option<&str> {
         .into_iter()
         .find_map(|keyword| line.strip_prefix(keyword))?;
     let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_');
-    Some(&rest[..end.unwrap_or(rest.len())])
+    let name = &rest[..end.unwrap_or(rest.len())];
+    // A macro has a variable there.
+    (!name.is_empty()).then_some(name)
 }
 
 /// The files of a folder with an ending, below all its folders but builds and installed packages.

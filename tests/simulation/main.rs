@@ -34,6 +34,8 @@ mod desk;
 mod disk;
 mod gateway;
 mod invariants;
+#[cfg(test)]
+mod memory_disk;
 mod outbox;
 mod telegram;
 mod world;

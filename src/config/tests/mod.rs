@@ -27,7 +27,7 @@ const ISSUE: &str = r#"{"sessions": {
 const EXAMPLE: &str = include_str!("../../../sessions.example.json");
 const ENV_EXAMPLE: &str = include_str!("../../../.env.example");
 
-/// Nobody's token, in the form of a real one.
+/// An invented token in the form of a real one.
 const TOKEN: &str = "700001:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1";
 
 fn env() -> Env {

@@ -305,7 +305,7 @@ proptest! {
         prop_assert!(!quote(&text).contains(secret.get(..12).unwrap()));
     }
 
-    /// What is no token stays as it is, and nothing panics.
+    /// A text without a token stays as it is, and nothing panics.
     #[test]
     fn redacting_keeps_everything_else(text in "[^:]*") {
         prop_assert_eq!(redact(&text), text);

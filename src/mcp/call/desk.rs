@@ -21,8 +21,8 @@ use crate::state::inbox::entry::EntryName;
 use crate::state::inbox::view::Item;
 use crate::store::atomic::{self, Durability};
 use crate::store::crash_points::Step;
+use crate::store::disk::HeldLock;
 use crate::store::format::{self, ReadError};
-use crate::store::lock::FileLock;
 use crate::telegram::update;
 
 /// A holder's call is noted at least this often, so that others see that it is not silent.
@@ -42,7 +42,7 @@ pub(crate) struct Desk<'a> {
     /// The conversation that this call shows, to be remembered as the one that is being answered.
     answering: Option<Address>,
     pub(crate) notices: Vec<String>,
-    _lock: FileLock,
+    _lock: HeldLock,
 }
 
 /// Notes something in this agent's conversation that a result said, now that it has gone out.
@@ -86,11 +86,11 @@ pub(crate) fn register(mailbox: &Mailbox, client: Option<ClientName>) -> Result<
 }
 
 /// Takes the session lock for a call.
-pub(crate) fn lock(mailbox: &Mailbox, caller: &Caller) -> Result<FileLock, MailboxError> {
+pub(crate) fn lock(mailbox: &Mailbox, caller: &Caller) -> Result<HeldLock, MailboxError> {
     lock_as(mailbox, &caller.label)
 }
 
-fn lock_as(mailbox: &Mailbox, whom: &str) -> Result<FileLock, MailboxError> {
+fn lock_as(mailbox: &Mailbox, whom: &str) -> Result<HeldLock, MailboxError> {
     let who = format!("telepost mcp, pid {} ({whom})", std::process::id());
     Ok(mailbox.dir.take_lock(&who)?)
 }

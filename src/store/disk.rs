@@ -1,0 +1,227 @@
+//! The disk below the state folder, as an argument.
+//!
+//! [`RealDisk`] is the file system. A test puts a disk in memory in its place that forgets what was not
+//! synced, and so runs the product's own drivers. The trait is used as `&dyn Disk`: each call is at least
+//! one system call, so dynamic dispatch costs nothing that could be measured, and no type above carries a
+//! parameter for it.
+//!
+//! Folders of copies ([`super::staging`]) are not behind this trait: they hold files of any size.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use super::StoreError;
+use super::atomic::{self, Durability};
+use super::crash_points::Step;
+use super::lock::{self, FileLock, LockError};
+use crate::clock::Timestamp;
+
+/// The file operations of the state folder.
+///
+/// A name changes at once for every process; it survives a loss of power once its folder is synced. A
+/// rename is one change: both names or none.
+pub trait Disk: fmt::Debug + Send + Sync {
+    /// Reads a whole file.
+    fn read(&self, path: &Path) -> Result<Vec<u8>, StoreError>;
+
+    /// Whether the name exists.
+    fn exists(&self, path: &Path) -> Result<bool, StoreError>;
+
+    /// When the name of a file last changed. `None` if that is unknown.
+    fn renamed_at(&self, path: &Path) -> Option<Timestamp>;
+
+    /// Hands out the names in a folder, unordered, without those of unfinished files. A missing folder
+    /// has none.
+    fn visit(&self, folder: &Path, visitor: &mut dyn FnMut(String)) -> Result<(), StoreError>;
+
+    /// Lists the same names, sorted.
+    fn list(&self, folder: &Path) -> Result<Vec<String>, StoreError> {
+        let mut names = Vec::new();
+        self.visit(folder, &mut |name| names.push(name))?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Creates or replaces a file as one step.
+    fn replace(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        step: Step,
+        durability: Durability,
+    ) -> Result<(), StoreError>;
+
+    /// Makes the bytes of a file durable before the file has its name. Several files of a batch are
+    /// prepared in parallel.
+    fn prepare(&self, path: &Path, bytes: &[u8], step: Step) -> Result<PreparedFile, StoreError>;
+
+    /// Creates or replaces a file that is locked from the moment when it has its name.
+    fn replace_locked(&self, path: &Path, bytes: &[u8], step: Step)
+    -> Result<HeldLock, StoreError>;
+
+    /// Gives a file another name, unsynced. `false` if there is no such file.
+    fn rename(&self, from: &Path, to: &Path, step: Step) -> Result<bool, StoreError>;
+
+    /// Removes a file, unsynced. A missing file is success.
+    fn remove(&self, path: &Path, step: Step) -> Result<(), StoreError>;
+
+    /// Creates a folder and those above it.
+    fn create_folder(&self, folder: &Path) -> Result<(), StoreError>;
+
+    /// Refuses a folder that belongs to another user.
+    fn check_owner(&self, _folder: &Path) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Makes the names in a folder durable.
+    fn sync_folder(&self, folder: &Path) -> Result<(), StoreError>;
+
+    /// Does the same as a step of its own, for the names of a whole batch.
+    fn sync_batch(&self, folder: &Path, _step: Step) -> Result<(), StoreError> {
+        self.sync_folder(folder)
+    }
+
+    /// Takes a lock, and waits for it up to `patience`. `who` tells people which process holds it.
+    fn lock(&self, path: &Path, who: &str, patience: Duration) -> Result<HeldLock, LockError>;
+
+    /// Whether a process holds the lock.
+    fn is_locked(&self, path: &Path) -> Result<bool, StoreError>;
+}
+
+/// A lock that is held until this value is dropped.
+#[must_use]
+pub struct HeldLock {
+    _guard: Box<dyn Send>,
+}
+
+impl HeldLock {
+    /// Wraps the value whose drop releases the lock.
+    pub fn new(guard: impl Send + 'static) -> Self {
+        Self {
+            _guard: Box::new(guard),
+        }
+    }
+}
+
+impl fmt::Debug for HeldLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeldLock").finish_non_exhaustive()
+    }
+}
+
+/// A file whose bytes are durable and that has no name yet.
+#[must_use]
+pub struct PreparedFile(Box<dyn FnOnce() -> Result<(), StoreError> + Send>);
+
+impl PreparedFile {
+    /// Wraps the call that gives the file its name.
+    pub fn new(publish: impl FnOnce() -> Result<(), StoreError> + Send + 'static) -> Self {
+        Self(Box::new(publish))
+    }
+
+    /// Gives the file its name. The caller syncs the folder.
+    pub fn publish(self) -> Result<(), StoreError> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for PreparedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PreparedFile").finish_non_exhaustive()
+    }
+}
+
+/// The file system of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, StoreError> {
+        fs::read(path).map_err(|source| StoreError::new("read", path, source))
+    }
+
+    fn exists(&self, path: &Path) -> Result<bool, StoreError> {
+        path.try_exists()
+            .map_err(|source| StoreError::new("read", path, source))
+    }
+
+    fn renamed_at(&self, path: &Path) -> Option<Timestamp> {
+        // A rename changes ctime, not mtime.
+        let metadata = fs::metadata(path).ok()?;
+        Some(Timestamp(metadata.ctime().saturating_mul(1000)))
+    }
+
+    fn visit(&self, folder: &Path, visitor: &mut dyn FnMut(String)) -> Result<(), StoreError> {
+        atomic::visit(folder, visitor)
+    }
+
+    fn replace(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        step: Step,
+        durability: Durability,
+    ) -> Result<(), StoreError> {
+        atomic::replace(path, bytes, step, durability)
+    }
+
+    fn prepare(&self, path: &Path, bytes: &[u8], step: Step) -> Result<PreparedFile, StoreError> {
+        let prepared = atomic::prepare(path, bytes, step)?;
+        Ok(PreparedFile::new(move || prepared.publish()))
+    }
+
+    fn replace_locked(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        step: Step,
+    ) -> Result<HeldLock, StoreError> {
+        atomic::replace_locked(path, bytes, step).map(HeldLock::new)
+    }
+
+    fn rename(&self, from: &Path, to: &Path, step: Step) -> Result<bool, StoreError> {
+        atomic::rename(from, to, step)
+    }
+
+    fn remove(&self, path: &Path, step: Step) -> Result<(), StoreError> {
+        atomic::remove(path, step)
+    }
+
+    fn create_folder(&self, folder: &Path) -> Result<(), StoreError> {
+        atomic::create_folder(folder)
+    }
+
+    fn check_owner(&self, folder: &Path) -> Result<(), StoreError> {
+        let metadata =
+            fs::metadata(folder).map_err(|source| StoreError::new("read", folder, source))?;
+        let me = rustix::process::getuid().as_raw();
+        if metadata.uid() == me {
+            return Ok(());
+        }
+        let source = io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("run `sudo chown -R {me}` on it, or name another with state_dir"),
+        );
+        Err(StoreError::new("use", folder, source))
+    }
+
+    fn sync_folder(&self, folder: &Path) -> Result<(), StoreError> {
+        atomic::sync_folder(folder)
+    }
+
+    fn sync_batch(&self, folder: &Path, step: Step) -> Result<(), StoreError> {
+        atomic::sync_batch(folder, step)
+    }
+
+    fn lock(&self, path: &Path, who: &str, patience: Duration) -> Result<HeldLock, LockError> {
+        FileLock::take_within(path, who, patience).map(HeldLock::new)
+    }
+
+    fn is_locked(&self, path: &Path) -> Result<bool, StoreError> {
+        lock::is_held(path)
+    }
+}
