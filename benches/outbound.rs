@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use telegram_sim::Sim;
 use telepost::ids::{Address, BotId, ChatId, SessionId};
-use telepost::state::bots::rate_limits::Gates;
+use telepost::state::bots::rate_limits::RateLimits;
 use telepost::state::layout::StateDir;
 use telepost::state::outbox::Outbox;
 use telepost::state::outbox::delivery::{Content, Delivery, DeliveryId};
@@ -276,10 +276,10 @@ fn memory() {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let mut gates = Gates::load(&house.state, BotId(house.bot), &clock).unwrap();
+            let mut limits = RateLimits::load(&house.state, BotId(house.bot), &clock).unwrap();
             for chat in 1..=CHATS {
-                gates
-                    .close(ChatId(chat), Duration::from_secs(7200))
+                limits
+                    .limit(ChatId(chat), Duration::from_secs(7200))
                     .unwrap();
             }
         });

@@ -142,7 +142,7 @@ fn send(progress: &mut Progress) {
         if round % 2 == 0 {
             progress.doubted(index, "nobody knows".to_owned());
         }
-        progress.message(index);
+        progress.text(index);
         progress.accepted(index, telepost::ids::MessageId(1));
     }
     assert_eq!(progress.next(), None, "it never ends");

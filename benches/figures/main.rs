@@ -2,6 +2,8 @@
 //! simulator in this process. Prints one table and judges nothing: how fast a machine is that others
 //! use too is no reason to fail.
 //!
+//! `TELEPOST_BIN=/path/to/another/telepost` measures that program beside ours, part by part.
+//!
 //! Everything lies in the temporary folder (`TMPDIR`), which should be on the disk whose syncs count.
 #![allow(
     clippy::allow_attributes,
@@ -22,6 +24,7 @@ mod machine;
 mod mailbox;
 mod mixed;
 mod start;
+mod syncs;
 mod table;
 mod waking;
 mod way;
@@ -35,6 +38,8 @@ mod house;
 pub(crate) use agent::Agent;
 pub(crate) use house::House;
 
+use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How long anything may take before it is given up.
@@ -57,11 +62,29 @@ pub(crate) fn wait_for<T, S: std::fmt::Debug>(
     }
 }
 
+/// Another program, such as the release before: all is measured of it, too.
+const OTHER: &str = "TELEPOST_BIN";
+/// The program that houses run, where it is not ours.
+static PROGRAM: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// The program that a new house runs.
+pub(crate) fn program() -> PathBuf {
+    let program = PROGRAM.lock().unwrap().clone();
+    program.unwrap_or_else(|| env!("CARGO_BIN_EXE_telepost").into())
+}
+
+/// All programs that are measured, by what the table calls them.
+pub(crate) fn programs() -> Vec<(&'static str, PathBuf)> {
+    let other = std::env::var_os(OTHER).map(|program| (OTHER, program.into()));
+    let ours = ("this", env!("CARGO_BIN_EXE_telepost").into());
+    other.into_iter().chain([ours]).collect()
+}
+
 /// Measures figures and puts them into the table.
 type Measure = fn(&mut table::Table);
 
 /// The parts, which may be asked for by name: `cargo bench --bench figures -- start gateway`.
-const PARTS: [(&str, Measure); 10] = [
+const PARTS: [(&str, Measure); 11] = [
     ("start", start::measure),
     ("way", way::measure),
     ("ingest", mailbox::measure_ingest),
@@ -72,7 +95,10 @@ const PARTS: [(&str, Measure); 10] = [
     ("waking", waking::measure),
     ("hooks", waking::measure_hooks),
     ("idle", waking::measure_idle),
+    // Last: it measures all programs by itself.
+    (SYNCS, syncs::measure),
 ];
+const SYNCS: &str = "syncs";
 
 fn main() {
     let load = machine::load();
@@ -82,9 +108,21 @@ fn main() {
         .filter(|argument| !argument.starts_with('-'))
         .collect();
     for (name, measure) in PARTS {
-        if asked.is_empty() || asked.iter().any(|asked| asked == name) {
+        if !asked.is_empty() && !asked.iter().any(|asked| asked == name) {
+            continue;
+        }
+        if name == SYNCS {
+            measure(&mut table);
+            continue;
+        }
+        let programs = programs();
+        for (label, program) in &programs {
+            *PROGRAM.lock().unwrap() = Some(program.clone());
+            table.of = (programs.len() > 1).then(|| (*label).to_owned());
             measure(&mut table);
         }
+        *PROGRAM.lock().unwrap() = None;
+        table.of = None;
     }
     println!("\n{}", machine::describe());
     println!("load average before {load}, after {}\n", machine::load());

@@ -9,6 +9,8 @@ use comfy_table::presets::ASCII_MARKDOWN;
 /// The measurements of one figure.
 #[derive(Default)]
 pub(crate) struct Table {
+    /// Of which program the figures are, where several are measured.
+    pub(crate) of: Option<String>,
     rows: Vec<[String; 6]>,
 }
 
@@ -58,8 +60,12 @@ impl Table {
         beside: &str,
     ) {
         // Said at once too: the whole takes a minute.
+        let figure = match &self.of {
+            Some(of) => format!("{of}: {figure}"),
+            None => figure.to_owned(),
+        };
         println!("{figure}: {median}");
-        let cells = [figure, target, median, p95, &runs.to_string(), beside];
+        let cells = [&figure, target, median, p95, &runs.to_string(), beside];
         self.rows.push(cells.map(str::to_owned));
     }
 }

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Env;
 use crate::install::client::Client;
-use crate::launch::Stage;
+use crate::launch::LaunchStage;
 
 /// A durable Telegram mailbox for every coding-agent session.
 #[derive(Debug, Parser)]
@@ -105,7 +105,7 @@ pub(super) struct GatewayOptions {
     #[arg(long)]
     pub(super) replace: bool,
     #[arg(long, hide = true)]
-    pub(super) stage: Option<Stage>,
+    pub(super) stage: Option<LaunchStage>,
     #[command(subcommand)]
     pub(super) action: Option<GatewayAction>,
 }

@@ -43,9 +43,9 @@ pub(super) enum Failure {
         #[source]
         source: io::Error,
     },
-    /// A gateway that was started in the background ended with these last words.
-    #[error("{words}")]
-    NotStarted { words: String, code: u8 },
+    /// A gateway in the background did not start.
+    #[error("{message}")]
+    NotStarted { message: String, code: u8 },
 }
 
 impl<E: Into<StateError>> From<E> for Failure {

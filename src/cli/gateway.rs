@@ -13,9 +13,9 @@ use super::terminal::print;
 use crate::config::{Env, Tokens};
 use crate::error_chain::Chain;
 use crate::gateway::{Gateway, GatewayError, singleton};
-use crate::launch::{self, Stage, Started};
+use crate::launch::{self, LaunchStage, Started};
 use crate::state::logs;
-use crate::waker::methods::tmux::Surroundings;
+use crate::waker::TmuxServer;
 
 pub(super) fn run(cli: &Cli, env: &Env, options: &GatewayOptions) -> Result<(), Failure> {
     let setup = Setup::load(cli, env)?;
@@ -23,7 +23,7 @@ pub(super) fn run(cli: &Cli, env: &Env, options: &GatewayOptions) -> Result<(), 
     match (&options.action, options.stage) {
         (Some(GatewayAction::Stop), _) => stop(&setup),
         (None, _) if options.detach => start_detached(&setup, replace),
-        (None, Some(Stage::Leave)) => {
+        (None, Some(LaunchStage::Leave)) => {
             let left = setup.launch(replace)?.leave();
             left.map_err(Failure::io("start the gateway in the background"))
         }
@@ -46,9 +46,9 @@ fn start_detached(setup: &Setup, replace: bool) -> Result<(), Failure> {
     let state = match started {
         Started::Ready => "is running in the background",
         Started::Silent => "was started but is not ready yet",
-        Started::Ended { words, code } => {
+        Started::Failed { message, code } => {
             let code = code.unwrap_or(exit::BUG);
-            return Err(Failure::NotStarted { words, code });
+            return Err(Failure::NotStarted { message, code });
         }
     };
     let logs = logs::folder(&setup.state);
@@ -76,7 +76,7 @@ fn run_here(
         config,
         tokens,
         state: state.clone(),
-        around: Surroundings::of(env),
+        tmux: TmuxServer::of(env),
         clock: clock.clone(),
     };
     if replace {
@@ -100,7 +100,7 @@ fn run_here(
         let stop = CancellationToken::new();
         let signals = stop_on_signal(stop.clone());
         let run = gateway.run(locks, stop, || {
-            if is_detached && let Err(error) = launch::say_ready(&state) {
+            if is_detached && let Err(error) = launch::report_ready(&state) {
                 tracing::warn!(error = %Chain(&error), "cannot send output to the log");
             }
         });

@@ -11,13 +11,15 @@ use super::setup::{Setup, clock};
 use super::signals::stop_on_signal;
 use crate::config::{Env, GatewayStart};
 use crate::error_chain::Chain;
+use crate::launch::GatewayKeeper;
 use crate::mcp::attach::Roots;
 use crate::mcp::call::Mailbox;
 use crate::mcp::server::{Served, Server, Waking};
+use crate::state::agents::Reach;
 use crate::state::agents::holder::Registration;
 use crate::state::agents::process::ProcessId;
-use crate::state::agents::{Calls, Reach};
-use crate::waker::methods::inbox_socket::InboxSocket;
+use crate::state::wake_requests::CallMarker;
+use crate::waker::InboxSocket;
 
 pub(super) fn run(cli: &Cli, env: &Env, options: &McpOptions) -> Result<(), Failure> {
     logging::start_for_mcp(cli.log_level(env));
@@ -70,17 +72,16 @@ fn open_session(
     let waking = Waking {
         explicit: binding.is_explicit(),
         socket: Mutex::new(InboxSocket::of(env)),
-        calls: Mutex::new(Calls::new(&dir, &registration.name())),
+        calls: Mutex::new(CallMarker::new(&dir, &registration.name())),
+    };
+    let start = if options.no_gateway {
+        GatewayStart::Manual
+    } else {
+        config.gateway
     };
     Ok(Served {
-        mailbox: Mailbox::new(state.clone(), session, registration, roots, clock),
-        state,
-        launch,
-        start: if options.no_gateway {
-            GatewayStart::Manual
-        } else {
-            config.gateway
-        },
+        mailbox: Mailbox::new(state.clone(), session, registration, roots, clock.clone()),
+        gateway: GatewayKeeper::new(launch, state, start, clock),
         waking,
     })
 }

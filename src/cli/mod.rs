@@ -32,7 +32,7 @@ use self::failure::Failure;
 use self::setup::Setup;
 use crate::config::Env;
 use crate::error_chain::Chain;
-use crate::launch::{self, Stage};
+use crate::launch::{self, LaunchStage};
 
 /// Runs the program with these arguments.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -55,11 +55,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let (words, code) = (Chain(&failure).to_string(), failure.exit_code());
     if let CliCommand::Gateway(GatewayOptions {
-        stage: Some(Stage::Run),
+        stage: Some(LaunchStage::Run),
         ..
     }) = &cli.command
     {
-        launch::say_last_words(&words, code);
+        launch::report_failure(&words, code);
     } else {
         drop(writeln!(io::stderr(), "telepost: {words}"));
     }

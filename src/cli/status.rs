@@ -208,7 +208,7 @@ fn describe_way(way: &WayReport) -> String {
     let refused = way.refused.as_deref().map(one_line);
     let details: Vec<String> = worked.into_iter().chain(failed).chain(refused).collect();
     if details.is_empty() {
-        return way.name.to_owned();
+        return way.name.clone();
     }
     format!("{} ({})", way.name, details.join("; "))
 }

@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Pace};
 use crate::error_chain::Chain;
 use crate::ids::{BotId, SessionId};
-use crate::state::bots::BotState;
+use crate::state::bots::BotHandle;
 use crate::state::files::QUOTA;
 use crate::state::inbox::Inbox;
 use crate::state::inbox::entry::EntryName;
@@ -132,7 +132,7 @@ impl Fetcher {
     pub fn new(
         state: &StateDir,
         config: &Config,
-        bots: &[Arc<BotState>],
+        bots: &[Arc<BotHandle>],
         clock: Clock,
         polled: Arc<Notify>,
     ) -> Self {

@@ -28,14 +28,14 @@ use crate::fetcher::Fetcher;
 use crate::ids::{BotId, SessionId};
 use crate::routing::build_routes;
 use crate::sender::Sender;
-use crate::sender::command_replies::Asides;
-use crate::state::bots::{BotState, Heard};
+use crate::sender::command_replies::CommandReplyInbox;
+use crate::state::bots::{BotHandle, HeardChats};
 use crate::state::gateway_status::{self, StatusWriter};
 use crate::state::layout::StateDir;
 use crate::store::StoreError;
 use crate::telegram::api::{self, Api, ClientError};
+use crate::waker::TmuxServer;
 use crate::waker::Waker;
-use crate::waker::methods::tmux::Surroundings;
 
 /// How long tasks may take to end after a stop signal. Only a request in flight takes longer, and its
 /// outcome is recorded as unknown already.
@@ -51,7 +51,7 @@ pub struct Gateway {
     /// The state folder.
     pub state: StateDir,
     /// Where to look for agents that have not registered.
-    pub around: Surroundings,
+    pub tmux: TmuxServer,
     /// The clocks.
     pub clock: Clock,
 }
@@ -137,7 +137,7 @@ impl Gateway {
             config,
             tokens,
             state,
-            around,
+            tmux,
             clock,
         } = self;
         let bots = tokens.bots();
@@ -170,8 +170,8 @@ impl Gateway {
         let shared = SharedHandles {
             status,
             wakes: [Arc::new(Notify::new()), Arc::new(Notify::new())],
-            heard: Arc::new(Heard::default()),
-            asides: Asides::default(),
+            heard: Arc::new(HeardChats::default()),
+            command_replies: CommandReplyInbox::default(),
         };
         let clients = api::Clients::new()?;
         let mut bot_tasks = Vec::new();
@@ -185,7 +185,7 @@ impl Gateway {
         let SharedHandles {
             wakes: [wake_sender, wake_fetcher],
             heard,
-            asides,
+            command_replies,
             ..
         } = shared;
         let fetcher = Fetcher::new(&state, &config, &bots, clock.clone(), wake_fetcher);
@@ -196,9 +196,9 @@ impl Gateway {
             clock.clone(),
             wake_sender,
             heard,
-            asides,
+            command_replies,
         )?;
-        let waker = Waker::new(&state, &config, around, clock.clone());
+        let waker = Waker::new(&state, &config, tmux, clock.clone());
 
         // Everything that can refuse to start has been tried.
         let mut tasks: JoinSet<GatewayTask> = JoinSet::new();
@@ -245,14 +245,14 @@ struct SharedHandles {
     status: Arc<StatusWriter>,
     /// Intake notifies the sender and the fetcher after each batch.
     wakes: [Arc<Notify>; 2],
-    heard: Arc<Heard>,
-    asides: Asides,
+    heard: Arc<HeardChats>,
+    command_replies: CommandReplyInbox,
 }
 
 /// The tasks of one bot, besides the sender.
 #[derive(Debug)]
 struct BotTasks {
-    bot: Arc<BotState>,
+    bot: Arc<BotHandle>,
     poller: Poller,
     responder: Responder,
 }
@@ -267,7 +267,7 @@ impl BotTasks {
         lock: BotLock,
         shared: &SharedHandles,
     ) -> Result<Self, GatewayError> {
-        let handle = Arc::new(BotState::load(state, api.clone(), clock)?);
+        let handle = Arc::new(BotHandle::load(state, api.clone(), clock)?);
         let writer = BatchWriter::open(
             state,
             api.id(),
@@ -282,7 +282,7 @@ impl BotTasks {
             state,
             clock,
             Arc::clone(&handle),
-            shared.asides.clone(),
+            shared.command_replies.clone(),
             names.collect(),
         );
         let status = &shared.status;

@@ -20,8 +20,8 @@ use crate::ids::{Address, ChatId, MessageId, SessionId, UpdateId, UserId};
 use crate::ops::inbox::{WaitingMessage, for_each_waiting};
 use crate::ops::status::SessionReport;
 use crate::routing::commands::Command;
-use crate::sender::command_replies::{Aside, Asides};
-use crate::state::bots::BotState;
+use crate::sender::command_replies::{CommandReply, CommandReplyInbox};
+use crate::state::bots::BotHandle;
 use crate::state::inbox::Inbox;
 use crate::state::layout::StateDir;
 use crate::store::StoreError;
@@ -81,8 +81,8 @@ impl TaskQueue {
 pub struct Responder {
     state: StateDir,
     clock: Clock,
-    bot: Arc<BotState>,
-    asides: Asides,
+    bot: Arc<BotHandle>,
+    command_replies: CommandReplyInbox,
     /// The sessions by the names that people use.
     names: BTreeMap<SessionId, String>,
     tasks: mpsc::Receiver<ResponderTask>,
@@ -95,8 +95,8 @@ impl Responder {
     pub fn new(
         state: &StateDir,
         clock: &Clock,
-        bot: Arc<BotState>,
-        asides: Asides,
+        bot: Arc<BotHandle>,
+        command_replies: CommandReplyInbox,
         names: BTreeMap<SessionId, String>,
     ) -> (Self, TaskQueue) {
         let (sender, tasks) = mpsc::channel(QUEUE_MOST);
@@ -104,7 +104,7 @@ impl Responder {
             state: state.clone(),
             clock: clock.clone(),
             bot,
-            asides,
+            command_replies,
             names,
             tasks,
             menu_is_set: false,
@@ -152,7 +152,7 @@ impl Responder {
             tracing::error!(session = %call.session, command = name, error = %Chain(&error), "cannot carry out a command");
             commands::failed()
         });
-        self.asides.add(Aside {
+        self.command_replies.add(CommandReply {
             to: call.address,
             text: answer,
             reply_to: call.message_id,
@@ -203,11 +203,12 @@ impl Responder {
         chat: ChatId,
         mut take: impl FnMut(WaitingMessage),
     ) -> Result<usize, ReadError> {
-        let chat = self.bot.chat_now(chat);
+        let chat = self.bot.current_chat(chat);
         let mut elsewhere = 0;
         for_each_waiting(&self.state, session, self.clock.now(), |one| {
             let address = one.shown.address;
-            if address.bot_id == self.bot.api.id() && self.bot.chat_now(address.chat_id) == chat {
+            if address.bot_id == self.bot.api.id() && self.bot.current_chat(address.chat_id) == chat
+            {
                 take(one);
             } else {
                 elsewhere += 1;

@@ -1,10 +1,11 @@
-//! Hooks of the clients (clients.md 3 and 5.2): what `telepost hook` does with one.
+//! `telepost hook`, run by the hooks of the clients (clients.md 3 and 5.2).
 //!
-//! A hook speaks for the agent of a living registration: one whose client is the process that started the
-//! hook (directly, or by a shell), or, where the client has threads (Codex), one that the thread has
-//! called. For whomever else it is silent and writes nothing, so that a hook that runs in every window
-//! touches only the window that is bound. What it tells goes into `turns/<holder>.json` first; then the
-//! agent is told. The file survives a kill; lost with the power, it costs a hint.
+//! A hook speaks for an agent of a living registration: the one whose client started the hook (directly or
+//! through a shell), or, where the client has threads (Codex), the thread if it has called us. In every other
+//! window the hook is silent and writes nothing. Its report is recorded in `turns/` before the agent is
+//! answered.
+
+mod turn;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,51 +13,44 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use self::turn::{HookEvent, HookReply, HookReport, MailboxSummary, apply_report};
 use crate::clock::Timestamp;
 use crate::ids::SessionId;
 use crate::state::agents::holder::HolderId;
 use crate::state::agents::process::ProcessId;
-use crate::state::agents::turns::{Event, Heard, Mailbox, Say, TurnFile};
-use crate::state::agents::{self, Registered};
+use crate::state::agents::turns::TurnFile;
+use crate::state::agents::{Registered, list_registered};
 use crate::state::inbox::Inbox;
 use crate::state::inbox::entry::EntryName;
 use crate::state::layout::{SessionDir, StateDir};
 use crate::state::outbox::Outbox;
+use crate::state::wake_log::{WakeLog, WakeOutcome};
 use crate::store::StateError;
-use crate::store::atomic::{self, Durability};
-use crate::store::crash_points::Step;
-use crate::store::format::{self, ReadError};
-use crate::store::lock::FileLock;
 use crate::waker::WAKE_TEXT;
-use crate::waker::policy::{Memory, Outcome, Rung};
+use crate::waker::conversations::Conversations;
+use crate::waker::methods::find_patience;
 
 /// How long one hook waits for another of the same agent.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// How many processes may stand between the client and its hook.
 const DEPTH: usize = 4;
-/// For so long a wake that was given keeps the agent from being told once more.
-const ON_THE_WAY: Duration = Duration::from_secs(60);
-/// Codex keeps what it was told until the turn is over.
-const QUEUED: Duration = Duration::from_secs(600);
+/// Longer names are ignored.
+const NAME_MAX: usize = 200;
 
-/// Which hook it is.
+/// A hook of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A session begins.
+pub(crate) enum HookKind {
     SessionStart,
-    /// A prompt was submitted.
     Prompt,
-    /// The agent wants to stop.
+    /// The agent is about to stop.
     Stop,
-    /// A turn has ended because the API failed.
     StopFailure,
-    /// A session ends.
     End,
 }
 
-impl Kind {
+impl HookKind {
     /// By its name on the command line.
-    pub fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         match name {
             "session-start" => Some(Self::SessionStart),
             "prompt" => Some(Self::Prompt),
@@ -68,9 +62,9 @@ impl Kind {
     }
 }
 
-/// What a client gives its hook on stdin, as far as it is read: leniently, for it is the client's own.
+/// The fields that are read of a client's input on stdin, leniently: the format belongs to the client.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct Payload {
+pub(crate) struct HookInput {
     #[serde(default)]
     session_id: Value,
     #[serde(default)]
@@ -83,12 +77,9 @@ pub struct Payload {
     stop_hook_active: Value,
 }
 
-/// Names longer than this are nobody's.
-const NAME_MAX: usize = 200;
-
-impl Payload {
-    /// Whatever can be read of it.
-    pub fn read(bytes: &[u8]) -> Self {
+impl HookInput {
+    /// Reads all that can be read.
+    pub(crate) fn read(bytes: &[u8]) -> Self {
         serde_json::from_slice(bytes).unwrap_or_default()
     }
 
@@ -97,7 +88,7 @@ impl Payload {
         value.as_str().filter(fits).map(str::to_owned)
     }
 
-    /// The client's name of the session; of the thread, for Codex.
+    /// The client's name of the session; for Codex, that of the thread.
     fn session(&self) -> Option<String> {
         Self::name(&self.session_id)
     }
@@ -106,118 +97,117 @@ impl Payload {
         Self::name(&self.prompt_id).or_else(|| Self::name(&self.turn_id))
     }
 
-    /// Whether the session was going on already and does so.
+    /// Whether the session was running already and goes on.
     fn is_midway(&self) -> bool {
-        !matches!(
-            self.source.as_str(),
-            Some("startup" | "resume" | "clear" | "fork")
-        )
+        let starts = ["startup", "resume", "clear", "fork"];
+        !self
+            .source
+            .as_str()
+            .is_some_and(|source| starts.contains(&source))
     }
 }
 
-/// How a client reads what its hook says.
+/// A hook, as its client started it.
+#[derive(Clone, Debug)]
+pub(crate) struct Hook {
+    pub(crate) kind: HookKind,
+    pub(crate) input: HookInput,
+    pub(crate) installation: String,
+}
+
+/// The format in which a client reads the answer of a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dialect {
+enum AnswerFormat {
     Claude,
     Codex,
 }
 
-/// An agent that a hook speaks for.
+/// The agent that a hook speaks for.
 #[derive(Clone, Debug, PartialEq)]
-struct Speaker {
+struct HookAgent {
     holder: HolderId,
     client: ProcessId,
-    dialect: Dialect,
+    format: AnswerFormat,
 }
 
-/// A hook, as its client has started it.
-#[derive(Clone, Debug)]
-pub struct Hook {
-    /// Which it is.
-    pub kind: Kind,
-    /// What the client says of it.
-    pub payload: Payload,
-    /// Which installation it comes from: one that starts it in another way is another.
-    pub voice: String,
-}
-
-/// Takes in a hook for the agents of these sessions that it speaks for. What is to be printed, if
-/// anything.
-pub fn hear(
+/// Records a hook for the agent that it speaks for in these sessions. Returns the text to print, if any.
+pub(crate) fn handle_hook(
     state: &StateDir,
     sessions: &[SessionId],
     hook: &Hook,
     now: Timestamp,
 ) -> Result<Option<Value>, StateError> {
-    let thread = hook.payload.session();
-    let mut clients = Clients::default();
+    let thread = hook.input.session();
+    let mut callers = CallingProcesses::default();
     for id in sessions {
         let dir = state.session(id);
-        let living = agents::registered(&dir)?;
-        let Some(speaker) = speaker(&living, thread.as_deref(), &mut clients) else {
+        let living = list_registered(&dir)?;
+        let Some(agent) = find_agent(&living, thread.as_deref(), &mut callers) else {
             continue;
         };
-        let house = House {
+        let session = HookSession {
             state,
             dir,
             living,
             now,
         };
-        // A client that has two servers of ours hears one of them at a time. Its turn then goes on, so
-        // that the other has its word when it ends.
-        if let Some(say) = house.take_in(&speaker, hook)? {
-            return Ok(Some(words(say, speaker.dialect)));
+        // A client with two of our servers is answered by one of them at a time: its turn goes on, so the
+        // other one answers the next stop.
+        if let Some(reply) = session.record(&agent, hook)? {
+            return Ok(Some(render_reply(reply, agent.format)));
         }
     }
     Ok(None)
 }
 
-/// Whom a hook speaks for: the newest that fits.
-fn speaker(living: &[Registered], thread: Option<&str>, clients: &mut Clients) -> Option<Speaker> {
-    living.iter().rev().find_map(|one| {
-        let file = &one.file;
-        let speaker = |holder: HolderId, dialect| Speaker {
+/// The newest agent that a hook can speak for.
+fn find_agent(
+    living: &[Registered],
+    thread: Option<&str>,
+    callers: &mut CallingProcesses,
+) -> Option<HookAgent> {
+    living.iter().rev().find_map(|server| {
+        let file = &server.file;
+        let agent = |holder: HolderId, format| HookAgent {
             holder,
             client: file.client_process.clone(),
-            dialect,
+            format,
         };
         if let Some(thread) = file.threads.iter().find(|known| Some(&*known.id) == thread) {
-            return Some(speaker(thread.holder.clone(), Dialect::Codex));
+            return Some(agent(thread.holder.clone(), AnswerFormat::Codex));
         }
-        // One process of Codex has many threads: without a known one it is nobody.
+        // One process of Codex runs many threads, so without a known thread the agent is unknown.
         if !file.threads.is_empty() || file.reach.codex.is_some() {
             return None;
         }
-        clients.has(&file.client_process).then(|| {
-            let holder = HolderId::of_process(&file.client_process);
-            speaker(holder, Dialect::Claude)
-        })
+        let holder = || HolderId::of_process(&file.client_process);
+        callers
+            .include(&file.client_process)
+            .then(|| agent(holder(), AnswerFormat::Claude))
     })
 }
 
-/// The processes that may be the client of this hook: the one that started it, and those behind it as
-/// long as they are shells. Another client in between (an agent that runs an agent) ends the search.
+/// The processes that may be the client of this hook: its parent, and further ancestors as long as they are
+/// shells. Another client in between (an agent that runs an agent) ends the search.
 #[derive(Debug, Default)]
-struct Clients {
-    /// From the nearest on, as far as was looked.
+struct CallingProcesses {
+    /// The nearest first, as far as was searched.
     found: Vec<ProcessId>,
     is_complete: bool,
 }
 
-impl Clients {
-    fn has(&mut self, client: &ProcessId) -> bool {
-        loop {
-            if self.found.contains(client) {
-                return true;
-            }
+impl CallingProcesses {
+    fn include(&mut self, client: &ProcessId) -> bool {
+        while !self.found.contains(client) {
             if self.is_complete {
                 return false;
             }
-            self.look_further();
+            self.search_further();
         }
+        true
     }
 
-    fn look_further(&mut self) {
+    fn search_further(&mut self) {
         let next = match self.found.last() {
             None => Some(ProcessId::parent()),
             Some(last) if self.found.len() < DEPTH && last.is_shell() => {
@@ -233,110 +223,92 @@ impl Clients {
 }
 
 /// One session, as a hook finds it.
-struct House<'a> {
+struct HookSession<'a> {
     state: &'a StateDir,
     dir: SessionDir,
     living: Vec<Registered>,
     now: Timestamp,
 }
 
-impl House<'_> {
-    /// Notes what the hook tells. What is to be said to the agent, once that is noted.
-    fn take_in(&self, speaker: &Speaker, hook: &Hook) -> Result<Option<Say>, StateError> {
-        let payload = &hook.payload;
-        atomic::create_folder(&self.dir.turns())?;
-        let name = speaker.holder.as_str();
-        let lock = self.dir.turns().join(format!("{name}.lock"));
-        let who = format!("telepost hook, pid {}", std::process::id());
-        let _lock = FileLock::take_within(&lock, &who, PATIENCE)?;
-        let path = self.dir.turn(name);
-        let before: Option<TurnFile> = match format::read(self.state, &path, self.now) {
-            Err(ReadError::Quarantined { .. }) => None,
-            read => read?,
-        };
-        let of_this = |file: &TurnFile| file.client_process == speaker.client;
-        let mut file = before.filter(of_this).unwrap_or_else(|| {
-            TurnFile::new(speaker.holder.clone(), speaker.client.clone(), self.now)
-        });
-        let event = match hook.kind {
-            Kind::SessionStart => Event::SessionStart {
-                midway: payload.is_midway(),
-            },
-            Kind::Prompt => Event::Prompt,
-            Kind::Stop => Event::Stop {
-                mailbox: self.mailbox(speaker)?,
-                kept_going: payload.stop_hook_active.as_bool(),
-            },
-            Kind::StopFailure => Event::Failure,
-            Kind::End => Event::End,
-        };
-        let heard = Heard {
-            event,
-            client_session: payload.session(),
-            turn: payload.turn(),
-            voice: hook.voice.clone(),
-        };
-        let unchanged = file.clone();
-        let say = file.hear(heard, self.now);
-        if file != unchanged {
-            format::write(&path, &file, Step::Turn, Durability::Unsynced)?;
-        }
-        Ok(say)
+impl HookSession<'_> {
+    /// Records the report. Returns the answer to the agent, once the report is on disk.
+    fn record(&self, agent: &HookAgent, hook: &Hook) -> Result<Option<HookReply>, StateError> {
+        let place = (self.state, &self.dir);
+        let names = (&agent.holder, &agent.client);
+        TurnFile::update(place, names, PATIENCE, self.now, |file| {
+            let report = HookReport {
+                event: self.event(agent, hook)?,
+                client_session: hook.input.session(),
+                turn: hook.input.turn(),
+                installation: hook.installation.clone(),
+            };
+            Ok(apply_report(file, report, self.now))
+        })
     }
 
-    fn mailbox(&self, speaker: &Speaker) -> Result<Mailbox, StateError> {
+    fn event(&self, agent: &HookAgent, hook: &Hook) -> Result<HookEvent, StateError> {
+        Ok(match hook.kind {
+            HookKind::SessionStart => HookEvent::SessionStart {
+                midway: hook.input.is_midway(),
+            },
+            HookKind::Prompt => HookEvent::Prompt,
+            HookKind::Stop => HookEvent::Stop {
+                mailbox: self.summarize_mailbox(agent)?,
+                kept_going: hook.input.stop_hook_active.as_bool(),
+            },
+            HookKind::StopFailure => HookEvent::Failure,
+            HookKind::End => HookEvent::End,
+        })
+    }
+
+    fn summarize_mailbox(&self, agent: &HookAgent) -> Result<MailboxSummary, StateError> {
+        let mut mailbox = MailboxSummary::default();
         let pending = Inbox::new(self.state, self.dir.clone()).pending()?;
         if pending.is_empty() {
-            return Ok(Mailbox::default());
+            return Ok(mailbox);
         }
-        let conversations = crate::waker::conversations(&self.dir, &pending)?;
-        let mut mailbox = Mailbox::default();
-        if let Some(mine) = conversations.get(speaker.holder.as_str())
-            && !mine.held.is_empty()
-        {
-            let mut mine = mine.clone();
+        let conversations = Conversations::read(&self.dir, &pending)?;
+        let mine = conversations.find(&agent.holder);
+        if let Some(mut mine) = mine.filter(|mine| !mine.held.is_empty()).cloned() {
             let outbox = Outbox::new(self.state, self.dir.clone());
             mine.let_go(&outbox.answered()?);
             mailbox.held = mine.seen();
             mailbox.messages = mine.held.iter().filter(|held| held.seen).count();
         }
-        let waiting = crate::waker::unshown(&pending, &conversations, &self.living, self.now);
-        // What it was shown is in its hands, however long ago that was.
-        mailbox.waiting = waiting.difference(&mailbox.held).copied().collect();
+        let unshown = conversations.list_unshown(&pending, &self.living, self.now);
+        // A message that the agent was shown is in its hands, however long ago that was.
+        mailbox.waiting = unshown.difference(&mailbox.held).copied().collect();
         if self.is_woken_for(&mailbox.waiting) {
             mailbox.waiting.clear();
         }
         Ok(mailbox)
     }
 
-    /// Whether the gateway has just woken somebody for all of these.
+    /// Whether the gateway has just woken an agent for all of these.
     fn is_woken_for(&self, waiting: &BTreeSet<EntryName>) -> bool {
-        let memory: Option<Memory> = format::peek(&self.dir.wake());
-        let Some(wake) = memory.and_then(|memory| memory.wake) else {
+        let Some(wake) = WakeLog::peek(&self.dir).and_then(|log| log.wake) else {
             return false;
         };
-        let lasts = match (&wake.outcome, wake.rung) {
-            (Outcome::Failed(_), _) => return false,
-            (Outcome::Open | Outcome::Given, Rung::CodexQueue) => QUEUED,
-            (Outcome::Open | Outcome::Given, Rung::InboxSocket | Rung::Tmux) => ON_THE_WAY,
-        };
         let covers = waiting.last().is_some_and(|newest| *newest <= wake.newest);
-        covers && wake.at <= self.now && self.now.since(wake.at) < lasts
+        let may_arrive = !matches!(wake.outcome, WakeOutcome::Failed(_))
+            && wake.at <= self.now
+            && self.now.since(wake.at) < find_patience(&wake.method).unknown;
+        covers && may_arrive
     }
 }
 
-/// What the client is told. Nothing that anybody has written is in it.
-fn words(say: Say, dialect: Dialect) -> Value {
-    let text = match say {
-        Say::Drain => WAKE_TEXT.to_owned(),
-        Say::Remind(count) => reminder(count),
+/// The answer in the client's format. It is constant text: nothing that a person wrote is in it.
+fn render_reply(reply: HookReply, format: AnswerFormat) -> Value {
+    let text = match reply {
+        HookReply::Announce => WAKE_TEXT.to_owned(),
+        HookReply::Remind(count) => reminder(count),
     };
-    match dialect {
-        // Continues the turn, too, and is not shown to the person as an error (clients.md 3).
-        Dialect::Claude => json!({
+    match format {
+        // This continues the turn as well, and is not shown to the person as an error (clients.md 3).
+        AnswerFormat::Claude => json!({
             "hookSpecificOutput": {"hookEventName": "Stop", "additionalContext": text},
         }),
-        Dialect::Codex => json!({"decision": "block", "reason": text}),
+        AnswerFormat::Codex => json!({"decision": "block", "reason": text}),
     }
 }
 
@@ -346,6 +318,6 @@ fn reminder(count: usize) -> String {
         count => (format!("{count} Telegram messages"), "them"),
     };
     format!(
-        "You were shown {messages} and have not answered. The person sees nothing of what you write here: answer with the tool telegram_reply, or list {them} in `ack` of telegram_poll if no answer is needed. telegram_poll shows {them} again."
+        "You were shown {messages} and have not answered. The person cannot see what you write here: answer with the tool telegram_reply, or list {them} in `ack` of telegram_poll if no answer is needed. telegram_poll shows {them} again."
     )
 }

@@ -27,18 +27,15 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::out::Show;
-use self::start::Starts;
 pub use self::wake::Waking;
 use self::wire::{AnswerWriter, EofReader, wire_tool};
 use super::tools::{INSTRUCTIONS, Refusal, Tool, ToolResult};
 use crate::clock::Clock;
-use crate::config::GatewayStart;
-use crate::launch::Launch;
+use crate::launch::GatewayKeeper;
 use crate::mcp::call::{Caller, Mailbox};
 use crate::state::agents::holder::HolderId;
 use crate::state::agents::process::ProcessId;
-use crate::state::agents::{ClientName, thread_id};
-use crate::state::layout::StateDir;
+use crate::state::agents::{ClientName, check_thread_id};
 use crate::store::crash_points::{Side, Step, reached};
 
 /// A connection that lives longer is more than a health check.
@@ -50,12 +47,8 @@ const REMEMBERED: usize = 64;
 pub struct Served {
     /// The session's mailbox.
     pub mailbox: Mailbox,
-    /// The state folder.
-    pub state: StateDir,
-    /// How to start the gateway.
-    pub launch: Launch,
-    /// Who starts it.
-    pub start: GatewayStart,
+    /// Makes sure that a gateway runs.
+    pub gateway: GatewayKeeper,
     /// How this agent can be woken.
     pub waking: Waking,
 }
@@ -72,7 +65,6 @@ struct Shared {
     client: ProcessId,
     /// Cancelled when nobody is there any more to hear an answer.
     closing: CancellationToken,
-    starts: Mutex<Starts>,
     /// Taken in the order in which calls, cancellations and results come and go, so that a call finds
     /// noted what earlier results showed, and taken back what a cancelled one did.
     turn: tokio::sync::Mutex<()>,
@@ -90,7 +82,6 @@ impl Server {
             clock,
             client,
             closing: CancellationToken::new(),
-            starts: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             called: Notify::new(),
             shows: Mutex::default(),
@@ -250,7 +241,7 @@ impl Shared {
         Caller {
             holder,
             label: format!("{name}, pid {}", self.client.pid),
-            thread: thread.as_deref().and_then(thread_id),
+            thread: thread.as_deref().and_then(check_thread_id),
             client,
             call: meta("claudecode/toolUseId").or_else(|| meta("callId")),
         }

@@ -119,7 +119,7 @@ impl OutboxAdmin {
             .or_else(|| delivery.resume.clone());
         let bot = delivery.address.bot_id;
         let chat = migrations::read(&self.state, bot, now)?.current(delivery.address.chat_id);
-        let held = unless_damaged(rate_limits::read_closed(&self.state, bot, now))?
+        let held = unless_damaged(rate_limits::read_limits(&self.state, bot, now))?
             .and_then(|gates| gates.held(chat, now));
         let parked = held.as_ref().and_then(|held| held.reason.clone());
         let state = match (&held, &parked) {
@@ -252,7 +252,7 @@ impl OutboxAdmin {
                 Ok(format!("{id} is dropped\n"))
             }
             Standing::Waiting => {
-                outbox.request_drop(&id, self.clock.now())?;
+                outbox.ask_to_drop(&id, self.clock.now())?;
                 drop(lock);
                 if gateway_runs {
                     let deadline = self.clock.instant() + DROP_TIMEOUT;

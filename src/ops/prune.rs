@@ -109,7 +109,7 @@ impl SessionPruner<'_> {
                 "session {id} is in the configuration: take it out of sessions.json first"
             ));
         }
-        let agents = holder::connected(&self.state.session(id))?;
+        let agents = holder::list_connected(&self.state.session(id))?;
         if !agents.is_empty() {
             let pids: Vec<String> = agents.iter().map(u32::to_string).collect();
             return refuse(format!(

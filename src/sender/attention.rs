@@ -1,9 +1,10 @@
-//! What people see of an agent's attention: 👀 on the newest message that it was shown, until that is
-//! answered, and "typing…" while it is at work. Pure.
+//! How the chats show an agent's attention: 👀 on the newest message that the agent was shown, until
+//! it answers, and "typing…" while it is at work. Pure.
 //!
-//! Derived from what agents hold, never queued. A 👀 that cannot be put at once is dropped when it is
-//! late. One that is put is noted on disk before ([`crate::sender::receipts`]), so that it is taken away
-//! again whoever dies meanwhile. A reaction of the agent's own takes its place for good.
+//! Everything follows from what the agents hold; nothing is queued. A 👀 that cannot be put at once is
+//! left out when it is late. It is recorded on disk before it is put
+//! ([`crate::state::bots::receipts`]), so that it is taken away again whichever process dies meanwhile.
+//! The agent's own reaction replaces it for good.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use crate::config::Pace;
 use crate::ids::{Address, BotId, ChatId, MessageId};
 use crate::sender::queue::shortened;
+use crate::state::bots::receipts::MessageRef;
 use crate::state::inbox::entry::EntryName;
 
 /// The reaction that says "seen".
@@ -18,46 +20,35 @@ pub const EYES: &str = "👀";
 
 /// "typing…" is shown for five seconds at most (telegram.md 8).
 const TYPING: Duration = Duration::from_secs(4);
-/// Without news of the agent for so long, nobody knows that it is at work.
+/// An agent that is silent for this long no longer counts as at work.
 const NO_NEWS: Duration = Duration::from_secs(600);
-/// A 👀 that comes later than this is worth nothing.
+/// A 👀 that comes later than this is of no use.
 const LATE: Duration = Duration::from_secs(10);
-/// After a failure.
+/// The pause after a failure.
 const PAUSE: Duration = Duration::from_secs(60);
-/// A message may be in nobody's hands for a moment when another agent takes it.
+/// For a moment no agent holds a message that another agent takes over.
 const LINGER: Duration = Duration::from_millis(200);
-/// How often a 👀 is tried to be taken away before that is left to the next start.
+/// How many attempts to take a 👀 away are made before the next start.
 const TRIES: u8 = 3;
-/// How many messages with an agent's own reaction are remembered.
+/// How many messages with an agent's own reaction are kept.
 const REACTED_MAX: usize = 1000;
-
-/// A message of a chat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Spot {
-    /// The bot that sees the chat.
-    pub bot: BotId,
-    /// The chat.
-    pub chat: ChatId,
-    /// The message.
-    pub message: MessageId,
-}
 
 /// A message that an agent holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InHand {
-    /// Where it came from.
+pub struct HeldMessage {
+    /// The chat and topic that it came from.
     pub address: Address,
     /// Telegram's id of it.
     pub message: MessageId,
     /// Its place in the order of arrival.
     pub arrived: EntryName,
-    /// Whether it has surely been shown.
+    /// Whether the agent has surely seen it.
     pub seen: bool,
 }
 
-impl InHand {
-    fn spot(&self) -> Spot {
-        Spot {
+impl HeldMessage {
+    fn message_ref(&self) -> MessageRef {
+        MessageRef {
             bot: self.address.bot_id,
             chat: self.address.chat_id,
             message: self.message,
@@ -65,109 +56,112 @@ impl InHand {
     }
 }
 
-/// An agent, by session (the caller's number for it) and the name of its conversation.
+/// An agent, by the caller's number for its session and the name of its conversation.
 pub type AgentName = (u16, String);
 
-/// How it is known what an agent holds.
+/// The reason why the holds of an agent are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
-    /// It stood there when the gateway started: no reason for a 👀.
-    Start {
-        /// How long ago the agent's last sign of life was.
+    /// The gateway starts: older messages get no 👀.
+    Startup {
+        /// Time since the agent's last sign of life.
         silent_for: Duration,
     },
-    /// The agent has done something just now.
-    News,
-    /// Somebody looked: news only if it differs from what was known.
-    Look,
+    /// The agent has just changed its holds.
+    Activity,
+    /// A scan: a sign of life only if the holds have changed.
+    Scan,
 }
 
-/// Something to do for people's eyes only.
+/// A request that only changes what people see of the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Gesture {
-    /// Put 👀 on a message. To be noted on disk before.
-    Put(Spot),
-    /// Take it away.
-    Take(Spot),
+pub enum ChatAction {
+    /// Put 👀 on a message. The caller records it on disk before.
+    PutReceipt(MessageRef),
+    /// Take the 👀 away.
+    TakeReceipt(MessageRef),
     /// Show "typing…".
     Type(Address),
 }
 
-impl Gesture {
+impl ChatAction {
     /// The bot and the chat.
     pub fn place(self) -> (BotId, ChatId) {
         match self {
-            Self::Put(spot) | Self::Take(spot) => (spot.bot, spot.chat),
+            Self::PutReceipt(message) | Self::TakeReceipt(message) => (message.bot, message.chat),
             Self::Type(address) => (address.bot_id, address.chat_id),
         }
     }
 }
 
-/// What became of a gesture.
+/// What became of a chat action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It is so.
+pub enum ActionResult {
+    /// It is done.
     Done,
     /// It surely had no effect.
     Refused,
-    /// Nobody knows.
+    /// It may have had its effect.
     Unknown,
 }
 
 /// A 👀 that may stand in the chat.
 #[derive(Clone, Copy, Debug, Default)]
-struct Worn {
-    /// Since when nobody holds the message, and not before when it is to be taken away.
-    free: Option<Duration>,
+struct Receipt {
+    /// When it is to be taken away; `None` while an agent holds the message.
+    take_at: Option<Duration>,
     under_way: bool,
     tries: u8,
 }
 
 #[derive(Clone, Debug)]
-struct Agent {
-    held: Vec<InHand>,
-    news: Duration,
-    /// When "typing…" is due next; `None` until there is news.
+struct AgentAttention {
+    held: Vec<HeldMessage>,
+    active_at: Duration,
+    /// When "typing…" is due next; `None` until its next sign of life.
     typing: Option<Duration>,
 }
 
-/// What people see of the agents' attention.
+/// The attention of all agents.
 #[derive(Clone, Debug)]
 pub struct Attention {
     pace: Pace,
-    agents: BTreeMap<AgentName, Agent>,
-    /// What is to be put, and since when.
-    wishes: BTreeMap<Spot, Duration>,
-    worn: BTreeMap<Spot, Worn>,
-    reacted: VecDeque<Spot>,
+    agents: BTreeMap<AgentName, AgentAttention>,
+    /// Messages that are to get a 👀, and since when.
+    wishes: BTreeMap<MessageRef, Duration>,
+    receipts: BTreeMap<MessageRef, Receipt>,
+    reacted: VecDeque<MessageRef>,
 }
 
 impl Attention {
-    /// Nothing is held; `worn` stands from an earlier time.
-    pub fn new(pace: Pace, worn: impl IntoIterator<Item = Spot>) -> Self {
-        let free = Worn {
-            free: Some(Duration::ZERO),
-            ..Worn::default()
+    /// No agent holds anything; the receipts stand from an earlier time.
+    pub fn new(pace: Pace, receipts: impl IntoIterator<Item = MessageRef>) -> Self {
+        let free = Receipt {
+            take_at: Some(Duration::ZERO),
+            ..Receipt::default()
         };
         Self {
             pace,
             agents: BTreeMap::new(),
             wishes: BTreeMap::new(),
-            worn: worn.into_iter().map(|spot| (spot, free)).collect(),
+            receipts: receipts
+                .into_iter()
+                .map(|message| (message, free))
+                .collect(),
             reacted: VecDeque::new(),
         }
     }
 
-    /// What an agent holds now, and how that is known.
-    pub fn holds(&mut self, agent: AgentName, held: Vec<InHand>, sign: Sign, now: Duration) {
+    /// Takes over what an agent holds now.
+    pub fn holds(&mut self, agent: AgentName, held: Vec<HeldMessage>, sign: Sign, now: Duration) {
         let before = self.agents.get(&agent);
         let same = before.map_or(held.is_empty(), |before| before.held == held);
-        if sign == Sign::Look && same {
+        if sign == Sign::Scan && same {
             return;
         }
         let silent_for = match sign {
-            Sign::Start { silent_for } => silent_for,
-            Sign::Look | Sign::News => {
+            Sign::Startup { silent_for } => silent_for,
+            Sign::Scan | Sign::Activity => {
                 self.wish(&agent, &held, now);
                 Duration::ZERO
             }
@@ -176,32 +170,35 @@ impl Attention {
             self.agents.remove(&agent);
         } else {
             let typing = self.agents.get(&agent).and_then(|agent| agent.typing);
-            let agent_now = Agent {
+            let agent_now = AgentAttention {
                 held,
-                news: now.saturating_sub(silent_for),
+                active_at: now.saturating_sub(silent_for),
                 typing: typing.or(Some(now)),
             };
             self.agents.insert(agent, agent_now);
         }
-        self.look_who_is_held(now);
+        self.update_held(now);
     }
 
-    /// The newest message of each conversation that was shown just now is to wear 👀.
-    fn wish(&mut self, agent: &AgentName, held: &[InHand], now: Duration) {
+    /// The newest message of each chat that the agent has just seen is to get a 👀.
+    fn wish(&mut self, agent: &AgentName, held: &[HeldMessage], now: Duration) {
         let before = self.agents.get(agent);
         let before = before.into_iter().flat_map(|before| before.held.iter());
-        let seen_before: BTreeSet<Spot> = before.filter(|one| one.seen).map(InHand::spot).collect();
-        let mut newest: BTreeMap<Address, &InHand> = BTreeMap::new();
+        let seen_before: BTreeSet<MessageRef> = before
+            .filter(|one| one.seen)
+            .map(HeldMessage::message_ref)
+            .collect();
+        let mut newest: BTreeMap<Address, &HeldMessage> = BTreeMap::new();
         for one in held.iter().filter(|one| one.seen) {
             let other = newest.entry(one.address).or_insert(one);
             if other.arrived < one.arrived {
                 *other = one;
             }
         }
-        for spot in newest.into_values().map(InHand::spot) {
-            let mine = seen_before.contains(&spot);
-            if !mine && !self.worn.contains_key(&spot) && !self.reacted.contains(&spot) {
-                self.wishes.insert(spot, now);
+        for message in newest.into_values().map(HeldMessage::message_ref) {
+            let mine = seen_before.contains(&message);
+            if !mine && !self.receipts.contains_key(&message) && !self.reacted.contains(&message) {
+                self.wishes.insert(message, now);
             }
         }
     }
@@ -212,61 +209,61 @@ impl Attention {
         names.cloned().collect()
     }
 
-    /// The agent is at work: it has said something.
-    pub fn said(&mut self, agent: &AgentName, now: Duration) {
+    /// The agent has handed in a delivery, so it is at work.
+    pub fn agent_spoke(&mut self, agent: &AgentName, now: Duration) {
         if let Some(agent) = self.agents.get_mut(agent) {
-            agent.news = now;
+            agent.active_at = now;
             agent.typing.get_or_insert(now);
         }
     }
 
-    /// The agent's own reaction goes on a message. `true` if what is noted has changed.
-    pub fn reacted(&mut self, spot: Spot) -> bool {
-        self.wishes.remove(&spot);
+    /// The agent's own reaction goes on a message. Returns whether the receipts have changed.
+    pub fn agent_reacts(&mut self, message: MessageRef) -> bool {
+        self.wishes.remove(&message);
         if self.reacted.len() >= REACTED_MAX {
             self.reacted.pop_front();
         }
-        self.reacted.push_back(spot);
-        self.worn.remove(&spot).is_some()
+        self.reacted.push_back(message);
+        self.receipts.remove(&message).is_some()
     }
 
     /// The messages of a bot that may wear 👀.
-    pub fn worn(&self, bot: BotId) -> impl Iterator<Item = Spot> {
-        self.worn
+    pub fn receipts(&self, bot: BotId) -> impl Iterator<Item = MessageRef> {
+        self.receipts
             .keys()
             .copied()
-            .filter(move |spot| spot.bot == bot)
+            .filter(move |message| message.bot == bot)
     }
 
-    /// The next thing to do. `wait` says how long a chat has to be left alone, `lives` whether an
-    /// agent does.
+    /// The next action. `wait` tells how long a chat has to be left alone, `lives` whether an agent
+    /// lives.
     pub fn next(
         &mut self,
         now: Duration,
         mut wait: impl FnMut(BotId, ChatId) -> Option<Duration>,
         lives: impl FnMut(&AgentName) -> bool,
-    ) -> Option<Gesture> {
-        for (spot, worn) in &mut self.worn {
-            if worn.free.is_none_or(|free| free > now) || worn.under_way {
+    ) -> Option<ChatAction> {
+        for (message, receipt) in &mut self.receipts {
+            if receipt.take_at.is_none_or(|free| free > now) || receipt.under_way {
                 continue;
             }
-            let Some(wait) = wait(spot.bot, spot.chat) else {
-                worn.under_way = true;
-                return Some(Gesture::Take(*spot));
+            let Some(wait) = wait(message.bot, message.chat) else {
+                receipt.under_way = true;
+                return Some(ChatAction::TakeReceipt(*message));
             };
-            worn.free = Some(now + wait);
+            receipt.take_at = Some(now + wait);
         }
         self.wishes.retain(|_, since| *since + LATE > now);
         let mut wishes = self.wishes.keys().copied();
-        let ready = wishes.find(|spot| wait(spot.bot, spot.chat).is_none());
-        if let Some(spot) = ready {
-            self.wishes.remove(&spot);
-            let worn = Worn {
+        let ready = wishes.find(|message| wait(message.bot, message.chat).is_none());
+        if let Some(message) = ready {
+            self.wishes.remove(&message);
+            let receipt = Receipt {
                 under_way: true,
-                ..Worn::default()
+                ..Receipt::default()
             };
-            self.worn.insert(spot, worn);
-            return Some(Gesture::Put(spot));
+            self.receipts.insert(message, receipt);
+            return Some(ChatAction::PutReceipt(message));
         }
         self.next_typing(now, wait, lives)
     }
@@ -276,33 +273,33 @@ impl Attention {
         now: Duration,
         mut wait: impl FnMut(BotId, ChatId) -> Option<Duration>,
         mut lives: impl FnMut(&AgentName) -> bool,
-    ) -> Option<Gesture> {
+    ) -> Option<ChatAction> {
         let (every, silence) = (self.span(TYPING), self.span(NO_NEWS));
         for (name, agent) in &mut self.agents {
             if agent.typing.is_none_or(|due| due > now) {
                 continue;
             }
-            if now.saturating_sub(agent.news) >= silence || !lives(name) {
+            if now.saturating_sub(agent.active_at) >= silence || !lives(name) {
                 agent.typing = None;
                 continue;
             }
             agent.typing = Some(now + every);
-            // The conversation that it was shown last is the one that it works on.
+            // It works on the message that it saw last.
             let latest = agent.held.iter().rfind(|one| one.seen);
             if let Some(one) = latest
                 && wait(one.address.bot_id, one.address.chat_id).is_none()
             {
-                return Some(Gesture::Type(one.address));
+                return Some(ChatAction::Type(one.address));
             }
         }
         None
     }
 
-    /// What became of a gesture. `true` if what is noted has changed.
-    pub fn ended(&mut self, gesture: Gesture, answer: Answer, now: Duration) -> bool {
-        match gesture {
-            Gesture::Type(address) => {
-                if answer != Answer::Done {
+    /// An action has ended. Returns whether the receipts have changed.
+    pub fn ended(&mut self, action: ChatAction, result: ActionResult, now: Duration) -> bool {
+        match action {
+            ChatAction::Type(address) => {
+                if result != ActionResult::Done {
                     let later = now + self.span(PAUSE);
                     for agent in self.agents.values_mut() {
                         if agent.held.iter().any(|one| one.address == address) {
@@ -312,62 +309,62 @@ impl Attention {
                 }
                 false
             }
-            Gesture::Put(spot) => {
-                if answer == Answer::Refused {
-                    return self.worn.remove(&spot).is_some();
+            ChatAction::PutReceipt(message) => {
+                if result == ActionResult::Refused {
+                    return self.receipts.remove(&message).is_some();
                 }
-                if let Some(worn) = self.worn.get_mut(&spot) {
-                    worn.under_way = false;
+                if let Some(receipt) = self.receipts.get_mut(&message) {
+                    receipt.under_way = false;
                 }
                 false
             }
-            Gesture::Take(spot) => {
-                if answer != Answer::Unknown {
-                    return self.worn.remove(&spot).is_some();
+            ChatAction::TakeReceipt(message) => {
+                if result != ActionResult::Unknown {
+                    return self.receipts.remove(&message).is_some();
                 }
                 let later = now + self.span(PAUSE);
-                if let Some(worn) = self.worn.get_mut(&spot) {
-                    worn.under_way = false;
-                    worn.tries += 1;
-                    worn.free = Some(later).filter(|_| worn.tries < TRIES);
+                if let Some(receipt) = self.receipts.get_mut(&message) {
+                    receipt.under_way = false;
+                    receipt.tries += 1;
+                    receipt.take_at = Some(later).filter(|_| receipt.tries < TRIES);
                 }
                 false
             }
         }
     }
 
-    /// A gesture that could not be noted, and therefore was not made.
-    pub fn dropped(&mut self, gesture: Gesture) {
-        if let Gesture::Put(spot) = gesture {
-            self.worn.remove(&spot);
+    /// An action that was not made, because it could not be recorded.
+    pub fn cancelled(&mut self, action: ChatAction) {
+        if let ChatAction::PutReceipt(message) = action {
+            self.receipts.remove(&message);
         }
     }
 
-    /// When [`Self::next`] may give something that it does not give now.
+    /// When [`Self::next`] may return an action that it does not return now.
     pub fn due(&self, now: Duration) -> Option<Duration> {
         let typing = self.agents.values().filter_map(|agent| agent.typing);
-        let worn = self.worn.values().filter(|worn| !worn.under_way);
-        // What could not be put is looked at again soon, and not for long.
+        let receipt = self.receipts.values().filter(|receipt| !receipt.under_way);
+        // A chat that was busy is tried again soon, and not for long.
         let wish = (!self.wishes.is_empty()).then(|| now + LINGER);
         typing
-            .chain(worn.filter_map(|worn| worn.free))
+            .chain(receipt.filter_map(|receipt| receipt.take_at))
             .chain(wish)
             .min()
     }
 
-    fn look_who_is_held(&mut self, now: Duration) {
-        let held: BTreeSet<Spot> = self
+    fn update_held(&mut self, now: Duration) {
+        let held: BTreeSet<MessageRef> = self
             .agents
             .values()
-            .flat_map(|agent| agent.held.iter().map(InHand::spot))
+            .flat_map(|agent| agent.held.iter().map(HeldMessage::message_ref))
             .collect();
-        self.wishes.retain(|spot, _| held.contains(spot));
-        for (spot, worn) in &mut self.worn {
-            if held.contains(spot) {
-                worn.free = None;
-                worn.tries = 0;
-            } else if worn.free.is_none() && worn.tries < TRIES {
-                worn.free = Some(now + LINGER);
+        self.wishes.retain(|message, _| held.contains(message));
+        for (message, receipt) in &mut self.receipts {
+            if held.contains(message) {
+                receipt.take_at = None;
+                receipt.tries = 0;
+            } else if receipt.take_at.is_none() && receipt.tries < TRIES {
+                receipt.take_at = Some(now + LINGER);
             }
         }
     }

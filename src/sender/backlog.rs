@@ -1,399 +1,330 @@
-//! How deliveries get into the schedules: told by their names, and found by passes over the outboxes.
+//! From the outboxes on disk into the send queues.
 //!
-//! What a schedule leaves to the disk is known here as a sum only, so that looking through the names
-//! tells whether there is something else. A pass goes through what nobody has in the order of seats, a
-//! page of names at a time: a whole one at the start and after a surprise, one from a seat on when a
-//! chat will soon have no reply in its schedule.
+//! A watch reports new names; a scan at the start and after polls finds the names that the watch has
+//! missed. Both collect the deliveries that no queue has, and these are read in the order of
+//! acceptance, some at a time.
 
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Timestamp;
+use tokio::time::Instant;
+
+use crate::clock::{Clock, Timestamp};
 use crate::error_chain::Chain;
-use crate::sender::{
-    BATCH, Carrier, Content, DeliveryId, Ended, Inbox, Kind, LOOK_SHARE, RETRY, ReadError,
-    Schedule, Seat, Sender, SessionId, Spot, Standing, delivery_id,
-};
+use crate::ids::SessionId;
+use crate::sender::bot_queues::BotQueues;
+use crate::sender::chat_actions::ChatActions;
+use crate::sender::queue::{DeliveryKind, QueueKey};
+use crate::sender::worker::{DeliveryWorker, WorkerExit};
+use crate::state::bots::BotHandle;
+use crate::state::bots::receipts::MessageRef;
+use crate::state::inbox::Inbox;
+use crate::state::layout::StateDir;
+use crate::state::outbox::changes::OutboxChange;
+use crate::state::outbox::delivery::{Content, DeliveryId};
+use crate::state::outbox::{Outbox, Standing};
+use crate::store::format::ReadError;
 
-/// How many names a pass has in memory.
-const PAGE: usize = 2048;
-/// A delivery that is newer says that its agent is at work.
-const NEWS: Duration = Duration::from_secs(60);
+/// How many deliveries are read, or put away, before the other work gets its turn.
+const BATCH: usize = 64;
+/// When a delivery that could not be read or put away is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+/// Scans take at most the 20th part of the time.
+const SCAN_SHARE: u32 = 20;
+/// A delivery that is newer shows that its agent is at work. After a restart older ones are read as well.
+const RECENT: Duration = Duration::from_secs(60);
 
-/// A delivery by place and key.
-pub(super) type Found = (Seat, u128);
-
-/// How a delivery was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
-    /// By the news of its name.
-    Told,
-    /// By a whole pass.
-    Looked,
-    /// By a pass for what was left to the disk.
-    Wanted,
-}
-
-/// A way through what is on disk and that no schedule has, in the order of seats.
+/// What is on disk and has to be done about it.
 #[derive(Debug)]
-pub(super) struct Pass {
-    /// Where the next page begins.
-    from: Seat,
-    /// What comes next.
-    page: VecDeque<Found>,
-    /// Whether nothing comes after the page.
-    last: bool,
-    /// Whether it goes through everything, not only as far as somebody needs.
-    whole: bool,
-    /// Whether an outbox could not be listed: it is not all that there is.
-    unread: bool,
+pub(super) struct Backlog {
+    state: StateDir,
+    /// The number of a session is its place here.
+    sessions: Arc<[SessionId]>,
+    clock: Clock,
+    /// Deliveries that no queue has yet.
+    unread: BTreeSet<QueueKey>,
+    /// Deliveries that a person has asked to drop.
+    drops: BTreeSet<QueueKey>,
+    scan_at: Option<Instant>,
+    /// When the next scan may begin.
+    scan_after: Instant,
+    /// When a superseded delivery that could not be put away is tried again.
+    supersede_after: Option<Instant>,
 }
 
-/// A set of deliveries, as far as one has to know whether it is the same as another one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Digest {
-    count: u64,
-    sum: u128,
-}
-
-impl Digest {
-    pub(super) fn add(&mut self, found: Found) {
-        self.count = self.count.wrapping_add(1);
-        self.sum = self.sum.wrapping_add(Self::of(found));
+impl Backlog {
+    /// Begins with a scan.
+    pub(super) fn new(state: &StateDir, sessions: Arc<[SessionId]>, clock: Clock) -> Self {
+        Self {
+            state: state.clone(),
+            sessions,
+            unread: BTreeSet::new(),
+            drops: BTreeSet::new(),
+            scan_at: Some(clock.instant()),
+            scan_after: clock.instant(),
+            supersede_after: None,
+            clock,
+        }
     }
 
-    fn take(&mut self, found: Found) {
-        self.count = self.count.wrapping_sub(1);
-        self.sum = self.sum.wrapping_sub(Self::of(found));
+    /// The folders to watch.
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
+        let outboxes = self.sessions.iter().map(|session| self.outbox(session));
+        outboxes
+            .flat_map(|outbox| outbox.watched_folders())
+            .collect()
     }
 
-    /// Keys are hashes, or random.
-    fn of((seat, key): Found) -> u128 {
-        let seat = i128::from(seat.accepted) << 16 | i128::from(seat.session);
-        key.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
-            .wrapping_add(seat.cast_unsigned())
+    /// A name in one of these folders is new.
+    pub(super) fn observe(&mut self, change: &OutboxChange) {
+        let session = self.sessions.iter().position(|id| *id == change.session);
+        let session = session.and_then(|number| u16::try_from(number).ok());
+        if let Some(key) = session.and_then(|session| queue_key(session, &change.id)) {
+            let noted = if change.is_drop {
+                &mut self.drops
+            } else {
+                &mut self.unread
+            };
+            noted.insert(key);
+        }
     }
-}
 
-/// A delivery of a session by its name.
-pub(super) fn found(session: u16, id: &DeliveryId) -> Option<Found> {
-    let seat = Seat {
-        accepted: id.accepted,
-        session,
-    };
-    Some((seat, u128::from_str_radix(&id.key, 16).ok()?))
-}
+    /// Asks for a scan after a pause.
+    pub(super) fn request_scan(&mut self, pause: Duration) {
+        let at = (self.clock.instant() + pause).max(self.scan_after);
+        self.scan_at = Some(self.scan_at.map_or(at, |other| other.min(at)));
+    }
 
-impl Sender {
-    /// Looks through all outboxes and conversations.
-    pub(super) fn look(&mut self) {
+    /// Whether a scan is due. It waits until the names that are already known are read.
+    pub(super) fn is_scan_due(&self) -> bool {
+        self.unread.is_empty() && self.scan_at.is_some_and(|at| at <= self.clock.instant())
+    }
+
+    /// Compares the names in all outboxes with the queues.
+    pub(super) fn scan(&mut self, queues: &BotQueues) {
         let began = self.clock.instant();
-        self.look_at = None;
-        let mut there = Digest::default();
-        let mut unread = false;
-        for (number, session) in (0u16..).zip(&self.sessions) {
-            let looked = self.outbox(session).each_waiting(|id| {
-                if let Some(found) = found(number, &id).filter(|found| !self.has(*found)) {
-                    there.add(found);
-                }
-            });
-            if let Err(error) = looked {
-                tracing::error!(%session, error = %Chain(&error), "cannot read the outbox");
-                unread = true;
-            }
-            match self.outbox(session).drops() {
-                Ok(drops) => self
-                    .dropped
-                    .extend(drops.into_iter().map(|id| (number, id))),
-                Err(error) => {
-                    tracing::error!(%session, error = %Chain(&error), "cannot read what is to be dropped");
-                    unread = true;
-                }
-            }
-        }
-        self.compare(there);
-        self.found.extend(std::mem::take(&mut self.unread));
-        self.watcher.look(self.now());
-        let took = self.clock.instant().duration_since(began);
-        self.look_after = self.clock.instant() + took * LOOK_SHARE;
-        if unread {
-            self.ask_to_look(RETRY);
-        }
-    }
-
-    /// Whether a delivery is known, in whatever way.
-    fn has(&self, (seat, _): Found) -> bool {
-        self.known.contains_key(&seat) || self.unread.contains_key(&seat)
-    }
-
-    /// Passes over the disk where something is on it that nobody has told of. A name may be on its way
-    /// to us at this moment: before much is read again for it, it is given some time.
-    fn compare(&mut self, there: Digest) {
-        if self.pass.as_ref().is_some_and(|pass| pass.whole) {
-            return;
-        }
-        let surprise = there != self.shelved;
-        let again = std::mem::replace(&mut self.surprised, surprise);
-        if surprise && (again || self.shelved == Digest::default()) {
-            self.begin_pass(Seat::FIRST, true);
-        } else if surprise {
-            self.ask_to_look(RETRY);
-        }
-    }
-
-    fn begin_pass(&mut self, from: Seat, whole: bool) {
-        if self.pass.is_some() {
-            self.end_pass(false);
-        }
-        if whole {
-            self.shelved = Digest::default();
-            self.shelved_last.clear();
-            self.surprised = false;
-        }
-        for schedule in self.schedules.values_mut() {
-            schedule.pass_begins(from);
-        }
-        self.pass = Some(Pass {
-            from,
-            page: VecDeque::new(),
-            last: false,
-            whole,
-            unread: false,
-        });
-    }
-
-    fn end_pass(&mut self, at_the_end: bool) {
-        let unread = self.pass.take().is_some_and(|pass| pass.unread);
-        let complete = at_the_end && !unread;
-        if unread {
-            self.pass_after = self.clock.instant() + RETRY;
-            self.ask_to_look(RETRY);
-        }
-        for schedule in self.schedules.values_mut() {
-            schedule.pass_ends(complete);
-        }
-    }
-
-    /// Whether there is something to take up without anything new.
-    pub(super) fn has_more_to_take_up(&self) -> bool {
-        let may_pass = self.pass_after <= self.clock.instant();
-        let wants = |schedule: &Schedule| may_pass && schedule.wants().is_some();
-        !self.found.is_empty() || self.pass.is_some() || self.schedules.values().any(wants)
-    }
-
-    /// The next delivery of a pass, if one is to be made.
-    fn next_of_pass(&mut self) -> Option<Found> {
-        if self.pass.is_none() {
-            if self.pass_after > self.clock.instant() {
-                return None;
-            }
-            let from = self.schedules.values().filter_map(Schedule::wants).min()?;
-            self.begin_pass(from, false);
-        }
-        loop {
-            let pass = self.pass.as_mut()?;
-            if !pass.whole && !self.schedules.values().any(Schedule::wants_more) {
-                self.end_pass(false);
-                return None;
-            }
-            if let Some(found) = pass.page.pop_front() {
-                return Some(found);
-            }
-            if pass.last {
-                self.end_pass(true);
-                return None;
-            }
-            self.turn_page();
-        }
-    }
-
-    /// Lists what comes next in a pass.
-    fn turn_page(&mut self) {
-        let Some(from) = self.pass.as_ref().map(|pass| pass.from) else {
-            return;
-        };
-        let (mut first, mut unread) = (BinaryHeap::new(), false);
-        for (number, session) in (0u16..).zip(&self.sessions) {
-            let listed = self.outbox(session).each_waiting(|id| {
-                if let Some(found) = found(number, &id)
-                    && found.0 >= from
-                    && first
-                        .peek()
-                        .is_none_or(|last| first.len() < PAGE || found < *last)
-                    && !self.has(found)
-                {
-                    first.push(found);
-                    if first.len() > PAGE {
-                        first.pop();
-                    }
-                }
+        self.scan_at = None;
+        let mut failed = false;
+        for (number, session) in (0u16..).zip(self.sessions.iter()) {
+            let outbox = self.outbox(session);
+            let unread = &mut self.unread;
+            let listed = outbox.each_waiting(|id| {
+                let key = queue_key(number, &id);
+                unread.extend(key.filter(|key| queues.bot_of(*key).is_none()));
             });
             if let Err(error) = listed {
                 tracing::error!(%session, error = %Chain(&error), "cannot read the outbox");
-                unread = true;
+                failed = true;
             }
-        }
-        if let Some(pass) = &mut self.pass {
-            pass.unread |= unread;
-            pass.last = first.len() < PAGE;
-            pass.page = first.into_sorted_vec().into();
-            pass.from = pass.page.back().map_or(from, |(seat, _)| seat.next());
-        }
-    }
-
-    /// Takes up some of the deliveries that were told, or that a pass finds.
-    pub(super) fn take_up(&mut self) {
-        self.forget_left();
-        for _ in 0..BATCH {
-            let next = self.next_to_take_up();
-            let Some(((seat, key), how)) = next else {
-                return;
-            };
-            let Some(session) = self.sessions.get(usize::from(seat.session)).cloned() else {
-                continue;
-            };
-            let id = delivery_id(seat, key);
-            match self.take_up_one(&session, (seat, key), &id, how) {
-                Ok(()) | Err(ReadError::Quarantined { .. }) => {}
+            match outbox.drops() {
+                Ok(drops) => {
+                    let keys = drops.iter().filter_map(|id| queue_key(number, id));
+                    self.drops.extend(keys);
+                }
                 Err(error) => {
-                    tracing::error!(%session, delivery = %id, error = %Chain(&error), "cannot take up a delivery now");
-                    if self.unread.len() < PAGE {
-                        self.unread.insert(seat, key);
-                    }
-                    self.ask_to_look(RETRY);
+                    tracing::error!(%session, error = %Chain(&error), "cannot read which deliveries are to be dropped");
+                    failed = true;
                 }
             }
-            self.forget_left();
+        }
+        let took = self.clock.instant().duration_since(began);
+        self.scan_after = self.clock.instant() + took * SCAN_SHARE;
+        if failed {
+            self.request_scan(RETRY);
         }
     }
 
-    /// News waits for a pass through everything, which may find what was accepted before it.
-    fn next_to_take_up(&mut self) -> Option<(Found, How)> {
-        if self.pass.as_ref().is_some_and(|pass| pass.whole)
-            && let Some(found) = self.next_of_pass()
-        {
-            return Some((found, How::Looked));
-        }
-        match self.found.pop_front() {
-            Some(told) => Some((told, How::Told)),
-            None => Some((self.next_of_pass()?, How::Wanted)),
-        }
-    }
-
-    /// What the schedules have left to the disk is not known here either.
-    fn forget_left(&mut self) {
-        let left = self.schedules.values_mut().flat_map(Schedule::left_to_disk);
-        for seat in left.collect::<Vec<_>>() {
-            if let Some(key) = self.known.remove(&seat) {
-                self.shelved.add((seat, key));
-                self.shelved_last.push_back(seat);
+    /// Reads some of the deliveries that no queue has.
+    pub(super) fn ingest(&mut self, queues: &mut BotQueues, actions: &mut ChatActions) {
+        for _ in 0..BATCH {
+            let Some(key) = self.unread.pop_first() else {
+                return;
+            };
+            match self.ingest_one(key, queues, actions) {
+                Ok(()) | Err(ReadError::Quarantined { .. }) => {}
+                Err(error) => {
+                    tracing::error!(delivery = %delivery_id(key), error = %Chain(&error), "cannot read a delivery now; trying again");
+                    self.request_scan(RETRY);
+                }
             }
         }
-        while self.shelved_last.len() > BATCH {
-            self.shelved_last.pop_front();
-        }
     }
 
-    fn take_up_one(
+    fn ingest_one(
         &mut self,
-        session: &SessionId,
-        (seat, key): Found,
-        id: &DeliveryId,
-        how: How,
+        key: QueueKey,
+        queues: &mut BotQueues,
+        actions: &mut ChatActions,
     ) -> Result<(), ReadError> {
-        let outbox = self.outbox(session);
-        let twice =
-            self.known.contains_key(&seat) || how == How::Told && self.shelved_last.contains(&seat);
-        if twice {
+        let Some(session) = self.sessions.get(usize::from(key.session)) else {
             return Ok(());
-        }
-        if how == How::Wanted {
-            self.shelved.take((seat, key));
-        }
-        // Finished meanwhile.
-        if !outbox.may_wait(id) {
+        };
+        let (outbox, id) = (self.outbox(session), delivery_id(key));
+        // A name may be reported twice, and the delivery be finished by then.
+        if queues.bot_of(key).is_some() || !outbox.may_wait(&id) {
             return Ok(());
         }
         let now = self.clock.now();
-        if let Standing::Finished(finished) = outbox.standing(id, now)? {
+        if let Standing::Finished(finished) = outbox.standing(&id, now)? {
             // A kill came between the record and the removal.
             Inbox::new(&self.state, self.state.session(session))
                 .settle(&finished.delivery.answers)?;
-            outbox.leave_recorded(id)?;
+            outbox.leave_recorded(&id)?;
             return Ok(());
         }
-        let Some(delivery) = outbox.read(id, now)? else {
+        let Some(delivery) = outbox.read(&id, now)? else {
             return Ok(());
         };
         let (bot, chat) = (delivery.address.bot_id, delivery.address.chat_id);
         let turn = delivery.turn.map(|turn| turn.accepted);
         let kind = match delivery.content {
-            Content::Reply { .. } => Kind::Reply { turn },
-            // The first progress of a turn names it.
-            Content::Progress { .. } => Kind::Progress {
-                turn: turn.unwrap_or(seat.accepted),
+            Content::Reply { .. } => DeliveryKind::Reply { turn },
+            // The first progress update of a turn names it.
+            Content::Progress { .. } => DeliveryKind::Progress {
+                turn: turn.unwrap_or(key.accepted),
             },
             Content::Reaction { message_id, .. } => {
-                self.watcher.reacted(Spot {
+                actions.agent_reacts(MessageRef {
                     bot,
                     chat,
                     message: message_id,
                 })?;
-                Kind::Reaction {
+                DeliveryKind::Reaction {
                     message: message_id,
                 }
             }
         };
-        // Where a group has become a supergroup, its turn is that of the supergroup, once the last
-        // one of the group is over.
-        let chat_now = self.bots.get(&bot).map_or(chat, |bot| bot.chat_now(chat));
-        let is_at_work = |schedule: &Schedule| schedule.is_at_work(chat);
-        let chat = if self.schedules.get(&bot).is_some_and(is_at_work) {
-            chat
-        } else {
-            chat_now
-        };
-        if !self.bots.contains_key(&bot) {
+        if queues.bot(bot).is_none() {
             tracing::warn!(%session, delivery = %id, bot_id = bot.0, "a delivery waits for a bot that does not run");
         }
-        // What waits for long is read more than once.
-        if now.since(Timestamp(seat.accepted)) < NEWS {
-            let agent = (seat.session, delivery.holder);
-            let time = self.now();
-            self.watcher.attention.said(&agent, time);
+        if now.since(Timestamp(key.accepted)) < RECENT {
+            actions.agent_spoke(key.session, delivery.holder, queues.now());
         }
-        let pace = self.pace;
-        let schedule = self
-            .schedules
-            .entry(bot)
-            .or_insert_with(|| Schedule::new(pace));
-        self.known.insert(seat, key);
-        match how {
-            How::Told => schedule.add(chat, seat, kind),
-            How::Looked | How::Wanted => schedule.found(chat, seat, kind),
-        }
+        // While a delivery to a group is under way that has become a supergroup, its queue keeps the old id.
+        let current = queues.bot(bot).map_or(chat, |bot| bot.current_chat(chat));
+        let queue = queues.queue(bot);
+        let chat = if queue.is_sending_to(chat) {
+            chat
+        } else {
+            current
+        };
+        queue.add(chat, key, kind);
         Ok(())
     }
 
-    /// Puts away what a person does not want sent and no schedule has.
-    pub(super) fn put_away_on_disk(&mut self, session: &SessionId, named: Found, id: &DeliveryId) {
-        let bot = match self.outbox(session).read(id, self.clock.now()) {
-            Ok(Some(delivery)) => self.bots.get(&delivery.address.bot_id).cloned(),
-            Ok(None) | Err(ReadError::Quarantined { .. }) => None,
-            Err(error) => {
-                tracing::error!(%session, delivery = %id, error = %Chain(&error), "cannot drop a delivery now");
-                self.ask_to_look(RETRY);
-                None
+    /// Puts away the deliveries that a person has asked to drop. The worker of one that is under way
+    /// notices by itself.
+    pub(super) fn put_away_dropped(&mut self, queues: &mut BotQueues) {
+        for key in std::mem::take(&mut self.drops) {
+            let id = delivery_id(key);
+            if let Some(bot) = queues.bot_of(key) {
+                let handle = queues.bot(bot).map(Arc::clone);
+                let Some(handle) = handle.filter(|_| !queues.queue(bot).is_sending(key)) else {
+                    continue;
+                };
+                if self.is_put_away(&handle, key, |worker| worker.put_away_dropped(&id)) {
+                    queues.queue(bot).remove(key);
+                } else {
+                    self.request_scan(RETRY);
+                }
+                continue;
             }
-        };
-        let Some(bot) = bot else {
-            return;
-        };
-        let carrier = Carrier::new(&self.state, session, bot, self.clock.clone());
-        if carrier.put_away_dropped(id) == Ended::Finished {
-            self.shelved.take(named);
-        } else {
-            self.ask_to_look(RETRY);
+            if self.unread.contains(&key) {
+                self.drops.insert(key);
+                continue;
+            }
+            let Some(session) = self.sessions.get(usize::from(key.session)) else {
+                continue;
+            };
+            // The request came too late, or a kill came before it was removed.
+            let outbox = self.outbox(session);
+            let standing = outbox.standing(&id, self.clock.now());
+            if matches!(standing, Ok(Standing::Finished(_) | Standing::Gone))
+                && let Err(error) = outbox.forget_drop(&id)
+            {
+                tracing::warn!(%session, delivery = %id, error = %Chain(&error), "cannot remove a request to drop a delivery");
+            }
         }
+    }
+
+    /// Puts away some of the superseded deliveries.
+    pub(super) fn put_away_superseded(&mut self, queues: &mut BotQueues) {
+        for _ in 0..BATCH {
+            if !self.has_superseded(queues) {
+                return;
+            }
+            let Some((bot, key)) = queues.superseded() else {
+                return;
+            };
+            let id = delivery_id(key);
+            if self.is_put_away(&bot, key, |worker| worker.supersede(&id)) {
+                queues.queue(bot.api.id()).remove(key);
+                self.supersede_after = None;
+            } else {
+                self.supersede_after = Some(self.clock.instant() + RETRY);
+            }
+        }
+    }
+
+    /// Whether superseded deliveries can be put away now.
+    pub(super) fn has_superseded(&self, queues: &BotQueues) -> bool {
+        let now = self.clock.instant();
+        self.supersede_after.is_none_or(|after| after <= now) && queues.superseded().is_some()
+    }
+
+    fn is_put_away(
+        &self,
+        bot: &Arc<BotHandle>,
+        key: QueueKey,
+        put_away: impl FnOnce(DeliveryWorker) -> WorkerExit,
+    ) -> bool {
+        let worker = self.worker(Arc::clone(bot), key);
+        worker.is_none_or(|worker| put_away(worker) == WorkerExit::Finished)
+    }
+
+    /// The worker for a delivery.
+    pub(super) fn worker(&self, bot: Arc<BotHandle>, key: QueueKey) -> Option<DeliveryWorker> {
+        let session = self.sessions.get(usize::from(key.session))?;
+        Some(DeliveryWorker::new(
+            &self.state,
+            session,
+            bot,
+            self.clock.clone(),
+        ))
+    }
+
+    /// Whether there are deliveries to read.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// When something has to be tried again.
+    pub(super) fn due(&self, queues: &BotQueues) -> Option<Instant> {
+        let retry = self
+            .supersede_after
+            .filter(|_| queues.superseded().is_some());
+        retry.into_iter().chain(self.scan_at).min()
+    }
+
+    fn outbox(&self, session: &SessionId) -> Outbox {
+        Outbox::new(&self.state, self.state.session(session))
+    }
+}
+
+fn queue_key(session: u16, id: &DeliveryId) -> Option<QueueKey> {
+    Some(QueueKey {
+        accepted: id.accepted,
+        session,
+        key: u128::from_str_radix(&id.key, 16).ok()?,
+    })
+}
+
+/// The name on disk of a delivery in a queue.
+pub(super) fn delivery_id(key: QueueKey) -> DeliveryId {
+    DeliveryId {
+        accepted: key.accepted,
+        key: format!("{:032x}", key.key),
     }
 }

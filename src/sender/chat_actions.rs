@@ -1,113 +1,287 @@
-//! What is cosmetic: receipts and "typing…", where there is plenty of room.
+//! Chat actions: receipts (👀) and "typing…", where there is plenty of room.
+//!
+//! [`Attention`] decides from what the agents hold. Each 👀 is recorded on disk before it is put and
+//! until it is surely gone.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
+use crate::clock::Clock;
+use crate::config::{Config, Receipts};
 use crate::error_chain::Chain;
-use crate::ids::{Address, BotId, ChatId};
-use crate::sender::attention::{Answer, EYES, Gesture, Spot};
-use crate::sender::{Schedule, Sender};
+use crate::ids::{Address, BotId, ChatId, SessionId};
+use crate::sender::attention::{
+    ActionResult, AgentName, Attention, ChatAction, EYES, HeldMessage, Sign,
+};
+use crate::sender::bot_queues::BotQueues;
+use crate::state::agents::holder;
+use crate::state::bots::receipts::{MessageRef, load_receipts, save_receipts};
+use crate::state::holds::changes::HoldChange;
+use crate::state::holds::seen;
+use crate::state::layout::StateDir;
+use crate::store::StoreError;
+use crate::store::atomic;
+use crate::store::format::ReadError;
 use crate::telegram::api::Api;
 use crate::telegram::error::{ApiError, Decision};
 
-/// Longest time that something cosmetic may take.
-const GESTURE_TIMEOUT: Duration = Duration::from_secs(10);
-/// When a chat that is busy is looked at again for something cosmetic.
+/// Longest time that a chat action may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// When a busy chat is looked at again for a chat action.
 const BUSY: Duration = Duration::from_millis(250);
 
-/// A gesture that is over.
-pub(super) type Gestured = (Gesture, Result<(), ApiError>);
+type EndedAction = (ChatAction, Result<(), ApiError>);
 
-impl Sender {
-    pub(super) fn start_gestures(&mut self, gestures: &mut JoinSet<Gestured>) {
-        let now = self.now();
-        loop {
-            let (bots, schedules) = (&self.bots, &self.schedules);
-            let wait = |bot: BotId, chat: ChatId| match bots.get(&bot) {
-                None => Some(GESTURE_TIMEOUT),
-                Some(state) => state.closed_for(chat).or_else(|| {
-                    let room = schedules
-                        .get(&bot)
-                        .is_none_or(|schedule| schedule.has_room_for_gesture(chat, now));
-                    (!room).then_some(BUSY)
-                }),
+/// The chat actions of all bots.
+#[derive(Debug)]
+pub(super) struct ChatActions {
+    state: StateDir,
+    /// The number of a session is its place here.
+    sessions: Arc<[SessionId]>,
+    clock: Clock,
+    receipts: Receipts,
+    attention: Attention,
+    has_scanned: bool,
+    /// Bots whose file names messages that no longer wear 👀.
+    outdated: BTreeSet<BotId>,
+    requests: JoinSet<EndedAction>,
+}
+
+impl ChatActions {
+    /// Reads which messages may wear 👀 from an earlier time. Without receipts they are still taken
+    /// away.
+    pub(super) fn load(
+        state: &StateDir,
+        config: &Config,
+        sessions: Arc<[SessionId]>,
+        bots: impl IntoIterator<Item = BotId>,
+        clock: Clock,
+    ) -> Result<Self, ReadError> {
+        let mut receipts = Vec::new();
+        for bot in bots {
+            receipts.extend(load_receipts(state, bot, clock.now())?);
+        }
+        Ok(Self {
+            state: state.clone(),
+            sessions,
+            clock,
+            receipts: config.receipts,
+            attention: Attention::new(config.pace, receipts),
+            has_scanned: false,
+            outdated: BTreeSet::new(),
+            requests: JoinSet::new(),
+        })
+    }
+
+    /// The folders to watch.
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
+        let dirs = self.sessions.iter().map(|id| self.state.session(id));
+        match self.receipts {
+            Receipts::On => dirs.flat_map(|dir| HoldChange::folders(&dir)).collect(),
+            Receipts::Off => Vec::new(),
+        }
+    }
+
+    /// What an agent holds has changed.
+    pub(super) fn observe(&mut self, change: &HoldChange, now: Duration) {
+        let session = self.sessions.iter().position(|id| *id == change.session);
+        let session = session.and_then(|number| u16::try_from(number).ok());
+        if let Some(session) = session.filter(|_| self.receipts == Receipts::On) {
+            self.read_holds(session, &change.holder, Sign::Activity, now);
+        }
+    }
+
+    /// Looks through what all agents hold.
+    pub(super) fn scan(&mut self, now: Duration) {
+        if self.receipts == Receipts::Off {
+            return;
+        }
+        for (number, session) in (0u16..).zip(self.sessions.iter().cloned().collect::<Vec<_>>()) {
+            let folder = self.state.session(&session).conversations();
+            let names = match atomic::list(&folder) {
+                Ok(names) => names,
+                Err(error) => {
+                    tracing::warn!(%session, error = %Chain(&error), "cannot see what the agents hold");
+                    continue;
+                }
             };
-            let Some(gesture) = self.watcher.next(now, wait) else {
-                return;
-            };
-            let (bot, chat) = gesture.place();
-            if matches!(gesture, Gesture::Put(_))
-                && let Err(error) = self.watcher.save(bot)
+            for gone in self.attention.agents(number) {
+                if !names.contains(&format!("{}.json", gone.1)) {
+                    self.attention.holds(gone, Vec::new(), Sign::Scan, now);
+                }
+            }
+            for name in names {
+                if let Some(holder) = name.strip_suffix(".json") {
+                    self.read_holds(number, holder, Sign::Scan, now);
+                }
+            }
+        }
+        self.has_scanned = true;
+    }
+
+    fn read_holds(&mut self, session: u16, name: &str, sign: Sign, now: Duration) {
+        let Some(id) = self.sessions.get(usize::from(session)) else {
+            return;
+        };
+        // The agents report a file that cannot be read.
+        let conversation = seen::peek(&self.state.session(id), name);
+        let silent_for = conversation
+            .as_ref()
+            .map(|all| self.clock.now().since(all.active_at.max(all.shown_at)));
+        let held = conversation.map(|all| all.held).unwrap_or_default();
+        let held = held.into_iter().filter_map(|one| {
+            Some(HeldMessage {
+                address: one.address,
+                message: one.message_id,
+                arrived: *one.entries.first()?,
+                seen: one.seen,
+            })
+        });
+        let sign = match silent_for {
+            Some(silent_for) if !self.has_scanned => Sign::Startup { silent_for },
+            _ => sign,
+        };
+        self.attention
+            .holds((session, name.to_owned()), held.collect(), sign, now);
+    }
+
+    /// An agent has handed in a delivery.
+    pub(super) fn agent_spoke(&mut self, session: u16, holder: String, now: Duration) {
+        self.attention.agent_spoke(&(session, holder), now);
+    }
+
+    /// An agent's own reaction is about to go on a message: from now on there is no 👀 of ours to take
+    /// away, durably.
+    pub(super) fn agent_reacts(&mut self, message: MessageRef) -> Result<(), StoreError> {
+        let has_changed = self.attention.agent_reacts(message);
+        if has_changed || self.outdated.contains(&message.bot) {
+            self.save(message.bot)?;
+        }
+        Ok(())
+    }
+
+    fn save(&mut self, bot: BotId) -> Result<(), StoreError> {
+        let saved = save_receipts(&self.state, bot, self.attention.receipts(bot));
+        match &saved {
+            Ok(()) => self.outdated.remove(&bot),
+            Err(_) => self.outdated.insert(bot),
+        };
+        saved
+    }
+
+    /// Begins what there is room for.
+    pub(super) fn start(&mut self, queues: &mut BotQueues) {
+        let now = queues.now();
+        while let Some(action) = self.next(queues, now) {
+            let (bot, chat) = action.place();
+            if matches!(action, ChatAction::PutReceipt(_))
+                && let Err(error) = self.save(bot)
             {
-                tracing::warn!(error = %Chain(&error), "a receipt is left out, because it cannot be noted");
-                self.watcher.attention.dropped(gesture);
+                tracing::warn!(error = %Chain(&error), "a receipt is left out, because it cannot be recorded");
+                self.attention.cancelled(action);
                 continue;
             }
-            let Some(api) = self.bots.get(&bot).map(|bot| bot.api.clone()) else {
+            let Some(api) = queues.bot(bot).map(|bot| bot.api.clone()) else {
                 continue;
             };
-            let pace = self.pace;
-            let schedule = self
-                .schedules
-                .entry(bot)
-                .or_insert_with(|| Schedule::new(pace));
-            schedule.gesture_begun(chat);
-            gestures.spawn(async move {
-                let answer = tokio::time::timeout(GESTURE_TIMEOUT, gesticulate(&api, gesture));
+            queues.queue(bot).chat_action_begun(chat);
+            self.requests.spawn(async move {
+                let answer = tokio::time::timeout(TIMEOUT, request_action(&api, action));
                 let answer = answer
                     .await
                     .unwrap_or_else(|_| Err(ApiError::Doubt("it took too long".to_owned())));
-                (gesture, answer)
+                (action, answer)
             });
         }
     }
 
-    pub(super) fn gesture_ended(&mut self, (gesture, answer): Gestured) {
-        let (bot, chat) = gesture.place();
-        let now = self.now();
-        if let Some(schedule) = self.schedules.get_mut(&bot) {
-            schedule.gesture_ended(chat, now);
+    fn next(&mut self, queues: &BotQueues, now: Duration) -> Option<ChatAction> {
+        let wait = |bot: BotId, chat: ChatId| {
+            let Some(handle) = queues.bot(bot) else {
+                return Some(TIMEOUT);
+            };
+            let has_room = || {
+                let queue = queues.existing(bot);
+                queue.is_none_or(|queue| queue.has_room_for_chat_action(chat, now))
+            };
+            let limited = handle.wait_for(chat);
+            limited.or_else(|| (!has_room()).then_some(BUSY))
+        };
+        let (state, sessions) = (&self.state, &self.sessions);
+        let lives = |(session, holder): &AgentName| {
+            let session = sessions.get(usize::from(*session));
+            session.is_some_and(|id| holder::seems_to_live(&state.session(id), holder))
+        };
+        self.attention.next(now, wait, lives)
+    }
+
+    /// Waits for the end of a request; for ever if there is none. Cancel-safe.
+    pub(super) async fn next_ended(&mut self) -> EndedAction {
+        while let Some(ended) = self.requests.join_next().await {
+            if let Ok(ended) = ended {
+                return ended;
+            }
         }
-        let answer = match answer {
-            Ok(()) => Answer::Done,
+        std::future::pending().await
+    }
+
+    /// A request has ended.
+    pub(super) fn ended(&mut self, (action, answer): EndedAction, queues: &mut BotQueues) {
+        let (bot, chat) = action.place();
+        let now = queues.now();
+        queues.queue(bot).chat_action_ended(chat, now);
+        let result = match answer {
+            Ok(()) => ActionResult::Done,
             Err(error) => {
-                tracing::debug!(bot_id = bot.0, chat_id = chat.0, %error, ?gesture, "left out");
-                let refused = matches!(error, ApiError::Refused { .. });
-                if let Decision::CloseGate(wait) = error.decision() {
-                    self.close_gate(bot, chat, wait);
-                    // A 👀 that was to be taken away still stands.
-                    match gesture {
-                        Gesture::Take(_) => Answer::Unknown,
-                        Gesture::Put(_) | Gesture::Type(_) => Answer::Refused,
-                    }
-                } else if refused {
-                    Answer::Refused
+                tracing::debug!(bot_id = bot.0, chat_id = chat.0, %error, ?action, "left out");
+                let limit = if let Decision::CloseGate(wait) = error.decision() {
+                    Some(wait)
                 } else {
-                    Answer::Unknown
+                    None
+                };
+                if let Some(wait) = limit {
+                    queues.limit(bot, chat, wait);
+                }
+                // After a 429 a 👀 that was to be taken away still stands.
+                let still_stands = limit.is_some() && matches!(action, ChatAction::TakeReceipt(_));
+                if matches!(error, ApiError::Refused { .. }) && !still_stands {
+                    ActionResult::Refused
+                } else {
+                    ActionResult::Unknown
                 }
             }
         };
-        if self.watcher.attention.ended(gesture, answer, now)
-            && let Err(error) = self.watcher.save(bot)
+        if self.attention.ended(action, result, now)
+            && let Err(error) = self.save(bot)
         {
-            tracing::warn!(error = %Chain(&error), "cannot note that a receipt is gone");
+            tracing::warn!(error = %Chain(&error), "cannot record that a receipt is gone");
         }
+    }
+
+    /// When there may be something to do.
+    pub(super) fn due(&self, queues: &BotQueues) -> Option<Instant> {
+        let due = self.attention.due(queues.now());
+        due.map(|at| queues.instant(at))
     }
 }
 
-async fn gesticulate(api: &Api, gesture: Gesture) -> Result<(), ApiError> {
-    let react = async |spot: Spot, emoji| {
+async fn request_action(api: &Api, action: ChatAction) -> Result<(), ApiError> {
+    let react = async |message: MessageRef, emoji| {
         let to = Address {
-            bot_id: spot.bot,
-            chat_id: spot.chat,
+            bot_id: message.bot,
+            chat_id: message.chat,
             topic_id: None,
         };
-        api.react(to, spot.message, emoji).await
+        api.react(to, message.message, emoji).await
     };
-    match gesture {
-        Gesture::Put(spot) => react(spot, EYES).await,
-        Gesture::Take(spot) => react(spot, "").await,
-        Gesture::Type(address) => api.typing(address).await,
+    match action {
+        ChatAction::PutReceipt(message) => react(message, EYES).await,
+        ChatAction::TakeReceipt(message) => react(message, "").await,
+        ChatAction::Type(address) => api.typing(address).await,
     }
 }

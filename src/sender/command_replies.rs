@@ -1,8 +1,8 @@
-//! Answers of the gateway's own, such as those to commands: past the queues, within the pace.
+//! Replies of the gateway itself to commands: past the queues, within the pace.
 //!
-//! They are asked for by somebody who looks at the chat at this moment, so they come before what
-//! waits, and count as it does. They stand nowhere on disk: one that cannot go out soon, or that
-//! Telegram does not want, is left out, and so is one whose fate is unknown.
+//! A person who looks at the chat at this moment asks for them, so they go before the deliveries that
+//! wait, and count as those do. They stand nowhere on disk: a reply is left out when it cannot go soon,
+//! when Telegram refuses it, or when its fate is unknown.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,168 +12,141 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::clock::Clock;
 use crate::error_chain::Chain;
 use crate::ids::{Address, BotId, ChatId, MessageId};
-use crate::sender::{START, Schedule, Sender};
+use crate::sender::bot_queues::BotQueues;
+use crate::telegram::api::{Api, OutgoingMessage};
 use crate::telegram::error::{ApiError, Decision};
 use crate::telegram::format::Rich;
 
-/// How many may wait. They are few: each is asked for by hand.
-const WAITING_MOST: usize = 32;
-/// An answer that comes later answers nothing.
+/// How many may wait. They are few: a person asks for each.
+const MAX_WAITING: usize = 32;
+/// A reply that comes later is of no use.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the request may take: Telegram makes some wait for up to 8 s (telegram.md 4).
+/// How long the request may take: Telegram lets some wait for up to 8 s (telegram.md 4).
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// One answer.
+/// One reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Aside {
+pub struct CommandReply {
     /// Where it goes.
     pub to: Address,
-    /// What it says.
+    /// Its text.
     pub text: Rich,
-    /// What it answers.
+    /// The command.
     pub reply_to: MessageId,
-    /// When it was asked for.
+    /// When the command came.
     pub since: Instant,
 }
 
-/// Where answers are handed in.
+/// Where the responders hand in replies.
 #[derive(Clone, Debug, Default)]
-pub struct Asides(Arc<HandedIn>);
+pub struct CommandReplyInbox(Arc<HandedIn>);
 
 #[derive(Debug, Default)]
 struct HandedIn {
-    new: Mutex<VecDeque<Aside>>,
-    told: Notify,
+    new: Mutex<VecDeque<CommandReply>>,
+    changed: Notify,
 }
 
-impl Asides {
-    /// Hands in an answer.
-    pub fn add(&self, aside: Aside) {
-        let mut new = self.waiting();
-        if new.len() < WAITING_MOST {
-            new.push_back(aside);
-            self.0.told.notify_one();
+impl CommandReplyInbox {
+    /// Hands in a reply.
+    pub fn add(&self, reply: CommandReply) {
+        let mut new = self.handed_in();
+        if new.len() < MAX_WAITING {
+            new.push_back(reply);
+            self.0.changed.notify_one();
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<Aside>> {
+    fn handed_in(&self) -> MutexGuard<'_, VecDeque<CommandReply>> {
         self.0.new.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The answers that the sender has to do with.
+type SentReply = (BotId, ChatId, Result<MessageId, ApiError>);
+
+/// The replies that the sender has taken over.
 #[derive(Debug)]
-pub(super) struct Desk {
-    new: Asides,
-    /// Those that must wait for the pace, or for another one.
-    queue: VecDeque<Aside>,
-    /// Chats that an answer is on its way to: they keep their order.
-    at_work: BTreeSet<(BotId, ChatId)>,
+pub(super) struct CommandReplies {
+    inbox: CommandReplyInbox,
+    clock: Clock,
+    /// Replies that wait for the pace, or for the reply before them.
+    waiting: VecDeque<CommandReply>,
+    /// Chats to which a reply is under way: replies keep their order.
+    sending: BTreeSet<(BotId, ChatId)>,
+    requests: JoinSet<SentReply>,
 }
 
-impl Desk {
-    pub(super) fn new(asides: Asides) -> Self {
+impl CommandReplies {
+    pub(super) fn new(inbox: CommandReplyInbox, clock: Clock) -> Self {
         Self {
-            new: asides,
-            queue: VecDeque::new(),
-            at_work: BTreeSet::new(),
+            inbox,
+            clock,
+            waiting: VecDeque::new(),
+            sending: BTreeSet::new(),
+            requests: JoinSet::new(),
         }
     }
 
-    /// Waits for a new one. Cancel-safe.
-    pub(super) async fn told(&self) {
-        self.new.0.told.notified().await;
+    /// Waits until a new reply is handed in, or returns a request that has ended. Cancel-safe.
+    pub(super) async fn changed(&mut self) -> Option<SentReply> {
+        tokio::select! {
+            () = self.inbox.0.changed.notified() => None,
+            Some(ended) = self.requests.join_next() => ended.ok(),
+        }
     }
-}
 
-/// An answer that is out, or not.
-pub(super) type Said = (BotId, ChatId, Result<MessageId, ApiError>);
-
-impl Sender {
-    /// Sends those that may go now, and lets go of those that cannot go soon.
-    pub(super) fn start_asides(&mut self, at_work: &mut JoinSet<Said>) {
-        let mut queue = std::mem::take(&mut self.asides.queue);
-        queue.append(&mut self.asides.new.waiting());
-        let (now, instant) = (self.now(), self.clock.instant());
-        let mut waits = self.asides.at_work.clone();
-        let mut kept = VecDeque::new();
-        for aside in queue {
-            let id = aside.to.bot_id;
-            let Some(bot) = self.bots.get(&id) else {
+    /// Sends the replies that may go now, and gives up those that cannot go soon.
+    pub(super) fn start(&mut self, queues: &mut BotQueues) {
+        self.waiting.append(&mut self.inbox.handed_in());
+        let now = queues.now();
+        let mut busy = self.sending.clone();
+        for reply in std::mem::take(&mut self.waiting) {
+            let id = reply.to.bot_id;
+            let Some(bot) = queues.bot(id).map(Arc::clone) else {
                 continue;
             };
-            let chat = bot.chat_now(aside.to.chat_id);
-            let closed = bot.closed_for(chat).is_some();
-            if closed
-                || instant.duration_since(aside.since) > PATIENCE
-                || kept.len() >= WAITING_MOST
-            {
+            let chat = bot.current_chat(reply.to.chat_id);
+            let is_limited = bot.wait_for(chat).is_some();
+            let is_late = self.clock.instant().duration_since(reply.since) > PATIENCE;
+            if is_limited || is_late || self.waiting.len() >= MAX_WAITING {
                 tracing::info!(
                     chat_id = chat.0,
-                    closed,
-                    "an answer to a command is left out: nothing may go to that chat now"
+                    is_limited,
+                    "a reply to a command is left out: nothing may go to that chat now"
                 );
                 continue;
             }
-            let pace = self.pace;
-            let schedule = self
-                .schedules
-                .entry(id)
-                .or_insert_with(|| Schedule::new(pace));
-            if waits.contains(&(id, chat)) || !schedule.aside_begun(chat, now) {
-                waits.insert((id, chat));
-                kept.push_back(aside);
-                continue;
+            // The first one that waits keeps the chat's later ones behind it.
+            let is_free = busy.insert((id, chat));
+            if is_free && queues.queue(id).command_reply_begun(chat, now) {
+                self.sending.insert((id, chat));
+                let request = send_reply(bot.api.clone(), reply, chat);
+                self.requests
+                    .spawn(async move { (id, chat, request.await) });
+            } else {
+                self.waiting.push_back(reply);
             }
-            waits.insert((id, chat));
-            self.asides.at_work.insert((id, chat));
-            let api = bot.api.clone();
-            at_work.spawn(async move {
-                let Aside {
-                    mut to,
-                    text,
-                    reply_to,
-                    ..
-                } = aside;
-                let moved = to.chat_id != chat;
-                if moved {
-                    // Ids of messages and topics do not carry over into a supergroup.
-                    to.chat_id = chat;
-                    to.topic_id = None;
-                }
-                let reply_to = Some(reply_to).filter(|_| !moved);
-                let sent = tokio::time::timeout(TIMEOUT, api.send_text(to, &text, reply_to, false));
-                let sent = sent
-                    .await
-                    .unwrap_or_else(|_| Err(ApiError::Doubt("it took too long".to_owned())));
-                (id, chat, sent)
-            });
         }
-        self.asides.queue = kept;
     }
 
-    /// A request has ended: what it says of the chat counts for everything that goes there.
-    pub(super) fn aside_ended(&mut self, (id, chat, answer): Said) {
-        let now = self.now();
-        self.asides.at_work.remove(&(id, chat));
-        if let Some(schedule) = self.schedules.get_mut(&id) {
-            schedule.aside_ended(chat, now);
-        }
-        let Err(error) = answer else {
+    /// A request has ended. What Telegram says of the chat counts for everything that goes there.
+    pub(super) fn ended(&mut self, (id, chat, answer): SentReply, queues: &mut BotQueues) {
+        let now = queues.now();
+        self.sending.remove(&(id, chat));
+        queues.queue(id).command_reply_ended(chat, now);
+        let (Err(error), Some(bot)) = (answer, queues.bot(id)) else {
             return;
         };
-        tracing::info!(bot_id = id.0, chat_id = chat.0, %error, "an answer to a command is left out");
-        let Some(bot) = self.bots.get(&id) else {
-            return;
-        };
-        let noted = match error.decision() {
+        tracing::info!(bot_id = id.0, chat_id = chat.0, %error, "a reply to a command is left out");
+        let recorded = match error.decision() {
             Decision::CloseGate(wait) => {
-                self.close_gate(id, chat, wait);
+                queues.limit(id, chat, wait);
                 Ok(())
             }
-            Decision::Park => bot.gates().park(chat, error.to_string()),
+            Decision::Park => bot.rate_limits().block(chat, error.to_string()),
             Decision::Migrate(to) => bot.migrations().learn(chat, to).map(drop),
             Decision::Retry
             | Decision::RetryMarked
@@ -182,26 +155,41 @@ impl Sender {
             | Decision::Repair(_)
             | Decision::Fail => Ok(()),
         };
-        if let Err(error) = noted {
+        if let Err(error) = recorded {
             tracing::warn!(chat_id = chat.0, error = %Chain(&error), "what Telegram said of a chat is known in memory only");
         }
     }
 
-    /// When one of those that wait may go, or is given up.
-    pub(super) fn asides_due(&self) -> Option<Instant> {
-        let each = self.asides.queue.iter().map(|aside| {
-            let id = aside.to.bot_id;
-            let free = self.bots.get(&id).and_then(|bot| {
-                let chat = bot.chat_now(aside.to.chat_id);
-                // The end of the one before it is noticed by itself.
-                let is_free = !self.asides.at_work.contains(&(id, chat));
-                let schedule = self.schedules.get(&id).filter(|_| is_free)?;
-                schedule.aside_due(chat)
+    /// When one of the waiting replies may go, or is given up.
+    pub(super) fn due(&self, queues: &BotQueues) -> Option<Instant> {
+        let each = self.waiting.iter().map(|reply| {
+            let id = reply.to.bot_id;
+            let free = queues.bot(id).and_then(|bot| {
+                let chat = bot.current_chat(reply.to.chat_id);
+                // The end of the reply before it wakes the sender.
+                let queue = queues.existing(id);
+                let queue = queue.filter(|_| !self.sending.contains(&(id, chat)))?;
+                queue.command_reply_due(chat)
             });
-            let free = free.map(|at| self.began + at.saturating_sub(START));
-            let given_up = aside.since + PATIENCE + Duration::from_millis(1);
-            free.map_or(given_up, |free| free.min(given_up))
+            let given_up = reply.since + PATIENCE + Duration::from_millis(1);
+            free.map_or(given_up, |free| queues.instant(free).min(given_up))
         });
         each.min()
     }
+}
+
+/// Sends a reply to a chat that may have another id by now.
+async fn send_reply(api: Api, reply: CommandReply, chat: ChatId) -> Result<MessageId, ApiError> {
+    let mut to = reply.to;
+    let mut message = OutgoingMessage::new(reply.text);
+    if to.chat_id == chat {
+        message.reply_to = Some(reply.reply_to);
+    } else {
+        // Ids of messages and topics do not carry over into a supergroup.
+        to.chat_id = chat;
+        to.topic_id = None;
+    }
+    tokio::time::timeout(TIMEOUT, api.send_text(to, &message))
+        .await
+        .unwrap_or_else(|_| Err(ApiError::Doubt("it took too long".to_owned())))
 }

@@ -1,104 +1,60 @@
-//! The sender: takes deliveries from disk to Telegram, per (bot, chat) in the order of acceptance
-//! over all sessions.
+//! The sender: brings deliveries from disk to Telegram, per bot and chat in the order of acceptance over
+//! all sessions.
 //!
-//! Deliveries stay on disk. In memory is what decides the next turns ([`crate::sender::queue`]); `found` has
-//! how they get there, and [`crate::sender::worker`] carries one message of one. The sender is woken by new names
-//! in the outboxes, and looks through them as a whole only at its start and after polls.
+//! [`backlog`] finds deliveries on disk, [`queue`] decides which request comes next, and [`worker`]
+//! makes it. New names in the outboxes wake the sender; it scans all of them only at its start and after
+//! polls.
 
 pub mod attention;
 mod backlog;
+mod bot_queues;
 mod chat_actions;
 pub mod command_replies;
 pub mod queue;
-pub mod receipts;
 pub mod repair;
 pub mod upload;
 pub mod worker;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::{Config, Pace};
-use crate::error_chain::Chain;
-use crate::ids::{BotId, ChatId, SessionId};
-use crate::sender::attention::Spot;
-use crate::sender::backlog::{Digest, Found, Pass, found};
-use crate::sender::chat_actions::Gestured;
-use crate::sender::command_replies::{Asides, Desk, Said};
-use crate::sender::queue::{End, Kind, Schedule, Seat, Turn};
-use crate::sender::receipts::Watcher;
-use crate::sender::worker::{Carrier, Ended};
-use crate::state::bots::{BotState, Heard};
-use crate::state::holds::seen;
-use crate::state::inbox::Inbox;
+use crate::config::Config;
+use crate::ids::{BotId, SessionId};
+use crate::sender::backlog::{Backlog, delivery_id};
+use crate::sender::bot_queues::BotQueues;
+use crate::sender::chat_actions::ChatActions;
+use crate::sender::command_replies::{CommandReplies, CommandReplyInbox};
+use crate::sender::queue::SendPermit;
+use crate::sender::worker::WorkerExit;
+use crate::state::bots::{BotHandle, HeardChats};
+use crate::state::holds::changes::HoldChange;
 use crate::state::layout::StateDir;
-use crate::state::outbox::delivery::{Content, DeliveryId, Outcome};
-use crate::state::outbox::{Outbox, Standing};
+use crate::state::outbox::changes::{OutboxChange, classify_change};
 use crate::store::format::ReadError;
 use crate::store::watch::{Interest, NameWatch, News};
 
-/// How many deliveries are taken up, or put away, before the others get their turn.
-const BATCH: usize = 64;
-/// After a poll, so that a call that waits for its messages is served first.
+/// A scan after a poll waits for this long, so that a call that waits for its messages is served first.
 const AFTER_POLL: Duration = Duration::from_millis(5);
-/// When something that could not be read or put away is tried again.
-const RETRY: Duration = Duration::from_secs(2);
-/// Looking through the outboxes takes at most the 20th part of the time.
-const LOOK_SHARE: u32 = 20;
-/// The start of the gateway on our own time, so that what was before it has a time as well.
-const START: Duration = Duration::from_secs(3600);
-
-/// A turn that is over.
-type Over = (BotId, Turn, Ended);
 
 /// Sends what waits in the outboxes.
 #[derive(Debug)]
 pub struct Sender {
-    state: StateDir,
-    /// A session's number is its place here.
-    sessions: Vec<SessionId>,
-    bots: BTreeMap<BotId, Arc<BotState>>,
-    schedules: BTreeMap<BotId, Schedule>,
     clock: Clock,
-    pace: Pace,
-    began: Instant,
-    /// The keys of those that the schedules have.
-    known: BTreeMap<Seat, u128>,
-    /// Names that were told and not taken up yet.
-    found: VecDeque<Found>,
-    /// The way through all that is on disk.
-    pass: Option<Pass>,
-    /// When the next one may begin.
-    pass_after: Instant,
-    /// What the schedules have left to the disk.
-    shelved: Digest,
-    /// Of that, what was left last: a name may be told twice.
-    shelved_last: VecDeque<Seat>,
-    /// Whether something else was on disk when it was looked at last.
-    surprised: bool,
-    /// What could not be read.
-    unread: BTreeMap<Seat, u128>,
-    /// What a person does not want sent any more.
-    dropped: BTreeSet<(u16, DeliveryId)>,
-    /// What is not to be sent any more.
-    overtaken: VecDeque<(BotId, Seat)>,
-    overtaken_after: Option<Instant>,
-    /// When to look through all outboxes, and when at the earliest.
-    look_at: Option<Instant>,
-    look_after: Instant,
-    watcher: Watcher,
-    asides: Desk,
-    /// Told after every completed poll.
+    backlog: Backlog,
+    queues: BotQueues,
+    command_replies: CommandReplies,
+    chat_actions: ChatActions,
+    workers: JoinSet<(BotId, SendPermit, WorkerExit)>,
+    /// Notified after every completed poll.
     polled: Arc<Notify>,
-    heard: Arc<Heard>,
+    heard: Arc<HeardChats>,
 }
 
 impl Sender {
@@ -106,388 +62,151 @@ impl Sender {
     pub fn new(
         state: &StateDir,
         config: &Config,
-        bots: &[Arc<BotState>],
+        bots: &[Arc<BotHandle>],
         clock: Clock,
         polled: Arc<Notify>,
-        heard: Arc<Heard>,
-        asides: Asides,
+        heard: Arc<HeardChats>,
+        command_replies: CommandReplyInbox,
     ) -> Result<Self, ReadError> {
-        let bots = bots.iter().map(|bot| (bot.api.id(), Arc::clone(bot)));
-        let bots: BTreeMap<_, _> = bots.collect();
-        let ids = bots.keys().copied();
-        let sessions: Vec<SessionId> = config.sessions.keys().cloned().collect();
-        let pace = config.pace;
-        let watcher = Watcher::load(state, &sessions, ids, &clock, (config.receipts, pace))?;
-        let began = clock.instant();
+        let sessions: Arc<[SessionId]> = config.sessions.keys().cloned().collect();
+        let ids = bots.iter().map(|bot| bot.api.id());
         Ok(Self {
-            state: state.clone(),
-            sessions,
-            bots,
-            schedules: BTreeMap::new(),
+            backlog: Backlog::new(state, Arc::clone(&sessions), clock.clone()),
+            queues: BotQueues::new(bots, config.pace, clock.clone()),
+            command_replies: CommandReplies::new(command_replies, clock.clone()),
+            chat_actions: ChatActions::load(state, config, sessions, ids, clock.clone())?,
+            workers: JoinSet::new(),
             clock,
-            pace,
-            began,
-            known: BTreeMap::new(),
-            found: VecDeque::new(),
-            pass: None,
-            pass_after: began,
-            shelved: Digest::default(),
-            shelved_last: VecDeque::new(),
-            surprised: false,
-            unread: BTreeMap::new(),
-            dropped: BTreeSet::new(),
-            overtaken: VecDeque::new(),
-            overtaken_after: None,
-            look_at: Some(began),
-            look_after: began,
-            watcher,
-            asides: Desk::new(asides),
             polled,
             heard,
         })
     }
 
-    /// Sends until it is told to stop; a request in flight is waited for.
+    /// Sends until it is told to stop, and waits for the requests in flight.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut folders: Vec<PathBuf> = self
-            .sessions
-            .iter()
-            .map(|id| self.state.session(id))
-            .flat_map(|dir| [dir.outbox(), dir.drops()])
-            .collect();
-        folders.extend(self.watcher.folders());
-        let watch = NameWatch::new(&folders, &self.clock, interest);
-        let mut at_work: JoinSet<Over> = JoinSet::new();
-        let mut gestures: JoinSet<Gestured> = JoinSet::new();
-        let mut asides: JoinSet<Said> = JoinSet::new();
+        let mut folders: Vec<PathBuf> = self.backlog.folders();
+        folders.extend(self.chat_actions.folders());
+        let watch = NameWatch::new(&folders, &self.clock, classify_path);
         loop {
-            self.take_news(&watch.news());
-            // What was told is no surprise.
-            if self.found.is_empty() && self.look_at.is_some_and(|at| at <= self.clock.instant()) {
-                self.look();
-            }
-            self.take_up();
-            self.open_heard();
-            self.put_away_dropped();
-            self.put_away();
-            self.start_asides(&mut asides);
-            self.start_turns(&mut at_work, &stop);
-            self.start_gestures(&mut gestures);
-            let more = self.has_more_to_take_up() || self.overtaken_due();
-            let wake = self.next_due();
+            self.observe(&watch.news());
+            self.work(&stop);
+            let has_more = self.backlog.has_unread() || self.backlog.has_superseded(&self.queues);
+            let due = self.due();
             tokio::select! {
-                // All arms are cancel-safe: what is new is noted by the watch, a JoinSet keeps what
-                // has ended, time passes by itself.
+                // All arms are cancel-safe: the watch remembers new names, a JoinSet keeps ended tasks,
+                // time passes by itself.
                 () = stop.cancelled() => break,
                 () = watch.changed() => {}
-                // What a watch has missed is found after the next poll: no timer in an idle house.
-                () = self.polled.notified() => self.ask_to_look(AFTER_POLL),
-                Some(over) = at_work.join_next() => match over {
-                    Ok(over) => self.ended(over),
-                    Err(error) => {
+                // A scan after each poll finds the names that the watch has missed: an idle gateway
+                // needs no timer.
+                () = self.polled.notified() => self.backlog.request_scan(AFTER_POLL),
+                Some(ended) = self.workers.join_next() => {
+                    if let Err(error) = self.worker_ended(ended) {
                         // The gateway ends with it and begins anew from what is on disk.
                         tracing::error!(%error, "the sender met a bug");
                         return;
                     }
-                },
-                Some(over) = gestures.join_next() => {
-                    if let Ok(over) = over {
-                        self.gesture_ended(over);
+                }
+                ended = self.chat_actions.next_ended() => {
+                    self.chat_actions.ended(ended, &mut self.queues);
+                }
+                ended = self.command_replies.changed() => {
+                    if let Some(ended) = ended {
+                        self.command_replies.ended(ended, &mut self.queues);
                     }
                 }
-                () = self.asides.told() => {}
-                Some(said) = asides.join_next() => {
-                    if let Ok(said) = said {
-                        self.aside_ended(said);
-                    }
-                }
-                () = tokio::task::yield_now(), if more => {}
-                () = sleep_until(&self.clock, wake) => {}
+                () = tokio::task::yield_now(), if has_more => {}
+                () = sleep_until(&self.clock, due) => {}
             }
         }
-        // Nobody waits for what is cosmetic.
-        gestures.abort_all();
-        asides.abort_all();
-        while at_work.join_next().await.is_some() {}
+        // Command replies and chat actions are not waited for.
+        drop((self.chat_actions, self.command_replies));
+        while self.workers.join_next().await.is_some() {}
     }
 
-    fn now(&self) -> Duration {
-        START + self.clock.instant().duration_since(self.began)
-    }
-
-    fn take_news(&mut self, news: &News) {
+    fn observe(&mut self, news: &News) {
         if news.all {
-            self.ask_to_look(Duration::ZERO);
+            self.backlog.request_scan(Duration::ZERO);
         }
-        let now = self.now();
+        let now = self.queues.now();
         for path in &news.names {
-            let Some((session, folder)) = self.place(path) else {
+            if let Some(change) = OutboxChange::at(path) {
+                self.backlog.observe(&change);
+            } else if let Some(change) = HoldChange::at(path) {
+                self.chat_actions.observe(&change, now);
+            }
+        }
+    }
+
+    /// Does all that can be done now.
+    fn work(&mut self, stop: &CancellationToken) {
+        if self.backlog.is_scan_due() {
+            self.backlog.scan(&self.queues);
+            self.chat_actions.scan(self.queues.now());
+        }
+        self.backlog
+            .ingest(&mut self.queues, &mut self.chat_actions);
+        for (bot, chat) in self.heard.take() {
+            if !self.queues.heard_from(bot, chat) {
+                self.heard.note(bot, chat);
+            }
+        }
+        self.backlog.put_away_dropped(&mut self.queues);
+        self.backlog.put_away_superseded(&mut self.queues);
+        self.command_replies.start(&mut self.queues);
+        // What a reply supersedes is put away durably before the reply goes.
+        if !self.backlog.has_superseded(&self.queues) {
+            self.start_workers(stop);
+        }
+        self.chat_actions.start(&mut self.queues);
+    }
+
+    fn start_workers(&mut self, stop: &CancellationToken) {
+        while let Some((bot, permit)) = self.queues.next() {
+            let id = bot.api.id();
+            let Some(worker) = self.backlog.worker(bot, permit.key) else {
+                self.queues.ended(id, permit, WorkerExit::Finished);
                 continue;
             };
-            let name = path.file_name().and_then(|name| name.to_str());
-            match (folder, name.and_then(delivery_name)) {
-                ("conversations", _) => {
-                    if let Some(holder) = name.and_then(|name| name.strip_suffix(".json")) {
-                        self.watcher.news(session, holder, now);
-                    }
-                }
-                ("seen", _) => {
-                    if let Some(holder) = name.and_then(seen::holder_of) {
-                        self.watcher.news(session, holder, now);
-                    }
-                }
-                ("outbox", Some(id)) => self.found.extend(found(session, &id)),
-                ("drops", Some(id)) => drop(self.dropped.insert((session, id))),
-                _ => {}
-            }
+            let stop = stop.clone();
+            self.workers.spawn(async move {
+                let exit = worker.send_next(&delivery_id(permit.key), &stop).await;
+                (id, permit, exit)
+            });
         }
     }
 
-    /// The session and the folder of a path such as `…/sessions/ONE/outbox/<name>`.
-    fn place<'p>(&self, path: &'p Path) -> Option<(u16, &'p str)> {
-        let folder = path.parent()?;
-        let session = folder.parent()?.file_name()?.to_str()?;
-        let index = self.sessions.iter().position(|id| id.as_str() == session)?;
-        Some((u16::try_from(index).ok()?, folder.file_name()?.to_str()?))
+    fn worker_ended(
+        &mut self,
+        ended: Result<(BotId, SendPermit, WorkerExit), JoinError>,
+    ) -> Result<(), JoinError> {
+        let (bot, permit, exit) = ended?;
+        self.queues.ended(bot, permit, exit);
+        Ok(())
     }
 
-    fn ask_to_look(&mut self, pause: Duration) {
-        let at = (self.clock.instant() + pause).max(self.look_after);
-        self.look_at = Some(self.look_at.map_or(at, |other| other.min(at)));
-    }
-
-    /// Tries parked chats again that something was heard from.
-    fn open_heard(&mut self) {
-        for (id, chat) in self.heard.take() {
-            let Some(bot) = self.bots.get(&id) else {
-                continue;
-            };
-            let (before, chat) = (chat, bot.chat_now(chat));
-            if let Some(schedule) = self.schedules.get_mut(&id).filter(|_| before != chat) {
-                if schedule.is_at_work(before) {
-                    self.heard.note(id, before);
-                    continue;
-                }
-                schedule.moved(before, chat);
-            }
-            let opened = bot.gates().heard_from(chat);
-            match opened {
-                Ok(false) => continue,
-                Ok(true) => {}
-                // Open in memory; on disk it opens within the hour.
-                Err(error) => {
-                    tracing::warn!(chat_id = chat.0, error = %Chain(&error), "cannot record that a chat is tried again");
-                }
-            }
-            if let Some(schedule) = self.schedules.get_mut(&id) {
-                schedule.open(chat);
-            }
-        }
-    }
-
-    /// Puts away what a person does not want sent. What is being carried at this moment notices by
-    /// itself.
-    fn put_away_dropped(&mut self) {
-        for (session, id) in std::mem::take(&mut self.dropped) {
-            let Some(name) = self.sessions.get(usize::from(session)).cloned() else {
-                continue;
-            };
-            let Some(named) = found(session, &id) else {
-                continue;
-            };
-            let seat = named.0;
-            let withdrawn = self
-                .schedules
-                .iter_mut()
-                .filter(|(bot, _)| self.bots.contains_key(bot))
-                .find_map(|(bot, schedule)| Some((*bot, schedule.withdraw(seat)?)));
-            if let Some((bot, (chat, kind))) = withdrawn {
-                let ended = self
-                    .carrier(bot, seat)
-                    .map_or(Ended::Finished, |(carrier, id)| {
-                        carrier.put_away_dropped(&id)
-                    });
-                if ended == Ended::Finished {
-                    self.known.remove(&seat);
-                } else if let Some(schedule) = self.schedules.get_mut(&bot) {
-                    schedule.add(chat, seat, kind);
-                    self.ask_to_look(RETRY);
-                }
-                continue;
-            }
-            let outbox = self.outbox(&name);
-            let standing = outbox.standing(&id, self.clock.now());
-            if matches!(standing, Ok(Standing::Waiting)) && !self.known.contains_key(&seat) {
-                self.put_away_on_disk(&name, named, &id);
-                continue;
-            }
-            // It came too late, or a kill came before the wish was forgotten.
-            if !matches!(standing, Ok(Standing::Waiting) | Err(_))
-                && let Err(error) = outbox.forget_drop(&id)
-            {
-                tracing::warn!(session = %name, delivery = %id, error = %Chain(&error), "cannot clear away");
-            }
-        }
-    }
-
-    fn overtaken_due(&self) -> bool {
-        let now = self.clock.instant();
-        !self.overtaken.is_empty() && self.overtaken_after.is_none_or(|after| after <= now)
-    }
-
-    /// Puts some of those away that something newer has overtaken.
-    fn put_away(&mut self) {
-        for (bot, schedule) in &mut self.schedules {
-            if self.bots.contains_key(bot) {
-                let overtaken = std::iter::from_fn(|| schedule.overtaken());
-                self.overtaken
-                    .extend(overtaken.map(|(_, seat)| (*bot, seat)));
-            }
-        }
-        for _ in 0..BATCH {
-            if !self.overtaken_due() {
-                return;
-            }
-            let Some((bot, seat)) = self.overtaken.pop_front() else {
-                return;
-            };
-            let Some((carrier, id)) = self.carrier(bot, seat) else {
-                continue;
-            };
-            if carrier.supersede(&id) == Ended::Finished {
-                self.known.remove(&seat);
-                self.overtaken_after = None;
-            } else {
-                self.overtaken.push_back((bot, seat));
-                self.overtaken_after = Some(self.clock.instant() + RETRY);
-            }
-        }
-    }
-
-    fn carrier(&self, bot: BotId, seat: Seat) -> Option<(Carrier, DeliveryId)> {
-        let session = self.sessions.get(usize::from(seat.session))?;
-        let id = delivery_id(seat, *self.known.get(&seat)?);
-        let bot = Arc::clone(self.bots.get(&bot)?);
-        let carrier = Carrier::new(&self.state, session, bot, self.clock.clone());
-        Some((carrier, id))
-    }
-
-    /// Lets everybody work whose turn it is.
-    fn start_turns(&mut self, at_work: &mut JoinSet<Over>, stop: &CancellationToken) {
-        // First it is durable what must not follow a reply.
-        if self.overtaken_due() {
-            return;
-        }
-        let now = self.now();
-        for bot in self.bots.keys().copied().collect::<Vec<_>>() {
-            while let Some(turn) = self.schedules.get_mut(&bot).and_then(|all| all.next(now)) {
-                let Some((carrier, id)) = self.carrier(bot, turn.seat) else {
-                    // What nobody knows is not there.
-                    self.ended((bot, turn, Ended::Finished));
-                    continue;
-                };
-                let stop = stop.clone();
-                at_work.spawn(async move {
-                    let ended = carrier.carry(&id, &stop).await;
-                    (bot, turn, ended)
-                });
-            }
-        }
-    }
-
-    fn ended(&mut self, (bot, turn, ended): Over) {
-        let end = match ended {
-            Ended::Finished => {
-                self.known.remove(&turn.seat);
-                End::Finished
-            }
-            Ended::More | Ended::Moved => End::More,
-            // It may have been opened again since: something was heard from there.
-            Ended::Closed => {
-                let closed = self
-                    .bots
-                    .get(&bot)
-                    .and_then(|bot| bot.closed_for(turn.chat));
-                End::Later(closed.unwrap_or(Duration::ZERO))
-            }
-            Ended::Later(wait) => End::Later(wait),
-            Ended::Failed => End::Failed(fastrand::f64()),
-            Ended::Stopped => End::Later(Duration::ZERO),
-        };
-        let now = self.now();
-        if let Some(schedule) = self.schedules.get_mut(&bot) {
-            schedule.ended(turn.chat, end, now);
-            if let (Ended::Moved, Some(state)) = (ended, self.bots.get(&bot)) {
-                schedule.moved(turn.chat, state.chat_now(turn.chat));
-            }
-        }
-    }
-
-    /// Whatever was asked for: a 429 closes the chat for everything.
-    fn close_gate(&self, bot: BotId, chat: ChatId, wait: Duration) {
-        let Some(state) = self.bots.get(&bot) else {
-            return;
-        };
-        let chat = state.chat_now(chat);
-        let mut gates = state.gates();
-        if let Err(error) = gates.close(chat, wait + Duration::from_millis(fastrand::u64(..500))) {
-            tracing::error!(chat_id = chat.0, error = %Chain(&error), "a closed gate is known in memory only");
-        }
-    }
-
-    fn next_due(&self) -> Option<Instant> {
-        let schedules = self.schedules.iter();
-        let turns = schedules.filter(|(bot, _)| self.bots.contains_key(bot));
-        let due = turns.filter_map(|(_, schedule)| schedule.due());
-        let due = due.chain(self.watcher.attention.due(self.now()));
-        let due = due.map(|at| self.began + at.saturating_sub(START));
-        let retry = self.overtaken_after.filter(|_| !self.overtaken.is_empty());
-        let due = due.chain(retry).chain(self.asides_due());
-        due.chain(self.look_at).min()
-    }
-
-    fn outbox(&self, session: &SessionId) -> Outbox {
-        Outbox::new(&self.state, self.state.session(session))
+    /// When there is something to do without anything new.
+    fn due(&self) -> Option<Instant> {
+        let due = [
+            self.queues.due(),
+            self.backlog.due(&self.queues),
+            self.command_replies.due(&self.queues),
+            self.chat_actions.due(&self.queues),
+        ];
+        due.into_iter().flatten().min()
     }
 }
 
-/// What of a watched folder concerns the sender. Its own records do not.
-fn interest(path: &Path, gone: bool) -> Interest {
-    let name = path.file_name().and_then(|name| name.to_str());
-    let name = name.unwrap_or_default();
-    let folder = path.parent().and_then(Path::file_name);
-    if name.starts_with('.') {
-        Interest::None
-    } else if folder.is_some_and(|folder| folder == "conversations") {
-        Interest::Name
-    } else if folder.is_some_and(|folder| folder == "seen") {
-        // The conversation has taken over one that is gone.
-        if gone { Interest::None } else { Interest::Name }
-    } else if gone
-        || Path::new(name)
-            .file_stem()
-            .is_some_and(|stem| stem.to_string_lossy().ends_with(".progress"))
-    {
-        Interest::None
-    } else if delivery_name(name).is_some() {
-        Interest::Name
+/// How much a changed path in the watched folders matters.
+fn classify_path(path: &Path, is_gone: bool) -> Interest {
+    if HoldChange::is_watched(path) {
+        HoldChange::interest(path, is_gone)
     } else {
-        Interest::All
+        classify_change(path, is_gone)
     }
 }
 
-fn delivery_name(name: &str) -> Option<DeliveryId> {
-    name.strip_suffix(".json").and_then(DeliveryId::parse)
-}
-
-fn delivery_id(seat: Seat, key: u128) -> DeliveryId {
-    DeliveryId {
-        accepted: seat.accepted,
-        key: format!("{key:032x}"),
-    }
-}
-
-/// Waits until then; for ever if there is nothing to wait for.
+/// Sleeps until a moment; for ever if there is none.
 async fn sleep_until(clock: &Clock, due: Option<Instant>) {
     match due {
         Some(due) => {
@@ -496,32 +215,4 @@ async fn sleep_until(clock: &Clock, due: Option<Instant>) {
         }
         None => std::future::pending().await,
     }
-}
-
-/// The message that a turn's progress edits: the one of its newest finished progress.
-pub fn turn_message(
-    outbox: &Outbox,
-    turn: &DeliveryId,
-    before: &DeliveryId,
-    now: crate::clock::Timestamp,
-) -> Result<Option<crate::ids::MessageId>, ReadError> {
-    let all = outbox.all_finished()?;
-    for id in all.range(turn..before).rev() {
-        if let Standing::Finished(finished) = outbox.standing(id, now)? {
-            let same_turn =
-                finished.delivery.id == *turn || finished.delivery.turn.as_ref() == Some(turn);
-            let progress = matches!(finished.delivery.content, Content::Progress { .. });
-            let message = match &finished.outcome {
-                Outcome::Delivered { .. } => finished.outcome.last_message(),
-                Outcome::Unknown
-                | Outcome::Superseded
-                | Outcome::Dropped { .. }
-                | Outcome::Failed { .. } => None,
-            };
-            if same_turn && progress && message.is_some() {
-                return Ok(message);
-            }
-        }
-    }
-    Ok(None)
 }

@@ -1,69 +1,50 @@
-//! Whose turn it is: our own pace below Telegram's budgets, and a fair share of it. Pure.
+//! The send queue of one bot: which delivery may make a request next, and when. Pure.
 //!
-//! Per chat, replies keep the order of acceptance and come before progress, progress before
-//! reactions. Of a turn only the newest progress counts, and its final reply takes its place; of
-//! several reactions on one message the newest. Between chats the same ranks hold, and among equals
-//! the session goes first that was served longest ago, then the chat.
+//! Within a chat, replies keep the order of acceptance over all sessions. They go before progress
+//! updates, and progress updates go before reactions. Only the newest progress update of a turn counts,
+//! and the final reply takes its place; of several reactions on one message only the newest counts.
+//! Between chats the same ranks hold. Among equals the session goes first that was served longest ago,
+//! then the chat.
 //!
-//! Thousands of replies may wait, so of each chat only the first [`WINDOW`] are here: all that have their
-//! seat before its `cut`. What comes behind is on disk only, and who keeps the schedule forgets it
-//! ([`Schedule::left_to_disk`]). Before a chat runs out, the rest is found by a pass over the disk in the
-//! order of seats ([`Schedule::wants`]), which moves the cut. As long as there is a cut the chat has a
-//! reply that waits, so nothing of a lower rank goes before it.
+//! Every delivery of the bot that is not finished stands in one ordered map, and the queue of its chat
+//! points to it. A scan of the disk compares names with that map. A queued delivery costs about 150
+//! bytes, so ten thousand of them fit into 2 MB.
 
-mod lane;
+mod chat_queue;
 mod pacing;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::config::Pace;
 use crate::ids::{ChatId, MessageId};
-use crate::sender::queue::lane::{Changes, Lane};
+use crate::sender::queue::chat_queue::{ChatQueue, keep_newer};
 pub(crate) use crate::sender::queue::pacing::shortened;
-use crate::sender::queue::pacing::{BOT, Rank, Window, apart, backoff, limits};
+use crate::sender::queue::pacing::{
+    BOT_LIMITS, Rank, RequestWindow, backoff, chat_limits, progress_interval,
+};
 
-/// Most replies of a chat that are here.
-const WINDOW: usize = 64;
-
-/// A delivery's place: no two that wait have the same. Its order is the order of acceptance.
+/// A delivery in the order of acceptance over all sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Seat {
-    /// When it was accepted, in milliseconds; strictly increasing within a session.
+pub struct QueueKey {
+    /// When it was accepted, in milliseconds.
     pub accepted: i64,
-    /// Whose it is: a number that the caller gives to the session.
+    /// The caller's number for the session.
     pub session: u16,
+    /// The key of the call that made it. The gateway's notices may share a millisecond with a reply.
+    pub key: u128,
 }
 
-impl Seat {
-    /// Before all others.
-    pub const FIRST: Self = Self {
-        accepted: i64::MIN,
-        session: 0,
-    };
-
-    /// The one right behind it.
-    #[must_use]
-    pub fn next(self) -> Self {
-        match self.session.checked_add(1) {
-            Some(session) => Self { session, ..self },
-            None => Self {
-                accepted: self.accepted.saturating_add(1),
-                session: 0,
-            },
-        }
-    }
-}
-
-/// What decides the turn of a delivery. A turn is named by when its first progress was accepted.
+/// What decides the place of a delivery. A turn is named by the time at which its first progress update
+/// was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// An answer, or a message of the agent's own.
+pub enum DeliveryKind {
+    /// An answer, or a message that the agent sends unasked.
     Reply {
         /// The turn that it ends.
         turn: Option<i64>,
     },
-    /// How the work goes.
+    /// A progress update.
     Progress {
         /// Its turn.
         turn: i64,
@@ -77,301 +58,289 @@ pub enum Kind {
 
 /// The right to make one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
+pub struct SendPermit {
     /// The chat.
     pub chat: ChatId,
     /// The delivery.
-    pub seat: Seat,
+    pub key: QueueKey,
 }
 
-/// How a turn ended.
+/// What became of a permit.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum End {
+pub enum SendEnd {
     /// The delivery has left the outbox.
     Finished,
     /// One message of it is out; more follow.
     More,
-    /// Nothing may go to the chat for so long.
+    /// Nothing may go to the chat for this long.
     Later(Duration),
-    /// A temporary failure: after a growing pause, with this much jitter (0.0 to 1.0).
+    /// A temporary failure: the delivery waits for a growing pause with this much jitter (0.0 to 1.0).
     Failed(f64),
 }
 
-/// The queue of one bot.
-#[derive(Clone, Debug)]
-pub struct Schedule {
-    pace: Pace,
-    lanes: BTreeMap<ChatId, Lane>,
-    window: Window,
-    /// When each session was served last, as a count of turns.
-    sessions: BTreeMap<u16, u64>,
-    turns: u64,
-    overtaken: VecDeque<(ChatId, Seat)>,
-    left: Vec<Seat>,
-    /// Most replies of a chat that are here.
-    most: usize,
+#[derive(Clone, Copy, Debug)]
+struct Queued {
+    chat: ChatId,
+    kind: DeliveryKind,
 }
 
-impl Schedule {
-    /// A bot that has sent nothing yet.
-    pub fn new(pace: Pace) -> Self {
-        Self::with_window(pace, WINDOW)
-    }
+/// The send queue of one bot.
+#[derive(Clone, Debug)]
+pub struct SendQueue {
+    pace: Pace,
+    /// Every delivery that is not finished: waiting, being sent, or superseded and still on disk.
+    deliveries: BTreeMap<QueueKey, Queued>,
+    chats: BTreeMap<ChatId, ChatQueue>,
+    /// Deliveries that must not be sent any more.
+    superseded: BTreeSet<QueueKey>,
+    window: RequestWindow,
+    /// The last permit of each session, as a count of permits.
+    served: BTreeMap<u16, u64>,
+    permits: u64,
+}
 
-    fn with_window(pace: Pace, most: usize) -> Self {
+impl SendQueue {
+    /// The queue of a bot that has sent nothing yet.
+    pub fn new(pace: Pace) -> Self {
         Self {
             pace,
-            most,
-            left: Vec::new(),
-            lanes: BTreeMap::new(),
-            window: Window::default(),
-            sessions: BTreeMap::new(),
-            turns: 0,
-            overtaken: VecDeque::new(),
+            deliveries: BTreeMap::new(),
+            chats: BTreeMap::new(),
+            superseded: BTreeSet::new(),
+            window: RequestWindow::default(),
+            served: BTreeMap::new(),
+            permits: 0,
         }
     }
 
-    /// A delivery waits. One that waits already is not to be added again.
-    pub fn add(&mut self, chat: ChatId, seat: Seat, kind: Kind) {
-        let mut changes = Changes::default();
-        let lane = self.lanes.entry(chat).or_default();
-        lane.add(seat, kind, self.most, &mut changes);
-        self.note(chat, changes);
+    /// Whether a delivery is here and not finished.
+    pub fn contains(&self, key: QueueKey) -> bool {
+        self.deliveries.contains_key(&key)
     }
 
-    fn note(&mut self, chat: ChatId, changes: Changes) {
-        let overtaken = changes.overtaken.into_iter();
-        self.overtaken.extend(overtaken.map(|seat| (chat, seat)));
-        self.left.extend(changes.left);
+    /// Adds a delivery that is not here yet.
+    pub fn add(&mut self, chat: ChatId, key: QueueKey, kind: DeliveryKind) {
+        self.deliveries.insert(key, Queued { chat, kind });
+        self.enqueue(key);
     }
 
-    /// Takes out what is on disk only from now on: a pass finds it again in time.
-    pub fn left_to_disk(&mut self) -> Vec<Seat> {
-        std::mem::take(&mut self.left)
-    }
-
-    /// From where on the disk is to be passed over now, because some chat will soon have no reply here.
-    pub fn wants(&self) -> Option<Seat> {
-        let lanes = self.lanes.values();
-        let low = lanes.filter(|lane| lane.replies.len() <= self.most / 4);
-        low.filter_map(|lane| lane.cut).min()
-    }
-
-    /// A pass over the disk begins: all that is not here, from a seat on and in their order.
-    pub fn pass_begins(&mut self, from: Seat) {
-        for lane in self.lanes.values_mut() {
-            lane.passing = lane.cut.is_some_and(|cut| cut >= from);
-            lane.left = None;
-        }
-    }
-
-    /// The pass has come to a delivery.
-    pub fn found(&mut self, chat: ChatId, seat: Seat, kind: Kind) {
-        let lane = self.lanes.entry(chat).or_default();
-        if matches!(kind, Kind::Reply { .. }) && lane.passing && lane.is_on_disk(seat) {
-            // Its names were listed before that one came: it must not stay behind the cut.
-            let missed = lane.left.is_some_and(|left| left < seat);
-            if lane.replies.len() < self.most && !missed {
-                lane.cut = Some(seat.next());
-            } else {
-                lane.passing = false;
+    fn enqueue(&mut self, key: QueueKey) {
+        let Some(&Queued { chat, kind }) = self.deliveries.get(&key) else {
+            return;
+        };
+        let queue = self.chats.entry(chat).or_default();
+        let superseded = match kind {
+            DeliveryKind::Reply { turn } => {
+                queue.replies.insert(key);
+                turn.and_then(|turn| queue.take_progress_before(turn, key))
             }
-        }
-        self.add(chat, seat, kind);
-    }
-
-    /// Whether the pass may find something that there is room for.
-    pub fn wants_more(&self) -> bool {
-        let mut lanes = self.lanes.values();
-        lanes.any(|lane| lane.passing && lane.replies.len() < self.most)
-    }
-
-    /// The pass is over; `whole` if it came to the end of what there is.
-    pub fn pass_ends(&mut self, whole: bool) {
-        for lane in self.lanes.values_mut() {
-            if std::mem::take(&mut lane.passing) && whole && lane.left.is_none() {
-                lane.cut = None;
+            DeliveryKind::Progress { turn } => {
+                let ends_turn = |(other, queued): (&QueueKey, &Queued)| {
+                    other.session == key.session
+                        && queued.kind == DeliveryKind::Reply { turn: Some(turn) }
+                        && queue.replies.contains(other)
+                };
+                if self.deliveries.range(key..).any(ends_turn) {
+                    Some(key)
+                } else {
+                    keep_newer(&mut queue.progress, (key.session, turn), key)
+                }
             }
+            DeliveryKind::Reaction { message } => keep_newer(&mut queue.reactions, message, key),
+        };
+        self.superseded.extend(superseded);
+    }
+
+    /// A delivery that something newer has superseded: the caller puts it away, then [removes](Self::remove) it.
+    pub fn superseded(&self) -> Option<QueueKey> {
+        self.superseded.first().copied()
+    }
+
+    /// Removes a delivery that is finished and [not being sent](Self::is_sending).
+    pub fn remove(&mut self, key: QueueKey) {
+        self.superseded.remove(&key);
+        if let Some(queued) = self.deliveries.remove(&key)
+            && let Some(queue) = self.chats.get_mut(&queued.chat)
+        {
+            queue.remove(key, queued.kind);
         }
     }
 
-    /// Takes out a delivery whose place something newer has taken: it is not to be sent.
-    pub fn overtaken(&mut self) -> Option<(ChatId, Seat)> {
-        self.overtaken.pop_front()
-    }
-
-    /// Gives out the next turn, if somebody may send now. `now` is the time since the schedule
-    /// began, on a monotonic clock. Whoever gets a turn must say how it [ended](Self::ended).
-    pub fn next(&mut self, now: Duration) -> Option<Turn> {
-        let (&chat, (_, seat, kind)) = self
-            .lanes
-            .iter()
-            .flat_map(|(chat, lane)| lane.choices().map(move |choice| (chat, choice)))
-            .filter(|(chat, (rank, ..))| self.free_at(**chat, *rank).is_some_and(|at| at <= now))
-            .min_by_key(|(chat, (rank, seat, _))| {
-                let session = self.sessions.get(&seat.session).copied().unwrap_or(0);
-                let lane = self.lanes.get(chat).map_or(0, |lane| lane.served);
-                (*rank, session, lane, *seat)
+    /// Gives out the next permit, if a request may be made now. `now` is the time since the queue
+    /// began, on a monotonic clock. The caller reports how each permit [ended](Self::ended).
+    pub fn next(&mut self, now: Duration) -> Option<SendPermit> {
+        let (chat, (rank, key)) = self
+            .choices()
+            .filter(|(chat, (rank, _))| self.free_at(*chat, *rank).is_some_and(|at| at <= now))
+            .min_by_key(|(chat, (rank, key))| {
+                let session = self.served.get(&key.session).copied().unwrap_or(0);
+                let served = self.chats.get(chat).map_or(0, |queue| queue.served);
+                (*rank, session, served, *key)
             })?;
-        self.turns += 1;
-        self.sessions.insert(seat.session, self.turns);
+        self.permits += 1;
+        self.served.insert(key.session, self.permits);
         self.window.under_way += 1;
-        let lane = self.lanes.get_mut(&chat)?;
-        lane.served = self.turns;
-        lane.window.under_way += 1;
-        lane.take(seat, kind);
-        Some(Turn { chat, seat })
+        let kind = self.deliveries.get(&key)?.kind;
+        let queue = self.chats.get_mut(&chat)?;
+        queue.remove(key, kind);
+        queue.served = self.permits;
+        queue.window.under_way += 1;
+        queue.sending = Some(key);
+        if rank == Rank::Reply {
+            queue.begun = Some(key);
+        }
+        Some(SendPermit { chat, key })
     }
 
-    /// When [`Self::next`] may give something that it does not give now; `None` if first something
-    /// has to be added or to end.
+    /// What may come next in each chat, whether or not its time has come.
+    fn choices(&self) -> impl Iterator<Item = (ChatId, (Rank, QueueKey))> {
+        let chats = self.chats.iter();
+        chats.flat_map(|(chat, queue)| queue.choices().map(move |choice| (*chat, choice)))
+    }
+
+    /// When [`Self::next`] may give out a permit that it does not give out now; `None` if something
+    /// has to be added or to end first.
     pub fn due(&self) -> Option<Duration> {
-        let choices = self
-            .lanes
-            .iter()
-            .flat_map(|(chat, lane)| lane.choices().map(move |choice| (*chat, choice)));
-        choices
-            .filter_map(|(chat, (rank, ..))| self.free_at(chat, rank))
+        self.choices()
+            .filter_map(|(chat, (rank, _))| self.free_at(chat, rank))
             .min()
     }
 
-    /// The turn of a chat is over.
-    pub fn ended(&mut self, chat: ChatId, end: End, now: Duration) {
-        self.window.end(now, &BOT);
-        let pace = self.pace;
-        let Some(lane) = self.lanes.get_mut(&chat) else {
+    /// The permit of a chat has been used.
+    pub fn ended(&mut self, chat: ChatId, end: SendEnd, now: Duration) {
+        self.window.end(now, &BOT_LIMITS);
+        let Some(queue) = self.chats.get_mut(&chat) else {
             return;
         };
-        lane.window.end(now, limits(chat));
-        let Some((seat, kind)) = lane.at_work.take() else {
+        queue.window.end(now, chat_limits(chat));
+        let Some(key) = queue.sending.take() else {
             return;
         };
-        if matches!(kind, Kind::Progress { .. }) {
-            lane.progress_ended = Some(now);
+        let queued = self.deliveries.get(&key);
+        if queued.is_some_and(|queued| matches!(queued.kind, DeliveryKind::Progress { .. })) {
+            queue.progress_ended = Some(now);
         }
         match end {
-            End::Finished => {
-                lane.begun = None;
-                lane.failures = 0;
-                return;
+            SendEnd::Finished => {
+                queue.begun = None;
+                queue.failures = 0;
+                self.deliveries.remove(&key);
             }
-            End::More => lane.failures = 0,
-            End::Later(wait) => lane.not_before = now + wait,
-            End::Failed(jitter) => {
-                lane.not_before = now + shortened(backoff(lane.failures, jitter), pace);
-                lane.failures = lane.failures.saturating_add(1);
+            SendEnd::More => queue.failures = 0,
+            SendEnd::Later(wait) => queue.not_before = now + wait,
+            SendEnd::Failed(jitter) => {
+                queue.not_before = now + shortened(backoff(queue.failures, jitter), self.pace);
+                queue.failures = queue.failures.saturating_add(1);
             }
         }
-        let mut changes = Changes::default();
-        lane.add(seat, kind, self.most, &mut changes);
-        self.note(chat, changes);
+        self.enqueue(key);
     }
 
     /// A chat that was to be left alone for a while may be tried again.
     pub fn open(&mut self, chat: ChatId) {
-        if let Some(lane) = self.lanes.get_mut(&chat) {
-            lane.not_before = Duration::ZERO;
+        if let Some(queue) = self.chats.get_mut(&chat) {
+            queue.not_before = Duration::ZERO;
         }
     }
 
-    /// A chat has another id now: what waits for it joins what waits there already.
+    /// A chat has another id now: its deliveries join those of the new id. None of them may be under
+    /// way.
     pub fn moved(&mut self, from: ChatId, to: ChatId) {
         if from == to {
             return;
         }
-        let Some(mut lane) = self.lanes.remove(&from) else {
+        let Some(old) = self.chats.remove(&from) else {
             return;
         };
-        let joined = self.lanes.entry(to).or_default();
-        joined.begun = joined.begun.or(lane.begun);
-        let mut changes = Changes::default();
-        joined.cut_at(lane.cut, &mut changes);
-        while let Some((seat, kind)) = lane.first() {
-            lane.withdraw(seat);
-            joined.add(seat, kind, self.most, &mut changes);
+        let joined = self.chats.entry(to).or_default();
+        joined.begun = joined.begun.or(old.begun);
+        for key in old.keys() {
+            if let Some(queued) = self.deliveries.get_mut(&key) {
+                queued.chat = to;
+            }
+            self.enqueue(key);
         }
-        self.note(to, changes);
     }
 
-    /// Takes out a delivery that is not to be sent, with its chat; `None` if it does not wait here, or
-    /// has its turn at this moment.
-    pub fn withdraw(&mut self, seat: Seat) -> Option<(ChatId, Kind)> {
-        self.lanes
-            .iter_mut()
-            .find_map(|(chat, lane)| Some((*chat, lane.withdraw(seat)?)))
-    }
-
-    /// Whether something cosmetic may go to a chat now: there is plenty of room, and nothing for
-    /// that chat is under way or waits that matters more.
-    pub fn has_room_for_gesture(&self, chat: ChatId, now: Duration) -> bool {
-        let quiet = self.lanes.get(&chat).is_none_or(|lane| {
-            lane.at_work.is_none()
-                && lane.replies.is_empty()
-                && lane.cut.is_none()
-                && lane.not_before <= now
+    /// Whether a chat action may go out now: there is plenty of room, and nothing that matters more is
+    /// under way or waits for that chat.
+    pub fn has_room_for_chat_action(&self, chat: ChatId, now: Duration) -> bool {
+        let is_quiet = self.chats.get(&chat).is_none_or(|queue| {
+            queue.sending.is_none() && queue.replies.is_empty() && queue.not_before <= now
         });
-        quiet && self.bot_free_at(Rank::Gesture).is_some_and(|at| at <= now)
+        is_quiet
+            && self
+                .bot_free_at(Rank::ChatAction)
+                .is_some_and(|at| at <= now)
     }
 
-    /// Something cosmetic is under way. It counts for the bot. Until it has ended no reaction of the
-    /// agent goes to that chat, so that the agent's is the later one.
-    pub fn gesture_begun(&mut self, chat: ChatId) {
+    /// A chat action is under way. It counts for the bot. Until it has ended no reaction of the agent
+    /// goes to that chat, so that the agent's reaction is the later one.
+    pub fn chat_action_begun(&mut self, chat: ChatId) {
         self.window.under_way += 1;
-        self.lanes.entry(chat).or_default().gestures += 1;
+        self.chats.entry(chat).or_default().chat_actions += 1;
     }
 
-    /// It has ended.
-    pub fn gesture_ended(&mut self, chat: ChatId, now: Duration) {
-        self.window.end(now, &BOT);
-        if let Some(lane) = self.lanes.get_mut(&chat) {
-            lane.gestures = lane.gestures.saturating_sub(1);
+    /// A chat action has ended.
+    pub fn chat_action_ended(&mut self, chat: ChatId, now: Duration) {
+        self.window.end(now, &BOT_LIMITS);
+        if let Some(queue) = self.chats.get_mut(&chat) {
+            queue.chat_actions = queue.chat_actions.saturating_sub(1);
         }
     }
 
-    /// Takes the right to send an answer of the gateway's own, which counts as a reply does. `false`:
-    /// there is no room at this moment.
-    pub fn aside_begun(&mut self, chat: ChatId, now: Duration) -> bool {
-        self.lanes.entry(chat).or_default();
-        if self.aside_due(chat).is_none_or(|at| at > now) {
+    /// Takes the right to send a command reply, which counts as a reply does. `false` if there is no
+    /// room now.
+    pub fn command_reply_begun(&mut self, chat: ChatId, now: Duration) -> bool {
+        self.chats.entry(chat).or_default();
+        if self.command_reply_due(chat).is_none_or(|at| at > now) {
             return false;
         }
         self.window.under_way += 1;
-        if let Some(lane) = self.lanes.get_mut(&chat) {
-            lane.window.under_way += 1;
+        if let Some(queue) = self.chats.get_mut(&chat) {
+            queue.window.under_way += 1;
         }
         true
     }
 
-    /// It has ended.
-    pub fn aside_ended(&mut self, chat: ChatId, now: Duration) {
-        self.window.end(now, &BOT);
-        if let Some(lane) = self.lanes.get_mut(&chat) {
-            lane.window.end(now, limits(chat));
+    /// A command reply has ended.
+    pub fn command_reply_ended(&mut self, chat: ChatId, now: Duration) {
+        self.window.end(now, &BOT_LIMITS);
+        if let Some(queue) = self.chats.get_mut(&chat) {
+            queue.window.end(now, chat_limits(chat));
         }
     }
 
-    /// When there is room for one; `None` if first something has to end.
-    pub fn aside_due(&self, chat: ChatId) -> Option<Duration> {
+    /// When there is room for a command reply; `None` if something has to end first.
+    pub fn command_reply_due(&self, chat: ChatId) -> Option<Duration> {
         self.free_at(chat, Rank::Reply)
     }
 
-    /// Whether a turn of a chat is not over.
-    pub fn is_at_work(&self, chat: ChatId) -> bool {
-        let lane = self.lanes.get(&chat);
-        lane.is_some_and(|lane| lane.at_work.is_some())
+    /// Whether a delivery to a chat is under way.
+    pub fn is_sending_to(&self, chat: ChatId) -> bool {
+        let queue = self.chats.get(&chat);
+        queue.is_some_and(|queue| queue.sending.is_some())
+    }
+
+    /// Whether a delivery is under way.
+    pub fn is_sending(&self, key: QueueKey) -> bool {
+        let queued = self.deliveries.get(&key);
+        let queue = queued.and_then(|queued| self.chats.get(&queued.chat));
+        queue.is_some_and(|queue| queue.sending == Some(key))
     }
 
     fn free_at(&self, chat: ChatId, rank: Rank) -> Option<Duration> {
-        let lane = self.lanes.get(&chat)?;
-        let mut free = lane.not_before.max(self.bot_free_at(rank)?);
-        if rank == Rank::Progress {
-            let apart = shortened(apart(chat), self.pace);
-            free = free.max(lane.progress_ended.map_or(Duration::ZERO, |at| at + apart));
+        let queue = self.chats.get(&chat)?;
+        let mut free = queue.not_before.max(self.bot_free_at(rank)?);
+        if rank == Rank::Progress
+            && let Some(ended) = queue.progress_ended
+        {
+            free = free.max(ended + shortened(progress_interval(chat), self.pace));
         }
         match self.pace {
             Pace::Off => Some(free),
-            Pace::Normal => limits(chat).iter().try_fold(free, |free, &limit| {
-                let at = lane.window.free_at(limit, rank.leaves_to_chat(limit.0))?;
+            Pace::Normal => chat_limits(chat).iter().try_fold(free, |free, &limit| {
+                let at = queue.window.free_at(limit, rank.leaves_to_chat(limit.0))?;
                 Some(free.max(at))
             }),
         }
@@ -380,7 +349,7 @@ impl Schedule {
     fn bot_free_at(&self, rank: Rank) -> Option<Duration> {
         match self.pace {
             Pace::Off => Some(Duration::ZERO),
-            Pace::Normal => BOT.iter().try_fold(Duration::ZERO, |free, &limit| {
+            Pace::Normal => BOT_LIMITS.iter().try_fold(Duration::ZERO, |free, &limit| {
                 let at = self.window.free_at(limit, rank.leaves_to_bot())?;
                 Some(free.max(at))
             }),

@@ -70,12 +70,7 @@ pub fn apply(
 
 /// What the agent should know of how a delivery went out.
 pub fn notes(progress: &Progress) -> Vec<String> {
-    let made = |repair: Repair| {
-        progress
-            .parts
-            .iter()
-            .any(|part| part.repairs.contains(&repair))
-    };
+    let made = |repair: Repair| progress.has_repair(repair);
     let notes = [
         (
             made(Repair::WithoutTopic),

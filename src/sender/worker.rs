@@ -9,9 +9,8 @@ use crate::clock::{Clock, Timestamp};
 use crate::error_chain::Chain;
 use crate::ids::{Address, ChatId, MessageId, SessionId};
 use crate::sender::repair::{self, Repaired};
-use crate::sender::turn_message;
 use crate::sender::upload;
-use crate::state::bots::BotState;
+use crate::state::bots::BotHandle;
 use crate::state::inbox::Inbox;
 use crate::state::layout::StateDir;
 use crate::state::outbox::Outbox;
@@ -19,19 +18,18 @@ use crate::state::outbox::delivery::{Content, Delivery, DeliveryId, Finished, Ou
 use crate::store::StoreError;
 use crate::store::crash_points::{Side, Step, reached};
 use crate::store::format::{FORMAT, ReadError};
-use crate::telegram::api::{FileToSend, Media, Upload};
+use crate::telegram::api::{FileToSend, Media, OutgoingMessage};
 use crate::telegram::error::{ApiError, Decision, Repair};
-use crate::telegram::format::Rich;
 
 /// How the work on a delivery ended for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum WorkerExit {
     /// It has left the outbox.
     Finished,
     /// One message of it is out; for the next it needs another turn.
     More,
     /// Not before the gate of its chat opens.
-    Closed,
+    Limited,
     /// Not before that time.
     Later(Duration),
     /// A temporary failure: after a growing pause.
@@ -46,7 +44,7 @@ pub enum Ended {
 const BOT_OFF: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
-enum CarryError {
+enum WorkerError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -55,31 +53,32 @@ enum CarryError {
 
 /// Carries deliveries of one session to one chat.
 #[derive(Debug)]
-pub struct Carrier {
+pub struct DeliveryWorker {
     outbox: Outbox,
     inbox: Inbox,
-    bot: Arc<BotState>,
+    bot: Arc<BotHandle>,
     clock: Clock,
 }
 
-/// What is asked of Telegram for one part.
-#[derive(Clone, Copy, Debug)]
+/// One request to Telegram.
+#[derive(Debug)]
 struct Request {
-    /// Where it goes now: the chat may have moved, and the topic be gone.
+    /// Where it goes now: the chat may have moved, and the topic may be gone.
     to: Address,
-    /// The message that it replies to, edits or reacts to.
-    message: Option<MessageId>,
+    /// The message that it edits or reacts to.
+    target: Option<MessageId>,
+    message: OutgoingMessage,
 }
 
 /// What to do after one request.
 enum Next {
     Go,
-    End(Ended),
+    End(WorkerExit),
 }
 
-impl Carrier {
+impl DeliveryWorker {
     /// For a session whose delivery is next.
-    pub fn new(state: &StateDir, session: &SessionId, bot: Arc<BotState>, clock: Clock) -> Self {
+    pub fn new(state: &StateDir, session: &SessionId, bot: Arc<BotHandle>, clock: Clock) -> Self {
         let dir = state.session(session);
         Self {
             outbox: Outbox::new(state, dir.clone()),
@@ -90,13 +89,13 @@ impl Carrier {
     }
 
     /// Sends the next message that Telegram does not have yet: one turn.
-    pub async fn carry(&self, id: &DeliveryId, stop: &CancellationToken) -> Ended {
-        self.ended(self.carry_on(id, stop).await)
+    pub async fn send_next(&self, id: &DeliveryId, stop: &CancellationToken) -> WorkerExit {
+        self.ended(self.advance(id, stop).await)
     }
 
     /// Puts away a delivery that a person does not want sent, and that no request is under way for.
-    pub fn put_away_dropped(&self, id: &DeliveryId) -> Ended {
-        let put_away = || -> Result<Ended, CarryError> {
+    pub fn put_away_dropped(&self, id: &DeliveryId) -> WorkerExit {
+        let put_away = || -> Result<WorkerExit, WorkerError> {
             let now = self.clock.now();
             if let Some(delivery) = self.outbox.read(id, now)? {
                 let progress = match self.outbox.progress(id, now) {
@@ -105,42 +104,42 @@ impl Carrier {
                 };
                 self.dropped(delivery, progress.as_ref())?;
             }
-            Ok(Ended::Finished)
+            Ok(WorkerExit::Finished)
         };
         self.ended(put_away())
     }
 
     /// Puts away a progress that something newer overtook.
-    pub fn supersede(&self, id: &DeliveryId) -> Ended {
-        let put_away = || -> Result<Ended, CarryError> {
+    pub fn supersede(&self, id: &DeliveryId) -> WorkerExit {
+        let put_away = || -> Result<WorkerExit, WorkerError> {
             if let Some(delivery) = self.outbox.read(id, self.clock.now())? {
                 self.finish(delivery, Outcome::Superseded, None)?;
             }
-            Ok(Ended::Finished)
+            Ok(WorkerExit::Finished)
         };
         self.ended(put_away())
     }
 
-    fn ended(&self, result: Result<Ended, CarryError>) -> Ended {
+    fn ended(&self, result: Result<WorkerExit, WorkerError>) -> WorkerExit {
         match result {
             Ok(ended) => ended,
             // Reported when it was moved; nothing is left to send.
-            Err(CarryError::Read(ReadError::Quarantined { .. })) => Ended::Finished,
+            Err(WorkerError::Read(ReadError::Quarantined { .. })) => WorkerExit::Finished,
             Err(error) => {
                 tracing::error!(bot_id = self.bot.api.id().0, error = %Chain(&error), "cannot go on sending; nothing is lost, trying again");
-                Ended::Failed
+                WorkerExit::Failed
             }
         }
     }
 
-    async fn carry_on(
+    async fn advance(
         &self,
         id: &DeliveryId,
         stop: &CancellationToken,
-    ) -> Result<Ended, CarryError> {
+    ) -> Result<WorkerExit, WorkerError> {
         let now = self.clock.now();
         let Some(delivery) = self.outbox.read(id, now)? else {
-            return Ok(Ended::Finished);
+            return Ok(WorkerExit::Finished);
         };
         // The commit stands, and durably: what it answers is settled before anything of it is sent.
         self.outbox.sync_names()?;
@@ -150,24 +149,24 @@ impl Carrier {
             Err(outcome) => {
                 return self
                     .finish(delivery, outcome, None)
-                    .map(|()| Ended::Finished);
+                    .map(|()| WorkerExit::Finished);
             }
         };
         let mut had_turn = false;
         while let Some(index) = progress.next() {
             if stop.is_cancelled() {
-                return Ok(Ended::Stopped);
+                return Ok(WorkerExit::Stopped);
             }
             if self.outbox.drop_asked(&delivery.id) {
                 self.dropped(delivery, Some(&progress))?;
-                return Ok(Ended::Finished);
+                return Ok(WorkerExit::Finished);
             }
             // Who sends next is for the schedule to say.
             if std::mem::replace(&mut had_turn, true) {
-                return Ok(Ended::More);
+                return Ok(WorkerExit::More);
             }
             if self.must_wait(delivery.address.chat_id) {
-                return Ok(Ended::Closed);
+                return Ok(WorkerExit::Limited);
             }
             match self.send(&delivery, &mut progress, index).await? {
                 Next::Go => {}
@@ -180,11 +179,11 @@ impl Carrier {
         };
         tracing::info!(session = %delivery.session, delivery = %delivery.id, messages = progress.parts.len(), "delivered");
         self.finish(delivery, outcome, Some(&progress))?;
-        Ok(Ended::Finished)
+        Ok(WorkerExit::Finished)
     }
 
     /// Ends a delivery that a person does not want sent, or not the rest of it.
-    fn dropped(&self, delivery: Delivery, progress: Option<&Progress>) -> Result<(), CarryError> {
+    fn dropped(&self, delivery: Delivery, progress: Option<&Progress>) -> Result<(), WorkerError> {
         let id = delivery.id.clone();
         let message_ids = progress.map(Progress::message_ids).unwrap_or_default();
         tracing::info!(session = %delivery.session, delivery = %id, sent = message_ids.len(), "dropped, as a person asked");
@@ -198,7 +197,7 @@ impl Carrier {
         &self,
         delivery: &Delivery,
         now: Timestamp,
-    ) -> Result<Result<Progress, Outcome>, CarryError> {
+    ) -> Result<Result<Progress, Outcome>, WorkerError> {
         let read = match self.outbox.progress(&delivery.id, now) {
             // Nobody knows how much was sent: everything is sent again, marked.
             Err(ReadError::Quarantined { .. }) => {
@@ -227,7 +226,7 @@ impl Carrier {
     }
 
     fn must_wait(&self, chat: ChatId) -> bool {
-        self.bot.closed_for(chat).is_some()
+        self.bot.wait_for(chat).is_some()
     }
 
     /// One request, between its two records.
@@ -236,7 +235,7 @@ impl Carrier {
         delivery: &Delivery,
         progress: &mut Progress,
         index: usize,
-    ) -> Result<Next, CarryError> {
+    ) -> Result<Next, WorkerError> {
         let request = self.request(delivery, progress, index)?;
         let moved = request.to.chat_id != delivery.address.chat_id;
         if moved && matches!(delivery.content, Content::Reaction { .. }) {
@@ -255,24 +254,19 @@ impl Carrier {
         progress.begin(index);
         self.outbox.record(&delivery.id, progress, Step::InFlight)?;
         reached(Step::Send, Side::Before);
-        let answer = if let Some(files) = files {
-            let caption = &progress.message(index);
-            self.upload(delivery, index, request, caption, files).await
-        } else {
-            let sent = self.call(delivery, progress, index, request).await;
-            sent.map(|id| (id, Vec::new()))
-        };
+        let answer = self.make_request(delivery, &request, files).await;
         reached(Step::Send, Side::After);
         match answer {
-            Ok((message_id, album)) => {
-                progress.accepted(index, message_id);
-                progress.accepted_album(index, &album);
+            Ok(ids) => {
+                let (first, album) = ids.split_first().unwrap_or((&MessageId(0), &[]));
+                progress.accepted(index, *first);
+                progress.accepted_album(index, album);
                 self.outbox.record(&delivery.id, progress, Step::Accepted)?;
                 // It was parked an hour ago, and takes messages again.
-                self.bot.gates().heard_from(request.to.chat_id)?;
+                self.bot.rate_limits().unblock(request.to.chat_id)?;
                 Ok(Next::Go)
             }
-            Err(error) => self.refused(delivery, progress, index, request, &error),
+            Err(error) => self.refused(delivery, progress, index, &request, &error),
         }
     }
 
@@ -282,14 +276,14 @@ impl Carrier {
         delivery: &Delivery,
         progress: &mut Progress,
         index: usize,
-        request: Request,
+        request: &Request,
         error: &ApiError,
-    ) -> Result<Next, CarryError> {
+    ) -> Result<Next, WorkerError> {
         let failure = error.to_string();
         let chat = request.to.chat_id;
         match error.decision() {
             Decision::TreatAsDone => {
-                progress.accepted(index, request.message.unwrap_or(MessageId(0)));
+                progress.accepted(index, request.target.unwrap_or(MessageId(0)));
                 self.record(delivery, progress)?;
                 Ok(Next::Go)
             }
@@ -301,40 +295,40 @@ impl Carrier {
                     "Telegram asks for a pause of this chat; nothing goes there meanwhile"
                 );
                 // Closed in memory first: a full disk must not make us knock on a closed gate.
-                let closed = self.bot.gates().close(chat, wait);
+                let closed = self.bot.rate_limits().limit(chat, wait);
                 progress.failed(index, failure);
                 self.record(delivery, progress)?;
                 closed?;
-                Ok(Next::End(Ended::Closed))
+                Ok(Next::End(WorkerExit::Limited))
             }
             Decision::Park if repeatable(&delivery.content) => {
                 tracing::error!(chat_id = chat.0, delivery = %delivery.id, error = failure, "nothing can be sent to this chat; what waits for it is kept, and tried again when it is heard from and every hour");
-                let parked = self.bot.gates().park(chat, failure.clone());
+                let parked = self.bot.rate_limits().block(chat, failure.clone());
                 progress.failed(index, failure);
                 self.record(delivery, progress)?;
                 parked?;
-                Ok(Next::End(Ended::Closed))
+                Ok(Next::End(WorkerExit::Limited))
             }
             Decision::Retry => {
                 tracing::warn!(delivery = %delivery.id, error = failure, "not sent; trying again");
                 progress.failed(index, failure);
                 self.record(delivery, progress)?;
-                Ok(Next::End(Ended::Failed))
+                Ok(Next::End(WorkerExit::Failed))
             }
             Decision::StopBot => {
                 progress.failed(index, failure);
                 self.record(delivery, progress)?;
-                Ok(Next::End(Ended::Later(BOT_OFF)))
+                Ok(Next::End(WorkerExit::Later(BOT_OFF)))
             }
             Decision::RetryMarked if repeatable(&delivery.content) => {
                 tracing::warn!(delivery = %delivery.id, error = failure, "it is not known whether this was sent; it is sent again, marked");
                 progress.doubted(index, failure);
                 self.record(delivery, progress)?;
-                Ok(Next::End(Ended::Failed))
+                Ok(Next::End(WorkerExit::Failed))
             }
             Decision::RetryMarked => {
                 self.finish(delivery.clone(), Outcome::Unknown, None)?;
-                Ok(Next::End(Ended::Finished))
+                Ok(Next::End(WorkerExit::Finished))
             }
             Decision::Repair(repair) => {
                 progress.failed(index, failure.clone());
@@ -348,7 +342,7 @@ impl Carrier {
                 tracing::warn!(delivery = %delivery.id, ?repair, error = failure, "refused as it is; sent again with a change");
                 self.record(delivery, progress)?;
                 Ok(match repaired {
-                    Repaired::Later => Next::End(Ended::Failed),
+                    Repaired::Later => Next::End(WorkerExit::Failed),
                     Repaired::Now | Repaired::InVain => Next::Go,
                 })
             }
@@ -359,7 +353,7 @@ impl Carrier {
                 if !self.bot.migrations().learn(chat, to)? {
                     return self.fail(delivery, progress, failure);
                 }
-                Ok(Next::End(Ended::Moved))
+                Ok(Next::End(WorkerExit::Moved))
             }
             Decision::Park | Decision::Fail => {
                 progress.failed(index, failure.clone());
@@ -378,99 +372,66 @@ impl Carrier {
         delivery: &Delivery,
         progress: &Progress,
         reason: String,
-    ) -> Result<Next, CarryError> {
+    ) -> Result<Next, WorkerError> {
         tracing::error!(session = %delivery.session, delivery = %delivery.id, error = reason, "cannot be delivered; kept in failed/");
         let outcome = Outcome::Failed {
             reason,
             message_ids: progress.message_ids(),
         };
         self.finish(delivery.clone(), outcome, Some(progress))?;
-        Ok(Next::End(Ended::Finished))
+        Ok(Next::End(WorkerExit::Finished))
     }
 
-    /// Sends files; the first message and the further ones of an album.
-    async fn upload(
-        &self,
-        delivery: &Delivery,
-        index: usize,
-        Request { to, message }: Request,
-        caption: &Rich,
-        (media, files): (Media, Vec<FileToSend>),
-    ) -> Result<(MessageId, Vec<MessageId>), ApiError> {
-        let upload = Upload {
-            media,
-            files,
-            caption,
-            reply_to: message,
-            silent: delivery.silent || index > 0,
-        };
-        let mut ids = self.bot.api.upload(to, upload).await?.into_iter();
-        let first = ids.next().unwrap_or(MessageId(0));
-        Ok((first, ids.collect()))
-    }
-
-    /// What is asked of Telegram for one part, after all that was learned about it.
+    /// The request for one part, after all that was learned about it.
     fn request(
         &self,
         delivery: &Delivery,
         progress: &Progress,
         index: usize,
-    ) -> Result<Request, CarryError> {
-        let made = |repair: Repair| {
-            let mut parts = progress.parts.iter();
-            parts.any(|part| part.repairs.contains(&repair))
-        };
+    ) -> Result<Request, WorkerError> {
         let mut to = delivery.address;
-        to.chat_id = self.bot.chat_now(to.chat_id);
+        to.chat_id = self.bot.current_chat(to.chat_id);
         // Ids of messages and topics do not carry over into a supergroup.
-        let moved = to.chat_id != delivery.address.chat_id;
-        if moved || made(Repair::WithoutTopic) {
+        let has_moved = to.chat_id != delivery.address.chat_id;
+        if has_moved || progress.has_repair(Repair::WithoutTopic) {
             to.topic_id = None;
         }
-        let message = match &delivery.content {
-            Content::Reply { .. } => delivery.reply_to.filter(|_| {
-                let unchanged = !made(Repair::WithoutReply) && !made(Repair::WithoutTopic);
-                delivery.as_reply && index == 0 && unchanged && !moved
-            }),
-            Content::Progress { .. } => match &delivery.turn {
-                Some(turn) if !moved && !made(Repair::NewMessage) => {
-                    turn_message(&self.outbox, turn, &delivery.id, self.clock.now())?
-                }
-                Some(_) | None => None,
-            },
-            Content::Reaction { message_id, .. } => Some(*message_id),
+        let target = match (&delivery.content, &delivery.turn) {
+            (Content::Progress { .. }, Some(turn))
+                if !has_moved && !progress.has_repair(Repair::NewMessage) =>
+            {
+                let now = self.clock.now();
+                self.outbox.turn_message(turn, &delivery.id, now)?
+            }
+            (Content::Reaction { message_id, .. }, _) => Some(*message_id),
+            (Content::Reply { .. } | Content::Progress { .. }, _) => None,
         };
-        Ok(Request { to, message })
+        let message = progress.outgoing(delivery, index, has_moved);
+        Ok(Request {
+            to,
+            target,
+            message,
+        })
     }
 
-    async fn call(
+    /// Makes a request; the ids of the messages that it made or changed.
+    async fn make_request(
         &self,
         delivery: &Delivery,
-        progress: &Progress,
-        index: usize,
-        Request { to, message }: Request,
-    ) -> Result<MessageId, ApiError> {
-        let api = &self.bot.api;
-        let text = progress.message(index);
-        match (&delivery.content, message) {
-            (Content::Reply { .. }, reply_to) => {
-                // Of several messages only the first rings.
-                let silent = delivery.silent || index > 0;
-                api.send_text(to, &text, reply_to, silent).await
+        request: &Request,
+        files: Option<(Media, Vec<FileToSend>)>,
+    ) -> Result<Vec<MessageId>, ApiError> {
+        let (api, to, message) = (&self.bot.api, request.to, &request.message);
+        match (&delivery.content, request.target, files) {
+            (_, _, Some((media, files))) => api.upload(to, media, files, message).await,
+            (Content::Reaction { emoji, .. }, Some(target), None) => {
+                api.react(to, target, emoji).await.map(|()| vec![target])
             }
-            (Content::Progress { .. }, Some(message)) => {
-                api.edit_text(to, message, &text).await.map(|()| message)
+            (_, Some(target), None) => {
+                let edited = api.edit_text(to, target, message).await;
+                edited.map(|()| vec![target])
             }
-            (Content::Progress { .. }, None) => api.send_text(to, &text, None, true).await,
-            (
-                Content::Reaction {
-                    message_id, emoji, ..
-                },
-                _,
-            ) => api
-                .react(to, *message_id, emoji)
-                .await
-                .map(|()| *message_id),
+            (_, None, None) => api.send_text(to, message).await.map(|id| vec![id]),
         }
     }
 
@@ -479,13 +440,13 @@ impl Carrier {
         delivery: Delivery,
         outcome: Outcome,
         progress: Option<&Progress>,
-    ) -> Result<(), CarryError> {
+    ) -> Result<(), WorkerError> {
         // No file leaves the outbox before its answers are settled.
         self.inbox.settle(&delivery.answers)?;
         let mut notes = progress.map(repair::notes).unwrap_or_default();
         let (from, chat) = (
             delivery.address.chat_id,
-            self.bot.chat_now(delivery.address.chat_id),
+            self.bot.current_chat(delivery.address.chat_id),
         );
         if chat != from {
             notes.push(format!("The group {from} became a supergroup and is {chat} now. Tell the person to put {chat} into chat_ids in sessions.json, or what is written there does not arrive."));

@@ -247,6 +247,18 @@ impl SessionDir {
         self.root.join("seen")
     }
 
+    /// The folders in which a change may be a reason to wake an agent, or not to.
+    pub fn folders_about_waking(&self) -> [PathBuf; 6] {
+        [
+            self.inbox(),
+            self.conversations(),
+            self.seen(),
+            self.agents(),
+            self.wakes(),
+            self.turns(),
+        ]
+    }
+
     /// Living MCP servers.
     pub fn agents(&self) -> PathBuf {
         self.root.join("agents")

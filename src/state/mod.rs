@@ -3,6 +3,7 @@
 //! Three kinds of process share the state folder: the gateway, one MCP server per agent, and short-lived
 //! commands and hooks. No other module joins a path of it.
 
+pub(crate) mod absence;
 pub mod agents;
 pub mod bots;
 pub mod files;
@@ -14,3 +15,5 @@ pub mod logs;
 pub mod outbox;
 pub mod removal;
 pub mod sweep;
+pub(crate) mod wake_log;
+pub(crate) mod wake_requests;

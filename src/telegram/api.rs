@@ -19,8 +19,8 @@ use teloxide_core::payloads::{
 use teloxide_core::requests::Payload;
 use teloxide_core::types::{
     BotCommand, BotCommandScope, CallbackQueryId, ChatAction, ChatId as WireChat,
-    LinkPreviewOptions, MessageEntity, MessageEntityKind, MessageId as WireMessage, ReactionType,
-    ReplyParameters, ThreadId,
+    InlineKeyboardMarkup, LinkPreviewOptions, MessageEntity, MessageEntityKind,
+    MessageId as WireMessage, ReactionType, ReplyMarkup, ReplyParameters, ThreadId,
 };
 use url::Url;
 
@@ -31,7 +31,7 @@ use crate::config::Token;
 use crate::error_chain::Chain;
 use crate::ids::{Address, BotId, MessageId};
 use crate::telegram::update::ALLOWED_UPDATES;
-pub use upload::{FileToSend, Media, Upload};
+pub use upload::{FileToSend, Media};
 
 /// Longest time that a send may take. Telegram absorbs flood waits of up to 8 s as a slow answer
 /// (telegram.md 4), so anything below 30 s would look like doubt.
@@ -50,6 +50,29 @@ const NO_PREVIEW: LinkPreviewOptions = LinkPreviewOptions {
     prefer_large_media: false,
     show_above_text: false,
 };
+
+/// One message to send.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OutgoingMessage {
+    /// Its text; below files, their caption.
+    pub text: Rich,
+    /// The message that it replies to.
+    pub reply_to: Option<MessageId>,
+    /// Whether the phone stays silent.
+    pub silent: bool,
+    /// The buttons below it.
+    pub keyboard: Option<InlineKeyboardMarkup>,
+}
+
+impl OutgoingMessage {
+    /// A text without anything else.
+    pub fn new(text: Rich) -> Self {
+        Self {
+            text,
+            ..Self::default()
+        }
+    }
+}
 
 /// One bot's access to the Bot API.
 #[derive(Clone)]
@@ -181,35 +204,36 @@ impl Api {
         parse(&result)
     }
 
-    /// Sends a text, as a reply if it names a message, and returns the new message's id. Without the
-    /// message that it replies to it is sent all the same.
+    /// Sends a message without files and returns the new message's id. If the message that it replies
+    /// to is gone, it is sent all the same.
     pub async fn send_text(
         &self,
         to: Address,
-        message: &Rich,
-        reply_to: Option<MessageId>,
-        silent: bool,
+        message: &OutgoingMessage,
     ) -> Result<MessageId, ApiError> {
-        let mut payload = SendMessage::new(WireChat(to.chat_id.0), &message.text);
-        payload.entities = wire_entities(message);
+        let mut payload = SendMessage::new(WireChat(to.chat_id.0), &message.text.text);
+        payload.entities = wire_entities(&message.text);
         payload.link_preview_options = Some(NO_PREVIEW);
-        payload.disable_notification = silent.then_some(true);
-        payload.reply_parameters = reply_to.and_then(reply_parameters);
+        payload.disable_notification = message.silent.then_some(true);
+        payload.reply_parameters = message.reply_to.and_then(reply_parameters);
+        payload.reply_markup = message.keyboard.clone().map(ReplyMarkup::InlineKeyboard);
         payload.message_thread_id = thread(to);
         let result = self.call(&payload, SEND_TIMEOUT).await?;
         Ok(parse::<SentMessage>(&result)?.message_id)
     }
 
-    /// Replaces the text of one of our messages.
+    /// Replaces the text and the buttons of one of our messages.
     pub async fn edit_text(
         &self,
         to: Address,
         id: MessageId,
-        message: &Rich,
+        message: &OutgoingMessage,
     ) -> Result<(), ApiError> {
-        let mut payload = EditMessageText::new(WireChat(to.chat_id.0), wire(id)?, &message.text);
-        payload.entities = wire_entities(message);
+        let text = &message.text;
+        let mut payload = EditMessageText::new(WireChat(to.chat_id.0), wire(id)?, &text.text);
+        payload.entities = wire_entities(text);
         payload.link_preview_options = Some(NO_PREVIEW);
+        payload.reply_markup.clone_from(&message.keyboard);
         self.call(&payload, SEND_TIMEOUT).await.map(drop)
     }
 

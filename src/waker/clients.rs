@@ -1,21 +1,22 @@
-//! Whether a client runs on a terminal: looked at, never touched.
+//! Looks for a client on a terminal.
 //!
-//! A process of a client counts, in front or suspended: by the name that it was started by, by its program,
-//! or, where an interpreter runs it, by its script. What cannot be seen is not known.
+//! Every process of a client counts, in the foreground or suspended. It is recognized by the name it was
+//! started by, by its program, or, if an interpreter runs it, by its script.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::waker::absence::policy::{Absence, Presence};
+use crate::state::absence::Missing;
+use crate::waker::absence::policy::AgentPresence;
 
-/// Whether a client is on one of these terminals.
-pub fn presence(terminals: &[PathBuf]) -> Presence {
+/// Looks for a client on these terminals.
+pub(super) fn find_client(terminals: &[PathBuf]) -> AgentPresence {
     match has_client(terminals) {
-        Ok(true) => Presence::Here,
-        Ok(false) => Presence::Gone(Absence::NoAgent),
+        Ok(true) => AgentPresence::Present,
+        Ok(false) => AgentPresence::Absent(Missing::Agent),
         Err(error) => {
-            tracing::debug!(%error, "cannot see who is on a terminal");
-            Presence::Unknown
+            tracing::debug!(%error, "cannot see the processes on a terminal");
+            AgentPresence::Unknown
         }
     }
 }
@@ -39,18 +40,18 @@ fn has_client(terminals: &[PathBuf]) -> io::Result<bool> {
     for terminal in terminals {
         match std::fs::metadata(terminal) {
             Ok(found) => devices.push(found.rdev()),
-            // The pane has gone since.
+            // The pane is gone by now.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
     for entry in std::fs::read_dir("/proc")? {
         let folder = entry?.path();
-        // Processes end while they are looked at.
+        // A process may end at any moment.
         let Ok(stat) = std::fs::read_to_string(folder.join("stat")) else {
             continue;
         };
-        let Some((comm, device)) = name_and_terminal(&stat) else {
+        let Some((comm, device)) = parse_stat(&stat) else {
             continue;
         };
         if !devices.contains(&device) {
@@ -74,9 +75,9 @@ fn has_client(terminals: &[PathBuf]) -> io::Result<bool> {
     Ok(false)
 }
 
-/// From `/proc/<pid>/stat`: the name, and the device number of the terminal.
+/// Parses the name and the device number of the terminal from `/proc/<pid>/stat`.
 #[cfg(target_os = "linux")]
-fn name_and_terminal(stat: &str) -> Option<(&str, u64)> {
+fn parse_stat(stat: &str) -> Option<(&str, u64)> {
     let (before, fields) = stat.rsplit_once(") ")?;
     let (_, name) = before.split_once(" (")?;
     let mut fields = fields.split_ascii_whitespace();
@@ -146,8 +147,8 @@ mod tests {
     #[test]
     fn the_terminal_of_a_process_is_read_whatever_its_name_is() {
         let stat = "21400 (a (b) c) S 21399 21400 21400 34818 21400 4194304";
-        assert_eq!(name_and_terminal(stat), Some(("a (b) c", 34818)));
-        assert_eq!(name_and_terminal("7 (x) S 1 7 7 0 -1 0"), None);
-        assert_eq!(name_and_terminal("7 (x) Z 1 7 7 34818 -1 0"), None);
+        assert_eq!(parse_stat(stat), Some(("a (b) c", 34818)));
+        assert_eq!(parse_stat("7 (x) S 1 7 7 0 -1 0"), None);
+        assert_eq!(parse_stat("7 (x) Z 1 7 7 34818 -1 0"), None);
     }
 }

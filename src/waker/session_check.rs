@@ -1,10 +1,9 @@
-//! One look at a session: who has what of the messages that wait, what is to be done about it, and doing
-//! that.
+//! One check of a session: which agent has which of the waiting messages, the decision about that, and
+//! carrying it out.
 //!
-//! For what whom is woken stands in `wake.json` before it is done, so that a gateway that is started anew
-//! does not wake for it once more.
+//! A wake is written to `wake.json` before it is made, so that a gateway that starts again does not repeat it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -12,369 +11,462 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Timestamp};
 use crate::error_chain::Chain;
 use crate::ids::SessionId;
-use crate::state::agents::turns::{Forgotten, TurnFile};
-use crate::state::agents::{self, Registered};
-use crate::state::holds::Conversation;
+use crate::state::absence::Missing;
+use crate::state::agents::holder::HolderId;
+use crate::state::agents::turns::{self, TurnFile, Unanswered};
+use crate::state::agents::{Registered, list_registered};
 use crate::state::inbox::Inbox;
 use crate::state::inbox::entry::EntryName;
 use crate::state::layout::{SessionDir, StateDir};
 use crate::state::outbox::Outbox;
-use crate::store::atomic::{self, Durability};
-use crate::store::crash_points::Step;
-use crate::store::format::{self, ReadError};
-use crate::store::lock::{self, FileLock, LockError};
-use crate::waker::absence::Watched;
-use crate::waker::absence::policy::{Absence, Presence};
+use crate::state::wake_log::{AgentKey, TypingRefusal, Wake, WakeLog, WakeOutcome, WakePlan};
+use crate::state::wake_requests;
+use crate::store::StateError;
+use crate::waker::absence::AbsenceCheck;
+use crate::waker::absence::policy::AgentPresence;
 use crate::waker::clients;
-use crate::waker::methods::tmux::guard::Typing;
-use crate::waker::methods::tmux::{self, Surroundings};
-use crate::waker::methods::{codex_queue, inbox_socket};
-use crate::waker::policy::{self, Decision, Memory, Outcome, Rung, Situation, Wake};
-use crate::waker::unanswered::{self, Verdict};
-use crate::waker::{conversations, read, unshown};
+use crate::waker::conversations::Conversations;
+use crate::waker::list_candidates;
+use crate::waker::methods::tmux::guard::{self, TypingRules};
+use crate::waker::methods::tmux::pane::TmuxServer;
+use crate::waker::methods::tmux::{FoundAgent, TmuxMethod, find_unconnected};
+use crate::waker::methods::{
+    AttemptContext, AttemptResult, Preflight, WakeMethod as _, WakeTarget, find_method,
+};
+use crate::waker::policy::{
+    self, Situation, WakeCandidate, WakeDecision, choose_agent, decide_wake, decide_without,
+};
+use crate::waker::unanswered::{TurnVerdict, judge_turn, notify_chats, still_unanswered};
 
-/// How long an MCP server may take to answer a request.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// After a failure to read or write.
+/// When to check again after a failure to read or write.
 const AFTER_FAILURE: Duration = Duration::from_secs(30);
 
-/// When to look again, and what was waited for meanwhile.
+/// When to check again, and how long this check waited for an agent.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Next {
-    pub(super) at: Option<Duration>,
-    pub(super) waited: Duration,
+pub(super) struct NextCheck {
+    pub(crate) at: Option<Duration>,
+    pub(crate) waited: Duration,
 }
 
-impl From<Option<Duration>> for Next {
-    fn from(at: Option<Duration>) -> Self {
-        let waited = Duration::ZERO;
-        Self { at, waited }
-    }
-}
-
-/// Who has what of the messages that wait.
-struct View<'l> {
+/// The messages that wait, and the agents.
+struct SessionView {
     pending: BTreeSet<EntryName>,
-    conversations: BTreeMap<String, Conversation>,
-    living: &'l [Registered],
+    conversations: Conversations,
+    living: Vec<Registered>,
+    turns: Vec<TurnFile>,
+    /// An agent in a pane that is not connected.
+    found: Option<FoundAgent>,
 }
 
-pub(super) struct Session<'a> {
-    pub(super) state: &'a StateDir,
-    pub(super) id: &'a SessionId,
-    pub(super) dir: SessionDir,
-    pub(super) inbox: Inbox,
-    pub(super) typing: Option<Typing>,
-    pub(super) around: &'a Surroundings,
-    pub(super) stop: &'a CancellationToken,
-    pub(super) clock: &'a Clock,
+/// Checks one session.
+pub(super) struct SessionCheck<'a> {
+    pub(crate) state: &'a StateDir,
+    pub(crate) id: &'a SessionId,
+    pub(crate) dir: SessionDir,
+    pub(crate) inbox: Inbox,
+    pub(crate) rules: Option<TypingRules>,
+    pub(crate) tmux: &'a TmuxServer,
+    pub(crate) stop: &'a CancellationToken,
+    pub(crate) clock: &'a Clock,
 }
 
-impl Session<'_> {
-    /// Looks at the session, wakes its agent if that is due, and says when to look again.
-    pub(super) fn look_or_say(&self, tmux_session: Option<&str>) -> Next {
-        let Next { at, waited } = self.look().unwrap_or_else(|error| {
-            tracing::warn!(session = %self.id, error = %Chain(&error), "cannot see whether its agent is to be woken");
-            Some(AFTER_FAILURE).into()
+impl SessionCheck<'_> {
+    /// Wakes an agent if that is due, and tells the chats if the session has none. Returns when to check again.
+    pub(super) fn run(&self) -> NextCheck {
+        let NextCheck { at, waited } = self.check_agents().unwrap_or_else(|error| {
+            tracing::warn!(session = %self.id, error = %Chain(&error), "cannot check whether to wake its agent");
+            NextCheck {
+                at: Some(AFTER_FAILURE),
+                waited: Duration::ZERO,
+            }
         });
-        let told = tmux_session.and_then(|name| {
-            self.look_after(name).unwrap_or_else(|error| {
-                tracing::warn!(session = %self.id, error = %Chain(&error), "cannot see whether it is running");
-                Some(AFTER_FAILURE)
-            })
+        let absence = self.check_absence().unwrap_or_else(|error| {
+            tracing::warn!(session = %self.id, error = %Chain(&error), "cannot check whether it is running");
+            Some(AFTER_FAILURE)
         });
-        let at = at.into_iter().chain(told).min();
-        Next { at, waited }
+        let at = at.into_iter().chain(absence).min();
+        NextCheck { at, waited }
     }
 
-    /// Sees to it that the person knows whether anybody is there.
-    fn look_after(&self, tmux_session: &str) -> Result<Option<Duration>, ReadError> {
-        let watched = Watched {
+    fn check_absence(&self) -> Result<Option<Duration>, StateError> {
+        let Some(rules) = &self.rules else {
+            return Ok(None);
+        };
+        let check = AbsenceCheck {
             state: self.state,
             id: self.id,
-            presence: &|| presence(self.around, tmux_session),
+            dir: &self.dir,
+            inbox: &self.inbox,
+            is_connected: !list_registered(&self.dir)?.is_empty(),
         };
-        let lives = !agents::registered(&self.dir)?.is_empty();
-        watched.look(lives, self.clock.now())
+        let look = || match self.tmux.list_terminals(&rules.session) {
+            Ok(None) => AgentPresence::Absent(Missing::TmuxSession),
+            Ok(Some(terminals)) => clients::find_client(&terminals),
+            Err(refusal) => {
+                tracing::debug!(reason = %refusal, "tmux cannot be asked");
+                AgentPresence::Unknown
+            }
+        };
+        Ok(check.run(look, self.clock.now())?)
     }
 
-    fn look(&self) -> Result<Next, ReadError> {
+    fn check_agents(&self) -> Result<NextCheck, StateError> {
         let now = self.clock.now();
-        let living = agents::registered(&self.dir)?;
-        self.forget_the_dead(&living)?;
-        let mut memory = read(self.state, &self.dir, now)?;
-        let turns = self.turns()?;
-        let is_quiet = living.is_empty() && turns.is_empty() && memory.wake.is_none();
-        if is_quiet && self.typing.is_none() {
-            return Ok(None.into());
+        let living = list_registered(&self.dir)?;
+        turns::remove_stale_locks(&self.dir)?;
+        let names = living.iter().map(|server| server.name.as_str());
+        wake_requests::remove_stale(&self.dir, &names.collect())?;
+        let mut log = WakeLog::read(self.state, &self.dir, now)?;
+        let turns = TurnFile::peek_all(&self.dir)?;
+        let is_quiet = living.is_empty() && turns.is_empty() && log.wake.is_none();
+        if is_quiet && self.rules.is_none() {
+            return Ok(NextCheck::default());
         }
-        let before = memory.clone();
-        let view = self.view(&living)?;
-        memory
-            .forgotten
+        let before = log.clone();
+        let pending = self.inbox.pending()?;
+        let mut view = SessionView {
+            conversations: Conversations::read(&self.dir, &pending)?,
+            pending,
+            living,
+            turns,
+            found: None,
+        };
+        log.unanswered
             .retain(|entry, _| view.pending.contains(entry));
         let mut situation = self.situation(&view, now);
-        let due = self.judge(&mut situation, &mut memory, &view, &turns)?;
-        for drained in turns.iter().filter_map(|turn| turn.drained) {
-            memory.drained(drained, &situation.unshown, now);
+        let judged = self.judge_turns(&mut situation, &mut log, &view)?;
+        for drained in view.turns.iter().filter_map(|turn| turn.drained) {
+            log.observe_drained(drained, &situation.unshown, now);
         }
-        let typist = self.typist(&living, &mut situation, &mut memory, now);
+        self.add_unconnected(&mut view, &mut situation, &mut log);
         let waiting = situation.waiting();
-        memory.look(&waiting, now);
-        let answer_due = self.take_answer(&mut memory, &living, now)?;
-        let decision = match answer_due {
-            Some(left) => Decision::Later(left),
-            None => policy::decide(&situation, memory.wake.as_ref(), now),
+        log.observe_waiting(&waiting, now);
+        let decision = match self.follow_up(&view, &mut log, now)? {
+            Some(left) => WakeDecision::Later(left),
+            None => decide_wake(&situation, log.wake.as_ref(), now),
         };
-        let decision = self.ask_the_pane(decision, typist.as_ref(), &situation, &mut memory, now);
-        let (Decision::Wake(plan), Some(newest)) = (&decision, waiting.last()) else {
-            if memory != before {
-                self.write(&memory)?;
+        let decision = self.preflight(decision, &view, &situation, &mut log, now);
+        let later = match (decision, waiting.last()) {
+            (WakeDecision::Wake(plan), Some(_)) => {
+                return self.wake(plan, &waiting, &view, log);
             }
-            let later = match decision {
-                Decision::Later(later) => Some(later),
-                Decision::Nothing | Decision::Wake(_) => None,
-            };
-            return Ok(later.into_iter().chain(due).min().into());
+            (WakeDecision::Later(later), _) => Some(later),
+            (WakeDecision::Nothing | WakeDecision::Wake(_), _) => None,
         };
-        // Nobody is told of what a loss of power could take back.
-        self.inbox.sync_names()?;
-        let last = (memory.wake.clone(), memory.typed.is_some());
-        let wake = memory.begin(plan.clone(), *newest, now).clone();
-        if wake.rung == Rung::Tmux {
-            memory.typed = Some(wake.agent.clone());
+        if log != before {
+            log.write(&self.dir)?;
         }
-        self.write(&memory)?;
-        tracing::info!(session = %self.id, waiting = waiting.len(), agent = wake.agent.registration, rung = wake.rung.name(), number = wake.number, "waking the agent");
-        match wake.rung {
-            Rung::InboxSocket => {
-                inbox_socket::ask(&self.dir, &wake.agent.registration, wake.number)?;
-                Ok(Some(ANSWER_WITHIN).into())
-            }
-            Rung::CodexQueue => {
-                let outcome = queue(&living, &wake);
-                self.ended(&mut memory, wake.number, outcome);
-                self.write(&memory)?;
-                // What is to be done next is decided by the next look.
-                Ok(Some(Duration::ZERO).into())
-            }
-            Rung::Tmux => self.type_to(typist.as_ref(), &mut memory, &wake, last),
-        }
-    }
-
-    fn view<'l>(&self, living: &'l [Registered]) -> Result<View<'l>, ReadError> {
-        let pending = self.inbox.pending()?;
-        let conversations = conversations(&self.dir, &pending)?;
-        Ok(View {
-            pending,
-            conversations,
-            living,
+        Ok(NextCheck {
+            at: later.into_iter().chain(judged).min(),
+            waited: Duration::ZERO,
         })
     }
 
-    /// What waits and nobody has, and the agents.
-    fn situation(&self, view: &View<'_>, now: Timestamp) -> Situation {
-        let typing = self.typing.as_ref();
+    fn situation(&self, view: &SessionView, now: Timestamp) -> Situation {
+        let rules = self.rules.as_ref();
         let agents = view
             .living
             .iter()
-            .flat_map(|one| super::list_agents(&self.dir, one, &view.conversations, typing, now));
+            .flat_map(|server| list_candidates(&self.dir, server, &view.conversations, rules, now));
         Situation {
-            unshown: unshown(&view.pending, &view.conversations, view.living, now),
+            unshown: view
+                .conversations
+                .list_unshown(&view.pending, &view.living, now),
             agents: agents.collect(),
         }
     }
 
-    /// Finds out who has finished without answering, and tells the persons. When to look again for that.
-    fn judge(
+    /// Finds the agents that finished without answering, and tells the chats. Returns when to check that again.
+    fn judge_turns(
         &self,
         situation: &mut Situation,
-        memory: &mut Memory,
-        view: &View<'_>,
-        turns: &[TurnFile],
-    ) -> Result<Option<Duration>, ReadError> {
+        log: &mut WakeLog,
+        view: &SessionView,
+    ) -> Result<Option<Duration>, StateError> {
         let now = self.clock.now();
-        let mut due: Option<Duration> = None;
-        let mut soonest = |later: Duration| due = Some(due.map_or(later, |due| due.min(later)));
+        let mut again: Option<Duration> = None;
+        let mut check_in = |later: Duration| again = Some(again.map_or(later, |at| at.min(later)));
         let holders = view.living.iter().flat_map(Registered::agents);
-        for (agent, (_, holder)) in situation.agents.iter_mut().zip(holders) {
-            let mine = view.conversations.get(holder.as_str());
-            let turn = turns.iter().find(|turn| turn.holder == holder);
-            let told = turn.and_then(|turn| turn.forgotten.as_ref());
-            match unanswered::judge(mine, told, agent.seen, now) {
-                Verdict::Nothing => {}
-                Verdict::Later(later) => soonest(later),
-                Verdict::Forgot(forgot) => {
-                    self.tell(memory, mine, &forgot)?;
-                    let rest = memory.rest(&forgot.entries, now);
-                    if rest.is_zero() {
-                        agent.forgot = forgot.entries;
+        let holders: Vec<HolderId> = holders.map(|(_, holder)| holder).collect();
+        for (agent, holder) in situation.agents.iter_mut().zip(&holders) {
+            let turn = view.turns.iter().find(|turn| turn.holder == *holder);
+            let reported = turn.and_then(|turn| turn.unanswered.as_ref());
+            let shown = view.conversations.list_shown(holder);
+            match judge_turn(shown, reported, agent.activity, now) {
+                TurnVerdict::Nothing => {}
+                TurnVerdict::Later(later) => check_in(later),
+                TurnVerdict::Finished(unanswered) => {
+                    self.tell_unanswered(log, view, holder, &unanswered)?;
+                    let pause = policy::pause_left(&log.unanswered, &unanswered.entries, now);
+                    if pause.is_zero() {
+                        agent.unanswered = unanswered.entries;
                     } else {
-                        soonest(rest);
+                        check_in(pause);
                     }
                 }
             }
         }
-        // Who has ended right after its turn will not be asked again, and still has forgotten.
-        for turn in turns.iter().filter(|turn| !lives(view.living, turn)) {
-            let mine = view.conversations.get(turn.holder.as_str());
-            let held = mine.map(|mine| {
-                mine.seen()
-                    .intersection(&situation.unshown)
-                    .copied()
-                    .collect()
-            });
-            let told = unanswered::by_hooks(&held.unwrap_or_default(), turn.forgotten.as_ref());
-            if let Some(forgot) = told {
-                self.tell(memory, mine, &forgot)?;
+        // An agent that ended right after its turn is not checked again, and may have left messages unanswered.
+        let ended = |turn: &&TurnFile| !holders.contains(&turn.holder);
+        for turn in view.turns.iter().filter(ended) {
+            let shown = view.conversations.list_shown(&turn.holder);
+            let held = shown.intersection(&situation.unshown).copied().collect();
+            if let Some(unanswered) = still_unanswered(&held, turn.unanswered.as_ref()) {
+                self.tell_unanswered(log, view, &turn.holder, &unanswered)?;
             }
             if !turn.client_process.is_running() {
-                atomic::remove(&self.dir.turn(turn.holder.as_str()), Step::Sweep)?;
+                turn.remove(&self.dir)?;
             }
         }
-        Ok(due)
+        Ok(again)
     }
 
-    fn tell(
+    fn tell_unanswered(
         &self,
-        memory: &mut Memory,
-        mine: Option<&Conversation>,
-        forgot: &Forgotten,
-    ) -> Result<(), ReadError> {
-        let untold = memory.forget(&forgot.entries, forgot.at);
-        if let Some(mine) = mine.filter(|_| !untold.is_empty()) {
+        log: &mut WakeLog,
+        view: &SessionView,
+        holder: &HolderId,
+        unanswered: &Unanswered,
+    ) -> Result<(), StateError> {
+        let untold = log.record_unanswered(&unanswered.entries, unanswered.at);
+        let conversation = view.conversations.find(holder);
+        if let Some(conversation) = conversation.filter(|_| !untold.is_empty()) {
             let outbox = Outbox::new(self.state, self.dir.clone());
-            // A kill may have come between an answer and its settling.
+            // A kill may have come between a reply and the settling of its messages.
             let answered = outbox.answered()?;
             let untold = untold.difference(&answered).copied().collect();
-            unanswered::tell(&outbox, self.id, mine, &untold, self.clock.now())?;
+            notify_chats(&outbox, self.id, conversation, &untold, self.clock.now())?;
         }
         Ok(())
     }
 
-    /// What hooks have told, of whomever.
-    fn turns(&self) -> Result<Vec<TurnFile>, ReadError> {
-        let names = atomic::list(&self.dir.turns())?;
-        // One that cannot be read is for the next hook to report; a lock has nothing to tell.
-        let read = |name: &String| format::peek(&self.dir.turns().join(name));
-        Ok(names.iter().filter_map(read).collect())
+    /// Adds the agent that runs in the tmux session, if none is connected.
+    fn add_unconnected(
+        &self,
+        view: &mut SessionView,
+        situation: &mut Situation,
+        log: &mut WakeLog,
+    ) {
+        let Some(rules) = self.rules.as_ref().filter(|_| view.living.is_empty()) else {
+            return;
+        };
+        if situation.waiting().is_empty() {
+            return;
+        }
+        match find_unconnected(self.tmux, self.state, &self.dir, rules, self.clock) {
+            Ok(Some(found)) => {
+                situation.agents.push(WakeCandidate {
+                    key: found.key.clone(),
+                    holds: false,
+                    unanswered: BTreeSet::new(),
+                    activity: found.activity,
+                    methods: vec![TmuxMethod.id()],
+                });
+                view.found = Some(found);
+            }
+            Ok(None) => {
+                tracing::debug!(session = %self.id, "no agent is there to be woken");
+                log.refused = None;
+            }
+            Err(refusal) => self.record_refusal(log, &refusal),
+        }
     }
 
-    /// Notes what the MCP server says of the last request. The time that it has left to say it.
-    fn take_answer(
+    /// The agent of this name, as a method sees it.
+    fn target<'t>(&'t self, view: &'t SessionView, key: &'t AgentKey) -> WakeTarget<'t> {
+        let server = view
+            .living
+            .iter()
+            .find(|server| server.name == key.registration);
+        let found = view.found.as_ref().filter(|found| found.key == *key);
+        WakeTarget {
+            dir: &self.dir,
+            server,
+            thread: key.thread.as_deref(),
+            pane: found.map(|found| &found.pane),
+            typing: self.rules.as_ref(),
+        }
+    }
+
+    /// Records the result of an attempt that was pending. Returns how long it may still take.
+    fn follow_up(
         &self,
-        memory: &mut Memory,
-        living: &[Registered],
+        view: &SessionView,
+        log: &mut WakeLog,
         now: Timestamp,
-    ) -> Result<Option<Duration>, ReadError> {
-        let open = memory
+    ) -> Result<Option<Duration>, StateError> {
+        let open = log
             .wake
             .clone()
-            .filter(|wake| wake.outcome == Outcome::Open && wake.rung == Rung::InboxSocket);
-        let Some(wake) = open else {
+            .filter(|wake| wake.outcome == WakeOutcome::Open);
+        let Some((wake, method)) = open.and_then(|wake| {
+            let method = find_method(&wake.method)?;
+            Some((wake, method))
+        }) else {
             return Ok(None);
         };
-        let registration = &wake.agent.registration;
-        if !living.iter().any(|one| one.name == *registration) {
-            return Ok(None);
-        }
-        if let Some(answer) = inbox_socket::answer(&self.dir, registration)
-            && answer.number == wake.number
-        {
-            let outcome = answer.error.map_or(Outcome::Given, Outcome::Failed);
-            self.ended(memory, wake.number, outcome);
-            self.write(memory)?;
-            atomic::remove(
-                &inbox_socket::answer_path(&self.dir, registration),
-                Step::WakeRequest,
-            )?;
-            return Ok(None);
-        }
-        let left = ANSWER_WITHIN.saturating_sub(now.since(wake.at));
-        if left.is_zero() {
-            let reason = "its MCP server did not answer".to_owned();
-            self.ended(memory, wake.number, Outcome::Failed(reason));
-            return Ok(None);
-        }
-        // A gateway that was killed may not have come to asking. It is carried out only once.
-        inbox_socket::ask(&self.dir, registration, wake.number)?;
-        Ok(Some(left))
-    }
-
-    pub(super) fn ended(&self, memory: &mut Memory, number: i64, outcome: Outcome) {
-        if let Outcome::Failed(reason) = &outcome {
-            tracing::warn!(session = %self.id, number, reason, "the agent could not be woken this way");
-        }
-        memory.ended(number, outcome, self.clock.now());
-    }
-
-    /// Survives a kill; lost with the power, it costs a turn of a model.
-    pub(super) fn write(&self, memory: &Memory) -> Result<(), ReadError> {
-        let path = self.dir.wake();
-        Ok(format::write(
-            &path,
-            memory,
-            Step::Wake,
-            Durability::Unsynced,
-        )?)
-    }
-
-    /// Removes what MCP servers and hooks have left behind that live no more.
-    fn forget_the_dead(&self, living: &[Registered]) -> Result<(), ReadError> {
-        for name in atomic::list(&self.dir.turns())? {
-            let path = self.dir.turns().join(&name);
-            let of = name.strip_suffix(".lock");
-            let of_nobody = || of.is_some_and(|holder| !self.dir.turn(holder).exists());
-            if !of_nobody() {
-                continue;
+        let target = self.target(view, &wake.agent);
+        match method.follow_up(&target, &wake, now)? {
+            Some(AttemptResult::Pending(left)) => Ok(Some(left)),
+            Some(result) => {
+                self.record_result(log, result, None);
+                Ok(None)
             }
-            // The first hook of an agent has the lock before there is a note.
-            match FileLock::try_take(&path, "telepost gateway, clearing up") {
-                Ok(_lock) if of_nobody() => atomic::remove(&path, Step::Sweep)?,
-                Ok(_) | Err(LockError::Held { .. }) => {}
-                Err(LockError::Store(error)) => return Err(error.into()),
-            }
-        }
-        for name in atomic::list(&self.dir.wakes())? {
-            let path = self.dir.wakes().join(&name);
-            let of = name.split('.').next().unwrap_or_default();
-            let lives = living.iter().any(|one| one.name == of);
-            // One that has not registered yet may be in its first call.
-            if !lives && !lock::is_held(&path)? {
-                atomic::remove(&path, Step::Sweep)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether an agent is in the tmux session of that name.
-fn presence(around: &Surroundings, tmux_session: &str) -> Presence {
-    match tmux::terminals(around, tmux_session) {
-        Ok(None) => Presence::Gone(Absence::NoSession),
-        Ok(Some(terminals)) => clients::presence(&terminals),
-        Err(refusal) => {
-            tracing::debug!(reason = %refusal, "tmux cannot be asked");
-            Presence::Unknown
+            None => Ok(None),
         }
     }
-}
 
-/// Whether the agent of these turns has an MCP server that lives.
-fn lives(living: &[Registered], turn: &TurnFile) -> bool {
-    let mut agents = living.iter().flat_map(Registered::agents);
-    agents.any(|(_, holder)| holder == turn.holder)
-}
+    /// Checks the terminal of the agent, if a typing method is due or was cut short by a kill. Returns the
+    /// decision that then holds.
+    fn preflight(
+        &self,
+        decision: WakeDecision,
+        view: &SessionView,
+        situation: &Situation,
+        log: &mut WakeLog,
+        now: Timestamp,
+    ) -> WakeDecision {
+        let Some(agent) = choose_agent(situation) else {
+            // An agent may appear in the panes a moment later.
+            let may_appear = self.rules.is_some()
+                && situation.agents.is_empty()
+                && !situation.unshown.is_empty();
+            return if may_appear && decision == WakeDecision::Nothing {
+                WakeDecision::Later(policy::CHECK_SELDOM)
+            } else {
+                decision
+            };
+        };
+        if let Some(refusal) = guard::refuse_busy(agent, log.wake.as_ref()) {
+            self.record_refusal(log, &refusal);
+        }
+        let is_ours = log.typed.as_ref() == Some(&agent.key);
+        let cut_short = log.wake.clone().filter(|last| {
+            let types = find_method(&last.method).is_some_and(|method| method.types());
+            is_ours && types && last.outcome == WakeOutcome::Open
+        });
+        let due = match &decision {
+            WakeDecision::Wake(plan) => Some(plan.method.clone()),
+            WakeDecision::Nothing | WakeDecision::Later(_) => None,
+        };
+        let Some(method) = due
+            .clone()
+            .or(cut_short.as_ref().map(|last| last.method.clone()))
+        else {
+            return decision;
+        };
+        let target = self.target(view, &agent.key);
+        let checked = find_method(&method).map_or(Preflight::Go, |method| {
+            method.preflight(&target, is_ours, self.clock)
+        });
+        match (checked, cut_short) {
+            (Preflight::Unsent, Some(last)) => WakeDecision::Wake(last.plan()),
+            (Preflight::Empty { idle_for }, cut_short) => {
+                log.typed = None;
+                // The agent has done nothing since, so the command never reached it.
+                let lost =
+                    cut_short.filter(|last| idle_for.is_some_and(|idle| idle > now.since(last.at)));
+                lost.map_or(decision, |last| WakeDecision::Wake(last.plan()))
+            }
+            (Preflight::Refused(refusal), _) => {
+                if refusal == TypingRefusal::Draft {
+                    log.typed = None;
+                }
+                if due.is_none() {
+                    return decision;
+                }
+                self.record_refusal(log, &refusal);
+                let since = log.refused.as_ref().map_or(now, |(since, _)| *since);
+                decide_without((&method, since), situation, log.wake.as_ref(), now)
+            }
+            (Preflight::Go | Preflight::Unsent, _) => decision,
+        }
+    }
 
-fn queue(living: &[Registered], wake: &Wake) -> Outcome {
-    let agent = living
-        .iter()
-        .find(|one| one.name == wake.agent.registration);
-    match (agent, &wake.agent.thread) {
-        (Some(agent), Some(thread)) => match codex_queue::queue(&agent.file.reach, thread) {
-            Ok(()) => Outcome::Given,
-            Err(reason) => Outcome::Failed(reason),
-        },
-        (Some(_) | None, _) => Outcome::Failed("it has gone".to_owned()),
+    /// Records the wake, makes it, and records its result.
+    fn wake(
+        &self,
+        plan: WakePlan,
+        waiting: &BTreeSet<EntryName>,
+        view: &SessionView,
+        mut log: WakeLog,
+    ) -> Result<NextCheck, StateError> {
+        // An agent is told only of messages that a loss of power cannot take back.
+        self.inbox.sync_names()?;
+        let (Some(method), Some(newest)) = (find_method(&plan.method), waiting.last()) else {
+            return Ok(NextCheck::default());
+        };
+        let last = log.wake.clone();
+        let is_ours = log.typed.is_some();
+        let wake = log.begin(plan, *newest, self.clock.now()).clone();
+        if method.types() {
+            log.typed = Some(wake.agent.clone());
+        }
+        log.write(&self.dir)?;
+        tracing::info!(session = %self.id, waiting = waiting.len(), agent = wake.agent.registration, method = wake.method.label(), number = wake.number, "waking the agent");
+        let begun = self.clock.instant();
+        let context = AttemptContext {
+            wake: &wake,
+            is_ours,
+            clock: self.clock,
+            stop: self.stop,
+        };
+        let target = self.target(view, &wake.agent);
+        let result = method.attempt(&target, &context)?;
+        let waited = self.clock.instant().duration_since(begun);
+        let at = match result {
+            AttemptResult::Pending(left) => left,
+            AttemptResult::Refused(_) => policy::CHECK_REFUSED,
+            AttemptResult::Given | AttemptResult::Failed(_) | AttemptResult::Stopped => {
+                Duration::ZERO
+            }
+        };
+        let recorded = log.clone();
+        self.record_result(&mut log, result, last);
+        if log != recorded {
+            log.write(&self.dir)?;
+        }
+        Ok(NextCheck {
+            at: Some(at),
+            waited,
+        })
+    }
+
+    /// Records the result of an attempt. `before` is the wake before it, which holds again if it was refused.
+    fn record_result(&self, log: &mut WakeLog, result: AttemptResult, before: Option<Wake>) {
+        let types = log
+            .wake
+            .as_ref()
+            .is_some_and(|wake| find_method(&wake.method).is_some_and(|method| method.types()));
+        let now = self.clock.now();
+        match result {
+            AttemptResult::Given => {
+                if types {
+                    log.typed = None;
+                    log.refused = None;
+                }
+                log.end(WakeOutcome::Given, now);
+            }
+            AttemptResult::Failed(reason) => {
+                tracing::warn!(session = %self.id, reason, "the agent could not be woken this way");
+                if types {
+                    log.refused = None;
+                }
+                log.end(WakeOutcome::Failed(reason), now);
+            }
+            AttemptResult::Refused(refusal) => {
+                self.record_refusal(log, &refusal);
+                log.wake = before;
+            }
+            AttemptResult::Pending(_) | AttemptResult::Stopped => {}
+        }
+    }
+
+    fn record_refusal(&self, log: &mut WakeLog, refusal: &TypingRefusal) {
+        if log.refuse(refusal, self.clock.now()) {
+            tracing::info!(session = %self.id, "not typed: {refusal}");
+        } else {
+            tracing::debug!(session = %self.id, "still not typed: {refusal}");
+        }
     }
 }

@@ -1,88 +1,91 @@
-//! An agent that has finished its turn and still holds messages: whether that is so, and what the person
-//! is told.
+//! Finds agents that finished their turn and still hold messages, and tells the chats of those.
 //!
-//! The hooks of its client say so at once. Without them, or where a person has stopped the turn, of which
-//! no hook tells, an agent that has been idle for a while has finished too. The person is told once of each
-//! message, through the outbox; the key of that notice comes from the oldest of the messages, so that a
-//! kill never tells twice.
+//! The hooks of the client report it at once. Without hooks, or if the person stopped the turn, which no hook
+//! reports, an agent that has been idle for a while counts as finished, too. A chat is told once of each
+//! message: the notice is named by the oldest of its messages, so a kill repeats no notice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::ids::{Address, SessionId};
-use crate::state::agents::turns::Forgotten;
-use crate::state::agents::{AgentState, Sighting};
+use crate::state::agents::turns::Unanswered;
 use crate::state::holds::{Conversation, Held};
 use crate::state::inbox::entry::EntryName;
 use crate::state::outbox::Outbox;
 use crate::state::outbox::notice::{self, Notice};
 use crate::store::StoreError;
+use crate::waker::activity::{Activity, AgentState};
 
-/// So long an agent may be idle before it is taken to have finished.
+/// How long an agent may be idle before it counts as finished.
 const IDLE_FOR: Duration = Duration::from_secs(10);
-/// How often an agent is looked at that holds messages.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// An agent of which nobody has known anything for so long is no longer looked at.
+/// How often an agent is checked while it holds messages.
+const CHECK_OFTEN: Duration = Duration::from_secs(5);
+/// An agent that has been in an unknown state for so long is no longer checked.
 const GIVE_UP: Duration = Duration::from_secs(600);
 
-/// What has become of the messages that an agent holds.
+/// The judgment on the messages that an agent holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It holds none that it has surely seen, or nobody can know.
+pub(crate) enum TurnVerdict {
+    /// The agent was shown none, or it cannot be known.
     Nothing,
-    /// It may be answering: look again after this time.
+    /// The agent may be answering: check again after this time.
     Later(Duration),
-    /// It has finished without answering these.
-    Forgot(Forgotten),
+    /// The agent finished without answering these.
+    Finished(Unanswered),
 }
 
-/// Judges. `told` is what the hooks of its client have told.
-pub fn judge(
-    mine: Option<&Conversation>,
-    told: Option<&Forgotten>,
-    seen: Sighting,
+/// Judges an agent that was shown these entries. `reported` comes from the hooks of its client.
+pub(crate) fn judge_turn(
+    shown: BTreeSet<EntryName>,
+    reported: Option<&Unanswered>,
+    activity: Activity,
     now: Timestamp,
-) -> Verdict {
-    let held = mine.map(Conversation::seen).unwrap_or_default();
-    if held.is_empty() {
-        return Verdict::Nothing;
+) -> TurnVerdict {
+    if shown.is_empty() {
+        return TurnVerdict::Nothing;
     }
-    match seen.state {
+    let by_hooks = || still_unanswered(&shown, reported);
+    match activity.state {
         AgentState::Idle => {}
-        AgentState::Busy | AgentState::Waiting => return Verdict::Later(LOOK_AGAIN),
-        AgentState::Unknown if seen.age.is_some_and(|age| age < GIVE_UP) => {
-            return Verdict::Later(LOOK_AGAIN);
+        AgentState::Busy | AgentState::Waiting => return TurnVerdict::Later(CHECK_OFTEN),
+        AgentState::Unknown if activity.age.is_some_and(|age| age < GIVE_UP) => {
+            return TurnVerdict::Later(CHECK_OFTEN);
         }
-        AgentState::Unknown => return Verdict::Nothing,
-        AgentState::Gone => return by_hooks(&held, told).map_or(Verdict::Nothing, Verdict::Forgot),
+        AgentState::Unknown => return TurnVerdict::Nothing,
+        AgentState::Gone => {
+            return by_hooks().map_or(TurnVerdict::Nothing, TurnVerdict::Finished);
+        }
     }
-    if let Some(forgotten) = by_hooks(&held, told) {
-        return Verdict::Forgot(forgotten);
+    if let Some(unanswered) = by_hooks() {
+        return TurnVerdict::Finished(unanswered);
     }
-    let idle = seen.age.unwrap_or_default();
+    let idle = activity.age.unwrap_or_default();
     if idle < IDLE_FOR {
-        return Verdict::Later(IDLE_FOR.saturating_sub(idle));
+        return TurnVerdict::Later(IDLE_FOR.saturating_sub(idle));
     }
     let since = i64::try_from(idle.as_millis()).unwrap_or(i64::MAX);
-    Verdict::Forgot(Forgotten {
+    TurnVerdict::Finished(Unanswered {
         at: Timestamp(now.0.saturating_sub(since)),
-        entries: held,
+        entries: shown,
     })
 }
 
-/// What the hooks say of what is still held.
-pub fn by_hooks(held: &BTreeSet<EntryName>, told: Option<&Forgotten>) -> Option<Forgotten> {
-    let told = told?;
-    let entries: BTreeSet<EntryName> = told.entries.intersection(held).copied().collect();
-    (!entries.is_empty()).then_some(Forgotten {
-        at: told.at,
+/// The reported entries that the agent still holds.
+pub(crate) fn still_unanswered(
+    shown: &BTreeSet<EntryName>,
+    reported: Option<&Unanswered>,
+) -> Option<Unanswered> {
+    let reported = reported?;
+    let entries: BTreeSet<EntryName> = reported.entries.intersection(shown).copied().collect();
+    (!entries.is_empty()).then_some(Unanswered {
+        at: reported.at,
         entries,
     })
 }
 
-/// Tells the persons of these messages of a conversation that nobody has answered them.
-pub fn tell(
+/// Tells the chats of these messages of a conversation that the agent did not answer them.
+pub(crate) fn notify_chats(
     outbox: &Outbox,
     session: &SessionId,
     conversation: &Conversation,
@@ -107,12 +110,12 @@ pub fn tell(
             &address.to_string(),
             &oldest.to_string(),
         ];
-        tracing::info!(session = %session, messages = held.len(), "an agent has finished without answering; telling the person");
+        tracing::info!(session = %session, messages = held.len(), "an agent finished without answering; telling the chat");
         let notice = Notice {
             session,
             address,
             about: &about,
-            text: words(held.len()),
+            text: render_notice(held.len()),
             reply_to: Some(newest.message_id),
             silent: false,
         };
@@ -121,18 +124,17 @@ pub fn tell(
     Ok(())
 }
 
-fn words(messages: usize) -> String {
-    let yours = match messages {
-        1 => "Your message is kept".to_owned(),
-        messages => format!("Your {messages} messages are kept"),
-    };
-    format!("The agent finished without answering. {yours} and will be offered to it again.")
+fn render_notice(messages: usize) -> String {
+    match messages {
+        1 => "The agent finished without answering. Your message is kept, and the agent will be shown it again.".to_owned(),
+        messages => format!("The agent finished without answering. Your {messages} messages are kept, and the agent will be shown them again."),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{BotId, ChatId, MessageId, UpdateId};
+    use crate::ids::UpdateId;
 
     const NOW: Timestamp = Timestamp(10_000_000);
 
@@ -143,50 +145,40 @@ mod tests {
         }
     }
 
-    fn holding(numbers: &[i64], seen: bool) -> Conversation {
-        let mut all = Conversation::new("me", "a test", NOW);
-        all.held = numbers
-            .iter()
-            .map(|number| Held {
-                update_id: UpdateId(*number),
-                message_id: MessageId(1),
-                address: Address {
-                    bot_id: BotId(1),
-                    chat_id: ChatId(2),
-                    topic_id: None,
-                },
-                entries: vec![entry(*number)],
-                seen,
-                show: None,
-                awaits_files: false,
-            })
-            .collect();
-        all
+    fn entries(numbers: &[i64]) -> BTreeSet<EntryName> {
+        numbers.iter().copied().map(entry).collect()
     }
 
-    fn forgot(seconds_ago: i64, numbers: &[i64]) -> Forgotten {
-        Forgotten {
+    fn unanswered(seconds_ago: i64, numbers: &[i64]) -> Unanswered {
+        Unanswered {
             at: Timestamp(NOW.0 - seconds_ago * 1000),
-            entries: numbers.iter().copied().map(entry).collect(),
+            entries: entries(numbers),
         }
     }
 
     #[test]
-    fn who_has_finished_and_who_may_still_answer() {
+    fn an_agent_has_finished_or_may_still_answer() {
         use AgentState::{Busy, Gone, Idle, Unknown, Waiting};
-        let later = |seconds| Verdict::Later(Duration::from_secs(seconds));
-        let told = forgot(3, &[1, 9]);
-        for (what, held, told, state, age, expected) in [
+        let later = |seconds| TurnVerdict::Later(Duration::from_secs(seconds));
+        let reported = unanswered(3, &[1, 9]);
+        for (what, held, reported, state, age, expected) in [
             (
                 "it holds nothing",
                 &[][..],
                 None,
                 Idle,
                 Some(60),
-                Verdict::Nothing,
+                TurnVerdict::Nothing,
             ),
             ("it works", &[1], None, Busy, Some(60), later(5)),
-            ("it works again", &[1], Some(&told), Busy, Some(1), later(5)),
+            (
+                "it works again",
+                &[1],
+                Some(&reported),
+                Busy,
+                Some(1),
+                later(5),
+            ),
             (
                 "it asks its person",
                 &[1],
@@ -195,44 +187,51 @@ mod tests {
                 Some(60),
                 later(5),
             ),
-            ("nobody knows", &[1], None, Unknown, Some(60), later(5)),
             (
-                "nor ever will",
+                "its state is unknown",
+                &[1],
+                None,
+                Unknown,
+                Some(60),
+                later(5),
+            ),
+            (
+                "and has been for long",
                 &[1],
                 None,
                 Unknown,
                 Some(600),
-                Verdict::Nothing,
+                TurnVerdict::Nothing,
             ),
             (
-                "it was never heard of",
+                "it was never heard from",
                 &[1],
                 None,
                 Unknown,
                 None,
-                Verdict::Nothing,
+                TurnVerdict::Nothing,
             ),
-            ("it has gone", &[1], None, Gone, None, Verdict::Nothing),
+            ("it has gone", &[1], None, Gone, None, TurnVerdict::Nothing),
             (
-                "it has said so and gone",
+                "its hooks reported it and it has gone",
                 &[1],
-                Some(&told),
+                Some(&reported),
                 Gone,
                 None,
-                Verdict::Forgot(forgot(3, &[1])),
+                TurnVerdict::Finished(unanswered(3, &[1])),
             ),
             (
-                "it has said so",
+                "its hooks reported it",
                 &[1, 2],
-                Some(&told),
+                Some(&reported),
                 Idle,
                 Some(3),
-                Verdict::Forgot(forgot(3, &[1])),
+                TurnVerdict::Finished(unanswered(3, &[1])),
             ),
             (
-                "of what is settled by now",
+                "the reported ones are settled",
                 &[2],
-                Some(&told),
+                Some(&reported),
                 Idle,
                 Some(3),
                 later(7),
@@ -244,26 +243,15 @@ mod tests {
                 None,
                 Idle,
                 Some(10),
-                Verdict::Forgot(forgot(10, &[1, 2])),
+                TurnVerdict::Finished(unanswered(10, &[1, 2])),
             ),
         ] {
-            let seen = Sighting {
+            let activity = Activity {
                 state,
                 age: age.map(Duration::from_secs),
             };
-            let verdict = judge(Some(&holding(held, true)), told, seen, NOW);
+            let verdict = judge_turn(entries(held), reported, activity, NOW);
             assert_eq!(verdict, expected, "{what}");
         }
-    }
-
-    #[test]
-    fn what_an_agent_may_not_have_seen_it_cannot_have_forgotten() {
-        let seen = Sighting {
-            state: AgentState::Idle,
-            age: Some(Duration::from_secs(60)),
-        };
-        let verdict = judge(Some(&holding(&[1], false)), None, seen, NOW);
-        assert_eq!(verdict, Verdict::Nothing);
-        assert_eq!(judge(None, None, seen, NOW), Verdict::Nothing);
     }
 }

@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use telepost::waker::WAKE_TEXT;
-use telepost::waker::absence::policy::{TOLD_BACK, TOLD_DOWN};
+use telepost::waker::{BACK_TEXT, DOWN_TEXT, WAKE_TEXT};
 
 use crate::client::{Client, Kind, screen, wait_for_agent};
 use crate::support::{House, Terminal, texts, wait_for};
@@ -19,7 +18,7 @@ fn house() -> (House, Terminal) {
     (house, terminal)
 }
 
-/// What the model reads of the command that is typed.
+/// The words of the typed command that the model reads.
 const COMMAND: &str = "## If there is no text";
 
 /// Messages, one after the other has been answered, so much apart: each wakes the model once, with this text
@@ -29,7 +28,7 @@ fn each_is_answered(house: &House, client: &Client, wake: &str, messages: usize,
     let before = client.model.count();
     let mut answers = Vec::new();
     for n in 0..messages {
-        // One agent: other windows are nobody's. At work, it would be told by its hook at the end of its turn.
+        // One agent: other windows belong to no session. At work, it would be told by its hook at the end of its turn.
         wait_for_agent(house, &["idle"]);
         std::thread::sleep(apart);
         assert_eq!(client.model.count(), before + 3 * n, "asked for nothing");
@@ -165,7 +164,7 @@ fn a_claude_code_that_has_ended_is_said_to_be_down_and_is_given_what_waits_when_
     wait_for_agent(&house, &["idle"]);
     terminal.close();
     house.say("are you there?");
-    house.wait_to_hear(&[TOLD_DOWN]);
+    house.wait_to_hear(&[DOWN_TEXT]);
     client.sit_in(&terminal, "shop", None);
     client.model.asked().call("telegram_poll", json!({}));
     let asked = client.model.asked();
@@ -176,7 +175,7 @@ fn a_claude_code_that_has_ended_is_said_to_be_down_and_is_given_what_waits_when_
         let mut heard = house.heard();
         // It may answer before it has been there for long enough to be said to be back.
         heard.sort_by_key(|text| text == "yes");
-        if heard == [TOLD_DOWN, TOLD_BACK, "yes"] {
+        if heard == [DOWN_TEXT, BACK_TEXT, "yes"] {
             Ok(())
         } else {
             Err(heard)

@@ -1,5 +1,4 @@
-//! More waits for a chat than the sender has in memory: all of it goes, in order, once, and what is
-//! dropped of it does not go.
+//! Long queues: every reply goes once and in order, and a dropped one does not go.
 
 use serde_json::{Value, json};
 use telegram_sim::Fault;
@@ -8,10 +7,10 @@ use crate::support::{Agent, House, OWNER, wait_for};
 
 /// Another chat of the session.
 const OTHER: i64 = 12;
-/// How many wait for each.
+/// How many replies wait for each chat.
 const EACH: usize = 150;
 
-/// A house whose chats have written, and its agent; no gateway runs.
+/// A house whose chats have written, and its agent. No gateway runs.
 fn house() -> (House, Agent, Value) {
     let house = House::with(json!({"chat_ids": [OWNER, OTHER], "allowed_users": [OWNER, OTHER]}));
     let gateway = house.gateway();
@@ -23,7 +22,7 @@ fn house() -> (House, Agent, Value) {
     (house, agent, other)
 }
 
-/// Sends to the two chats in turn; the ids of what was accepted.
+/// Sends to the two chats in turn, and returns the ids of the accepted replies.
 fn queue(agent: &mut Agent, other: &Value, numbers: std::ops::Range<usize>) -> Vec<Value> {
     let mut ids = Vec::new();
     for number in numbers {
@@ -73,14 +72,14 @@ fn a_long_queue_goes_in_order_over_a_restart_and_with_what_comes_meanwhile() {
 }
 
 #[test]
-fn behind_a_closed_gate_the_end_of_a_long_queue_can_be_dropped_and_the_rest_goes_in_order() {
+fn behind_a_rate_limit_the_end_of_a_long_queue_can_be_dropped_and_the_rest_goes_in_order() {
     let (house, mut agent, other) = house();
     let ids = queue(&mut agent, &other, 0..EACH);
     let closed = Fault::on(house.bot()).method("sendMessage").chat(OWNER);
     let closed = house.sim.fault(closed.retry_after(3600));
     let gateway = house.gateway();
     // The other chat goes on.
-    wait_for("all that the other chat gets", || {
+    wait_for("all replies to the other chat", || {
         let heard = house.sim.bot_texts(house.bot(), OTHER).len();
         if heard == EACH { Ok(()) } else { Err(heard) }
     });
@@ -104,12 +103,11 @@ fn behind_a_closed_gate_the_end_of_a_long_queue_can_be_dropped_and_the_rest_goes
     assert_eq!(house.heard(), numbers(EACH - 5));
 }
 
-/// As many as one look through the names takes in, and as many as a chat has in memory, which a second
-/// look leaves out, and some more.
-const PAGE_AND_MORE: usize = 2048 + 64 + 64;
+/// More than the sender reads before the other work gets its turn.
+const THOUSANDS: usize = 2048 + 64 + 64;
 
 #[test]
-fn what_waits_behind_thousands_for_a_closed_chat_goes_and_they_stay() {
+fn a_reply_that_waits_behind_thousands_for_a_limited_chat_goes_and_they_stay() {
     let (house, mut agent, other) = house();
     let first = agent.reply(json!({"text": "held", "to": "home"}));
     let first = first["delivery_id"].as_str().unwrap();
@@ -117,7 +115,7 @@ fn what_waits_behind_thousands_for_a_closed_chat_goes_and_they_stay() {
     let delivery = std::fs::read_to_string(path(first)).unwrap();
     let (accepted, _) = first.split_once('-').unwrap();
     let accepted: i64 = accepted.parse().unwrap();
-    for (at, key) in (accepted + 1..).zip(0..PAGE_AND_MORE) {
+    for (at, key) in (accepted + 1..).zip(0..THOUSANDS) {
         let id = format!("{at:013}-{key:032x}");
         std::fs::write(path(&id), delivery.replace(first, &id)).unwrap();
     }
@@ -125,7 +123,7 @@ fn what_waits_behind_thousands_for_a_closed_chat_goes_and_they_stay() {
     let closed = Fault::on(house.bot()).method("sendMessage").chat(OWNER);
     house.sim.fault(closed.retry_after(3600));
     let _gateway = house.gateway();
-    wait_for("what the other chat gets", || {
+    wait_for("the reply to the other chat", || {
         let heard = house.sim.bot_texts(house.bot(), OTHER);
         if heard == ["goes"] {
             Ok(())
@@ -139,6 +137,6 @@ fn what_waits_behind_thousands_for_a_closed_chat_goes_and_they_stay() {
         stem.is_some_and(|stem| !stem.ends_with(".progress"))
     };
     let waiting = names.iter().filter(json).count();
-    assert!(waiting > PAGE_AND_MORE, "{waiting} of them, before {last}");
+    assert!(waiting > THOUSANDS, "{waiting} of them, before {last}");
     assert_eq!(house.heard(), [""; 0]);
 }

@@ -149,7 +149,7 @@ fn draft(times: usize) {
     scene.wakes_after(
         &stub,
         times,
-        "somebody has begun to type there",
+        "the input line already contains text",
         || drop(stub.say(&format!("draft {draft}"))),
         || {
             assert_eq!(stub.report()["draft"], draft);
@@ -269,7 +269,7 @@ fn dead_pane(times: usize) {
             scene
                 .gateway
                 .log()
-                .matches("nobody is there to be woken")
+                .matches("no agent is there to be woken")
                 .count()
         };
         let before = looks();
@@ -457,7 +457,7 @@ fn an_enter_that_does_not_help_is_pressed_three_times_and_no_more_for_this_wake(
     scene.house.say("errand 1");
     scene
         .gateway
-        .wait_for_log("stands in the agent's input line, and Enter does not send it");
+        .wait_for_log("is in the agent's input line, but Enter does not send it");
     let report = stub.report();
     let keys = format!("\u{1b}[200~{COMMAND}\u{1b}[201~\r\r\r");
     assert_eq!(report["bytes"], json!(keys), "{report}");
@@ -502,7 +502,7 @@ fn keys_that_would_go_to_other_panes_too_are_not_pressed() {
     };
     scene.terminal.run(&set("on"));
     scene.house.say("errand 1");
-    scene.wait_until_refused("`synchronize-panes` is on, keys would go to other panes, too");
+    scene.wait_until_refused("`synchronize-panes` is on, so keys would also go to other panes");
     stub.has_no_keys();
     scene.terminal.run(&set("off"));
     scene.wait_for_answer(1);
@@ -528,7 +528,7 @@ fn an_agent_in_another_tmux_session_is_not_typed_to() {
 #[test]
 fn a_client_that_has_not_registered_is_found_in_the_configured_session() {
     let scene = Scene::new();
-    // Nobody chose the session for it, so it registers with its first call.
+    // Its session was not chosen for it, so it registers with its first call.
     let stub = scene.terminal.start_stub(
         &scene.house,
         SESSION,
@@ -579,7 +579,8 @@ fn of_two_clients_that_have_not_registered_none_is_typed_to() {
             .start_stub(&scene.house, pane, "claude-new", &unbound)
     });
     scene.house.say("errand 1");
-    let words = "2 panes of the tmux session have a Claude Code, and nobody says which is meant";
+    let words =
+        "2 panes of the tmux session run Claude Code, and it is not clear which one is meant";
     scene.wait_until_refused(words);
     for stub in &stubs {
         stub.has_no_keys();
@@ -599,7 +600,7 @@ fn a_shell_in_the_configured_session_is_nobody_and_is_given_nothing() {
     let before = scene.terminal.wait_for_prompt();
     scene.house.say("errand 1");
     scene.house.wait_for_inbox(1);
-    scene.gateway.wait_for_log("nobody is there to be woken");
+    scene.gateway.wait_for_log("no agent is there to be woken");
     assert_eq!(
         scene.terminal.screen(),
         before,

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use telepost::clock::Timestamp;
-use telepost::state::bots::rate_limits::ClosedGate;
+use telepost::state::bots::rate_limits::ChatLimit;
 use telepost::state::holds::{Conversation, ShowId};
 use telepost::state::inbox::entry::EntryName;
 use telepost::state::inbox::view::Item;
@@ -59,7 +59,7 @@ pub(crate) enum File {
     Delivery(Rc<Delivery>),
     Progress(Rc<Progress>),
     Finished(Rc<Finished>),
-    Gates(Rc<Vec<ClosedGate>>),
+    Gates(Rc<Vec<ChatLimit>>),
 }
 
 /// A change of names that would not surely survive.

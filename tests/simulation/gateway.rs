@@ -1,6 +1,6 @@
-//! The gateway: `gateway::ingest`, `gateway::poller`, `outbox::sender` and `outbox::lane` in small,
+//! The gateway: `gateway::intake`, `gateway::poller` and `sender` in small,
 //! with the same order of writes. Every decision is telepost's: [`Routes::decide`], [`update::read`],
-//! [`offset_after`], [`Progress`], [`Schedule`], [`ClosedGate::opens_at`] and [`ApiError::decision`].
+//! [`offset_after`], [`Progress`], [`SendQueue`], [`Pause::opens_at`] and [`ApiError::decision`].
 //! One turn is taken at a time. What is cosmetic is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,9 +10,9 @@ use std::time::Duration;
 use telepost::config::Pace;
 use telepost::ids::{ChatId, MessageId, UpdateId};
 use telepost::routing::RouteDecision;
-use telepost::sender::queue::{End, Kind, Schedule, Seat};
+use telepost::sender::queue::{DeliveryKind, QueueKey, SendEnd, SendQueue};
 use telepost::sender::repair::{self, Repaired};
-use telepost::state::bots::rate_limits::{ClosedGate, PARKED, Pause};
+use telepost::state::bots::rate_limits::{BLOCKED_FOR, ChatLimit, Pause};
 use telepost::state::inbox::TOMBSTONE_MS;
 use telepost::state::inbox::entry::EntryName;
 use telepost::state::inbox::view::Item;
@@ -37,10 +37,10 @@ pub(crate) struct Gateway {
     offset: Option<i64>,
     seen: BTreeMap<UpdateId, Vec<(usize, EntryName)>>,
     last_received: [i64; 2],
-    gates: BTreeMap<ChatId, (ClosedGate, Duration)>,
-    schedule: Schedule,
-    /// What the schedule has, by seat.
-    known: BTreeMap<Seat, DeliveryId>,
+    gates: BTreeMap<ChatId, (ChatLimit, Duration)>,
+    queue: SendQueue,
+    /// The names on disk of the deliveries in the queue.
+    known: BTreeMap<QueueKey, DeliveryId>,
 }
 
 impl Gateway {
@@ -73,7 +73,7 @@ impl Gateway {
             seen,
             last_received,
             gates: gates.collect(),
-            schedule: Schedule::new(if world.has(Bug::NoPace) {
+            queue: SendQueue::new(if world.has(Bug::NoPace) {
                 Pace::Off
             } else {
                 Pace::Normal
@@ -158,27 +158,28 @@ impl Gateway {
         Ok(())
     }
 
-    /// What is heard from a parked chat lets it be tried again.
+    /// A message from a blocked chat lets it be tried again.
     fn heard(&mut self, world: &mut World, update: &Update) -> Result<(), Died> {
         let RouteDecision::Admit { address, .. } = world.routes.decide(BOT, update) else {
             return Ok(());
         };
         let chat = address.chat_id;
-        let parked = |(gate, _): &(ClosedGate, Duration)| gate.reason.is_some();
+        let parked = |(gate, _): &(ChatLimit, Duration)| gate.reason.is_some();
         if !self.gates.get(&chat).is_some_and(parked) {
             return Ok(());
         }
         self.gates.remove(&chat);
         world.ledger.closed.remove(&chat);
-        self.schedule.open(chat);
+        self.queue.open(chat);
         self.record_gates(world)
     }
 
     /// Lets the delivery make one request whose turn it is. `false` if there is none.
     pub(crate) fn send(&mut self, world: &mut World, answer: Answer) -> Result<bool, Died> {
         self.scan(world)?;
-        while let Some((_, seat)) = self.schedule.overtaken() {
-            if let Some(id) = self.known.remove(&seat) {
+        while let Some(key) = self.queue.superseded() {
+            self.queue.remove(key);
+            if let Some(id) = self.known.remove(&key) {
                 let session = world.ledger.made[&id].session;
                 if let Some(delivery) = world.disk.waiting(session, &id) {
                     finish(world, session, &delivery, Outcome::Superseded)?;
@@ -186,16 +187,16 @@ impl Gateway {
             }
         }
         let now = world.mono.saturating_sub(self.began);
-        let Some(turn) = self.schedule.next(now) else {
+        let Some(turn) = self.queue.next(now) else {
             return Ok(false);
         };
-        let id = self.known[&turn.seat].clone();
+        let id = self.known[&turn.key].clone();
         let session = world.ledger.made[&id].session;
         let end = self.carry(world, session, &id, answer)?;
-        if end == End::Finished {
-            self.known.remove(&turn.seat);
+        if end == SendEnd::Finished {
+            self.known.remove(&turn.key);
         }
-        self.schedule.ended(turn.chat, end, now);
+        self.queue.ended(turn.chat, end, now);
         Ok(true)
     }
 
@@ -211,15 +212,16 @@ impl Gateway {
     fn scan(&mut self, world: &mut World) -> Result<(), Died> {
         for session in 0..2 {
             for id in world.disk.deliveries(session, Folder::Outbox) {
-                let seat = Seat {
+                let key = QueueKey {
                     accepted: if world.has(Bug::NewestFirst) {
                         -id.accepted
                     } else {
                         id.accepted
                     },
                     session: u16::try_from(session).unwrap(),
+                    key: u128::from_str_radix(&id.key, 16).unwrap(),
                 };
-                if self.known.contains_key(&seat) {
+                if self.known.contains_key(&key) {
                     continue;
                 }
                 if let Some(finished) = world.disk.finished(session, &id) {
@@ -234,16 +236,16 @@ impl Gateway {
                 if let Some(delivery) = world.disk.waiting(session, &id) {
                     let turn = delivery.turn.as_ref().map(|turn| turn.accepted);
                     let kind = match &delivery.content {
-                        Content::Reply { .. } => Kind::Reply { turn },
-                        Content::Progress { .. } => Kind::Progress {
+                        Content::Reply { .. } => DeliveryKind::Reply { turn },
+                        Content::Progress { .. } => DeliveryKind::Progress {
                             turn: turn.unwrap_or(id.accepted),
                         },
-                        Content::Reaction { message_id, .. } => Kind::Reaction {
+                        Content::Reaction { message_id, .. } => DeliveryKind::Reaction {
                             message: *message_id,
                         },
                     };
-                    self.schedule.add(delivery.address.chat_id, seat, kind);
-                    self.known.insert(seat, id);
+                    self.queue.add(delivery.address.chat_id, key, kind);
+                    self.known.insert(key, id);
                 }
             }
         }
@@ -256,9 +258,9 @@ impl Gateway {
         session: usize,
         id: &DeliveryId,
         answer: Answer,
-    ) -> Result<End, Died> {
+    ) -> Result<SendEnd, Died> {
         let Some(delivery) = world.disk.waiting(session, id) else {
-            return Ok(End::Finished);
+            return Ok(SendEnd::Finished);
         };
         if !world.has(Bug::OutboxUnsynced) {
             world.disk.sync(session, Folder::Outbox)?;
@@ -275,7 +277,7 @@ impl Gateway {
         if let Some(index) = progress.in_flight() {
             if !repeatable(&delivery.content) {
                 finish(world, session, &delivery, Outcome::Unknown)?;
-                return Ok(End::Finished);
+                return Ok(SendEnd::Finished);
             }
             if world.has(Bug::RepeatWithoutMark) {
                 progress.failed(index, String::new());
@@ -286,11 +288,11 @@ impl Gateway {
         let mut had_turn = false;
         while let Some(index) = progress.next() {
             if std::mem::replace(&mut had_turn, true) {
-                return Ok(End::More);
+                return Ok(SendEnd::More);
             }
             let chat = delivery.address.chat_id;
             if let Some(wait) = self.must_wait(world, chat) {
-                return Ok(End::Later(wait));
+                return Ok(SendEnd::Later(wait));
             }
             progress.begin(index);
             if !world.has(Bug::InFlightAfterRequest) {
@@ -318,7 +320,7 @@ impl Gateway {
             repeats: progress.repeats(),
         };
         finish(world, session, &delivery, outcome)?;
-        Ok(End::Finished)
+        Ok(SendEnd::Finished)
     }
 
     fn failed(
@@ -329,7 +331,7 @@ impl Gateway {
         progress: &mut Progress,
         index: usize,
         error: &ApiError,
-    ) -> Result<Option<End>, Died> {
+    ) -> Result<Option<SendEnd>, Died> {
         let (id, failure) = (&delivery.id, error.to_string());
         Ok(Some(match error.decision() {
             Decision::TreatAsDone => {
@@ -342,14 +344,14 @@ impl Gateway {
                 self.close(world, delivery.address.chat_id, wait, None)?;
                 progress.failed(index, failure);
                 record(world, session, id, progress)?;
-                End::Later(wait)
+                SendEnd::Later(wait)
             }
             Decision::Park if repeatable(&delivery.content) => {
                 let chat = delivery.address.chat_id;
-                self.close(world, chat, PARKED, Some(failure.clone()))?;
+                self.close(world, chat, BLOCKED_FOR, Some(failure.clone()))?;
                 progress.failed(index, failure);
                 record(world, session, id, progress)?;
-                End::Later(PARKED)
+                SendEnd::Later(BLOCKED_FOR)
             }
             Decision::Repair(repair) => {
                 progress.failed(index, failure.clone());
@@ -357,7 +359,7 @@ impl Gateway {
                 match repair::apply(progress, index, &delivery.content, chat, repair) {
                     Repaired::InVain => {
                         fail(world, session, delivery, progress, failure)?;
-                        return Ok(Some(End::Finished));
+                        return Ok(Some(SendEnd::Finished));
                     }
                     Repaired::Now => {
                         record(world, session, id, progress)?;
@@ -365,19 +367,19 @@ impl Gateway {
                     }
                     Repaired::Later => {
                         record(world, session, id, progress)?;
-                        End::Failed(0.0)
+                        SendEnd::Failed(0.0)
                     }
                 }
             }
             Decision::Retry => {
                 progress.failed(index, failure);
                 record(world, session, id, progress)?;
-                End::Failed(0.0)
+                SendEnd::Failed(0.0)
             }
             Decision::StopBot => {
                 progress.failed(index, failure);
                 record(world, session, id, progress)?;
-                End::Later(Duration::from_secs(30))
+                SendEnd::Later(Duration::from_secs(30))
             }
             Decision::RetryMarked if repeatable(&delivery.content) => {
                 if world.has(Bug::RepeatWithoutMark) {
@@ -386,16 +388,16 @@ impl Gateway {
                     progress.doubted(index, failure);
                 }
                 record(world, session, id, progress)?;
-                End::Failed(0.0)
+                SendEnd::Failed(0.0)
             }
             Decision::RetryMarked => {
                 finish(world, session, delivery, Outcome::Unknown)?;
-                End::Finished
+                SendEnd::Finished
             }
             // No group of the model becomes a supergroup.
             Decision::Park | Decision::Migrate(_) | Decision::Fail => {
                 fail(world, session, delivery, progress, failure)?;
-                End::Finished
+                SendEnd::Finished
             }
         }))
     }
@@ -413,7 +415,7 @@ impl Gateway {
         wait: Duration,
         reason: Option<String>,
     ) -> Result<(), Died> {
-        let gate = ClosedGate {
+        let gate = ChatLimit {
             chat_id: chat,
             pause: Pause {
                 closed_at: world.now(),
@@ -441,7 +443,7 @@ impl Gateway {
 
     fn record_gates(&mut self, world: &mut World) -> Result<(), Died> {
         self.gates.retain(|_, (_, opens)| *opens > world.mono);
-        let gates: Vec<ClosedGate> = self.gates.values().map(|(gate, _)| gate.clone()).collect();
+        let gates: Vec<ChatLimit> = self.gates.values().map(|(gate, _)| gate.clone()).collect();
         if world.has(Bug::GateInMemoryOnly) {
             return Ok(());
         }
@@ -478,13 +480,13 @@ impl Gateway {
         let now = world.mono;
         match &delivery.content {
             Content::Reply { .. } => {
-                let text = progress.message(index).text;
+                let text = progress.text(index).text;
                 world
                     .telegram
                     .send(chat, &Request::Text(&text), answer, now)
             }
             Content::Progress { .. } => {
-                let text = &progress.message(index).text;
+                let text = &progress.text(index).text;
                 let turn = delivery.turn.as_ref();
                 let earlier =
                     turn.and_then(|turn| turn_message(world, session, turn, &delivery.id));

@@ -17,7 +17,7 @@ use crate::ids::{Address, BotId, SessionId, UpdateId, UserId};
 use crate::routing::commands::Command;
 use crate::routing::recent::RecentlyAdmitted;
 use crate::routing::{Recipient, RefusedUpdate, RouteDecision, Routes};
-use crate::state::bots::Heard;
+use crate::state::bots::HeardChats;
 use crate::state::bots::migrations::{Migrations, Moves};
 use crate::state::inbox::dead_letters::{self, DeadLetter};
 use crate::state::inbox::entry::Entry;
@@ -46,7 +46,7 @@ pub struct BatchWriter {
     /// The migrations that `routes` already follow.
     moves: Moves,
     clock: Clock,
-    heard: Arc<Heard>,
+    heard: Arc<HeardChats>,
     sessions: BTreeMap<SessionId, SessionInbox>,
     /// Where each update was stored, by whichever bot.
     stored: StoredNames,
@@ -123,7 +123,7 @@ impl BatchWriter {
         bot: BotId,
         routes: Routes,
         migrations: Arc<Mutex<Migrations>>,
-        heard: Arc<Heard>,
+        heard: Arc<HeardChats>,
         clock: Clock,
     ) -> Result<Self, StoreError> {
         let mut writer = Self {

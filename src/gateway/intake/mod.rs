@@ -15,7 +15,7 @@ pub use self::batch::{BatchWriter, StoredBatch};
 use super::responder::TaskQueue;
 use crate::error_chain::Chain;
 use crate::ids::UpdateId;
-use crate::state::bots::BotState;
+use crate::state::bots::BotHandle;
 use crate::state::gateway_status::StatusWriter;
 use crate::store::StoreError;
 use crate::telegram::update::{Membership, Standing};
@@ -23,7 +23,7 @@ use crate::telegram::update::{Membership, Standing};
 /// Takes in the updates of one bot.
 #[derive(Debug)]
 pub struct Intake {
-    bot: Arc<BotState>,
+    bot: Arc<BotHandle>,
     writer: BatchWriter,
     status: Arc<StatusWriter>,
     /// The sender and the fetcher look for work after each batch.
@@ -42,7 +42,7 @@ impl Intake {
     /// The intake of a bot. It notifies `wakes` after each batch and hands commands and button presses to
     /// `tasks`.
     pub fn new(
-        bot: Arc<BotState>,
+        bot: Arc<BotHandle>,
         writer: BatchWriter,
         status: Arc<StatusWriter>,
         wakes: [Arc<Notify>; 2],
@@ -108,14 +108,14 @@ impl Intake {
             Standing::Removed => "the bot was removed from the group",
             Standing::Muted => "the bot may not write in the group",
         };
-        let chat = self.bot.chat_now(membership.chat);
+        let chat = self.bot.current_chat(membership.chat);
         tracing::warn!(
             bot_id = self.bot.api.id().0,
             chat_id = chat.0,
             why,
             "nothing is sent to this chat until that changes"
         );
-        if let Err(error) = self.bot.gates().park(chat, why.to_owned()) {
+        if let Err(error) = self.bot.rate_limits().block(chat, why.to_owned()) {
             tracing::warn!(chat_id = chat.0, error = %Chain(&error), "a restart will not remember that this chat is blocked");
         }
     }

@@ -82,7 +82,7 @@ pub(crate) fn register(mailbox: &Mailbox, client: Option<ClientName>) -> Result<
         .registration
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    Ok(registration.tell(|file| file.client = client)?)
+    Ok(registration.update(|file| file.client = client)?)
 }
 
 /// Takes the session lock for a call.
@@ -125,12 +125,12 @@ impl<'a> Desk<'a> {
             .registration
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .tell(|file| call_of(file, caller))?;
+            .update(|file| call_of(file, caller))?;
 
         let mut notices = Vec::new();
         mailbox.settle_committed(now, &mut notices)?;
         let pending = mailbox.inbox.pending()?;
-        let living = holder::living(&mailbox.state, &mailbox.dir, now)?;
+        let living = holder::list_living(&mailbox.state, &mailbox.dir, now)?;
         let marks = Marks::read(&mailbox.dir)?;
         let mut me_on_disk = None;
         let (mut others, mut left) = (Vec::new(), Vec::new());

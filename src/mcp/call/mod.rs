@@ -40,7 +40,7 @@ use crate::store::StoreError;
 use crate::store::crash_points::Step;
 use crate::store::format::ReadError;
 use crate::store::lock::LockError;
-use crate::waker::methods::inbox_socket::{InboxSocket, Listener};
+use crate::waker::methods::inbox_socket::{InboxSocket, RequestListener};
 
 /// Most ids in one `ack`.
 const ACK_MOST: usize = 200;
@@ -213,12 +213,12 @@ impl Mailbox {
     }
 
     /// Where requests to wake the agent of this server arrive.
-    pub fn listener(&self, socket: InboxSocket) -> Listener {
+    pub(crate) fn listener(&self, socket: InboxSocket) -> RequestListener {
         let registration = self
             .registration
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        Listener::new(self.dir.clone(), registration.name(), socket)
+        RequestListener::new(self.dir.clone(), registration.name(), socket)
     }
 
     /// Carries out `ack`. Returns what was and what was not acknowledged.
@@ -421,7 +421,7 @@ impl Mailbox {
     /// Until when nothing goes to a chat; `None` if it is open.
     fn held(&self, address: Address, now: Timestamp) -> Result<Option<HeldUntil>, ReadError> {
         let moves = migrations::read(&self.state, address.bot_id, now)?;
-        match rate_limits::read_closed(&self.state, address.bot_id, now) {
+        match rate_limits::read_limits(&self.state, address.bot_id, now) {
             Ok(gates) => Ok(gates.held(moves.current(address.chat_id), now)),
             // The gateway will report it and write new ones.
             Err(ReadError::Quarantined { .. }) => Ok(None),

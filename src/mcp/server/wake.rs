@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::Shared;
 use crate::error_chain::Chain;
-use crate::state::agents::{Calls, ClientName};
+use crate::state::agents::ClientName;
+use crate::state::wake_requests::CallMarker;
 use crate::store::watch::{Interest, NameWatch};
-use crate::waker::methods::inbox_socket::InboxSocket;
+use crate::waker::InboxSocket;
 
 /// How often a request is looked for where folders cannot be watched.
 const UNWATCHED: Duration = Duration::from_secs(2);
@@ -17,11 +18,11 @@ const UNWATCHED: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Waking {
     /// Whether somebody chose this very session: then its agent may be woken before its first call.
-    pub explicit: bool,
+    pub(crate) explicit: bool,
     /// The inbox socket of the client's session, taken by the one who listens.
-    pub socket: Mutex<Option<InboxSocket>>,
+    pub(crate) socket: Mutex<Option<InboxSocket>>,
     /// The calls that are under way.
-    pub calls: Mutex<Calls>,
+    pub(crate) calls: Mutex<CallMarker>,
 }
 
 /// A call that is under way, until it is dropped.
@@ -89,7 +90,7 @@ impl Shared {
         let watch = NameWatch::new(&[listener.folder()], &self.clock, own);
         loop {
             let looked = tokio::task::spawn_blocking(move || {
-                let looked = listener.look();
+                let looked = listener.carry_out();
                 (listener, looked)
             });
             let Ok((again, looked)) = looked.await else {

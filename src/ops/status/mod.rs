@@ -22,7 +22,7 @@ use crate::state::layout::StateDir;
 use crate::state::outbox::Outbox;
 use crate::state::outbox::delivery::DeliveryId;
 use crate::store::format::ReadError;
-use crate::waker::methods::tmux::guard::Typing;
+use crate::waker::methods::tmux::guard::TypingRules;
 
 /// How many waiting deliveries are read in search of a blocked one.
 const READ_MAX: usize = 1000;
@@ -170,7 +170,7 @@ impl Report {
                 let configured = config.sessions.get(id);
                 let mut session = SessionReport::gather(state, id, now)?;
                 session.configured = configured.is_some();
-                if let Some(typing) = configured.and_then(Typing::of) {
+                if let Some(typing) = configured.and_then(TypingRules::of) {
                     session.waking = gather_waking(state, &state.session(id), Some(&typing), now)?;
                 }
                 Ok(session)
@@ -230,7 +230,7 @@ impl SessionReport {
         Ok(Self {
             id: id.clone(),
             configured: true,
-            agents: holder::connected(&dir)?.len(),
+            agents: holder::list_connected(&dir)?.len(),
             pending: pending.len(),
             held: pending.intersection(&held).count(),
             dead: 0,
@@ -269,7 +269,7 @@ fn find_first_blocked(
     }
     let mut bots = BTreeMap::new();
     for bot in state.all_bots()? {
-        let gates = match rate_limits::read_closed(state, bot, now) {
+        let gates = match rate_limits::read_limits(state, bot, now) {
             Err(ReadError::Quarantined { .. }) => continue,
             gates => gates?,
         };
@@ -300,11 +300,11 @@ fn find_first_blocked(
 fn find_blocked_chats(state: &StateDir, now: Timestamp) -> Result<Vec<BlockedChat>, ReadError> {
     let mut found = Vec::new();
     for bot_id in state.all_bots()? {
-        let gates = match rate_limits::read_closed(state, bot_id, now) {
+        let gates = match rate_limits::read_limits(state, bot_id, now) {
             Err(ReadError::Quarantined { .. }) => continue,
             gates => gates?,
         };
-        found.extend(gates.parked.into_iter().filter_map(|gate| {
+        found.extend(gates.blocked.into_iter().filter_map(|gate| {
             Some(BlockedChat {
                 bot_id,
                 chat_id: gate.chat_id,

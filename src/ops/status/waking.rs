@@ -1,17 +1,22 @@
 //! How the agents of a session can be woken, for `status`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
 use crate::clock::Timestamp;
-use crate::state::agents::{self, AgentState};
+use crate::state::absence::{Absence, AbsencePhase};
+use crate::state::agents::list_registered;
+use crate::state::agents::turns::TurnFile;
 use crate::state::layout::{SessionDir, StateDir};
+use crate::state::wake_log::{MethodRecord, WakeLog};
 use crate::store::format::ReadError;
-use crate::waker::absence::policy::Phase;
-use crate::waker::methods::tmux::guard::Typing;
-use crate::waker::policy::{Record, Rung};
-use crate::waker::{self, absence};
+use crate::waker::activity::AgentState;
+use crate::waker::conversations::Conversations;
+use crate::waker::list_candidates;
+use crate::waker::methods::METHODS;
+use crate::waker::methods::tmux::TmuxMethod;
+use crate::waker::methods::tmux::guard::TypingRules;
 
 /// The way that keeps an agent at work when messages have arrived, and wakes no idle agent. It counts as
 /// available once a hook has reported.
@@ -45,7 +50,7 @@ impl WakingReport {
 }
 
 impl WayReport {
-    fn of(name: &'static str, live: bool, record: Record) -> Self {
+    fn of(name: String, live: bool, record: MethodRecord) -> Self {
         let failed = record
             .failed
             .filter(|(at, _)| record.worked_at.is_none_or(|worked| worked < *at));
@@ -71,14 +76,14 @@ pub struct LivingAgent {
     /// Its activity.
     pub state: AgentState,
     /// How it can be woken.
-    pub ways: Vec<&'static str>,
+    pub ways: Vec<String>,
 }
 
 /// A way of waking agents.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WayReport {
     /// Its name.
-    pub name: &'static str,
+    pub name: String,
     /// Whether it can wake a living agent.
     pub live: bool,
     /// When messages were last taken after its use.
@@ -99,52 +104,48 @@ pub struct WayReport {
 pub(super) fn gather_waking(
     state: &StateDir,
     dir: &SessionDir,
-    typing: Option<&Typing>,
+    typing: Option<&TypingRules>,
     now: Timestamp,
 ) -> Result<WakingReport, ReadError> {
     let mut report = WakingReport::default();
     let (mut live, mut hooks) = (BTreeSet::new(), false);
-    for one in agents::registered(dir)? {
-        let client = one.file.client.as_ref();
-        let agents = waker::list_agents(dir, &one, &BTreeMap::new(), typing, now);
-        for (agent, (_, holder)) in agents.into_iter().zip(one.agents()) {
-            live.extend(agent.rungs.iter().copied());
-            let mut ways: Vec<_> = agent.rungs.iter().map(|rung| rung.name()).collect();
-            if agents::turn(dir, &one, &holder).is_some() {
+    for server in list_registered(dir)? {
+        let client = server.file.client.as_ref();
+        let candidates = list_candidates(dir, &server, &Conversations::default(), typing, now);
+        for (agent, (_, holder)) in candidates.into_iter().zip(server.agents()) {
+            let mut ways: Vec<String> = agent.methods.iter().map(|method| method.label()).collect();
+            if TurnFile::peek(dir, &holder, &server.file.client_process).is_some() {
                 hooks = true;
-                ways.push(STOP_HOOK);
+                ways.push(STOP_HOOK.to_owned());
             }
+            live.extend(agent.methods);
             report.agents.push(LivingAgent {
-                pid: one.file.pid,
+                pid: server.file.pid,
                 client: client.map(|client| format!("{} {}", client.name, client.version)),
-                state: agent.seen.state,
+                state: agent.activity.state,
                 ways,
             });
         }
     }
-    report.down = absence::read(state, dir, now)?
-        .filter(|note| note.phase != Phase::Doubtful)
+    report.down = Absence::read(state, dir, now)?
+        .filter(|note| note.phase != AbsencePhase::Doubtful)
         .map(|note| DownReport {
             since: note.since.rfc3339(),
-            reason: note.absence.words(),
+            reason: note.missing.describe(),
         });
-    let memory = waker::read(state, dir, now)?;
-    let refused = memory.refused.as_ref();
-    let refused = refused.map(|(_, refusal)| format!("not typed: {refusal}"));
-    let typed = refused.is_some().then_some(&Rung::Tmux);
-    let known = live
-        .iter()
-        .chain(memory.records.keys())
-        .chain(typed)
-        .copied();
-    for rung in known.collect::<BTreeSet<_>>() {
-        let record = memory.records.get(&rung).cloned().unwrap_or_default();
-        let mut way = WayReport::of(rung.name(), live.contains(&rung), record);
-        way.refused = refused.clone().filter(|_| rung == Rung::Tmux);
-        report.ways.push(way);
+    let log = WakeLog::read(state, dir, now)?;
+    for method in METHODS.map(|method| method.id()) {
+        let refused = log.refused.as_ref().filter(|_| method == TmuxMethod::ID);
+        let record = log.records.get(&method);
+        if live.contains(&method) || record.is_some() || refused.is_some() {
+            let record = record.cloned().unwrap_or_default();
+            let mut way = WayReport::of(method.label(), live.contains(&method), record);
+            way.refused = refused.map(|(_, refusal)| format!("not typed: {refusal}"));
+            report.ways.push(way);
+        }
     }
-    if hooks || memory.stop_hook.worked_at.is_some() {
-        let way = WayReport::of(STOP_HOOK, hooks, memory.stop_hook);
+    if hooks || log.stop_hook.worked_at.is_some() {
+        let way = WayReport::of(STOP_HOOK.to_owned(), hooks, log.stop_hook);
         report.ways.push(way);
     }
     Ok(report)

@@ -1,11 +1,11 @@
-//! How much may be sent: Telegram's budgets as we keep below them, and who leaves how much of them to
-//! whom. Pure.
+//! How much may be sent: our own limits below Telegram's, and how much of them each rank leaves to the
+//! ranks above it. Pure.
 //!
 //! The exact limits are unknown and adaptive (telegram.md 4): about one message a second per chat
-//! with short bursts, 20 a minute per group with edits counted, 30 a second per bot. A 429 is
-//! obeyed by the flood gate; this keeps it from happening. A request counts from the moment at which
-//! it is allowed until the limit's span after its end, because nobody knows when in between the
-//! server has counted it.
+//! with short bursts, 20 a minute per group with edits counted, 30 a second per bot. The rate limits of
+//! [`crate::state::bots::rate_limits`] obey a 429; the pace keeps it from happening. A request counts
+//! from the moment at which it is allowed until the limit's span after its end, because the server may
+//! count it at any time in between.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,51 +16,52 @@ use crate::ids::ChatId;
 /// At most so many requests in any such span.
 pub(super) type Limit = (usize, Duration);
 
-pub(super) const BOT: [Limit; 1] = [(29, Duration::from_secs(1))];
-const PRIVATE: [Limit; 1] = [(3, Duration::from_secs(3))];
-const GROUP: [Limit; 2] = [(3, Duration::from_secs(3)), (18, Duration::from_secs(60))];
-/// How long the progress of a chat is kept apart.
+pub(super) const BOT_LIMITS: [Limit; 1] = [(29, Duration::from_secs(1))];
+const PRIVATE_LIMITS: [Limit; 1] = [(3, Duration::from_secs(3))];
+const GROUP_LIMITS: [Limit; 2] = [(3, Duration::from_secs(3)), (18, Duration::from_secs(60))];
+/// Least time between two progress updates in a chat.
 const PROGRESS_PRIVATE: Duration = Duration::from_secs(3);
 const PROGRESS_GROUP: Duration = Duration::from_secs(6);
 
-/// Requests in the order of importance; the numbers are what each leaves free for those before it.
+/// Requests in the order of importance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
     Reply,
     Progress,
     Reaction,
-    Gesture,
+    ChatAction,
 }
 
 impl Rank {
+    /// How much of the bot's limit a rank leaves free for the ranks above it.
     pub(super) fn leaves_to_bot(self) -> usize {
         match self {
             Self::Reply => 0,
             Self::Progress => 4,
             Self::Reaction => 8,
-            Self::Gesture => 14,
+            Self::ChatAction => 14,
         }
     }
 
-    /// Of each limit of a chat, whose largest numbers are 3 and 18.
+    /// The same for a limit of a chat.
     pub(super) fn leaves_to_chat(self, most: usize) -> usize {
         match self {
             Self::Reply => 0,
-            Self::Progress | Self::Reaction | Self::Gesture => most / 3,
+            Self::Progress | Self::Reaction | Self::ChatAction => most / 3,
         }
     }
 }
 
 /// The requests that may still count at the server.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Window {
+pub(super) struct RequestWindow {
     pub(super) under_way: usize,
-    /// When those ended that are over, oldest first.
+    /// When finished requests ended, oldest first.
     ended: VecDeque<Duration>,
 }
 
-impl Window {
-    /// When one more request leaves `left` of a limit free; `None` if first another one has to end.
+impl RequestWindow {
+    /// When one more request leaves `left` of a limit free; `None` if another one has to end first.
     pub(super) fn free_at(&self, (most, span): Limit, left: usize) -> Option<Duration> {
         // So many of those that have ended may still count.
         let room = most.checked_sub(left + 1 + self.under_way)?;
@@ -80,11 +81,15 @@ impl Window {
 }
 
 /// Groups have negative ids.
-pub(super) fn limits(chat: ChatId) -> &'static [Limit] {
-    if chat.0 < 0 { &GROUP } else { &PRIVATE }
+pub(super) fn chat_limits(chat: ChatId) -> &'static [Limit] {
+    if chat.0 < 0 {
+        &GROUP_LIMITS
+    } else {
+        &PRIVATE_LIMITS
+    }
 }
 
-pub(super) fn apart(chat: ChatId) -> Duration {
+pub(super) fn progress_interval(chat: ChatId) -> Duration {
     if chat.0 < 0 {
         PROGRESS_GROUP
     } else {
@@ -98,7 +103,7 @@ pub(super) fn backoff(failures: u32, jitter: f64) -> Duration {
     Duration::from_secs_f64(seconds * (1.0 + jitter / 4.0))
 }
 
-/// A pause of our own: a tenth of it without a pace, in tests.
+/// A pause of our own; without a pace, as in tests, a tenth of it.
 pub(crate) fn shortened(pause: Duration, pace: Pace) -> Duration {
     match pace {
         Pace::Normal => pause,

@@ -1,3 +1,5 @@
+use std::collections::VecDeque;
+
 use crate::sender::queue::*;
 
 mod model;
@@ -7,31 +9,45 @@ const GROUP_CHAT: ChatId = ChatId(-11);
 /// How long a request takes, where that does not matter.
 const REQUEST: Duration = Duration::from_millis(20);
 
-fn seat(session: u16, accepted: i64) -> Seat {
-    Seat { accepted, session }
+fn key(session: u16, accepted: i64) -> QueueKey {
+    QueueKey {
+        accepted,
+        session,
+        key: 0,
+    }
 }
 
-const REPLY: Kind = Kind::Reply { turn: None };
+/// Takes the superseded deliveries out, as the sender does once they are put away.
+fn take_superseded(queue: &mut SendQueue) -> Vec<QueueKey> {
+    let next = || {
+        let key = queue.superseded()?;
+        queue.remove(key);
+        Some(key)
+    };
+    std::iter::from_fn(next).collect()
+}
+
+const REPLY: DeliveryKind = DeliveryKind::Reply { turn: None };
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Sends all that waits, each request taking [`REQUEST`], and returns who went when.
-fn drain(schedule: &mut Schedule, mut now: Duration) -> Vec<(Duration, Turn)> {
+/// Sends all that waits, each request taking [`REQUEST`], and returns the permits with their times.
+fn drain(queue: &mut SendQueue, mut now: Duration) -> Vec<(Duration, SendPermit)> {
     let mut sent = Vec::new();
     let mut under_way: VecDeque<(Duration, ChatId)> = VecDeque::new();
     loop {
-        while let Some(turn) = schedule.next(now) {
-            sent.push((now, turn));
-            under_way.push_back((now + REQUEST, turn.chat));
+        while let Some(permit) = queue.next(now) {
+            sent.push((now, permit));
+            under_way.push_back((now + REQUEST, permit.chat));
         }
-        let due = schedule.due();
+        let due = queue.due();
         match under_way.front().copied() {
             Some((end, chat)) if due.is_none_or(|due| end <= due) => {
                 now = end;
                 under_way.pop_front();
-                schedule.ended(chat, End::Finished, now);
+                queue.ended(chat, SendEnd::Finished, now);
             }
             _ => match due {
                 Some(due) => now = now.max(due),
@@ -41,28 +57,28 @@ fn drain(schedule: &mut Schedule, mut now: Duration) -> Vec<(Duration, Turn)> {
     }
 }
 
-fn times(sent: &[(Duration, Turn)]) -> Vec<Duration> {
+fn times(sent: &[(Duration, SendPermit)]) -> Vec<Duration> {
     sent.iter().map(|(at, _)| *at).collect()
 }
 
 #[test]
 fn a_private_chat_gets_a_short_burst_and_then_one_a_second() {
-    let mut schedule = Schedule::new(Pace::Normal);
+    let mut queue = SendQueue::new(Pace::Normal);
     for number in 0..61 {
-        schedule.add(CHAT, seat(0, number), REPLY);
+        queue.add(CHAT, key(0, number), REPLY);
     }
-    let times = times(&drain(&mut schedule, Duration::ZERO));
+    let times = times(&drain(&mut queue, Duration::ZERO));
     assert!(times[2] < secs(1));
     assert!((59..=62).contains(&times[60].as_secs()), "{:?}", times[60]);
 }
 
 #[test]
 fn a_group_gets_eighteen_a_minute() {
-    let mut schedule = Schedule::new(Pace::Normal);
+    let mut queue = SendQueue::new(Pace::Normal);
     for number in 0..54 {
-        schedule.add(GROUP_CHAT, seat(0, number), REPLY);
+        queue.add(GROUP_CHAT, key(0, number), REPLY);
     }
-    let times = times(&drain(&mut schedule, Duration::ZERO));
+    let times = times(&drain(&mut queue, Duration::ZERO));
     assert_eq!(
         [
             times[17].as_secs(),
@@ -75,71 +91,71 @@ fn a_group_gets_eighteen_a_minute() {
 
 #[test]
 fn three_hundred_replies_to_thirty_chats_take_little_longer_than_the_budgets_ask_for() {
-    let mut schedule = Schedule::new(Pace::Normal);
+    let mut queue = SendQueue::new(Pace::Normal);
     for number in 0..300 {
-        schedule.add(ChatId(1 + number % 30), seat(0, number), REPLY);
+        queue.add(ChatId(1 + number % 30), key(0, number), REPLY);
     }
-    let sent = drain(&mut schedule, Duration::ZERO);
+    let sent = drain(&mut queue, Duration::ZERO);
     let last = sent.last().unwrap().0;
     assert!(last <= Duration::from_millis(11_000), "{last:?}");
 }
 
 #[test]
 fn off_means_no_pace_of_our_own() {
-    let mut schedule = Schedule::new(Pace::Off);
+    let mut queue = SendQueue::new(Pace::Off);
     for number in 0..100 {
-        schedule.add(ChatId(number), seat(0, number), REPLY);
+        queue.add(ChatId(number), key(0, number), REPLY);
     }
-    let together = std::iter::from_fn(|| schedule.next(Duration::ZERO)).count();
+    let together = std::iter::from_fn(|| queue.next(Duration::ZERO)).count();
     assert_eq!(together, 100);
 }
 
 #[test]
-fn a_long_queue_keeps_nobody_else_waiting() {
-    let mut schedule = Schedule::new(Pace::Normal);
+fn a_long_queue_does_not_keep_other_chats_waiting() {
+    let mut queue = SendQueue::new(Pace::Normal);
     for number in 0..1000 {
-        schedule.add(ChatId(1 + number % 30), seat(0, number), REPLY);
+        queue.add(ChatId(1 + number % 30), key(0, number), REPLY);
     }
     // The budget of this second is used up.
-    let first: Vec<Turn> = std::iter::from_fn(|| schedule.next(Duration::ZERO)).collect();
-    for turn in &first {
-        schedule.ended(turn.chat, End::Finished, REQUEST);
+    let first: Vec<SendPermit> = std::iter::from_fn(|| queue.next(Duration::ZERO)).collect();
+    for permit in &first {
+        queue.ended(permit.chat, SendEnd::Finished, REQUEST);
     }
-    schedule.add(ChatId(99), seat(1, 5000), REPLY);
-    let next = schedule.next(schedule.due().unwrap());
+    queue.add(ChatId(99), key(1, 5000), REPLY);
+    let next = queue.next(queue.due().unwrap());
     assert_eq!(
         next,
-        Some(Turn {
+        Some(SendPermit {
             chat: ChatId(99),
-            seat: seat(1, 5000)
+            key: key(1, 5000)
         })
     );
 }
 
 #[test]
 fn sessions_share_the_budget_and_so_do_the_chats_of_each() {
-    let mut schedule = Schedule::new(Pace::Normal);
+    let mut queue = SendQueue::new(Pace::Normal);
     for chat in 1..=20 {
         for number in 0..3 {
-            schedule.add(ChatId(chat), seat(0, chat * 10 + number), REPLY);
+            queue.add(ChatId(chat), key(0, chat * 10 + number), REPLY);
         }
     }
     for chat in 31..=32 {
         for number in 0..3 {
-            schedule.add(ChatId(chat), seat(1, 1000 + chat * 10 + number), REPLY);
+            queue.add(ChatId(chat), key(1, 1000 + chat * 10 + number), REPLY);
         }
     }
-    let second: Vec<Turn> = drain(&mut schedule, Duration::ZERO)
+    let second: Vec<SendPermit> = drain(&mut queue, Duration::ZERO)
         .into_iter()
         .filter(|(at, _)| *at < secs(1))
-        .map(|(_, turn)| turn)
+        .map(|(_, permit)| permit)
         .collect();
     let of = |chats: std::ops::RangeInclusive<i64>| -> Vec<usize> {
         chats
             .map(|chat| {
                 second
                     .iter()
-                    .filter(|turn| turn.chat == ChatId(chat))
+                    .filter(|permit| permit.chat == ChatId(chat))
                     .count()
             })
             .collect()
@@ -155,282 +171,282 @@ fn sessions_share_the_budget_and_so_do_the_chats_of_each() {
 
 #[test]
 fn a_hundred_updates_in_ten_seconds_are_a_message_three_edits_and_the_reply() {
-    let mut schedule = Schedule::new(Pace::Normal);
+    let mut queue = SendQueue::new(Pace::Normal);
     let mut sent = Vec::new();
-    let mut step = |schedule: &mut Schedule, now: Duration| {
-        while let Some(turn) = schedule.next(now) {
-            sent.push(turn.seat.accepted);
-            schedule.ended(turn.chat, End::Finished, now);
+    let mut step = |queue: &mut SendQueue, now: Duration| {
+        while let Some(permit) = queue.next(now) {
+            sent.push(permit.key.accepted);
+            queue.ended(permit.chat, SendEnd::Finished, now);
         }
     };
     for number in 0..100u64 {
         let now = Duration::from_millis(100 * number);
         let accepted = i64::try_from(number).unwrap();
-        schedule.add(CHAT, seat(0, accepted), Kind::Progress { turn: 0 });
-        step(&mut schedule, now);
+        queue.add(CHAT, key(0, accepted), DeliveryKind::Progress { turn: 0 });
+        step(&mut queue, now);
     }
-    schedule.add(CHAT, seat(0, 100), Kind::Reply { turn: Some(0) });
-    step(&mut schedule, secs(10));
+    queue.add(CHAT, key(0, 100), DeliveryKind::Reply { turn: Some(0) });
+    step(&mut queue, secs(10));
     assert_eq!(sent, [0, 30, 60, 90, 100]);
-    let overtaken = std::iter::from_fn(|| schedule.overtaken()).count();
-    assert_eq!(overtaken, 101 - sent.len());
-    assert_eq!(schedule.due(), None);
+    assert_eq!(take_superseded(&mut queue).len(), 101 - sent.len());
+    assert_eq!(queue.due(), None);
 }
 
 #[test]
-fn the_final_reply_takes_the_place_of_progress_that_comes_to_light_late() {
-    let mut schedule = Schedule::new(Pace::Normal);
-    schedule.add(CHAT, seat(0, 9), Kind::Reply { turn: Some(3) });
-    schedule.add(CHAT, seat(0, 5), Kind::Progress { turn: 3 });
-    assert_eq!(schedule.overtaken(), Some((CHAT, seat(0, 5))));
-    schedule.add(CHAT, seat(0, 10), Kind::Progress { turn: 10 });
-    assert_eq!(schedule.overtaken(), None, "the next turn's is wanted");
+fn the_final_reply_supersedes_progress_that_is_found_late() {
+    let mut queue = SendQueue::new(Pace::Normal);
+    queue.add(CHAT, key(0, 9), DeliveryKind::Reply { turn: Some(3) });
+    queue.add(CHAT, key(0, 5), DeliveryKind::Progress { turn: 3 });
+    assert_eq!(take_superseded(&mut queue), [key(0, 5)]);
+    queue.add(CHAT, key(0, 10), DeliveryKind::Progress { turn: 10 });
+    assert_eq!(
+        take_superseded(&mut queue),
+        [],
+        "the next turn's update is wanted"
+    );
 }
 
 #[test]
-fn progress_that_did_not_get_through_gives_way_to_what_came_meanwhile() {
-    let mut schedule = Schedule::new(Pace::Normal);
-    schedule.add(CHAT, seat(0, 1), Kind::Progress { turn: 1 });
-    schedule.next(secs(0)).unwrap();
-    schedule.add(CHAT, seat(0, 2), Kind::Progress { turn: 1 });
-    schedule.ended(CHAT, End::Later(secs(300)), secs(1));
-    assert_eq!(schedule.overtaken(), Some((CHAT, seat(0, 1))));
-    assert_eq!(schedule.due(), Some(secs(301)));
+fn progress_that_was_not_sent_gives_way_to_newer_progress() {
+    let mut queue = SendQueue::new(Pace::Normal);
+    queue.add(CHAT, key(0, 1), DeliveryKind::Progress { turn: 1 });
+    queue.next(secs(0)).unwrap();
+    queue.add(CHAT, key(0, 2), DeliveryKind::Progress { turn: 1 });
+    queue.ended(CHAT, SendEnd::Later(secs(300)), secs(1));
+    assert_eq!(take_superseded(&mut queue), [key(0, 1)]);
+    assert_eq!(queue.due(), Some(secs(301)));
 }
 
 #[test]
-fn replies_overtake_progress_and_progress_overtakes_reactions() {
-    let mut schedule = Schedule::new(Pace::Normal);
+fn replies_go_before_progress_and_progress_before_reactions() {
+    let mut queue = SendQueue::new(Pace::Normal);
     let message = MessageId(7);
-    schedule.add(CHAT, seat(0, 1), Kind::Reaction { message });
-    schedule.add(CHAT, seat(0, 2), Kind::Progress { turn: 2 });
-    schedule.add(CHAT, seat(0, 3), REPLY);
-    let order: Vec<i64> = drain(&mut schedule, Duration::ZERO)
+    queue.add(CHAT, key(0, 1), DeliveryKind::Reaction { message });
+    queue.add(CHAT, key(0, 2), DeliveryKind::Progress { turn: 2 });
+    queue.add(CHAT, key(0, 3), REPLY);
+    let order: Vec<i64> = drain(&mut queue, Duration::ZERO)
         .into_iter()
-        .map(|(_, turn)| turn.seat.accepted)
+        .map(|(_, permit)| permit.key.accepted)
         .collect();
     assert_eq!(order, [3, 2, 1]);
 }
 
 #[test]
 fn nothing_comes_between_the_messages_of_one_reply() {
-    let mut schedule = Schedule::new(Pace::Off);
-    schedule.add(CHAT, seat(0, 5), REPLY);
-    assert_eq!(schedule.next(secs(0)).unwrap().seat, seat(0, 5));
+    let mut queue = SendQueue::new(Pace::Off);
+    queue.add(CHAT, key(0, 5), REPLY);
+    assert_eq!(queue.next(secs(0)).unwrap().key, key(0, 5));
     // Of another session, accepted earlier and found later.
-    schedule.add(CHAT, seat(1, 4), REPLY);
-    schedule.ended(CHAT, End::More, secs(1));
-    assert_eq!(schedule.next(secs(1)).unwrap().seat, seat(0, 5));
-    schedule.ended(CHAT, End::Finished, secs(1));
-    assert_eq!(schedule.next(secs(1)).unwrap().seat, seat(1, 4));
+    queue.add(CHAT, key(1, 4), REPLY);
+    queue.ended(CHAT, SendEnd::More, secs(1));
+    assert_eq!(queue.next(secs(1)).unwrap().key, key(0, 5));
+    queue.ended(CHAT, SendEnd::Finished, secs(1));
+    assert_eq!(queue.next(secs(1)).unwrap().key, key(1, 4));
 }
 
 #[test]
 fn of_several_reactions_on_a_message_the_newest_is_put() {
-    let mut schedule = Schedule::new(Pace::Normal);
-    let on = |message| Kind::Reaction {
+    let mut queue = SendQueue::new(Pace::Normal);
+    let on = |message| DeliveryKind::Reaction {
         message: MessageId(message),
     };
-    schedule.add(CHAT, seat(0, 1), on(7));
-    schedule.add(CHAT, seat(0, 2), on(8));
-    schedule.add(CHAT, seat(0, 3), on(7));
-    assert_eq!(schedule.overtaken(), Some((CHAT, seat(0, 1))));
-    let order = drain(&mut schedule, Duration::ZERO);
-    assert_eq!([order[0].1.seat.accepted, order[1].1.seat.accepted], [2, 3]);
+    queue.add(CHAT, key(0, 1), on(7));
+    queue.add(CHAT, key(0, 2), on(8));
+    queue.add(CHAT, key(0, 3), on(7));
+    assert_eq!(take_superseded(&mut queue), [key(0, 1)]);
+    let order = drain(&mut queue, Duration::ZERO);
+    assert_eq!([order[0].1.key.accepted, order[1].1.key.accepted], [2, 3]);
 }
 
 #[test]
-fn a_closed_gate_and_a_growing_pause_hold_only_their_chat() {
-    let mut schedule = Schedule::new(Pace::Normal);
+fn a_rate_limit_and_a_growing_pause_hold_only_their_chat() {
+    let mut queue = SendQueue::new(Pace::Normal);
     for (chat, accepted) in [(11, 1), (12, 2), (13, 3)] {
-        schedule.add(ChatId(chat), seat(0, accepted), REPLY);
+        queue.add(ChatId(chat), key(0, accepted), REPLY);
     }
     for _ in 0..3 {
-        schedule.next(secs(0)).unwrap();
+        queue.next(secs(0)).unwrap();
     }
-    schedule.ended(ChatId(11), End::Later(secs(7200)), secs(0));
-    schedule.ended(ChatId(12), End::Failed(0.0), secs(0));
-    schedule.ended(ChatId(13), End::Finished, secs(0));
-    assert_eq!(schedule.due(), Some(secs(1)));
-    assert_eq!(schedule.next(secs(1)).unwrap().chat, ChatId(12));
-    schedule.ended(ChatId(12), End::Failed(0.0), secs(1));
-    assert_eq!(schedule.due(), Some(secs(3)), "the pause grows");
-    schedule.next(secs(3)).unwrap();
-    schedule.ended(ChatId(12), End::Finished, secs(3));
+    queue.ended(ChatId(11), SendEnd::Later(secs(7200)), secs(0));
+    queue.ended(ChatId(12), SendEnd::Failed(0.0), secs(0));
+    queue.ended(ChatId(13), SendEnd::Finished, secs(0));
+    assert_eq!(queue.due(), Some(secs(1)));
+    assert_eq!(queue.next(secs(1)).unwrap().chat, ChatId(12));
+    queue.ended(ChatId(12), SendEnd::Failed(0.0), secs(1));
+    assert_eq!(queue.due(), Some(secs(3)), "the pause grows");
+    queue.next(secs(3)).unwrap();
+    queue.ended(ChatId(12), SendEnd::Finished, secs(3));
     assert_eq!(
-        (schedule.next(secs(7199)), schedule.due()),
+        (queue.next(secs(7199)), queue.due()),
         (None, Some(secs(7200)))
     );
 }
 
 #[test]
-fn gestures_give_way_and_a_reaction_of_the_agent_is_never_overtaken_by_one() {
-    let mut schedule = Schedule::new(Pace::Normal);
-    assert!(schedule.has_room_for_gesture(CHAT, secs(0)));
-    schedule.gesture_begun(CHAT);
+fn chat_actions_give_way_and_the_reaction_of_an_agent_goes_after_one_that_is_under_way() {
+    let mut queue = SendQueue::new(Pace::Normal);
+    assert!(queue.has_room_for_chat_action(CHAT, secs(0)));
+    queue.chat_action_begun(CHAT);
     let message = MessageId(7);
-    schedule.add(CHAT, seat(0, 1), Kind::Reaction { message });
-    assert_eq!(schedule.next(secs(0)), None);
-    schedule.gesture_ended(CHAT, secs(1));
-    assert!(schedule.next(secs(1)).is_some());
+    queue.add(CHAT, key(0, 1), DeliveryKind::Reaction { message });
+    assert_eq!(queue.next(secs(0)), None);
+    queue.chat_action_ended(CHAT, secs(1));
+    assert!(queue.next(secs(1)).is_some());
     assert!(
-        !schedule.has_room_for_gesture(CHAT, secs(1)),
+        !queue.has_room_for_chat_action(CHAT, secs(1)),
         "a reaction is under way"
     );
-    schedule.ended(CHAT, End::Finished, secs(2));
-    schedule.add(CHAT, seat(0, 2), REPLY);
+    queue.ended(CHAT, SendEnd::Finished, secs(2));
+    queue.add(CHAT, key(0, 2), REPLY);
     assert!(
-        !schedule.has_room_for_gesture(CHAT, secs(2)),
+        !queue.has_room_for_chat_action(CHAT, secs(2)),
         "an answer is on its way"
     );
     for chat in 0..20 {
-        schedule.add(ChatId(100 + chat), seat(0, 100 + chat), REPLY);
+        queue.add(ChatId(100 + chat), key(0, 100 + chat), REPLY);
     }
-    while schedule.next(secs(2)).is_some() {}
+    while queue.next(secs(2)).is_some() {}
     assert!(
-        !schedule.has_room_for_gesture(ChatId(99), secs(2)),
+        !queue.has_room_for_chat_action(ChatId(99), secs(2)),
         "the budget is scarce"
     );
 }
 
 #[test]
-fn nothing_of_less_weight_goes_while_replies_wait_on_disk() {
-    let mut schedule = Schedule::with_window(Pace::Off, 1);
-    schedule.add(CHAT, seat(0, 1), REPLY);
-    schedule.add(CHAT, seat(0, 2), REPLY);
-    schedule.add(CHAT, seat(0, 3), Kind::Progress { turn: 3 });
-    assert_eq!(schedule.left_to_disk(), [seat(0, 2)]);
-    assert_eq!(schedule.next(secs(0)).unwrap().seat, seat(0, 1));
-    schedule.ended(CHAT, End::Finished, secs(1));
-    assert_eq!(schedule.next(secs(1)), None);
-    assert!(!schedule.has_room_for_gesture(CHAT, secs(1)));
-    assert_eq!(schedule.wants(), Some(seat(0, 2)));
-    schedule.pass_begins(seat(0, 2));
-    schedule.found(CHAT, seat(0, 2), REPLY);
-    schedule.pass_ends(true);
-    assert_eq!(schedule.next(secs(1)).unwrap().seat, seat(0, 2));
-    schedule.ended(CHAT, End::Finished, secs(2));
-    assert_eq!(schedule.next(secs(2)).unwrap().seat, seat(0, 3));
-}
-
-#[test]
-fn a_group_that_moves_takes_what_is_on_disk_along() {
-    let mut schedule = Schedule::with_window(Pace::Off, 2);
-    let to = ChatId(-100);
-    for (chat, accepted) in [(GROUP_CHAT, 1), (to, 2), (to, 4), (to, 6), (GROUP_CHAT, 5)] {
-        schedule.add(chat, seat(0, accepted), REPLY);
-    }
-    assert_eq!(schedule.left_to_disk(), [seat(0, 6)]);
-    // Here are 1, 5 and 2, 4: with the third the others are left to the disk.
-    schedule.moved(GROUP_CHAT, to);
-    let mut left = schedule.left_to_disk();
-    left.sort_unstable();
-    assert_eq!(left, [seat(0, 4), seat(0, 5)]);
-    let mut order = Vec::new();
-    while let Some(turn) = schedule.next(secs(0)) {
-        order.push(turn.seat.accepted);
-        schedule.ended(to, End::Finished, secs(0));
-        if let Some(from) = schedule.wants() {
-            schedule.pass_begins(from);
-            for accepted in [4, 5, 6] {
-                if seat(0, accepted) >= from {
-                    schedule.found(to, seat(0, accepted), REPLY);
-                }
-            }
-            schedule.pass_ends(true);
-            schedule.left_to_disk();
-        }
-    }
-    assert_eq!(order, [1, 2, 4, 5, 6]);
-}
-
-#[test]
-fn an_answer_of_the_gateway_counts_as_a_reply_does_and_goes_before_those_that_wait() {
-    let mut schedule = Schedule::new(Pace::Normal);
+fn a_command_reply_counts_as_a_reply_and_goes_before_those_that_wait() {
+    let mut queue = SendQueue::new(Pace::Normal);
     for _ in 0..3 {
-        assert!(schedule.aside_begun(CHAT, secs(1)));
+        assert!(queue.command_reply_begun(CHAT, secs(1)));
     }
     assert!(
-        !schedule.aside_begun(CHAT, secs(1)),
+        !queue.command_reply_begun(CHAT, secs(1)),
         "three in three seconds"
     );
-    assert!(schedule.aside_begun(GROUP_CHAT, secs(1)), "another chat");
+    assert!(
+        queue.command_reply_begun(GROUP_CHAT, secs(1)),
+        "another chat"
+    );
     for _ in 0..3 {
-        schedule.aside_ended(CHAT, secs(1));
+        queue.command_reply_ended(CHAT, secs(1));
     }
-    let seat = seat(0, 1);
-    schedule.add(CHAT, seat, REPLY);
-    assert_eq!(schedule.next(secs(2)), None);
-    assert_eq!(schedule.aside_due(CHAT), Some(secs(4)));
-    assert!(schedule.aside_begun(CHAT, secs(4)));
-    assert_eq!(schedule.next(secs(4)), Some(Turn { chat: CHAT, seat }));
+    let first = key(0, 1);
+    queue.add(CHAT, first, REPLY);
+    assert_eq!(queue.next(secs(2)), None);
+    assert_eq!(queue.command_reply_due(CHAT), Some(secs(4)));
+    assert!(queue.command_reply_begun(CHAT, secs(4)));
+    assert_eq!(
+        queue.next(secs(4)),
+        Some(SendPermit {
+            chat: CHAT,
+            key: first
+        })
+    );
 }
 
 #[test]
-fn a_group_that_moves_takes_along_what_it_has_begun_and_from_where_on_the_rest_is_on_disk() {
-    let mut schedule = Schedule::with_window(Pace::Off, 2);
+fn a_group_that_moves_joins_the_queue_of_its_new_id_and_what_was_begun_stays_first() {
+    let mut queue = SendQueue::new(Pace::Off);
     let to = ChatId(-100);
-    for accepted in [5, 6, 7] {
-        schedule.add(GROUP_CHAT, seat(0, accepted), REPLY);
+    let message = MessageId(7);
+    for accepted in [5, 7] {
+        queue.add(GROUP_CHAT, key(0, accepted), REPLY);
     }
-    assert_eq!(schedule.next(secs(0)).unwrap().seat, seat(0, 5));
-    schedule.ended(GROUP_CHAT, End::More, secs(0));
+    queue.add(GROUP_CHAT, key(0, 1), DeliveryKind::Progress { turn: 1 });
+    queue.add(GROUP_CHAT, key(0, 2), DeliveryKind::Reaction { message });
+    queue.add(to, key(0, 6), REPLY);
+    assert_eq!(queue.next(secs(0)).unwrap().key, key(0, 5));
+    queue.ended(GROUP_CHAT, SendEnd::More, secs(0));
     // Of another session, accepted earlier and found later.
-    schedule.add(GROUP_CHAT, seat(1, 4), REPLY);
-    schedule.moved(GROUP_CHAT, to);
-    for expected in [seat(0, 5), seat(1, 4)] {
-        let turn = schedule.next(secs(0)).unwrap();
-        assert_eq!((turn.chat, turn.seat), (to, expected));
-        schedule.ended(to, End::Finished, secs(0));
+    queue.add(GROUP_CHAT, key(1, 4), REPLY);
+    queue.moved(GROUP_CHAT, to);
+    for expected in [(0, 5), (1, 4), (0, 6), (0, 7), (0, 1), (0, 2)] {
+        let permit = queue.next(secs(0)).unwrap();
+        assert_eq!((permit.chat, permit.key), (to, key(expected.0, expected.1)));
+        queue.ended(to, SendEnd::Finished, secs(0));
     }
-    assert_eq!(schedule.wants(), Some(seat(0, 6)));
+    assert!(!queue.contains(key(0, 7)));
 }
 
 #[test]
-fn a_reply_that_is_dropped_in_the_middle_keeps_nobody_waiting() {
-    let mut schedule = Schedule::new(Pace::Off);
-    schedule.add(CHAT, seat(0, 1), REPLY);
-    schedule.add(CHAT, seat(0, 2), REPLY);
-    assert_eq!(schedule.next(secs(0)).unwrap().seat, seat(0, 1));
-    schedule.ended(CHAT, End::More, secs(0));
-    assert_eq!(schedule.withdraw(seat(0, 1)), Some((CHAT, REPLY)));
-    assert_eq!(schedule.next(secs(0)).unwrap().seat, seat(0, 2));
+fn a_reply_that_is_dropped_in_the_middle_does_not_keep_others_waiting() {
+    let mut queue = SendQueue::new(Pace::Off);
+    queue.add(CHAT, key(0, 1), REPLY);
+    queue.add(CHAT, key(0, 2), REPLY);
+    assert_eq!(queue.next(secs(0)).unwrap().key, key(0, 1));
+    queue.ended(CHAT, SendEnd::More, secs(0));
+    queue.remove(key(0, 1));
+    assert_eq!(queue.next(secs(0)).unwrap().key, key(0, 2));
 }
 
 #[test]
 fn a_chat_that_is_opened_early_is_tried_at_once() {
-    let mut schedule = Schedule::new(Pace::Normal);
-    schedule.add(CHAT, seat(0, 1), REPLY);
-    schedule.next(secs(0)).unwrap();
-    schedule.ended(CHAT, End::Later(secs(3600)), secs(0));
-    assert_eq!(schedule.next(secs(10)), None);
-    schedule.open(CHAT);
-    assert_eq!(schedule.next(secs(10)).unwrap().seat, seat(0, 1));
+    let mut queue = SendQueue::new(Pace::Normal);
+    queue.add(CHAT, key(0, 1), REPLY);
+    queue.next(secs(0)).unwrap();
+    queue.ended(CHAT, SendEnd::Later(secs(3600)), secs(0));
+    assert_eq!(queue.next(secs(10)), None);
+    queue.open(CHAT);
+    assert_eq!(queue.next(secs(10)).unwrap().key, key(0, 1));
 }
 
 #[test]
-fn of_the_budget_of_a_bot_each_rank_leaves_room_for_those_before_it() {
+fn each_rank_leaves_some_of_the_bots_limit_to_the_ranks_above_it() {
     let message = MessageId(7);
     let mut room = Vec::new();
     for kind in [
         REPLY,
-        Kind::Progress { turn: 1 },
-        Kind::Reaction { message },
+        DeliveryKind::Progress { turn: 1 },
+        DeliveryKind::Reaction { message },
     ] {
-        let mut schedule = Schedule::new(Pace::Normal);
+        let mut queue = SendQueue::new(Pace::Normal);
         for number in 1..=40 {
-            schedule.add(ChatId(number), seat(0, number), kind);
+            queue.add(ChatId(number), key(0, number), kind);
         }
-        room.push(std::iter::from_fn(|| schedule.next(secs(1))).count());
+        room.push(std::iter::from_fn(|| queue.next(secs(1))).count());
     }
-    let mut schedule = Schedule::new(Pace::Normal);
+    let mut queue = SendQueue::new(Pace::Normal);
     let begins = |chat: &ChatId| {
-        let may = schedule.has_room_for_gesture(*chat, secs(1));
+        let may = queue.has_room_for_chat_action(*chat, secs(1));
         if may {
-            schedule.gesture_begun(*chat);
+            queue.chat_action_begun(*chat);
         }
         may
     };
     room.push((1..=40).map(ChatId).take_while(begins).count());
     assert_eq!(room, [29, 25, 21, 15]);
+}
+
+#[test]
+fn a_dropped_delivery_is_not_sent_whatever_its_kind() {
+    let mut queue = SendQueue::new(Pace::Off);
+    let message = MessageId(7);
+    for (accepted, kind) in [
+        (1, REPLY),
+        (2, DeliveryKind::Progress { turn: 2 }),
+        (3, DeliveryKind::Reaction { message }),
+        (4, DeliveryKind::Progress { turn: 2 }),
+    ] {
+        queue.add(CHAT, key(0, accepted), kind);
+    }
+    assert_eq!(queue.superseded(), Some(key(0, 2)));
+    for accepted in 1..=4 {
+        queue.remove(key(0, accepted));
+        assert!(!queue.contains(key(0, accepted)));
+    }
+    assert_eq!((queue.superseded(), queue.next(secs(0))), (None, None));
+}
+
+#[test]
+fn ten_thousand_replies_to_one_chat_go_in_order() {
+    let mut queue = SendQueue::new(Pace::Off);
+    for number in (0..10_000).rev() {
+        queue.add(CHAT, key(0, number), REPLY);
+    }
+    let order = drain(&mut queue, Duration::ZERO);
+    assert!(
+        order
+            .iter()
+            .map(|(_, permit)| permit.key.accepted)
+            .eq(0..10_000)
+    );
 }

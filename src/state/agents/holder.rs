@@ -1,9 +1,9 @@
-//! Who an agent is, and whether it lives.
+//! The identity of an agent, and whether it lives.
 //!
-//! A holder is the client's thread where the client names one (`_meta.threadId`, Codex), else the
-//! parent process of `telepost mcp` (pid and start time): an MCP server that the client starts anew
-//! is the same holder. Alive means that some MCP server holds the OS lock on a registration in
-//! `agents/` that names the holder; a pid alone says nothing, it may be somebody else's by now.
+//! A holder is the client's thread if the client names one (`_meta.threadId`, Codex), else the parent process
+//! of `telepost mcp` (pid and start time): an MCP server that the client starts again is the same holder. It
+//! lives while some MCP server holds the lock on a registration in `agents/` that names it. A pid alone proves
+//! nothing, because it may belong to another process by now.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::clock::Timestamp;
-use crate::state::agents::process;
+use crate::state::agents::process::ProcessId;
 use crate::state::agents::{AgentFile, Reach};
 use crate::state::layout::{SessionDir, StateDir};
 use crate::store::StoreError;
@@ -22,7 +22,7 @@ use crate::store::crash_points::Step;
 use crate::store::format::{self, FORMAT};
 use crate::store::lock;
 
-/// An agent, as the messages that it holds name it. Safe as a file name.
+/// Names an agent in the messages that it holds. Safe as a file name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct HolderId(String);
@@ -34,7 +34,7 @@ impl HolderId {
     }
 
     /// The agent of the client process that started this MCP server.
-    pub fn of_process(client: &process::ProcessId) -> Self {
+    pub fn of_process(client: &ProcessId) -> Self {
         Self(format!("process-{}-{}", client.pid, client.start))
     }
 
@@ -59,7 +59,7 @@ pub fn short_hash(parts: &[&str]) -> String {
     format!("{half:032x}")
 }
 
-/// This MCP server's registration in `agents/`. Its lock lives as long as the process.
+/// The registration of this MCP server. Its lock lives as long as the process.
 #[derive(Debug)]
 pub struct Registration {
     path: PathBuf,
@@ -69,12 +69,7 @@ pub struct Registration {
 
 impl Registration {
     /// A registration that is not written yet.
-    pub fn new(
-        dir: &SessionDir,
-        client: &process::ProcessId,
-        reach: Reach,
-        started_at: Timestamp,
-    ) -> Self {
+    pub fn new(dir: &SessionDir, client: &ProcessId, reach: Reach, started_at: Timestamp) -> Self {
         let pid = std::process::id();
         Self {
             path: dir.agents().join(format!("{pid}-{}.json", started_at.0)),
@@ -92,20 +87,14 @@ impl Registration {
         }
     }
 
-    /// Its name without `.json`, which its other files have, too.
+    /// Its name without `.json`, which names its other files, too.
     pub fn name(&self) -> String {
         format!("{}-{}", self.file.pid, self.file.started_at.0)
     }
 
-    /// How the client can be reached.
-    pub fn reach(&self) -> &Reach {
-        &self.file.reach
-    }
-
-    /// Says something of this server, and that it lives. Written when it is new. The caller holds the
-    /// session lock, as does whoever asks for the [`living`], so that nobody looks while one file
-    /// takes the other's place.
-    pub fn tell(&mut self, change: impl FnOnce(&mut AgentFile)) -> Result<(), StoreError> {
+    /// Changes the registration, and writes it if it is new or different. The caller holds the session lock, as
+    /// does every caller of [`list_living`], so that the list is never read while one file replaces the other.
+    pub fn update(&mut self, change: impl FnOnce(&mut AgentFile)) -> Result<(), StoreError> {
         let mut file = self.file.clone();
         change(&mut file);
         if self.locked.is_some() && self.file == file {
@@ -113,7 +102,7 @@ impl Registration {
         }
         let bytes = format::encode(&self.path, &file)?;
         self.locked = Some(atomic::replace_locked(&self.path, &bytes, Step::Agent)?);
-        // Only what is written counts: else a failed write would never be made again.
+        // Only a written change counts, so that a failed write is repeated.
         self.file = file;
         Ok(())
     }
@@ -122,14 +111,15 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         if self.locked.is_some() {
-            // Not removed before a kill: whoever looks for the living removes what nobody locks.
+            // A kill leaves the file; `list_living` removes files without a lock.
             drop(std::fs::remove_file(&self.path));
         }
     }
 }
 
-/// The holders that live, and what is left of the dead removed. The caller holds the session lock.
-pub fn living(
+/// Lists the holders that live, and removes the registrations of dead servers. The caller holds the session
+/// lock.
+pub fn list_living(
     state: &StateDir,
     dir: &SessionDir,
     now: Timestamp,
@@ -137,30 +127,32 @@ pub fn living(
     let mut living = BTreeSet::new();
     for name in atomic::list(&dir.agents())? {
         let path = dir.agents().join(&name);
-        if !lock::is_held(&path)? {
-            if path.is_dir() {
-                // Not to be removed as a file, and whatever is in it is not ours to throw away.
-                let what = "it is a folder".to_owned();
-                drop(format::quarantine(state, &path, what, now)?);
-                continue;
-            }
+        if lock::is_held(&path)? {
+            let bytes = match std::fs::read(&path) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(source) => return Err(StoreError::new("read", &path, source)),
+            };
+            // Whatever its version: a newer server lives, too.
+            let file: Option<AgentFile> = serde_json::from_slice(&bytes).ok();
+            living.extend(file.into_iter().flat_map(|file| file.holders));
+        } else if path.is_dir() {
+            // A folder is not ours, so its content must not be thrown away.
+            drop(format::quarantine(
+                state,
+                &path,
+                "it is a folder".to_owned(),
+                now,
+            )?);
+        } else {
             atomic::remove(&path, Step::Agent)?;
-            continue;
-        }
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(source) => return Err(StoreError::new("read", &path, source)),
-        };
-        if let Ok(file) = serde_json::from_slice::<AgentFile>(&bytes) {
-            living.extend(file.holders);
         }
     }
     Ok(living)
 }
 
 /// The processes of the MCP servers that live, as far as can be seen without the session lock.
-pub fn connected(dir: &SessionDir) -> Result<Vec<u32>, StoreError> {
+pub fn list_connected(dir: &SessionDir) -> Result<Vec<u32>, StoreError> {
     let mut pids = Vec::new();
     for name in atomic::list(&dir.agents())? {
         let pid = name.split_once('-').and_then(|(pid, _)| pid.parse().ok());
@@ -173,8 +165,8 @@ pub fn connected(dir: &SessionDir) -> Result<Vec<u32>, StoreError> {
     Ok(pids)
 }
 
-/// Whether a holder lives, as far as can be seen without the session lock: for what may be wrong for
-/// a moment. Removes nothing.
+/// Whether a holder lives, as far as can be seen without the session lock. The answer may be wrong for a
+/// moment. Removes nothing.
 pub fn seems_to_live(dir: &SessionDir, holder: &str) -> bool {
     let names = atomic::list(&dir.agents()).unwrap_or_default();
     names.iter().any(|name| {
@@ -199,11 +191,11 @@ mod tests {
 
     fn alive(dir: &SessionDir) -> Result<BTreeSet<HolderId>, StoreError> {
         let state = StateDir::new(dir.root().join("../.."));
-        living(&state, dir, Timestamp(1))
+        list_living(&state, dir, Timestamp(1))
     }
 
     fn registration(dir: &SessionDir, started: i64) -> Registration {
-        let client = process::ProcessId {
+        let client = ProcessId {
             pid: 1,
             start: "1".to_owned(),
         };
@@ -212,7 +204,7 @@ mod tests {
 
     /// Makes a holder known as alive.
     fn announce(registration: &mut Registration, holder: &HolderId) -> Result<(), StoreError> {
-        registration.tell(|file| {
+        registration.update(|file| {
             file.holders.insert(holder.clone());
         })
     }

@@ -1,4 +1,4 @@
-//! Processes by pid *and* start time: a pid alone may be somebody else's tomorrow.
+//! Processes, identified by pid *and* start time: the system gives a pid to another process later.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct ProcessId {
     /// Its number.
     pub pid: u32,
-    /// When it started, in a form that is equal only for the same process: letters and digits.
+    /// When it started: letters and digits that are equal only for the same process.
     pub start: String,
 }
 
@@ -18,7 +18,7 @@ impl ProcessId {
     pub fn of(pid: u32) -> Option<Self> {
         Some(Self {
             pid,
-            start: start(pid)?,
+            start: read_start(pid)?,
         })
     }
 
@@ -26,39 +26,38 @@ impl ProcessId {
     pub fn parent() -> Self {
         let pid =
             rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs());
-        Self::of(pid).unwrap_or(Self {
-            pid,
-            start: "unknown".to_owned(),
-        })
+        Self::of_running(pid)
     }
 
     /// This process.
     pub fn me() -> Self {
-        let pid = std::process::id();
+        Self::of_running(std::process::id())
+    }
+
+    fn of_running(pid: u32) -> Self {
         Self::of(pid).unwrap_or(Self {
             pid,
             start: "unknown".to_owned(),
         })
     }
 
-    /// The number of the process that started it, or of the one that took it over; `None` where that
-    /// cannot be seen.
+    /// The number of its parent; `None` if that cannot be seen.
     pub fn started_by(&self) -> Option<u32> {
-        starter(self.pid)
+        read_parent(self.pid)
     }
 
-    /// Whether it is a shell, which runs what somebody else has asked for.
+    /// Whether it is a shell, which runs commands of another process.
     pub fn is_shell(&self) -> bool {
         self.program().as_deref().is_some_and(is_shell)
     }
 
-    /// The program that it runs; `None` where that cannot be seen.
+    /// Its program; `None` if that cannot be seen.
     #[cfg(target_os = "linux")]
     pub fn program(&self) -> Option<PathBuf> {
         std::fs::read_link(format!("/proc/{}/exe", self.pid)).ok()
     }
 
-    /// The program that it runs; `None` where that cannot be seen.
+    /// Its program; `None` if that cannot be seen.
     #[cfg(not(target_os = "linux"))]
     pub fn program(&self) -> Option<PathBuf> {
         let output = std::process::Command::new("ps")
@@ -69,7 +68,7 @@ impl ProcessId {
         path.is_absolute().then_some(path)
     }
 
-    /// One variable of the environment that it was started with; `None` where that cannot be seen.
+    /// One variable of the environment that it was started with; `None` if that cannot be seen.
     pub fn variable(&self, name: &str) -> Option<String> {
         let bytes = std::fs::read(format!("/proc/{}/environ", self.pid)).ok()?;
         let text = String::from_utf8_lossy(&bytes);
@@ -78,8 +77,8 @@ impl ProcessId {
         Some(value.to_owned())
     }
 
-    /// Whether it started at that time, in the form in which Claude Code writes it (on Linux the
-    /// ticks since boot; elsewhere its form is not known, and every time is believed).
+    /// Whether it started at that time, as Claude Code writes it (on Linux the ticks since boot; on other
+    /// systems the form is not known, and every time is accepted).
     pub fn began_at(&self, start: &str) -> bool {
         let ticks = self.start.split_once('b').map_or("", |(ticks, _)| ticks);
         !cfg!(target_os = "linux") || ticks == start
@@ -87,25 +86,25 @@ impl ProcessId {
 
     /// Whether it still runs.
     pub fn is_running(&self) -> bool {
-        start(self.pid).is_some_and(|start| start == self.start)
+        read_start(self.pid).is_some_and(|start| start == self.start)
     }
 
-    /// Whether what is typed at this terminal now reaches it: it runs, is not stopped, and is in the
-    /// terminal's foreground.
+    /// Whether keys typed at this terminal reach it now: it runs, is not stopped, and is in the terminal's
+    /// foreground.
     pub fn is_in_front(&self, tty: &Path) -> bool {
-        let on = on_terminal(self.pid, tty);
+        let on = find_on_terminal(self.pid, tty);
         on.is_some_and(|on| on.group == on.foreground && !on.stopped) && self.is_running()
     }
 
     /// The processes in the foreground of the terminal that this one has.
     pub fn in_front(&self, tty: &Path) -> Vec<Self> {
-        let Some(foreground) = on_terminal(self.pid, tty).map(|on| on.foreground) else {
+        let Some(foreground) = find_on_terminal(self.pid, tty).map(|on| on.foreground) else {
             return Vec::new();
         };
         let is_of_it = |pid: &u32| {
-            on_terminal(*pid, tty).is_some_and(|on| on.group == foreground && !on.stopped)
+            find_on_terminal(*pid, tty).is_some_and(|on| on.group == foreground && !on.stopped)
         };
-        let pids = all().into_iter().filter(is_of_it);
+        let pids = list_all().into_iter().filter(is_of_it);
         pids.filter_map(Self::of).collect()
     }
 }
@@ -118,9 +117,9 @@ struct OnTerminal {
     stopped: bool,
 }
 
-/// How a process stands on this terminal; `None` if that is not its own.
+/// The place of a process on this terminal; `None` if it has another terminal.
 #[cfg(target_os = "linux")]
-fn on_terminal(pid: u32, tty: &Path) -> Option<OnTerminal> {
+fn find_on_terminal(pid: u32, tty: &Path) -> Option<OnTerminal> {
     use std::os::unix::fs::MetadataExt as _;
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;
@@ -141,7 +140,7 @@ fn on_terminal(pid: u32, tty: &Path) -> Option<OnTerminal> {
 
 /// The same from `ps`, where there is no `/proc`.
 #[cfg(not(target_os = "linux"))]
-fn on_terminal(pid: u32, tty: &Path) -> Option<OnTerminal> {
+fn find_on_terminal(pid: u32, tty: &Path) -> Option<OnTerminal> {
     let output = std::process::Command::new("ps")
         .args(["-o", "tty=,pgid=,tpgid=,stat=", "-p", &pid.to_string()])
         .output()
@@ -163,7 +162,7 @@ fn on_terminal(pid: u32, tty: &Path) -> Option<OnTerminal> {
 
 /// The numbers of all processes.
 #[cfg(target_os = "linux")]
-fn all() -> Vec<u32> {
+fn list_all() -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
@@ -172,7 +171,7 @@ fn all() -> Vec<u32> {
 
 /// The numbers of all processes.
 #[cfg(not(target_os = "linux"))]
-fn all() -> Vec<u32> {
+fn list_all() -> Vec<u32> {
     let output = std::process::Command::new("ps")
         .args(["-A", "-o", "pid="])
         .output();
@@ -183,9 +182,9 @@ fn all() -> Vec<u32> {
         .collect()
 }
 
-/// Clock ticks since boot from `/proc`, and the boot, because ticks begin anew with each.
+/// Clock ticks since boot from `/proc`, and the boot, because each boot counts from zero.
 #[cfg(target_os = "linux")]
-fn start(pid: u32) -> Option<String> {
+fn read_start(pid: u32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in the second field may itself contain spaces and parentheses.
     let (_, fields) = stat.rsplit_once(") ")?;
@@ -207,15 +206,15 @@ fn start(pid: u32) -> Option<String> {
 
 /// The parent from `/proc`: the second field after the name.
 #[cfg(target_os = "linux")]
-fn starter(pid: u32) -> Option<u32> {
+fn read_parent(pid: u32) -> Option<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;
     fields.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// What `ps` says, where there is no `/proc`.
+/// The same from `ps`, where there is no `/proc`.
 #[cfg(not(target_os = "linux"))]
-fn starter(pid: u32) -> Option<u32> {
+fn read_parent(pid: u32) -> Option<u32> {
     let output = std::process::Command::new("ps")
         .args(["-o", "ppid=", "-p", &pid.to_string()])
         .output()
@@ -229,9 +228,9 @@ fn is_shell(program: &Path) -> bool {
     SHELLS.contains(&&*name)
 }
 
-/// What `ps` says, where there is no `/proc`.
+/// The same from `ps`, where there is no `/proc`.
 #[cfg(not(target_os = "linux"))]
-fn start(pid: u32) -> Option<String> {
+fn read_start(pid: u32) -> Option<String> {
     let output = std::process::Command::new("ps")
         .args(["-o", "lstart=", "-p", &pid.to_string()])
         .output()

@@ -1,16 +1,10 @@
-//! The turns of one agent, as the hooks of its client tell of them: whether it works, and what is said to
-//! it when it is about to stop. Pure; one file per holder, `turns/<holder>.json`.
+//! `turns/<holder>.json`: the turns of one agent, as the hooks of its client report them.
 //!
-//! An agent that stops and holds messages is reminded of each of them once. If messages wait that nobody
-//! has been shown, it is told so, once for each batch. Both let its turn go on, so both are counted, and
-//! after [`MAX_CONTINUED`] in a row a turn ends whatever waits. What the client says of itself
-//! (`stop_hook_active`) is a hint: our own count decides. An agent that was reminded and stops all the
-//! same has *forgotten* what it holds, which the gateway tells the person.
-//!
-//! Of two installations of our hooks (the plugin and `telepost install`) one speaks in each turn: the one
-//! that was heard first in it. What the other tells of that turn is the same thing once more.
+//! `hook/turn.rs` decides what a report changes. The files are unsynced: they survive a kill, and a loss of
+//! power costs a hint.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -19,32 +13,31 @@ use crate::clock::Timestamp;
 use crate::state::agents::holder::HolderId;
 use crate::state::agents::process::ProcessId;
 use crate::state::inbox::entry::EntryName;
-use crate::store::format::FORMAT;
+use crate::state::layout::{SessionDir, StateDir};
+use crate::store::atomic::{self, Durability};
+use crate::store::crash_points::Step;
+use crate::store::format::{self, FORMAT, ReadError};
+use crate::store::lock::{FileLock, LockError};
+use crate::store::{StateError, StoreError};
 
-/// How often in a row a turn that wants to end goes on. Claude Code has the same limit of its own.
-pub const MAX_CONTINUED: u32 = 8;
-
-/// Two hooks of one stop are not farther apart.
-const ONE_STOP: Duration = Duration::from_secs(5);
-
-/// What is known of the turns of one agent.
+/// The turns of one agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TurnFile {
     /// The version of this file.
     pub format: u32,
-    /// Whose it is.
+    /// The agent.
     pub holder: HolderId,
-    /// The process that runs the agent: once that has ended, the file says nothing any more.
+    /// The process that runs the agent; once that has ended, the file says nothing.
     pub client_process: ProcessId,
     /// The client's own name of its session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_session: Option<String>,
-    /// The client's own name of the turn, if it gives one.
+    /// The client's own name of the turn, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<String>,
-    /// Which installation of our hooks speaks in this turn: its program and arguments.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub voice: Option<String>,
+    /// The installation of our hooks that speaks in this turn: its program and arguments.
+    #[serde(default, rename = "voice", skip_serializing_if = "Option::is_none")]
+    pub installation: Option<String>,
     /// What the agent is doing.
     pub state: TurnState,
     /// Since when.
@@ -55,18 +48,18 @@ pub struct TurnFile {
     /// When a turn last ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_at: Option<Timestamp>,
-    /// How often this turn went on because of us.
+    /// How often our hooks have continued this turn.
     #[serde(default)]
     pub continued: u32,
-    /// What the agent was told of at the end of this turn.
+    /// The batch that was announced at the end of this turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drained: Option<Drained>,
-    /// What it was reminded of in this turn.
+    /// The entries that the agent was reminded of in this turn.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub reminded: BTreeSet<EntryName>,
-    /// What it held when it ended its turn all the same.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub forgotten: Option<Forgotten>,
+    /// The entries that it still held when it ended its turn.
+    #[serde(default, rename = "forgotten", skip_serializing_if = "Option::is_none")]
+    pub unanswered: Option<Unanswered>,
 }
 
 /// What an agent is doing, by its hooks.
@@ -77,86 +70,30 @@ pub enum TurnState {
     Idle,
     /// In a turn.
     Busy,
-    /// Its session has ended: nothing more is known of it.
+    /// Its session has ended; nothing more is known of it.
     Ended,
 }
 
-/// A batch of which an agent was told when it wanted to stop.
+/// A batch that was announced to an agent when it was about to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drained {
     /// When.
     pub at: Timestamp,
-    /// The newest message of it.
+    /// The newest message of the batch.
     pub newest: EntryName,
 }
 
-/// What an agent held when it ended its turn.
+/// The messages that an agent held when it ended its turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Forgotten {
-    /// When.
+pub struct Unanswered {
+    /// When it ended.
     pub at: Timestamp,
     /// The entries behind the messages.
     pub entries: BTreeSet<EntryName>,
 }
 
-/// What a hook tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A session begins, or begins anew.
-    SessionStart {
-        /// Whether in the middle of whatever is going on (its context was compacted).
-        midway: bool,
-    },
-    /// A prompt was submitted.
-    Prompt,
-    /// The agent wants to stop.
-    Stop {
-        /// How the mailbox stands.
-        mailbox: Mailbox,
-        /// Whether the client says that a stop hook has kept this turn going.
-        kept_going: Option<bool>,
-    },
-    /// The API has failed, which ends the turn. Nobody listens to what its hook says.
-    Failure,
-    /// The session ends.
-    End,
-}
-
-/// How the mailbox stands for an agent that wants to stop.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Mailbox {
-    /// The entries that it was surely shown and has not settled.
-    pub held: BTreeSet<EntryName>,
-    /// As how many messages it was shown them.
-    pub messages: usize,
-    /// What waits and is in nobody's hands, unless somebody is on the way to it.
-    pub waiting: BTreeSet<EntryName>,
-}
-
-/// A hook was heard.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heard {
-    /// What it tells.
-    pub event: Event,
-    /// The client's own name of its session.
-    pub client_session: Option<String>,
-    /// The client's own name of the turn.
-    pub turn: Option<String>,
-    /// Which installation of our hooks it comes from.
-    pub voice: String,
-}
-
-/// What is said to the agent, whose turn then goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Say {
-    /// It holds so many messages.
-    Remind(usize),
-    /// Messages wait.
-    Drain,
-}
-
 impl TurnFile {
-    /// An agent of which nothing was heard.
+    /// The turns of an agent that no hook has reported yet.
     pub fn new(holder: HolderId, client_process: ProcessId, now: Timestamp) -> Self {
         Self {
             format: FORMAT,
@@ -164,7 +101,7 @@ impl TurnFile {
             client_process,
             client_session: None,
             turn: None,
-            voice: None,
+            installation: None,
             state: TurnState::Busy,
             since: now,
             prompted_at: None,
@@ -172,137 +109,78 @@ impl TurnFile {
             continued: 0,
             drained: None,
             reminded: BTreeSet::new(),
-            forgotten: None,
+            unanswered: None,
         }
     }
 
-    /// Takes in what a hook tells. What is to be said to the agent, if anything.
-    pub fn hear(&mut self, heard: Heard, now: Timestamp) -> Option<Say> {
-        if self.is_said_already(&heard, now) {
-            return None;
-        }
-        if heard.client_session.is_some() {
-            self.client_session = heard.client_session;
-        }
-        self.voice = Some(heard.voice);
-        match heard.event {
-            Event::SessionStart { midway: true } => None,
-            Event::SessionStart { midway: false } => {
-                self.begin(None);
-                self.enter(TurnState::Idle, now);
-                None
-            }
-            Event::Prompt => {
-                self.begin(heard.turn);
-                self.forgotten = None;
-                self.prompted_at = Some(now);
-                self.enter(TurnState::Busy, now);
-                None
-            }
-            Event::Stop {
-                mailbox,
-                kept_going,
-            } => self.stop(&mailbox, heard.turn, kept_going, now),
-            // What it holds is not forgotten yet: the person at the terminal may let it try again. Whoever
-            // stays idle has forgotten it soon.
-            Event::Failure => {
-                self.enter(TurnState::Idle, now);
-                None
-            }
-            Event::End => {
-                self.enter(TurnState::Ended, now);
-                None
-            }
-        }
-    }
-
-    /// Whether another installation of our hooks speaks in this turn.
-    fn is_said_already(&self, heard: &Heard, now: Timestamp) -> bool {
-        if self
-            .voice
-            .as_ref()
-            .is_none_or(|voice| *voice == heard.voice)
-        {
-            return false;
-        }
-        match heard.event {
-            // Whoever tells of these, it is so.
-            Event::SessionStart { .. } | Event::Failure | Event::End => false,
-            Event::Prompt if heard.turn.is_some() => heard.turn == self.turn,
-            Event::Prompt => self.prompted_at.is_some_and(|at| now.since(at) < ONE_STOP),
-            Event::Stop { .. } => heard.turn.is_none() || heard.turn == self.turn,
-        }
-    }
-
-    /// A new turn: nothing was said in it yet.
-    fn begin(&mut self, turn: Option<String>) {
-        self.turn = turn;
-        self.continued = 0;
-        self.drained = None;
-        self.reminded.clear();
-    }
-
-    fn enter(&mut self, state: TurnState, now: Timestamp) {
-        self.state = state;
-        self.since = now;
-    }
-
-    fn stop(
-        &mut self,
-        mailbox: &Mailbox,
-        turn: Option<String>,
-        kept_going: Option<bool>,
+    /// Changes the turns of the agent that this process runs, while no other hook does. A damaged file, and
+    /// one of an earlier process, count as none.
+    pub fn update<T>(
+        (state, dir): (&StateDir, &SessionDir),
+        (holder, client): (&HolderId, &ProcessId),
+        patience: Duration,
         now: Timestamp,
-    ) -> Option<Say> {
-        let same_turn = turn == self.turn;
-        // The client says that nothing has kept this turn going, and we know better: that is the same
-        // stop once more, from a second installation of the same hook, or a turn without a name.
-        let answered = self.continued > 0 || self.state == TurnState::Idle;
-        if same_turn && answered && kept_going == Some(false) {
-            if turn.is_some() || now.since(self.since) < ONE_STOP {
-                return None;
-            }
-            self.begin(None);
-            self.forgotten = None;
-        } else if !same_turn && turn.is_some() {
-            // Its prompt was not heard: our server was not there yet.
-            self.begin(turn);
-            self.forgotten = None;
+        change: impl FnOnce(&mut Self) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        atomic::create_folder(&dir.turns())?;
+        let writer = format!("telepost hook, pid {}", std::process::id());
+        let _lock = FileLock::take_within(&lock_path(dir, holder.as_str()), &writer, patience)?;
+        let path = dir.turn(holder.as_str());
+        let before: Option<Self> = match format::read(state, &path, now) {
+            Err(ReadError::Quarantined { .. }) => None,
+            read => read?,
+        };
+        let mut file = before
+            .filter(|file| file.client_process == *client)
+            .unwrap_or_else(|| Self::new(holder.clone(), client.clone(), now));
+        let unchanged = file.clone();
+        let result = change(&mut file)?;
+        if file != unchanged {
+            format::write(&path, &file, Step::Turn, Durability::Unsynced)?;
         }
-        let may_go_on = self.continued < MAX_CONTINUED;
-        let fresh = !mailbox.held.is_subset(&self.reminded);
-        if may_go_on && fresh {
-            self.reminded.extend(&mailbox.held);
-            return Some(self.go_on(Say::Remind(mailbox.messages), now));
-        }
-        let news = mailbox
-            .waiting
-            .last()
-            .copied()
-            .filter(|newest| self.drained.is_none_or(|drained| drained.newest < *newest));
-        if let Some(newest) = news.filter(|_| may_go_on) {
-            self.drained = Some(Drained { at: now, newest });
-            return Some(self.go_on(Say::Drain, now));
-        }
-        self.stopped_at = Some(now);
-        let same = |before: &Forgotten| before.entries == mailbox.held;
-        if !self.forgotten.as_ref().is_some_and(same) {
-            self.forgotten = (!mailbox.held.is_empty()).then(|| Forgotten {
-                at: now,
-                entries: mailbox.held.clone(),
-            });
-        }
-        self.enter(TurnState::Idle, now);
-        None
+        Ok(result)
     }
 
-    fn go_on(&mut self, say: Say, now: Timestamp) -> Say {
-        self.continued += 1;
-        self.forgotten = None;
-        self.enter(TurnState::Busy, now);
-        say
+    /// The turns of an agent, if hooks have reported any and this process runs it.
+    pub fn peek(dir: &SessionDir, holder: &HolderId, client: &ProcessId) -> Option<Self> {
+        let file: Self = format::peek(&dir.turn(holder.as_str()))?;
+        (file.client_process == *client).then_some(file)
+    }
+
+    /// All that can be read; damage is left for the next hook to report.
+    pub fn peek_all(dir: &SessionDir) -> Result<Vec<Self>, StoreError> {
+        let names = atomic::list(&dir.turns())?;
+        let peek = |name: &String| format::peek(&dir.turns().join(name));
+        Ok(names.iter().filter_map(peek).collect())
+    }
+
+    /// Removes the turns of an agent that has ended.
+    pub fn remove(&self, dir: &SessionDir) -> Result<(), StoreError> {
+        atomic::remove(&dir.turn(self.holder.as_str()), Step::Sweep)
     }
 }
 
-#[cfg(test)]
-mod tests;
+/// Removes the locks whose files are gone.
+pub fn remove_stale_locks(dir: &SessionDir) -> Result<(), StoreError> {
+    for name in atomic::list(&dir.turns())? {
+        let is_stale = || {
+            let holder = name.strip_suffix(".lock");
+            holder.is_some_and(|holder| !dir.turn(holder).exists())
+        };
+        if !is_stale() {
+            continue;
+        }
+        // The first hook of an agent takes the lock before it writes the file.
+        let path = dir.turns().join(&name);
+        match FileLock::try_take(&path, "telepost gateway, clearing up") {
+            Ok(_lock) if is_stale() => atomic::remove(&path, Step::Sweep)?,
+            Ok(_) | Err(LockError::Held { .. }) => {}
+            Err(LockError::Store(error)) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn lock_path(dir: &SessionDir, holder: &str) -> PathBuf {
+    dir.turns().join(format!("{holder}.lock"))
+}

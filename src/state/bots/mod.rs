@@ -1,7 +1,8 @@
-//! What the lanes of one bot share, and what the pollers tell the sender.
+//! What the gateway keeps of each bot: rate limits, migrations and receipts, and what its tasks share.
 
 pub mod migrations;
 pub mod rate_limits;
+pub mod receipts;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,35 +11,36 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::ids::{BotId, ChatId};
 use crate::state::bots::migrations::Migrations;
-use crate::state::bots::rate_limits::Gates;
+use crate::state::bots::rate_limits::RateLimits;
 use crate::state::layout::StateDir;
 use crate::store::format::ReadError;
 use crate::telegram::api::Api;
 
-/// What all lanes of one bot share.
+/// One bot while the gateway runs, shared by its poller, the sender and the fetcher.
 #[derive(Debug)]
-pub struct BotState {
+pub struct BotHandle {
     /// The bot's access.
     pub api: Api,
-    /// Its flood gates.
-    pub gates: Mutex<Gates>,
+    rate_limits: Mutex<RateLimits>,
     /// Where its groups have gone.
     pub migrations: Arc<Mutex<Migrations>>,
 }
 
-impl BotState {
-    /// A bot with what stands on disk of its gates and migrations.
+impl BotHandle {
+    /// Reads what is on disk of a bot's rate limits and migrations.
     pub fn load(state: &StateDir, api: Api, clock: &Clock) -> Result<Self, ReadError> {
         Ok(Self {
-            gates: Mutex::new(Gates::load(state, api.id(), clock)?),
+            rate_limits: Mutex::new(RateLimits::load(state, api.id(), clock)?),
             migrations: Arc::new(Mutex::new(Migrations::load(state, api.id(), clock)?)),
             api,
         })
     }
 
-    /// The flood gates.
-    pub fn gates(&self) -> MutexGuard<'_, Gates> {
-        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The rate limits.
+    pub fn rate_limits(&self) -> MutexGuard<'_, RateLimits> {
+        self.rate_limits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where groups have gone.
@@ -49,36 +51,37 @@ impl BotState {
     }
 
     /// The id that a chat has now.
-    pub fn chat_now(&self, chat: ChatId) -> ChatId {
+    pub fn current_chat(&self, chat: ChatId) -> ChatId {
         self.migrations().current(chat)
     }
 
-    /// How long its chat must be left alone; `None` if it may be written to.
-    pub(crate) fn closed_for(&self, chat: ChatId) -> Option<Duration> {
-        let chat = self.chat_now(chat);
-        self.gates().wait(chat)
+    /// How long a chat must be left alone; `None` if it may be written to.
+    pub(crate) fn wait_for(&self, chat: ChatId) -> Option<Duration> {
+        let chat = self.current_chat(chat);
+        self.rate_limits().wait(chat)
     }
 }
 
-/// Chats that something was heard from since the sender has looked: whoever is parked is tried again.
+/// Chats from which a message came since the sender last asked: those that were blocked are tried again.
 #[derive(Debug, Default)]
-pub struct Heard(Mutex<BTreeSet<(BotId, ChatId)>>);
+pub struct HeardChats(Mutex<BTreeSet<(BotId, ChatId)>>);
 
-impl Heard {
-    /// Something came from there.
+impl HeardChats {
+    /// A message came from a chat.
     pub fn note(&self, bot: BotId, chat: ChatId) {
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.insert((bot, chat));
+        self.chats().insert((bot, chat));
     }
 
-    /// What came from there does not count any more: the bot was put out since.
+    /// The bot was removed from a chat, so an earlier message from there does not count any more.
     pub fn forget(&self, bot: BotId, chat: ChatId) {
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.remove(&(bot, chat));
+        self.chats().remove(&(bot, chat));
     }
 
-    /// What was heard since the last look.
     pub(crate) fn take(&self) -> BTreeSet<(BotId, ChatId)> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.chats())
+    }
+
+    fn chats(&self) -> MutexGuard<'_, BTreeSet<(BotId, ChatId)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,6 +3,7 @@
 //! The conversation never decides what is answered: the outbox does. A held entry without an inbox
 //! file is settled, whatever stands here.
 
+pub mod changes;
 pub mod disk;
 pub mod seen;
 

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::ids::{Address, MessageId, SessionId, UpdateId};
 use crate::state::inbox::entry::EntryName;
 use crate::state::outbox::attachments::{self, Attached};
+use crate::telegram::api::OutgoingMessage;
 use crate::telegram::error::Repair;
 use crate::telegram::format::{self, Rich};
 use crate::telegram::split::{self, CAPTION_LIMIT, MESSAGE_LIMIT};
@@ -455,8 +456,31 @@ impl Progress {
         length > 1 && self.cut(index, length.div_ceil(2)) > 1
     }
 
-    /// One message as it goes out.
-    pub fn message(&self, index: usize) -> Rich {
+    /// Whether any of its messages was repaired in this way.
+    pub fn has_repair(&self, repair: Repair) -> bool {
+        let mut parts = self.parts.iter();
+        parts.any(|part| part.repairs.contains(&repair))
+    }
+
+    /// One message as it goes out. Ids of messages do not carry over into a supergroup, so `has_moved`
+    /// makes it no reply.
+    pub fn outgoing(&self, delivery: &Delivery, index: usize, has_moved: bool) -> OutgoingMessage {
+        let is_reply = matches!(delivery.content, Content::Reply { .. });
+        let may_refer = !has_moved
+            && !self.has_repair(Repair::WithoutReply)
+            && !self.has_repair(Repair::WithoutTopic);
+        let refers = is_reply && delivery.as_reply && index == 0 && may_refer;
+        OutgoingMessage {
+            text: self.text(index),
+            reply_to: delivery.reply_to.filter(|_| refers),
+            // Of several messages only the first rings.
+            silent: !is_reply || delivery.silent || index > 0,
+            keyboard: None,
+        }
+    }
+
+    /// The text of one message, with the mark if it may repeat one.
+    pub fn text(&self, index: usize) -> Rich {
         match self.parts.get(index) {
             Some(part) if part.repeat && part.message.text.is_empty() => {
                 format::plain(REPEAT_MARK.trim_end())

@@ -8,6 +8,7 @@
 //! files while they may still be sent.
 
 pub mod attachments;
+pub mod changes;
 pub mod delivery;
 pub mod notice;
 
@@ -22,7 +23,7 @@ use crate::ids::{Address, BotId, ChatId, MessageId};
 use crate::state::agents::holder::short_hash;
 use crate::state::inbox::entry::EntryName;
 use crate::state::layout::{SessionDir, StateDir};
-use crate::state::outbox::delivery::{Delivery, DeliveryId, Finished, Outcome, Progress};
+use crate::state::outbox::delivery::{Content, Delivery, DeliveryId, Finished, Outcome, Progress};
 use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
 use crate::store::crash_points::Step;
@@ -43,9 +44,9 @@ pub struct Outbox {
     dir: SessionDir,
 }
 
-/// A marker in `drops/`: its presence alone counts.
+/// A file in `drops/`. Only its name counts.
 #[derive(Debug, Serialize, Deserialize)]
-struct DropMarker {
+struct DropRequest {
     format: u32,
     at: Timestamp,
 }
@@ -314,6 +315,29 @@ impl Outbox {
         })
     }
 
+    /// The message that the progress updates of a turn edit: the one of its newest finished update.
+    pub fn turn_message(
+        &self,
+        turn: &DeliveryId,
+        before: &DeliveryId,
+        now: Timestamp,
+    ) -> Result<Option<MessageId>, ReadError> {
+        let all = self.all_finished()?;
+        for id in all.range(turn..before).rev() {
+            let Standing::Finished(finished) = self.standing(id, now)? else {
+                continue;
+            };
+            let delivery = &finished.delivery;
+            let is_of_turn = delivery.id == *turn || delivery.turn.as_ref() == Some(turn);
+            let is_progress = matches!(delivery.content, Content::Progress { .. });
+            let message = finished.outcome.last_message();
+            if is_of_turn && is_progress && message.is_some() {
+                return Ok(message);
+            }
+        }
+        Ok(None)
+    }
+
     /// The deliveries that nobody can deliver and that nobody has tried again, in the order of
     /// acceptance.
     pub fn failed(&self) -> Result<Vec<DeliveryId>, StoreError> {
@@ -327,39 +351,6 @@ impl Outbox {
         let keys: BTreeSet<&str> = all.map(|id| id.key.as_str()).collect();
         let open = |id: &&DeliveryId| !sent.contains(id) && !keys.contains(retry_key(id).as_str());
         Ok(failed.iter().filter(open).cloned().collect())
-    }
-
-    fn drop_path(&self, id: &DeliveryId) -> PathBuf {
-        self.dir.drops().join(format!("{id}.json"))
-    }
-
-    /// Leaves the marker of a person who does not want a delivery sent any more, durably.
-    pub fn request_drop(&self, id: &DeliveryId, now: Timestamp) -> Result<(), StoreError> {
-        let marker = DropMarker {
-            format: FORMAT,
-            at: now,
-        };
-        let path = self.drop_path(id);
-        format::write(&path, &marker, Step::Drop, Durability::Synced)
-    }
-
-    /// Whether a drop of a delivery was requested.
-    pub fn drop_asked(&self, id: &DeliveryId) -> bool {
-        self.drop_path(id).exists()
-    }
-
-    /// The deliveries whose drop was requested.
-    pub fn drops(&self) -> Result<Vec<DeliveryId>, StoreError> {
-        let names = atomic::list(&self.dir.drops())?;
-        let ids = names
-            .iter()
-            .filter_map(|name| DeliveryId::parse(name.strip_suffix(".json")?));
-        Ok(ids.collect())
-    }
-
-    /// Removes the marker of a drop that was carried out, or came too late.
-    pub fn forget_drop(&self, id: &DeliveryId) -> Result<(), StoreError> {
-        atomic::remove(&self.drop_path(id), Step::Leave)
     }
 
     /// Records that a failed delivery was dropped, and takes it out of `failed/`.
@@ -398,6 +389,39 @@ impl Outbox {
             }
         }
         Ok(repeats)
+    }
+
+    /// Whether a person has asked to drop a delivery.
+    pub fn drop_asked(&self, id: &DeliveryId) -> bool {
+        self.drop_path(id).exists()
+    }
+
+    /// The deliveries that a person has asked to drop.
+    pub fn drops(&self) -> Result<BTreeSet<DeliveryId>, StoreError> {
+        names(&self.dir.drops())
+    }
+
+    /// Records durably that a person has asked to drop a delivery.
+    pub fn ask_to_drop(&self, id: &DeliveryId, now: Timestamp) -> Result<(), StoreError> {
+        let request = DropRequest {
+            format: FORMAT,
+            at: now,
+        };
+        format::write(
+            &self.drop_path(id),
+            &request,
+            Step::Drop,
+            Durability::Synced,
+        )
+    }
+
+    /// Removes a request to drop a delivery that is fulfilled, or came too late.
+    pub fn forget_drop(&self, id: &DeliveryId) -> Result<(), StoreError> {
+        atomic::remove(&self.drop_path(id), Step::Leave)
+    }
+
+    fn drop_path(&self, id: &DeliveryId) -> PathBuf {
+        self.dir.drops().join(format!("{id}.json"))
     }
 
     /// Removes finished deliveries beyond their time or number, and progress that has lost its
@@ -478,8 +502,6 @@ pub fn retry_key(failed: &DeliveryId) -> String {
 mod tests {
     use super::*;
     use crate::ids::{Address, BotId, ChatId, MessageId, SessionId};
-    use crate::state::outbox::delivery::Content;
-    use crate::store::format::FORMAT;
 
     fn outbox() -> (tempfile::TempDir, Outbox) {
         let folder = tempfile::tempdir().unwrap();

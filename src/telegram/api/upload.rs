@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::fs::File;
 use tokio_util::io::ReaderStream;
 
-use super::{Api, SEND_TIMEOUT, SentMessage, hear, parse, wire_entities};
+use super::{Api, OutgoingMessage, SEND_TIMEOUT, SentMessage, hear, parse, wire_entities};
 use crate::ids::{Address, MessageId};
 use crate::telegram::error::ApiError;
 use crate::telegram::format::Rich;
@@ -37,21 +37,6 @@ pub struct FileToSend {
     pub size: u64,
 }
 
-/// One request: a file, or an album of two to ten (telegram.md 5).
-#[derive(Debug)]
-pub struct Upload<'a> {
-    /// How they are sent.
-    pub media: Media,
-    /// At least one.
-    pub files: Vec<FileToSend>,
-    /// The caption of the first.
-    pub caption: &'a Rich,
-    /// The message that it replies to.
-    pub reply_to: Option<MessageId>,
-    /// Without a sound.
-    pub silent: bool,
-}
-
 impl Media {
     fn name(self) -> &'static str {
         match self {
@@ -69,24 +54,26 @@ impl Media {
 }
 
 impl Api {
-    /// Sends files and returns the ids of the new messages, one for each file.
+    /// Sends a file, or an album of two to ten (telegram.md 5), with a message below the first, and
+    /// returns the ids of the new messages, one for each file.
     pub async fn upload(
         &self,
         to: Address,
-        upload: Upload<'_>,
+        media: Media,
+        files: Vec<FileToSend>,
+        message: &OutgoingMessage,
     ) -> Result<Vec<MessageId>, ApiError> {
-        let Upload { media, files, .. } = upload;
         let mut form = Form::new().text("chat_id", to.chat_id.0.to_string());
-        if upload.silent {
+        if message.silent {
             form = form.text("disable_notification", "true");
         }
         if let Some(topic) = super::thread(to) {
             form = form.text("message_thread_id", topic.to_string());
         }
-        if let Some(reply) = upload.reply_to.and_then(super::reply_parameters) {
+        if let Some(reply) = message.reply_to.and_then(super::reply_parameters) {
             form = form.text("reply_parameters", json!(reply).to_string());
         }
-        let caption = caption(upload.caption);
+        let caption = caption_parameters(&message.text);
         let album = files.len() > 1;
         if album {
             let items: Vec<Value> = (0..files.len())
@@ -102,6 +89,10 @@ impl Api {
             }
             if media == Media::Document {
                 form = form.text("disable_content_type_detection", "true");
+            }
+            // An album has no buttons.
+            if let Some(keyboard) = &message.keyboard {
+                form = form.text("reply_markup", json!(keyboard).to_string());
             }
         }
         let mut size = 0;
@@ -130,7 +121,7 @@ impl Api {
 }
 
 /// The caption and its formatting, as parameters.
-fn caption(caption: &Rich) -> Vec<(&'static str, Value)> {
+fn caption_parameters(caption: &Rich) -> Vec<(&'static str, Value)> {
     let mut parameters = Vec::new();
     if !caption.text.is_empty() {
         parameters.push(("caption", json!(caption.text)));

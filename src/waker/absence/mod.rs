@@ -1,94 +1,95 @@
-//! Looking whether somebody is there while messages wait, and carrying out what [`crate::waker::absence::policy`]
-//! decides.
-//!
-//! `down.json` is written before anybody is told, and names the downtime; the notices are deliveries whose
-//! keys come from it, so a kill in between tells nobody twice. An idle house looks at nothing.
+//! Checks whether a session has an agent while messages wait, and carries out the effects of
+//! [`decide_absence`]. A session without waiting messages is not checked.
 
-pub mod policy;
+pub(crate) mod policy;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::ids::SessionId;
+use crate::state::absence::Absence;
 use crate::state::inbox::Inbox;
 use crate::state::inbox::entry::EntryName;
 use crate::state::layout::{SessionDir, StateDir};
 use crate::state::outbox::Outbox;
 use crate::state::outbox::notice::{self, Notice};
 use crate::store::StoreError;
-use crate::store::atomic::{self, Durability};
-use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT, ReadError};
+use crate::store::format::ReadError;
 use crate::telegram::update::{self, Body};
 use crate::waker::absence::policy::{
-    Downtime, Effect, Presence, Seen, TOLD_BACK, TOLD_DOWN, Word, Wrote,
+    AbsenceEffect, AbsenceInput, AbsenceNotice, AgentPresence, BACK_TEXT, DOWN_TEXT,
+    WaitingMessage, decide_absence,
 };
 
-/// Most messages that are read at once.
+/// The most messages that are read in one check.
 const READ_MAX: usize = 500;
 
-/// A session that has a tmux session.
-pub struct Watched<'a> {
-    /// The state folder.
-    pub state: &'a StateDir,
-    /// The session.
-    pub id: &'a SessionId,
-    /// Looks whether an agent is in its tmux session.
-    pub presence: &'a dyn Fn() -> Presence,
+/// A session that is configured with a tmux session.
+pub(super) struct AbsenceCheck<'a> {
+    pub(crate) state: &'a StateDir,
+    pub(crate) id: &'a SessionId,
+    pub(crate) dir: &'a SessionDir,
+    pub(crate) inbox: &'a Inbox,
+    pub(crate) is_connected: bool,
 }
 
-impl Watched<'_> {
-    /// Looks whether somebody is there, tells who wrote, and says when to look again. `lives`: whether an
-    /// agent of the session is known to live.
-    pub fn look(&self, lives: bool, now: Timestamp) -> Result<Option<Duration>, ReadError> {
-        let dir = self.state.session(self.id);
-        let note = read(self.state, &dir, now)?;
-        if note.is_none() && lives {
+impl AbsenceCheck<'_> {
+    /// Checks the session, tells the chats that wrote, and returns when to check again. `look` looks for an
+    /// agent in the tmux session.
+    pub(super) fn run(
+        &self,
+        look: impl FnOnce() -> AgentPresence,
+        now: Timestamp,
+    ) -> Result<Option<Duration>, ReadError> {
+        let note = Absence::read(self.state, self.dir, now)?;
+        if note.is_none() && self.is_connected {
             return Ok(None);
         }
-        let inbox = Inbox::new(self.state, dir.clone());
-        let pending = inbox.pending()?;
+        let pending = self.inbox.pending()?;
         if note.is_none() && pending.is_empty() {
             return Ok(None);
         }
-        let presence = if lives {
-            Presence::Here
+        let presence = if self.is_connected {
+            AgentPresence::Present
         } else {
-            (self.presence)()
+            look()
         };
         let known_to = note.as_ref().and_then(|note| note.known_to);
-        let wrote = wrote(&inbox, &pending, known_to)?;
-        let more = wrote.len() == READ_MAX;
-        let seen = Seen {
+        let new = self.read_new(&pending, known_to)?;
+        let input = AbsenceInput {
             presence,
             waiting: !pending.is_empty(),
-            wrote: &wrote,
+            new: &new,
         };
-        let (effects, again) = policy::next(note.as_ref(), &seen, FORMAT, now);
+        let (effects, again) = decide_absence(note.as_ref(), &input, now);
         for effect in effects {
-            self.carry_out(&dir, effect, now)?;
+            self.carry_out(effect, now)?;
         }
-        Ok(if more { Some(Duration::ZERO) } else { again })
+        let is_complete = new.len() < READ_MAX;
+        Ok(if is_complete {
+            again
+        } else {
+            Some(Duration::ZERO)
+        })
     }
 
-    fn carry_out(
-        &self,
-        dir: &SessionDir,
-        effect: Effect,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    fn carry_out(&self, effect: AbsenceEffect, now: Timestamp) -> Result<(), StoreError> {
         match effect {
-            Effect::Save(note) => {
-                tracing::debug!(session = %self.id, phase = ?note.phase, "noting a downtime");
-                format::write(&dir.down(), &note, Step::Downtime, Durability::Synced)
+            AbsenceEffect::Save(note) => {
+                tracing::debug!(session = %self.id, phase = ?note.phase, "noting an absence");
+                note.write(self.dir)
             }
-            Effect::Tell { since, chat, word } => {
-                let (text, name, reply_to) = match word {
-                    Word::Down => (TOLD_DOWN, "down", chat.message_id),
-                    Word::Back => (TOLD_BACK, "back", None),
+            AbsenceEffect::Notify {
+                since,
+                chat,
+                notice,
+            } => {
+                let (text, name, reply_to) = match notice {
+                    AbsenceNotice::Down => (DOWN_TEXT, "down", chat.message_id),
+                    AbsenceNotice::Back => (BACK_TEXT, "back", None),
                 };
-                tracing::info!(session = %self.id, chat = %chat.address, what = name, "telling how the session is");
+                tracing::info!(session = %self.id, chat = %chat.address, notice = name, "telling a chat whether the session runs");
                 let about = [
                     name,
                     self.id.as_str(),
@@ -102,60 +103,49 @@ impl Watched<'_> {
                     about: &about,
                     text: text.to_owned(),
                     reply_to,
-                    // The agent's answer, which follows, rings.
-                    silent: word == Word::Back,
+                    // The agent's answer, which follows, makes a sound.
+                    silent: notice == AbsenceNotice::Back,
                 };
-                notice::give(&Outbox::new(self.state, dir.clone()), notice, now)
+                notice::give(&Outbox::new(self.state, self.dir.clone()), notice, now)
             }
-            Effect::Forget => {
-                tracing::debug!(session = %self.id, "a downtime is over");
-                atomic::remove(&dir.down(), Step::Downtime)
+            AbsenceEffect::Remove => {
+                tracing::debug!(session = %self.id, "an absence is over");
+                Absence::remove(self.dir)
             }
         }
     }
-}
 
-/// The note of a downtime. A damaged one counts as none: somebody may be told once more.
-pub fn read(
-    state: &StateDir,
-    dir: &SessionDir,
-    now: Timestamp,
-) -> Result<Option<Downtime>, ReadError> {
-    match format::read(state, &dir.down(), now) {
-        Err(ReadError::Quarantined { .. }) => Ok(None),
-        read @ (Ok(_) | Err(_)) => read,
+    /// Reads the oldest messages that the note does not cover yet.
+    fn read_new(
+        &self,
+        pending: &BTreeSet<EntryName>,
+        known_to: Option<EntryName>,
+    ) -> Result<Vec<WaitingMessage>, StoreError> {
+        let is_new = |name: &&EntryName| known_to.is_none_or(|known| **name > known);
+        let mut messages = Vec::new();
+        for &name in pending.iter().filter(is_new).take(READ_MAX) {
+            // An entry that cannot be read is reported by the agents.
+            let entry = self.inbox.peek(name)?;
+            let parsed = entry.and_then(|entry| {
+                let update = update::read(entry.update.get()).ok()?;
+                Some((entry.address, update.body))
+            });
+            let (address, message_id) = match parsed {
+                Some((address, Body::Message { message, .. })) => {
+                    (Some(address), Some(message.message_id))
+                }
+                Some((address, Body::Press(_))) => (Some(address), None),
+                // No person waits for an answer to these.
+                Some((_, Body::Reaction(_) | Body::Membership(_) | Body::Other(_))) | None => {
+                    (None, None)
+                }
+            };
+            messages.push(WaitingMessage {
+                name,
+                address,
+                message_id,
+            });
+        }
+        Ok(messages)
     }
-}
-
-/// The oldest messages that the note does not know yet.
-fn wrote(
-    inbox: &Inbox,
-    pending: &BTreeSet<EntryName>,
-    known_to: Option<EntryName>,
-) -> Result<Vec<Wrote>, StoreError> {
-    let fresh = pending
-        .iter()
-        .filter(|name| known_to.is_none_or(|known| **name > known));
-    let mut wrote = Vec::new();
-    for &name in fresh.take(READ_MAX) {
-        // One that cannot be read is for the agents to report.
-        let entry = inbox.peek(name)?;
-        let update = entry
-            .as_ref()
-            .and_then(|entry| update::read(entry.update.get()).ok());
-        let message_id = update.and_then(|update| match update.body {
-            Body::Message { message, .. } => Some(Some(message.message_id)),
-            Body::Press(_) => Some(None),
-            // Nobody waits for an answer to these.
-            Body::Reaction(_) | Body::Membership(_) | Body::Other(_) => None,
-        });
-        wrote.push(Wrote {
-            name,
-            address: entry
-                .filter(|_| message_id.is_some())
-                .map(|entry| entry.address),
-            message_id: message_id.flatten(),
-        });
-    }
-    Ok(wrote)
 }

@@ -1,317 +1,221 @@
-//! When the person is told that nobody is there, and that somebody is again. Pure.
+//! Decides when chats are told that a session has no agent, and that it has one again. Pure.
 //!
-//! A downtime begins when a message waits, no agent lives, and its tmux session is surely without one; it
-//! is told after a grace, in each chat that wrote, and ends when an agent has been there for a while.
-//! One that comes and goes is the same downtime. Where nobody knows, nothing is told.
+//! An absence begins when a message waits, no agent is connected, and the tmux session certainly has none. The
+//! chats that wrote are told after a grace period, and again when an agent has been back for a while. An agent
+//! that comes and goes belongs to the same absence. While the presence is unknown, no chat is told.
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::clock::Timestamp;
 use crate::ids::{Address, MessageId};
+use crate::state::absence::{Absence, AbsencePhase, Missing, WaitingChat};
 use crate::state::inbox::entry::EntryName;
 
-/// An agent that is started anew may take so long: nobody is told before.
+/// How long a restart of an agent may take before a chat is told.
 const GRACE: Duration = Duration::from_secs(10);
-/// So long it must be there until it is said to be back.
+/// How long an agent must be back before the chats are told.
 const BACK: Duration = Duration::from_secs(5);
-/// How often it is looked for while messages wait.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// The same, when that has lasted for a while.
-const LOOK_SELDOM: Duration = Duration::from_secs(15);
-/// After so long it is looked for seldom.
+/// How often the session is checked while messages wait.
+const CHECK_OFTEN: Duration = Duration::from_secs(5);
+/// The same after [`A_WHILE`].
+const CHECK_SELDOM: Duration = Duration::from_secs(15);
 const A_WHILE: Duration = Duration::from_secs(120);
 
-/// What a person is told whose message waits.
-pub const TOLD_DOWN: &str = "The session is not running, so nobody reads this now. Your message is kept and is given to the agent when it runs again.";
-/// What a person is told who was told that.
-pub const TOLD_BACK: &str = "The session is running again. What waits is given to it now.";
+/// The notice to a chat whose message waits.
+pub const DOWN_TEXT: &str = "The session is not running, so no one can read this now. Your message is kept, and the agent gets it when it runs again.";
+/// The notice to the same chat when an agent is back.
+pub const BACK_TEXT: &str =
+    "The session is running again, and the agent now gets the messages that waited.";
 
-/// Whether somebody is there.
+/// Whether a session has an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presence {
-    /// An agent is there.
-    Here,
-    /// None is.
-    Gone(Absence),
-    /// Nobody can tell.
+pub(crate) enum AgentPresence {
+    Present,
+    Absent(Missing),
     Unknown,
-}
-
-/// What is missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Absence {
-    /// The tmux session.
-    NoSession,
-    /// An agent in any of its panes.
-    NoAgent,
-}
-
-impl Absence {
-    /// For people.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::NoSession => "its tmux session is gone",
-            Self::NoAgent => "no agent runs in its tmux session",
-        }
-    }
-}
-
-/// How far a downtime has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "is", rename_all = "snake_case")]
-pub enum Phase {
-    /// It may be a restart: nobody is told.
-    Doubtful,
-    /// It is told.
-    Down,
-    /// An agent is there again.
-    Returning {
-        /// Since when.
-        at: Timestamp,
-    },
-    /// An agent is surely there again, which is told.
-    Over,
-}
-
-/// A chat that wrote during the downtime.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Chat {
-    /// Where its first message was written.
-    pub address: Address,
-    /// That message.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message_id: Option<MessageId>,
-    /// Whether it surely was told.
-    pub told: bool,
-}
-
-/// The note of a downtime, as long as it lasts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Downtime {
-    /// The version of this file.
-    pub format: u32,
-    /// When it was noticed. Names it.
-    pub since: Timestamp,
-    /// What is missing.
-    pub absence: Absence,
-    /// How far it has come.
-    pub phase: Phase,
-    /// The newest message whose chat is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub known_to: Option<EntryName>,
-    /// Who wrote.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub chats: Vec<Chat>,
-}
-
-impl Downtime {
-    fn new(format: u32, absence: Absence, now: Timestamp) -> Self {
-        Self {
-            format,
-            since: now,
-            absence,
-            phase: Phase::Doubtful,
-            known_to: None,
-            chats: Vec::new(),
-        }
-    }
-
-    fn in_phase(&self, phase: Phase) -> Self {
-        Self {
-            phase,
-            ..self.clone()
-        }
-    }
-
-    /// Notes who wrote, each chat once, whatever the topic.
-    fn hear(&mut self, wrote: &[Wrote]) {
-        for one in wrote {
-            self.known_to = self.known_to.max(Some(one.name));
-            let Some(address) = one.address else { continue };
-            let of = |address: Address| (address.bot_id, address.chat_id);
-            if !self
-                .chats
-                .iter()
-                .any(|chat| of(chat.address) == of(address))
-            {
-                self.chats.push(Chat {
-                    address,
-                    message_id: one.message_id,
-                    told: false,
-                });
-            }
-        }
-    }
-
-    /// How long it lasts; a clock that was set back must not keep the person from being told.
-    fn age(&self, now: Timestamp) -> Duration {
-        span(self.since, now)
-    }
-
-    /// When to look again while messages wait.
-    fn look_again(&self, now: Timestamp) -> Duration {
-        match self.phase {
-            Phase::Doubtful => GRACE.saturating_sub(self.age(now)).min(LOOK_AGAIN),
-            Phase::Down if self.age(now) > A_WHILE => LOOK_SELDOM,
-            Phase::Down => LOOK_AGAIN,
-            Phase::Returning { at } => BACK.saturating_sub(span(at, now)),
-            Phase::Over => Duration::ZERO,
-        }
-    }
-}
-
-fn span(from: Timestamp, now: Timestamp) -> Duration {
-    if from > now {
-        Duration::MAX
-    } else {
-        now.since(from)
-    }
 }
 
 /// A message that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wrote {
-    /// Its entry.
-    pub name: EntryName,
+pub(crate) struct WaitingMessage {
+    pub(crate) name: EntryName,
     /// Where it was written, if a person wrote it.
-    pub address: Option<Address>,
-    /// Which one it is there.
-    pub message_id: Option<MessageId>,
+    pub(crate) address: Option<Address>,
+    pub(crate) message_id: Option<MessageId>,
 }
 
-/// How things are.
+/// The input of a decision.
 #[derive(Clone, Debug)]
-pub struct Seen<'a> {
-    /// Whether somebody is there.
-    pub presence: Presence,
-    /// Whether messages wait.
-    pub waiting: bool,
-    /// Those that the note does not know yet, oldest first.
-    pub wrote: &'a [Wrote],
+pub(crate) struct AbsenceInput<'a> {
+    pub(crate) presence: AgentPresence,
+    pub(crate) waiting: bool,
+    /// The messages that the note does not cover yet, oldest first.
+    pub(crate) new: &'a [WaitingMessage],
 }
 
-/// What a person is told.
+/// A notice to a chat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
-    /// Nobody is there.
+pub(crate) enum AbsenceNotice {
     Down,
-    /// Somebody is there again.
     Back,
 }
 
-/// What is to be done.
+/// A part of the output of a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// The note is written, durably.
-    Save(Downtime),
-    /// A chat is told, once for this downtime.
-    Tell {
-        /// Names the downtime.
+pub(crate) enum AbsenceEffect {
+    Save(Absence),
+    /// Tell a chat, once for this absence.
+    Notify {
         since: Timestamp,
-        /// Where.
-        chat: Chat,
-        /// What.
-        word: Word,
+        chat: WaitingChat,
+        notice: AbsenceNotice,
     },
-    /// The downtime is over, and the note goes.
-    Forget,
+    /// Remove the note: the absence is over.
+    Remove,
 }
 
-/// Decides. The effects are carried out in their order, up to the first that fails.
-pub fn next(
-    note: Option<&Downtime>,
-    seen: &Seen<'_>,
-    format: u32,
+/// Decides. The effects are carried out in order, up to the first that fails.
+pub(crate) fn decide_absence(
+    note: Option<&Absence>,
+    input: &AbsenceInput<'_>,
     now: Timestamp,
-) -> (Vec<Effect>, Option<Duration>) {
+) -> (Vec<AbsenceEffect>, Option<Duration>) {
     let Some(before) = note else {
-        return begin(seen, format, now);
+        return begin_absence(input, now);
     };
     let mut after = before.clone();
-    after.hear(seen.wrote);
-    match (before.phase, seen.presence) {
-        (Phase::Doubtful, Presence::Here) => return (vec![Effect::Forget], None),
-        // Only what is seen without a break is believed.
-        (Phase::Doubtful, Presence::Unknown) => {
-            return (vec![Effect::Forget], seen.waiting.then_some(LOOK_SELDOM));
+    add_chats(&mut after, input.new);
+    match (before.phase, input.presence) {
+        (AbsencePhase::Doubtful, AgentPresence::Present) => {
+            return (vec![AbsenceEffect::Remove], None);
         }
-        (Phase::Doubtful, Presence::Gone(_)) if !seen.waiting => {
-            return (vec![Effect::Forget], None);
+        // Only an absence that was seen without a break is believed.
+        (AbsencePhase::Doubtful, AgentPresence::Unknown) => {
+            let again = input.waiting.then_some(CHECK_SELDOM);
+            return (vec![AbsenceEffect::Remove], again);
         }
-        (Phase::Doubtful, Presence::Gone(absence)) => {
-            after.absence = absence;
-            if before.age(now) >= GRACE {
-                after.phase = Phase::Down;
+        (AbsencePhase::Doubtful, AgentPresence::Absent(_)) if !input.waiting => {
+            return (vec![AbsenceEffect::Remove], None);
+        }
+        (AbsencePhase::Doubtful, AgentPresence::Absent(missing)) => {
+            after.missing = missing;
+            if time_since(before.since, now) >= GRACE {
+                after.phase = AbsencePhase::Down;
             }
         }
-        (Phase::Down, Presence::Here) => after.phase = Phase::Returning { at: now },
-        (Phase::Down | Phase::Returning { .. }, Presence::Gone(absence)) => {
-            after.absence = absence;
-            after.phase = Phase::Down;
+        (AbsencePhase::Down, AgentPresence::Present) => {
+            after.phase = AbsencePhase::Returning { at: now };
         }
-        (Phase::Returning { .. }, Presence::Unknown) => after.phase = Phase::Down,
-        (Phase::Returning { at }, Presence::Here) => {
-            if span(at, now) >= BACK {
-                after.phase = Phase::Over;
+        (AbsencePhase::Down | AbsencePhase::Returning { .. }, AgentPresence::Absent(missing)) => {
+            after.missing = missing;
+            after.phase = AbsencePhase::Down;
+        }
+        (AbsencePhase::Returning { .. }, AgentPresence::Unknown) => {
+            after.phase = AbsencePhase::Down;
+        }
+        (AbsencePhase::Returning { at }, AgentPresence::Present) => {
+            if time_since(at, now) >= BACK {
+                after.phase = AbsencePhase::Over;
             }
         }
-        (Phase::Over, Presence::Here | Presence::Gone(_) | Presence::Unknown)
-        | (Phase::Down, Presence::Unknown) => {}
+        (AbsencePhase::Over, _) | (AbsencePhase::Down, AgentPresence::Unknown) => {}
     }
     let again = match after.phase {
-        Phase::Doubtful | Phase::Down => seen.waiting.then(|| after.look_again(now)),
-        Phase::Returning { .. } => Some(after.look_again(now)),
-        // What comes next is another downtime.
-        Phase::Over => seen.waiting.then_some(Duration::ZERO),
+        AbsencePhase::Doubtful | AbsencePhase::Down => {
+            input.waiting.then(|| next_check(&after, now))
+        }
+        AbsencePhase::Returning { .. } => Some(next_check(&after, now)),
+        // The next check may find another absence.
+        AbsencePhase::Over => input.waiting.then_some(Duration::ZERO),
     };
-    (effects(before, &after), again)
+    (list_effects(before, &after), again)
 }
 
-fn begin(seen: &Seen<'_>, format: u32, now: Timestamp) -> (Vec<Effect>, Option<Duration>) {
-    if !seen.waiting {
-        return (Vec::new(), None);
-    }
-    match seen.presence {
-        Presence::Here => (Vec::new(), None),
-        Presence::Unknown => (Vec::new(), Some(LOOK_SELDOM)),
-        Presence::Gone(absence) => {
-            let mut begun = Downtime::new(format, absence, now);
-            begun.hear(seen.wrote);
-            let again = begun.look_again(now);
-            (vec![Effect::Save(begun)], Some(again))
+fn begin_absence(
+    input: &AbsenceInput<'_>,
+    now: Timestamp,
+) -> (Vec<AbsenceEffect>, Option<Duration>) {
+    match input.presence {
+        AgentPresence::Absent(missing) if input.waiting => {
+            let mut note = Absence::new(missing, now);
+            add_chats(&mut note, input.new);
+            let again = next_check(&note, now);
+            (vec![AbsenceEffect::Save(note)], Some(again))
+        }
+        AgentPresence::Unknown if input.waiting => (Vec::new(), Some(CHECK_SELDOM)),
+        AgentPresence::Present | AgentPresence::Absent(_) | AgentPresence::Unknown => {
+            (Vec::new(), None)
         }
     }
 }
 
-/// The note first, then what it says, then that this was said.
-fn effects(before: &Downtime, after: &Downtime) -> Vec<Effect> {
+/// Lists the chats that wrote, each once, whatever the topic.
+fn add_chats(note: &mut Absence, new: &[WaitingMessage]) {
+    for message in new {
+        note.known_to = note.known_to.max(Some(message.name));
+        let Some(address) = message.address else {
+            continue;
+        };
+        let is_same = |chat: &WaitingChat| {
+            chat.address.bot_id == address.bot_id && chat.address.chat_id == address.chat_id
+        };
+        if !note.chats.iter().any(is_same) {
+            note.chats.push(WaitingChat {
+                address,
+                message_id: message.message_id,
+                told: false,
+            });
+        }
+    }
+}
+
+/// When to check again while messages wait.
+fn next_check(note: &Absence, now: Timestamp) -> Duration {
+    let age = time_since(note.since, now);
+    match note.phase {
+        AbsencePhase::Doubtful => GRACE.saturating_sub(age).min(CHECK_OFTEN),
+        AbsencePhase::Down if age > A_WHILE => CHECK_SELDOM,
+        AbsencePhase::Down => CHECK_OFTEN,
+        AbsencePhase::Returning { at } => BACK.saturating_sub(time_since(at, now)),
+        AbsencePhase::Over => Duration::ZERO,
+    }
+}
+
+/// The time since then. A clock that was set back must not keep a chat from being told.
+fn time_since(at: Timestamp, now: Timestamp) -> Duration {
+    if at > now {
+        Duration::MAX
+    } else {
+        now.since(at)
+    }
+}
+
+/// The note comes first, then the notices, then the note that they were given.
+fn list_effects(before: &Absence, after: &Absence) -> Vec<AbsenceEffect> {
     let mut effects = Vec::new();
     if after != before {
-        effects.push(Effect::Save(after.clone()));
+        effects.push(AbsenceEffect::Save(after.clone()));
     }
-    let tell = |chat: &Chat, word| Effect::Tell {
+    let notify = |chat: &WaitingChat, notice| AbsenceEffect::Notify {
         since: after.since,
         chat: chat.clone(),
-        word,
+        notice,
     };
     match after.phase {
-        Phase::Doubtful | Phase::Returning { .. } => {}
-        Phase::Down => {
-            let untold: Vec<&Chat> = after.chats.iter().filter(|chat| !chat.told).collect();
-            effects.extend(untold.iter().map(|chat| tell(chat, Word::Down)));
+        AbsencePhase::Doubtful | AbsencePhase::Returning { .. } => {}
+        AbsencePhase::Down => {
+            let untold: Vec<_> = after.chats.iter().filter(|chat| !chat.told).collect();
+            effects.extend(untold.iter().map(|chat| notify(chat, AbsenceNotice::Down)));
             if !untold.is_empty() {
-                let mut told = after.in_phase(Phase::Down);
+                let mut told = after.clone();
                 told.chats.iter_mut().for_each(|chat| chat.told = true);
-                effects.push(Effect::Save(told));
+                effects.push(AbsenceEffect::Save(told));
             }
         }
-        Phase::Over => {
+        AbsencePhase::Over => {
             let told = after.chats.iter().filter(|chat| chat.told);
-            effects.extend(told.map(|chat| tell(chat, Word::Back)));
-            effects.push(Effect::Forget);
+            effects.extend(told.map(|chat| notify(chat, AbsenceNotice::Back)));
+            effects.push(AbsenceEffect::Remove);
         }
     }
     effects

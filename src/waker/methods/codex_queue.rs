@@ -1,105 +1,88 @@
-//! `codex queue` (clients.md 5.3): an idle thread begins a turn with the message, a busy one after its
-//! turn, and one that is not loaded when somebody resumes it. Nothing is ever typed into Codex.
+//! `codex queue` (clients.md 5.3): an idle thread starts a turn with the message, a busy one after its turn,
+//! and one that is not loaded when a person resumes it. Codex is never typed to.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use crate::state::agents::Reach;
+use crate::state::wake_log::MethodId;
+use crate::store::StoreError;
 use crate::waker::WAKE_TEXT;
+use crate::waker::methods::command::{TIME_LIMIT, Unfinished, find_program, run_command};
+use crate::waker::methods::{AttemptContext, AttemptResult, WakeMethod, WakeTarget};
+use crate::waker::policy::Patience;
 
-/// How long the command may take.
-const WITHIN: Duration = Duration::from_secs(5);
-/// How often it is asked whether it has ended.
-const STEP: Duration = Duration::from_millis(20);
-/// How much of what it says is told.
-const WORDS_MAX: usize = 300;
+/// Wakes by a message in the queue of a thread.
+#[derive(Debug)]
+pub(crate) struct CodexQueueMethod;
 
-/// Puts the wake into the queue of a thread. The reason, if that did not work.
-pub fn queue(reach: &Reach, thread: &str) -> Result<(), String> {
-    let program = program(reach)
-        .ok_or("there is no program `codex`, neither where the thread runs nor on its PATH")?;
-    // Nothing of the gateway's own environment: the tokens of the bots are in it.
-    let mut command = Command::new(&program);
-    command
-        .args(["queue", "--thread", thread, "--message", WAKE_TEXT])
-        .env_clear()
-        .env("TERM", "dumb")
-        .env("LANG", "C.UTF-8")
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    if let Some(home) = &reach.home {
-        command.env("HOME", home);
+impl WakeMethod for CodexQueueMethod {
+    fn id(&self) -> MethodId {
+        MethodId::new("codex_queue")
     }
-    if let Some(path) = &reach.path {
-        command.env("PATH", path);
+
+    fn patience(&self) -> Patience {
+        Patience::QUEUED
     }
-    if let Some(home) = &reach.codex_home {
-        command.env("CODEX_HOME", home);
+
+    fn available(&self, target: &WakeTarget<'_>) -> bool {
+        let codex = target
+            .server
+            .and_then(|server| server.file.reach.codex.as_ref());
+        target.thread.is_some() && codex.is_some()
     }
-    let failed = |error| format!("`{} queue` cannot be run: {error}", program.display());
-    let mut child = command.spawn().map_err(failed)?;
-    let mut waited = Duration::ZERO;
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(failed)? {
-            break status;
+
+    fn attempt(
+        &self,
+        target: &WakeTarget<'_>,
+        _context: &AttemptContext<'_>,
+    ) -> Result<AttemptResult, StoreError> {
+        let (Some(server), Some(thread)) = (target.server, target.thread) else {
+            return Ok(AttemptResult::Failed("it has gone".to_owned()));
+        };
+        let queued = queue_wake(&server.file.reach, thread);
+        Ok(queued.map_or_else(AttemptResult::Failed, |()| AttemptResult::Given))
+    }
+}
+
+/// Puts the wake into the queue of a thread. Returns the reason if that did not work.
+fn queue_wake(reach: &Reach, thread: &str) -> Result<(), String> {
+    let program = find_codex(reach).ok_or(
+        "there is no program `codex`, neither where the thread runs nor on its PATH".to_owned(),
+    )?;
+    let arguments = ["queue", "--thread", thread, "--message", WAKE_TEXT];
+    let home = reach.home.as_ref().map(|home| ("HOME", home.into()));
+    let path = reach.path.as_ref().map(|path| ("PATH", path.into()));
+    let codex_home = reach.codex_home.as_ref();
+    let codex_home = codex_home.map(|home| ("CODEX_HOME", home.into()));
+    let language = ("LANG", "C.UTF-8".into());
+    let variables: Vec<_> = [home, path, codex_home, Some(language)]
+        .into_iter()
+        .flatten()
+        .collect();
+    let program_name = program.display();
+    match run_command(&program, &arguments, &variables, "") {
+        Ok(end) if end.status.success() => Ok(()),
+        Ok(end) => Err(format!(
+            "`{program_name} queue` failed ({}): {}",
+            end.status, end.message
+        )),
+        Err(Unfinished::NotRun(error)) => {
+            Err(format!("`{program_name} queue` cannot be run: {error}"))
         }
-        if waited >= WITHIN {
-            end(&mut child);
-            return Err(format!(
-                "`{} queue` did not end within {} s",
-                program.display(),
-                WITHIN.as_secs()
-            ));
+        Err(Unfinished::TimedOut) => {
+            let seconds = TIME_LIMIT.as_secs();
+            Err(format!(
+                "`{program_name} queue` did not end within {seconds} s"
+            ))
         }
-        std::thread::sleep(STEP);
-        waited += STEP;
-    };
-    if status.success() {
-        return Ok(());
     }
-    Err(format!(
-        "`{} queue` failed ({status}): {}",
-        program.display(),
-        words(&mut child)
-    ))
 }
 
-fn end(child: &mut Child) {
-    // It may have ended this moment.
-    drop(child.kill());
-    drop(child.wait());
-}
-
-/// The beginning of what it has said. It has ended, so a child of its own may hold the pipe: no more
-/// is read than is there.
-fn words(child: &mut Child) -> String {
-    let Some(stderr) = &mut child.stderr else {
-        return String::new();
-    };
-    let nonblocking = rustix::fs::fcntl_getfl(&*stderr)
-        .and_then(|flags| rustix::fs::fcntl_setfl(&*stderr, flags | rustix::fs::OFlags::NONBLOCK));
-    let mut bytes = vec![0; 4096];
-    let read = nonblocking.map_or(0, |()| stderr.read(&mut bytes).unwrap_or(0));
-    bytes.truncate(read);
-    let text = String::from_utf8_lossy(&bytes);
-    let line = |c: char| if c.is_control() { ' ' } else { c };
-    text.trim().chars().map(line).take(WORDS_MAX).collect()
-}
-
-/// The program that runs the thread, or one of that name. An update may have removed the first.
-fn program(reach: &Reach) -> Option<PathBuf> {
-    let is_file = |path: &PathBuf| path.is_absolute() && path.is_file();
-    let own = reach.codex.clone().filter(is_file);
-    let folders = reach.path.as_deref().unwrap_or_default().split(':');
-    own.or_else(|| {
-        folders
-            .map(|folder| Path::new(folder).join("codex"))
-            .find(is_file)
-    })
+/// The program that runs the thread, or one of that name: an update may have removed the first.
+fn find_codex(reach: &Reach) -> Option<PathBuf> {
+    let own = reach.codex.clone();
+    own.filter(|path| path.is_absolute() && path.is_file())
+        .or_else(|| find_program("codex", reach.path.as_deref().unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -107,8 +90,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::store::atomic;
-    use crate::store::atomic::Durability;
+    use crate::store::atomic::{self, Durability};
     use crate::store::crash_points::Step;
 
     /// A `codex` on a PATH of its own that does this.
@@ -135,7 +117,7 @@ mod tests {
     #[test]
     fn the_thread_is_told_the_constant_text_and_nothing_of_our_environment() {
         let (folder, reach) = codex("printf '%s\\n' \"$@\" > \"$HOME/words\"; env > \"$HOME/env\"");
-        queue(&reach, "the-thread").unwrap();
+        queue_wake(&reach, "the-thread").unwrap();
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
         let words = read("words");
         let words: Vec<&str> = words.lines().collect();
@@ -156,7 +138,7 @@ mod tests {
     #[test]
     fn what_it_says_when_it_fails_is_the_reason() {
         let (_folder, reach) = codex("echo 'no such thread' >&2; exit 3");
-        let reason = queue(&reach, "x").unwrap_err();
+        let reason = queue_wake(&reach, "x").unwrap_err();
         assert!(
             reason.contains("failed (exit status: 3): no such thread"),
             "{reason}"
@@ -166,7 +148,7 @@ mod tests {
     #[test]
     fn one_that_hangs_is_ended() {
         let (folder, reach) = codex("echo $$ > \"$HOME/pid\"; exec sleep 1000");
-        let reason = queue(&reach, "x").unwrap_err();
+        let reason = queue_wake(&reach, "x").unwrap_err();
         assert!(reason.contains("did not end within 5 s"), "{reason}");
         let pid = std::fs::read_to_string(folder.path().join("pid")).unwrap();
         let pid = pid.trim().parse().unwrap();
@@ -175,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_codex_that_is_nowhere_is_said() {
-        let reason = queue(&Reach::default(), "x").unwrap_err();
+        let reason = queue_wake(&Reach::default(), "x").unwrap_err();
         assert!(
             reason.starts_with("there is no program `codex`"),
             "{reason}"

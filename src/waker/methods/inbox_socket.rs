@@ -1,10 +1,9 @@
-//! Claude Code's inbox socket (clients.md 4.1): the session's own MCP server writes to it.
+//! Claude Code's inbox socket (clients.md 4.1), to which the session's own MCP server writes.
 //!
-//! What an unrelated process writes there is held back behind a dialog, so the gateway asks: it puts
-//! `wakes/<registration>.request.json` beside the server's other files, the server writes one frame and
-//! answers with `wakes/<registration>.answer.json`. A request has a number and is carried out once, so it
-//! may be asked again. The frame is not documented: that it has worked is only known when the agent
-//! looks into its mailbox. The socket's token stays in the memory of the MCP server.
+//! Claude Code holds back frames of unrelated processes behind a dialog. So the gateway leaves a request in
+//! `wakes/`; the server writes one frame and answers. A request has a number and is carried out once, so it
+//! may be repeated. The frame is not documented, so it is known to have worked only when the agent looks into
+//! its mailbox. The token of the socket stays in the memory of the MCP server.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -13,62 +12,84 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::clock::Timestamp;
 use crate::config::Env;
 use crate::state::layout::SessionDir;
+use crate::state::wake_log::{MethodId, Wake};
+use crate::state::wake_requests::{WakeAnswer, WakeRequest};
 use crate::store::StoreError;
-use crate::store::atomic::{self, Durability};
-use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT};
 use crate::waker::WAKE_TEXT;
+use crate::waker::methods::{AttemptContext, AttemptResult, WakeMethod, WakeTarget};
+use crate::waker::policy::Patience;
 
-/// How long writing may take.
+/// How long the MCP server may take to answer a request.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long writing the frame may take.
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
 
-/// A request to wake one's agent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Request {
-    format: u32,
-    /// The number of the wake.
-    pub number: i64,
+/// Wakes by a frame on Claude Code's inbox socket.
+#[derive(Debug)]
+pub(crate) struct InboxSocketMethod;
+
+impl WakeMethod for InboxSocketMethod {
+    fn id(&self) -> MethodId {
+        MethodId::new("inbox_socket")
+    }
+
+    fn patience(&self) -> Patience {
+        Patience::PROMPT
+    }
+
+    fn available(&self, target: &WakeTarget<'_>) -> bool {
+        let socket = target
+            .server
+            .and_then(|server| server.file.reach.inbox_socket.as_ref());
+        target.thread.is_none() && socket.is_some_and(|path| path.exists())
+    }
+
+    fn attempt(
+        &self,
+        target: &WakeTarget<'_>,
+        context: &AttemptContext<'_>,
+    ) -> Result<AttemptResult, StoreError> {
+        let asked = request_wake(target, context.wake, context.wake.at)?;
+        Ok(asked.unwrap_or_else(|| AttemptResult::Failed("it has gone".to_owned())))
+    }
+
+    fn follow_up(
+        &self,
+        target: &WakeTarget<'_>,
+        wake: &Wake,
+        now: Timestamp,
+    ) -> Result<Option<AttemptResult>, StoreError> {
+        request_wake(target, wake, now)
+    }
 }
 
-/// What became of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
-    format: u32,
-    /// The number of the wake.
-    pub number: i64,
-    /// Why the frame could not be written, if it was not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-}
-
-/// Where a request to the MCP server of this registration lies.
-pub fn request_path(dir: &SessionDir, registration: &str) -> PathBuf {
-    dir.wakes().join(format!("{registration}.request.json"))
-}
-
-/// Where its answer lies.
-pub fn answer_path(dir: &SessionDir, registration: &str) -> PathBuf {
-    dir.wakes().join(format!("{registration}.answer.json"))
-}
-
-/// Asks an MCP server to wake its agent.
-pub fn ask(dir: &SessionDir, registration: &str, number: i64) -> Result<(), StoreError> {
-    let request = Request {
-        format: FORMAT,
-        number,
+/// The answer of the MCP server to a wake. Until there is one, the request is written again: a gateway that
+/// was killed may not have got round to it.
+fn request_wake(
+    target: &WakeTarget<'_>,
+    wake: &Wake,
+    now: Timestamp,
+) -> Result<Option<AttemptResult>, StoreError> {
+    let Some(server) = target.server else {
+        return Ok(None);
     };
-    let path = request_path(dir, registration);
-    format::write(&path, &request, Step::WakeRequest, Durability::Unsynced)
-}
-
-/// The answer of an MCP server, if it has given one.
-pub fn answer(dir: &SessionDir, registration: &str) -> Option<Answer> {
-    format::peek(&answer_path(dir, registration))
+    let answer = WakeAnswer::peek(target.dir, &server.name);
+    if let Some(answer) = answer.filter(|answer| answer.number == wake.number) {
+        let failed = answer.error.map(AttemptResult::Failed);
+        return Ok(Some(failed.unwrap_or(AttemptResult::Given)));
+    }
+    let left = ANSWER_WITHIN.saturating_sub(now.since(wake.at));
+    if left.is_zero() {
+        let reason = "its MCP server did not answer".to_owned();
+        return Ok(Some(AttemptResult::Failed(reason)));
+    }
+    WakeRequest::write(target.dir, &server.name, wake.number)?;
+    Ok(Some(AttemptResult::Pending(left)))
 }
 
 /// The inbox socket of the session that an MCP server belongs to.
@@ -77,7 +98,7 @@ pub struct InboxSocket {
     token: Option<String>,
 }
 
-/// Without the token.
+/// Leaves out the token.
 impl fmt::Debug for InboxSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("InboxSocket").field(&self.path).finish()
@@ -86,7 +107,7 @@ impl fmt::Debug for InboxSocket {
 
 impl InboxSocket {
     /// The socket that the client names, if it does.
-    pub fn of(env: &Env) -> Option<Self> {
+    pub(crate) fn of(env: &Env) -> Option<Self> {
         Some(Self {
             path: PathBuf::from(env.get("CLAUDE_CODE_MESSAGING_SOCKET")?),
             token: env.get("CLAUDE_CODE_MESSAGING_TOKEN").map(str::to_owned),
@@ -94,8 +115,8 @@ impl InboxSocket {
     }
 
     /// Writes the frame that wakes the agent.
-    pub fn write(&self, number: i64) -> io::Result<()> {
-        is_mine(&self.path)?;
+    pub(crate) fn write(&self, number: i64) -> io::Result<()> {
+        check_owner(&self.path)?;
         let mut stream = UnixStream::connect(&self.path)?;
         stream.set_write_timeout(Some(WRITE_WITHIN))?;
         let auth = self.token.as_ref();
@@ -109,35 +130,35 @@ impl InboxSocket {
     }
 }
 
-/// Claude Code drops a text that it was given before, in silence (measured with 2.1.329).
+/// Claude Code silently drops a text that it was given before (measured with 2.1.329).
 fn frame_text(number: i64) -> String {
     format!("{WAKE_TEXT} (wake {number})")
 }
 
-/// The token goes to nobody else's socket.
-fn is_mine(path: &Path) -> io::Result<()> {
+/// Refuses the socket of another user: the token must not go there.
+fn check_owner(path: &Path) -> io::Result<()> {
     let found = std::fs::metadata(path)?;
     if !found.file_type().is_socket() {
-        return Err(io::Error::other("it is no socket"));
+        return Err(io::Error::other("it is not a socket"));
     }
     if found.uid() != rustix::process::getuid().as_raw() {
-        return Err(io::Error::other("it belongs to somebody else"));
+        return Err(io::Error::other("it belongs to another user"));
     }
     Ok(())
 }
 
-/// The MCP server's side: carries out requests, each once.
+/// The side of the MCP server: carries out each request once.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct RequestListener {
     dir: SessionDir,
     registration: String,
     socket: InboxSocket,
     done: Option<i64>,
 }
 
-impl Listener {
-    /// Nothing is carried out yet.
-    pub fn new(dir: SessionDir, registration: String, socket: InboxSocket) -> Self {
+impl RequestListener {
+    /// A listener that has carried out nothing yet.
+    pub(crate) fn new(dir: SessionDir, registration: String, socket: InboxSocket) -> Self {
         Self {
             dir,
             registration,
@@ -147,44 +168,30 @@ impl Listener {
     }
 
     /// The folder to watch.
-    pub fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         self.dir.wakes()
     }
 
     /// The file to watch for.
-    pub fn path(&self) -> PathBuf {
-        request_path(&self.dir, &self.registration)
+    pub(crate) fn path(&self) -> PathBuf {
+        WakeRequest::path(&self.dir, &self.registration)
     }
 
-    /// Carries out what is asked.
-    pub fn look(&mut self) -> Result<(), StoreError> {
-        let path = self.path();
-        let Some(request) = format::peek::<Request>(&path) else {
+    /// Carries out the request, if there is one.
+    pub(crate) fn carry_out(&mut self) -> Result<(), StoreError> {
+        let Some(request) = WakeRequest::peek(&self.dir, &self.registration) else {
             return Ok(());
         };
-        if self.done != Some(request.number) {
-            self.done = Some(request.number);
-            let written = self.socket.write(request.number);
-            let error = written.err().map(|error| {
-                format!(
-                    "{} cannot be written to: {error}",
-                    self.socket.path.display()
-                )
-            });
-            tracing::info!(
-                number = request.number,
-                error,
-                "woke the agent by its inbox socket"
-            );
-            let answer = Answer {
-                format: FORMAT,
-                number: request.number,
-                error,
-            };
-            let path = answer_path(&self.dir, &self.registration);
-            format::write(&path, &answer, Step::WakeRequest, Durability::Unsynced)?;
+        let number = request.number;
+        if self.done != Some(number) {
+            self.done = Some(number);
+            let failed = self.socket.write(number).err();
+            let error = failed
+                .map(|error| format!("cannot write to {}: {error}", self.socket.path.display()));
+            tracing::info!(number, error, "woke the agent by its inbox socket");
+            WakeAnswer::write(&self.dir, &self.registration, number, error)?;
         }
-        atomic::remove(&path, Step::WakeRequest)
+        WakeRequest::remove(&self.dir, &self.registration)
     }
 }
 
@@ -196,8 +203,10 @@ mod tests {
     use super::*;
     use crate::ids::SessionId;
     use crate::state::layout::StateDir;
+    use crate::store::atomic::{self, Durability};
+    use crate::store::crash_points::Step;
 
-    fn house() -> (tempfile::TempDir, SessionDir, Listener, PathBuf) {
+    fn listener() -> (tempfile::TempDir, SessionDir, RequestListener, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let dir =
             StateDir::new(folder.path().join("state")).session(&SessionId::new("ONE").unwrap());
@@ -208,7 +217,7 @@ mod tests {
             ("CLAUDE_CODE_MESSAGING_TOKEN", "a-secret"),
         ]);
         let socket = InboxSocket::of(&env).unwrap();
-        let listener = Listener::new(dir.clone(), "7-1".to_owned(), socket);
+        let listener = RequestListener::new(dir.clone(), "7-1".to_owned(), socket);
         (folder, dir, listener, path)
     }
 
@@ -222,10 +231,10 @@ mod tests {
 
     #[test]
     fn a_request_is_carried_out_once_however_often_it_is_asked() {
-        let (_folder, dir, mut listener, path) = house();
+        let (_folder, dir, mut listener, path) = listener();
         let socket = UnixListener::bind(&path).unwrap();
-        ask(&dir, "7-1", 3).unwrap();
-        listener.look().unwrap();
+        WakeRequest::write(&dir, "7-1", 3).unwrap();
+        listener.carry_out().unwrap();
         assert_eq!(
             lines(&socket),
             [
@@ -233,17 +242,17 @@ mod tests {
                 json!({"type": "user", "message": {"role": "user", "content": frame_text(3)}}),
             ]
         );
-        let answered = answer(&dir, "7-1").unwrap();
+        let answered = WakeAnswer::peek(&dir, "7-1").unwrap();
         assert_eq!((answered.number, answered.error), (3, None));
         socket.set_nonblocking(true).unwrap();
         for _ in 0..2 {
-            ask(&dir, "7-1", 3).unwrap();
-            listener.look().unwrap();
+            WakeRequest::write(&dir, "7-1", 3).unwrap();
+            listener.carry_out().unwrap();
             assert!(!listener.path().exists());
             assert!(socket.accept().is_err(), "written twice");
         }
-        ask(&dir, "7-1", 4).unwrap();
-        listener.look().unwrap();
+        WakeRequest::write(&dir, "7-1", 4).unwrap();
+        listener.carry_out().unwrap();
         assert!(socket.accept().is_ok());
     }
 
@@ -254,19 +263,19 @@ mod tests {
 
     #[test]
     fn a_socket_that_is_not_there_is_an_answer_too() {
-        let (_folder, dir, mut listener, path) = house();
-        ask(&dir, "7-1", 1).unwrap();
-        listener.look().unwrap();
-        let error = answer(&dir, "7-1").unwrap().error.unwrap();
+        let (_folder, dir, mut listener, path) = listener();
+        WakeRequest::write(&dir, "7-1", 1).unwrap();
+        listener.carry_out().unwrap();
+        let error = WakeAnswer::peek(&dir, "7-1").unwrap().error.unwrap();
         assert!(
-            error.starts_with(&format!("{} cannot be written to", path.display())),
+            error.starts_with(&format!("cannot write to {}: ", path.display())),
             "{error}"
         );
     }
 
     #[test]
     fn the_token_goes_into_nothing_that_is_no_socket_and_is_never_printed() {
-        let (folder, _dir, listener, path) = house();
+        let (folder, _dir, listener, path) = listener();
         atomic::replace(&path, b"", Step::WakeRequest, Durability::Unsynced).unwrap();
         assert!(listener.socket.write(1).is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"");

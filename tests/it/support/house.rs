@@ -20,6 +20,8 @@ pub(crate) struct House {
     pub(crate) config: Value,
     pub(crate) bots: Vec<i64>,
     tokens: Vec<(String, String)>,
+    /// The program that the commands of this house run.
+    pub(crate) program: PathBuf,
     /// Environment of every process of this house.
     pub(crate) env: Vec<(String, String)>,
 }
@@ -63,6 +65,7 @@ impl House {
             config,
             bots: Vec::new(),
             tokens: Vec::new(),
+            program: super::program(),
             env: Vec::new(),
         }
     }
@@ -171,7 +174,7 @@ impl House {
         times.collect()
     }
 
-    /// What the bot has written in the private chat.
+    /// The bot's messages in the private chat.
     pub(crate) fn heard(&self) -> Vec<String> {
         self.sim.bot_texts(self.bot(), OWNER)
     }
@@ -187,7 +190,7 @@ impl House {
 
     /// The program with this house's configuration and a bare environment, without tokens.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_telepost"));
+        let mut command = Command::new(&self.program);
         command
             .args(arguments)
             .arg("--config")
@@ -318,11 +321,11 @@ impl Gateway {
     /// `kill -9`, without waiting for its end.
     pub(crate) fn strike(&self) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        // It may have ended by itself this moment; nobody else has its number before it is waited for.
+        // It may have ended by itself this moment; no other process gets its number before it is waited for.
         let _struck = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
 
-    /// What it said on stderr.
+    /// Its stderr.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }

@@ -28,7 +28,13 @@ pub(crate) use house::{Gateway, House, OWNER};
 pub(crate) use terminal::Terminal;
 pub(crate) use world::{Background, STRANGER, SUPERGROUP, call, names_in};
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+/// The program under test.
+pub(crate) fn program() -> PathBuf {
+    env!("CARGO_BIN_EXE_telepost").into()
+}
 
 /// How long anything may take before a test gives up on it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -27,11 +27,11 @@ fn a_message_in_doubt_is_marked_and_one_that_surely_failed_is_not() {
     let mut progress = Progress::plan(&reply("hello"));
     progress.begin(0);
     progress.failed(0, "refused".to_owned());
-    assert_eq!(progress.message(0).text, "hello");
+    assert_eq!(progress.text(0).text, "hello");
     progress.begin(0);
     assert_eq!(progress.in_flight(), Some(0));
     progress.doubted(0, "killed".to_owned());
-    assert_eq!(progress.message(0).text, "↻ may repeat\nhello");
+    assert_eq!(progress.text(0).text, "↻ may repeat\nhello");
     progress.begin(0);
     progress.accepted(0, MessageId(6));
     assert_eq!((progress.next(), progress.repeats()), (None, 1));
@@ -44,7 +44,7 @@ fn a_full_message_in_doubt_is_cut_so_that_the_mark_fits() {
     progress.begin(0);
     progress.doubted(0, "lost".to_owned());
     assert_eq!(progress.parts.len(), 3);
-    let sent: Vec<String> = (0..3).map(|index| progress.message(index).text).collect();
+    let sent: Vec<String> = (0..3).map(|index| progress.text(index).text).collect();
     assert!(
         sent.iter()
             .all(|text| text.chars().count() <= MESSAGE_LIMIT)
@@ -144,11 +144,11 @@ fn a_caption_that_has_no_room_for_the_mark_goes_before_its_files() {
     progress.begin(0);
     progress.doubted(0, "lost".to_owned());
     assert_eq!(shape(&progress), [('t', vec![], 1012), ('u', vec![0], 0)]);
-    assert!(progress.message(0).text.starts_with(REPEAT_MARK));
-    assert_eq!(progress.message(1).text, REPEAT_MARK.trim_end());
+    assert!(progress.text(0).text.starts_with(REPEAT_MARK));
+    assert_eq!(progress.text(1).text, REPEAT_MARK.trim_end());
     let mut fits = with_files(&"x".repeat(1011), &[FileKind::Photo]);
     fits.doubted(0, "lost".to_owned());
-    assert_eq!(fits.message(0).code_points(), CAPTION_LIMIT);
+    assert_eq!(fits.text(0).code_points(), CAPTION_LIMIT);
 }
 
 fn reply_plan(text: &str) -> Progress {

@@ -1,9 +1,8 @@
 use crate::ids::{BotId, ChatId, TopicId, UpdateId};
 use crate::waker::absence::policy::*;
 
-const FORMAT: u32 = 1;
-const HERE: Presence = Presence::Here;
-const GONE: Presence = Presence::Gone(Absence::NoSession);
+const HERE: AgentPresence = AgentPresence::Present;
+const GONE: AgentPresence = AgentPresence::Absent(Missing::TmuxSession);
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp(1_000_000 + seconds * 1000)
@@ -17,8 +16,8 @@ fn address(chat: i64, topic: Option<i64>) -> Address {
     }
 }
 
-fn wrote(id: i64, chat: i64, topic: Option<i64>) -> Wrote {
-    Wrote {
+fn wrote(id: i64, chat: i64, topic: Option<i64>) -> WaitingMessage {
+    WaitingMessage {
         name: EntryName {
             received: 1_700_000_000_000 + id,
             update_id: UpdateId(id),
@@ -28,16 +27,16 @@ fn wrote(id: i64, chat: i64, topic: Option<i64>) -> Wrote {
     }
 }
 
-/// A house that is looked at, and what people were told: the chat and the word.
+/// A session under observation, and the notices that chats were given.
 #[derive(Default)]
-struct House {
-    note: Option<Downtime>,
+struct WatchedSession {
+    note: Option<Absence>,
     waiting: bool,
-    told: Vec<(i64, Word)>,
+    told: Vec<(i64, AbsenceNotice)>,
     again: Option<Duration>,
 }
 
-impl House {
+impl WatchedSession {
     fn with_a_message() -> Self {
         Self {
             waiting: true,
@@ -45,22 +44,27 @@ impl House {
         }
     }
 
-    fn look(&mut self, presence: Presence, new: &[Wrote], now: Timestamp) -> &mut Self {
-        let seen = Seen {
+    fn check(
+        &mut self,
+        presence: AgentPresence,
+        new: &[WaitingMessage],
+        now: Timestamp,
+    ) -> &mut Self {
+        let seen = AbsenceInput {
             presence,
             waiting: self.waiting,
-            wrote: new,
+            new,
         };
-        let (effects, again) = next(self.note.as_ref(), &seen, FORMAT, now);
+        let (effects, again) = decide_absence(self.note.as_ref(), &seen, now);
         self.again = again;
         for effect in effects {
             match effect {
-                Effect::Save(note) => self.note = Some(note),
-                Effect::Tell { chat, word, .. } => {
+                AbsenceEffect::Save(note) => self.note = Some(note),
+                AbsenceEffect::Notify { chat, notice, .. } => {
                     assert!(self.note.is_some(), "told before it was noted");
-                    self.told.push((chat.address.chat_id.0, word));
+                    self.told.push((chat.address.chat_id.0, notice));
                 }
-                Effect::Forget => self.note = None,
+                AbsenceEffect::Remove => self.note = None,
             }
         }
         self
@@ -68,156 +72,165 @@ impl House {
 
     /// Down since 0, told at 10.
     fn down() -> Self {
-        let mut house = Self::with_a_message();
-        house.look(GONE, &[wrote(1, 11, None)], at(0));
-        house.look(GONE, &[], at(10));
-        assert_eq!(house.told, [(11, Word::Down)]);
-        house
+        let mut session = Self::with_a_message();
+        session.check(GONE, &[wrote(1, 11, None)], at(0));
+        session.check(GONE, &[], at(10));
+        assert_eq!(session.told, [(11, AbsenceNotice::Down)]);
+        session
     }
 }
 
 #[test]
-fn nothing_is_looked_for_while_nothing_waits() {
-    let mut house = House::default();
-    house.look(GONE, &[], at(0));
-    assert_eq!((house.note, house.again), (None, None));
+fn nothing_is_checked_while_nothing_waits() {
+    let mut session = WatchedSession::default();
+    session.check(GONE, &[], at(0));
+    assert_eq!((session.note, session.again), (None, None));
 }
 
 #[test]
-fn a_restart_within_the_grace_is_told_nobody() {
-    let mut house = House::with_a_message();
-    house.look(GONE, &[wrote(1, 11, None)], at(0));
-    assert_eq!(house.again, Some(Duration::from_secs(5)));
-    house.look(GONE, &[], at(9));
-    assert_eq!(house.again, Some(Duration::from_secs(1)));
-    house.look(HERE, &[], at(10));
-    assert_eq!((house.note, house.told), (None, vec![]));
+fn a_restart_within_the_grace_is_told_to_no_chat() {
+    let mut session = WatchedSession::with_a_message();
+    session.check(GONE, &[wrote(1, 11, None)], at(0));
+    assert_eq!(session.again, Some(Duration::from_secs(5)));
+    session.check(GONE, &[], at(9));
+    assert_eq!(session.again, Some(Duration::from_secs(1)));
+    session.check(HERE, &[], at(10));
+    assert_eq!((session.note, session.told), (None, vec![]));
 }
 
 #[test]
-fn a_downtime_is_told_once_in_each_chat_that_wrote_and_so_is_its_end() {
-    let mut house = House::down();
-    house.look(GONE, &[wrote(2, 11, None), wrote(3, 12, Some(5))], at(15));
-    house.look(GONE, &[wrote(4, 12, Some(6)), wrote(5, 11, None)], at(20));
-    assert_eq!(house.told, [(11, Word::Down), (12, Word::Down)]);
-    house.told.clear();
-    house.look(HERE, &[], at(300));
-    assert_eq!(house.again, Some(BACK));
-    assert_eq!(house.told, []);
-    house.look(HERE, &[], at(305));
-    assert_eq!(house.told, [(11, Word::Back), (12, Word::Back)]);
-    assert_eq!(house.note, None);
-}
-
-#[test]
-fn who_wrote_when_an_agent_was_there_again_is_told_nothing() {
-    let mut house = House::down();
-    house.look(HERE, &[], at(300));
-    house.look(HERE, &[wrote(2, 12, None)], at(302));
-    house.look(HERE, &[], at(305));
-    assert_eq!(house.told, [(11, Word::Down), (11, Word::Back)]);
-}
-
-#[test]
-fn one_that_comes_and_goes_is_the_same_downtime() {
-    let mut house = House::down();
-    for second in [20, 30, 40] {
-        house.look(HERE, &[], at(second));
-        house.look(GONE, &[], at(second + 4));
-    }
-    assert_eq!(house.told, [(11, Word::Down)]);
-    assert_eq!(house.note.unwrap().since, at(0));
-}
-
-#[test]
-fn where_nobody_knows_nobody_is_told() {
-    let mut house = House::with_a_message();
-    house.look(Presence::Unknown, &[], at(0));
+fn an_absence_is_told_once_in_each_chat_that_wrote_and_so_is_its_end() {
+    let mut session = WatchedSession::down();
+    session.check(GONE, &[wrote(2, 11, None), wrote(3, 12, Some(5))], at(15));
+    session.check(GONE, &[wrote(4, 12, Some(6)), wrote(5, 11, None)], at(20));
     assert_eq!(
-        (house.note.as_ref(), house.again),
-        (None, Some(LOOK_SELDOM))
+        session.told,
+        [(11, AbsenceNotice::Down), (12, AbsenceNotice::Down)]
     );
-    house.look(GONE, &[], at(15));
-    house.look(Presence::Unknown, &[], at(30));
-    house.look(GONE, &[], at(45));
-    assert_eq!(house.told, []);
-    let mut house = House::down();
-    house.look(Presence::Unknown, &[], at(60));
-    house.look(HERE, &[], at(70));
-    house.look(Presence::Unknown, &[], at(75));
-    assert_eq!(house.note.unwrap().phase, Phase::Down);
-    assert_eq!(house.told, [(11, Word::Down)]);
+    session.told.clear();
+    session.check(HERE, &[], at(300));
+    assert_eq!(session.again, Some(BACK));
+    assert_eq!(session.told, []);
+    session.check(HERE, &[], at(305));
+    assert_eq!(
+        session.told,
+        [(11, AbsenceNotice::Back), (12, AbsenceNotice::Back)]
+    );
+    assert_eq!(session.note, None);
 }
 
 #[test]
-fn it_is_looked_for_seldom_after_a_while_and_not_at_all_when_nothing_waits() {
-    let mut house = House::down();
-    assert_eq!(house.again, Some(LOOK_AGAIN));
-    house.look(GONE, &[], at(121));
-    assert_eq!(house.again, Some(LOOK_SELDOM));
-    house.waiting = false;
-    house.look(GONE, &[], at(140));
-    assert_eq!(house.again, None);
-    assert!(house.note.is_some());
+fn a_chat_that_wrote_when_an_agent_was_back_is_told_nothing() {
+    let mut session = WatchedSession::down();
+    session.check(HERE, &[], at(300));
+    session.check(HERE, &[wrote(2, 12, None)], at(302));
+    session.check(HERE, &[], at(305));
+    assert_eq!(
+        session.told,
+        [(11, AbsenceNotice::Down), (11, AbsenceNotice::Back)]
+    );
 }
 
 #[test]
-fn a_clock_that_was_set_back_keeps_nobody_from_being_told() {
-    let mut house = House::with_a_message();
-    house.look(GONE, &[wrote(1, 11, None)], at(0));
-    house.look(GONE, &[], at(-3600));
-    assert_eq!(house.told, [(11, Word::Down)]);
+fn an_agent_that_comes_and_goes_is_the_same_absence() {
+    let mut session = WatchedSession::down();
+    for second in [20, 30, 40] {
+        session.check(HERE, &[], at(second));
+        session.check(GONE, &[], at(second + 4));
+    }
+    assert_eq!(session.told, [(11, AbsenceNotice::Down)]);
+    assert_eq!(session.note.unwrap().since, at(0));
 }
 
 #[test]
-fn a_reaction_is_nobody_who_waits() {
-    let mut house = House::with_a_message();
-    let reaction = Wrote {
+fn while_the_presence_is_unknown_no_chat_is_told() {
+    let mut session = WatchedSession::with_a_message();
+    session.check(AgentPresence::Unknown, &[], at(0));
+    assert_eq!(
+        (session.note.as_ref(), session.again),
+        (None, Some(CHECK_SELDOM))
+    );
+    session.check(GONE, &[], at(15));
+    session.check(AgentPresence::Unknown, &[], at(30));
+    session.check(GONE, &[], at(45));
+    assert_eq!(session.told, []);
+    let mut session = WatchedSession::down();
+    session.check(AgentPresence::Unknown, &[], at(60));
+    session.check(HERE, &[], at(70));
+    session.check(AgentPresence::Unknown, &[], at(75));
+    assert_eq!(session.note.unwrap().phase, AbsencePhase::Down);
+    assert_eq!(session.told, [(11, AbsenceNotice::Down)]);
+}
+
+#[test]
+fn checks_become_rare_after_a_while_and_stop_when_nothing_waits() {
+    let mut session = WatchedSession::down();
+    assert_eq!(session.again, Some(CHECK_OFTEN));
+    session.check(GONE, &[], at(121));
+    assert_eq!(session.again, Some(CHECK_SELDOM));
+    session.waiting = false;
+    session.check(GONE, &[], at(140));
+    assert_eq!(session.again, None);
+    assert!(session.note.is_some());
+}
+
+#[test]
+fn a_clock_that_was_set_back_keeps_no_chat_from_being_told() {
+    let mut session = WatchedSession::with_a_message();
+    session.check(GONE, &[wrote(1, 11, None)], at(0));
+    session.check(GONE, &[], at(-3600));
+    assert_eq!(session.told, [(11, AbsenceNotice::Down)]);
+}
+
+#[test]
+fn a_reaction_waits_for_no_answer() {
+    let mut session = WatchedSession::with_a_message();
+    let reaction = WaitingMessage {
         address: None,
         ..wrote(1, 11, None)
     };
-    house.look(GONE, &[reaction], at(0));
-    house.look(GONE, &[], at(10));
-    assert_eq!(house.told, []);
-    assert_eq!(house.note.unwrap().known_to, Some(reaction.name));
+    session.check(GONE, &[reaction], at(0));
+    session.check(GONE, &[], at(10));
+    assert_eq!(session.told, []);
+    assert_eq!(session.note.unwrap().known_to, Some(reaction.name));
 }
 
-/// Whoever dies between two effects is followed by one that finds what is on disk.
+/// A gateway that dies between two effects is followed by one that finds the note on disk.
 #[test]
-fn a_kill_between_any_two_effects_leaves_nobody_untold() {
-    let mut before = House::with_a_message();
-    before.look(GONE, &[wrote(1, 11, None)], at(0));
-    let seen = |presence| Seen {
+fn a_kill_between_any_two_effects_leaves_no_chat_untold() {
+    let mut before = WatchedSession::with_a_message();
+    before.check(GONE, &[wrote(1, 11, None)], at(0));
+    let seen = |presence| AbsenceInput {
         presence,
         waiting: true,
-        wrote: &[],
+        new: &[],
     };
     let mut now = at(10);
-    for (presence, word) in [(GONE, Word::Down), (HERE, Word::Back)] {
-        if word == Word::Back {
-            before.look(HERE, &[], at(20));
+    for (presence, word) in [(GONE, AbsenceNotice::Down), (HERE, AbsenceNotice::Back)] {
+        if word == AbsenceNotice::Back {
+            before.check(HERE, &[], at(20));
             now = at(25);
         }
-        let (effects, _) = next(before.note.as_ref(), &seen(presence), FORMAT, now);
+        let (effects, _) = decide_absence(before.note.as_ref(), &seen(presence), now);
         for count in 0..effects.len() {
-            let mut house = House {
+            let mut session = WatchedSession {
                 note: before.note.clone(),
                 waiting: true,
-                ..House::default()
+                ..WatchedSession::default()
             };
             for effect in effects.iter().take(count) {
                 match effect {
-                    Effect::Save(note) => house.note = Some(note.clone()),
-                    Effect::Tell { .. } => house.told.push((11, word)),
-                    Effect::Forget => house.note = None,
+                    AbsenceEffect::Save(note) => session.note = Some(note.clone()),
+                    AbsenceEffect::Notify { .. } => session.told.push((11, word)),
+                    AbsenceEffect::Remove => session.note = None,
                 }
             }
-            let done = house.note.as_ref().map(|note| (note.since, note.phase));
-            house.look(presence, &[], now.plus(Duration::from_secs(1)));
-            // What is told twice has the same key, since it is the same downtime.
-            assert!(house.told.contains(&(11, word)), "{count}: {done:?}");
-            assert!(house.note.is_none_or(|note| note.since == at(0)));
+            let done = session.note.as_ref().map(|note| (note.since, note.phase));
+            session.check(presence, &[], now.plus(Duration::from_secs(1)));
+            // A notice that is given twice has the same key, since the absence is the same.
+            assert!(session.told.contains(&(11, word)), "{count}: {done:?}");
+            assert!(session.note.is_none_or(|note| note.since == at(0)));
         }
-        before.look(presence, &[], now);
+        before.check(presence, &[], now);
     }
 }

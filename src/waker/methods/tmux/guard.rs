@@ -1,54 +1,46 @@
-//! What may be typed into a pane now, if anything. Pure.
+//! Decides which key may be pressed in a pane now. Pure.
 //!
-//! Enter while a permission dialog is open approves it, and a shell runs whatever it is given. So a key
-//! is pressed only where it is sure what it does; each refusal has its words, for the log and `status`.
-
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
+//! Enter approves an open permission dialog, and a shell runs whatever it is given. So a key is pressed only
+//! if its effect is certain; every other case is a [`TypingRefusal`], for the log and `status`.
 
 use crate::config::Session;
-use crate::state::agents::AgentState;
-use crate::waker::methods::tmux::pane::{self, Shown};
+use crate::state::wake_log::{TypingRefusal, Wake, WakeOutcome};
+use crate::waker::activity::AgentState;
+use crate::waker::methods::tmux::TmuxMethod;
+use crate::waker::methods::tmux::screen::{self, InputLine};
+use crate::waker::policy::WakeCandidate;
 
-/// What is typed unless the configuration says otherwise: the command that `telepost install` brings.
+/// The command that `telepost install` adds, typed unless the configuration names another.
 const COMMAND: &str = "/telegram-reply";
 
-/// What tmux and the system say of a pane.
+/// The state of a pane, from tmux and the system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is a fact of its own that tmux tells"
+    reason = "tmux reports each separately"
 )]
-pub struct PaneState {
-    /// The sessions that show it.
-    pub sessions: Vec<String>,
-    /// Whether its process has ended.
-    pub is_dead: bool,
+pub(crate) struct PaneState {
+    pub(crate) sessions: Vec<String>,
+    pub(crate) is_dead: bool,
     /// Whether it is in a mode of tmux, such as copy-mode.
-    pub in_mode: bool,
-    /// Whether keys go to other panes, too.
-    pub is_synchronized: bool,
-    /// Whether tmux takes keys for it at all.
-    pub is_input_off: bool,
-    /// Whether the agent is in the foreground of its terminal.
-    pub agent_in_front: bool,
-    /// What it shows.
-    pub shown: Shown,
+    pub(crate) in_mode: bool,
+    pub(crate) is_synchronized: bool,
+    pub(crate) is_input_off: bool,
+    pub(crate) agent_in_front: bool,
+    pub(crate) input: InputLine,
 }
 
-/// What may be typed, and where.
+/// What may be typed for a session, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Typing {
+pub(crate) struct TypingRules {
     /// The tmux session that the agent must be in.
-    pub session: String,
-    /// The one line that is typed.
-    pub command: String,
+    pub(crate) session: String,
+    pub(crate) command: String,
 }
 
-impl Typing {
-    /// What may be typed for this session, if it is in tmux.
-    pub fn of(session: &Session) -> Option<Self> {
+impl TypingRules {
+    /// The rules of a configured session, if it is in tmux.
+    pub(crate) fn of(session: &Session) -> Option<Self> {
         let command = session.tmux_wake_command.as_deref().unwrap_or(COMMAND);
         Some(Self {
             session: session.tmux_session.clone()?,
@@ -57,166 +49,83 @@ impl Typing {
     }
 }
 
-/// The next key.
+/// A key that may be pressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
-    /// The command may be pasted.
+pub(crate) enum NextKey {
     Paste,
-    /// The command stands there alone: Enter.
+    /// The input line holds the command alone, so Enter sends it.
     Enter,
 }
 
-/// Why nothing is typed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Refusal {
-    /// tmux does not answer.
-    Tmux(String),
-    /// The pane is not there.
-    Gone,
-    /// It is not in the configured session.
-    OtherSession(String),
-    /// Its process has ended.
-    Dead,
-    /// It is in copy-mode or another mode of tmux.
-    Mode,
-    /// Keys go to other panes, too.
-    Synchronized,
-    /// tmux takes no keys for it.
-    InputOff,
-    /// Something else is in the foreground: a shell, an editor.
-    NotInFront,
-    /// The agent asks its person something, such as a permission.
-    Dialog,
-    /// A dialog is to be seen, of which its client says nothing.
-    Question,
-    /// The agent works.
-    Busy,
-    /// Nobody knows what it is doing.
-    Unknown,
-    /// It has ended.
-    Ended,
-    /// No input line is to be seen.
-    NoInputLine,
-    /// The cursor is not in the input line.
-    Elsewhere,
-    /// Somebody has begun to type.
-    Draft,
-    /// What was pasted is not to be seen.
-    NotShown,
-    /// Enter would run another command.
-    OtherCommand(String),
-    /// Several panes of the session have an agent.
-    Several(usize),
-    /// The agent there belongs to another session of the configuration.
-    OfSession(String),
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = match self {
-            Self::Tmux(reason) => return write!(f, "tmux cannot be asked: {reason}"),
-            Self::Gone => "the agent's pane is gone",
-            Self::OtherSession(session) => {
-                return write!(
-                    f,
-                    "the agent's pane is in the tmux session `{session}`, not in the configured `tmux_session`"
-                );
-            }
-            Self::Dead => "the process of the pane has ended",
-            Self::Mode => "the pane is in copy-mode or another mode of tmux",
-            Self::Synchronized => "`synchronize-panes` is on, keys would go to other panes, too",
-            Self::InputOff => "tmux has input to the pane switched off",
-            Self::NotInFront => {
-                "the agent is not in the foreground of its pane (a shell or another program is)"
-            }
-            Self::Dialog => "a permission dialog is open",
-            Self::Question => "a dialog is open, which Enter would answer",
-            Self::Busy => "the agent is at work",
-            Self::Unknown => "nobody knows whether the agent is idle",
-            Self::Ended => "the agent has ended",
-            Self::NoInputLine => "the agent's input line is not to be seen",
-            Self::Elsewhere => "the cursor is not in the agent's input line",
-            Self::Draft => "somebody has begun to type there",
-            Self::NotShown => "what was pasted does not show in the agent's input line",
-            Self::OtherCommand(other) => {
-                return write!(
-                    f,
-                    "Enter would run `{other}`, because the agent does not know `tmux_wake_command`; run \
-                     `telepost install claude`, or correct it"
-                );
-            }
-            Self::Several(count) => {
-                return write!(
-                    f,
-                    "{count} panes of the tmux session have a Claude Code, and nobody says which is meant"
-                );
-            }
-            Self::OfSession(session) => {
-                return write!(
-                    f,
-                    "the Claude Code in that tmux session is connected to the session {session}"
-                );
-            }
-        };
-        f.write_str(words)
-    }
-}
-
-/// The next key, or why there is none. `is_ours`: we have pasted the command there, and do not know yet
-/// that it was sent.
-pub fn next_key(
+/// Decides on the next key. `is_ours`: we pasted the command there and do not know whether it was sent.
+pub(crate) fn decide_key(
     pane: &PaneState,
     agent: AgentState,
-    typing: &Typing,
+    rules: &TypingRules,
     is_ours: bool,
-) -> Result<Key, Refusal> {
-    if !pane.sessions.contains(&typing.session) {
+) -> Result<NextKey, TypingRefusal> {
+    if !pane.sessions.contains(&rules.session) {
         let session = pane.sessions.first().cloned();
-        return Err(session.map_or(Refusal::Gone, Refusal::OtherSession));
+        return Err(session.map_or(TypingRefusal::Gone, TypingRefusal::OtherSession));
     }
-    let in_the_way = [
-        (pane.is_dead, Refusal::Dead),
-        (pane.in_mode, Refusal::Mode),
-        (pane.is_synchronized, Refusal::Synchronized),
-        (pane.is_input_off, Refusal::InputOff),
-        (!pane.agent_in_front, Refusal::NotInFront),
+    let obstacles = [
+        (pane.is_dead, TypingRefusal::Dead),
+        (pane.in_mode, TypingRefusal::Mode),
+        (pane.is_synchronized, TypingRefusal::Synchronized),
+        (pane.is_input_off, TypingRefusal::InputOff),
+        (!pane.agent_in_front, TypingRefusal::NotInFront),
     ];
-    if let Some((_, refusal)) = in_the_way.into_iter().find(|(is, _)| *is) {
+    if let Some((_, refusal)) = obstacles.into_iter().find(|(is, _)| *is) {
         return Err(refusal);
     }
-    if let Some(refusal) = of_state(agent) {
+    if let Some(refusal) = refuse_state(agent) {
         return Err(refusal);
     }
-    match &pane.shown {
-        Shown::Empty => Ok(Key::Paste),
-        Shown::Typed { text, menu } => {
-            let command = pane::without_blanks(&typing.command);
+    match &pane.input {
+        InputLine::Empty => Ok(NextKey::Paste),
+        InputLine::Typed { text, menu } => {
+            let command = screen::remove_blanks(&rules.command);
             if !is_ours || *text != command {
-                return Err(Refusal::Draft);
+                return Err(TypingRefusal::Draft);
             }
             match menu {
-                Some(entry) if !pane::names(entry, &typing.command) => {
-                    Err(Refusal::OtherCommand(entry.clone()))
+                Some(entry) if !screen::is_entry_of(entry, &rules.command) => {
+                    Err(TypingRefusal::OtherCommand(entry.clone()))
                 }
-                Some(_) | None => Ok(Key::Enter),
+                Some(_) | None => Ok(NextKey::Enter),
             }
         }
-        Shown::AtWork => Err(Refusal::Busy),
-        Shown::Dialog => Err(Refusal::Question),
-        Shown::Elsewhere => Err(Refusal::Elsewhere),
-        Shown::Other => Err(Refusal::NoInputLine),
+        InputLine::AtWork => Err(TypingRefusal::Busy),
+        InputLine::Dialog => Err(TypingRefusal::Question),
+        InputLine::Elsewhere => Err(TypingRefusal::Elsewhere),
+        InputLine::Other => Err(TypingRefusal::NoInputLine),
     }
 }
 
-/// Why nothing is typed to an agent in this state.
-pub fn of_state(agent: AgentState) -> Option<Refusal> {
+/// Refuses every state but idle.
+pub(crate) fn refuse_state(agent: AgentState) -> Option<TypingRefusal> {
     match agent {
         AgentState::Idle => None,
-        AgentState::Busy => Some(Refusal::Busy),
-        AgentState::Waiting => Some(Refusal::Dialog),
-        AgentState::Unknown => Some(Refusal::Unknown),
-        AgentState::Gone => Some(Refusal::Ended),
+        AgentState::Busy => Some(TypingRefusal::Busy),
+        AgentState::Waiting => Some(TypingRefusal::Dialog),
+        AgentState::Unknown => Some(TypingRefusal::Unknown),
+        AgentState::Gone => Some(TypingRefusal::Ended),
+    }
+}
+
+/// Refuses to type to an agent that works or asks, if it can be woken in no other way. An agent that works
+/// after it was woken is no reason.
+pub(in crate::waker) fn refuse_busy(
+    agent: &WakeCandidate,
+    last: Option<&Wake>,
+) -> Option<TypingRefusal> {
+    let was_woken =
+        last.is_some_and(|last| last.agent == agent.key && last.outcome == WakeOutcome::Given);
+    match agent.activity.state {
+        _ if agent.methods != [TmuxMethod::ID] => None,
+        AgentState::Busy if was_woken => None,
+        AgentState::Busy | AgentState::Waiting => refuse_state(agent.activity.state),
+        AgentState::Idle | AgentState::Unknown | AgentState::Gone => None,
     }
 }
 

@@ -1,193 +1,329 @@
-//! The waker's part of typing: whether the pane may be typed into when that is due, and what became of it.
+//! Types one command into a pane and makes sure that it was sent.
+//!
+//! The pane is looked at before each key. A command that was pasted and not sent is recorded in `wake.json`
+//! (`typed`), so that the next attempt, perhaps of another gateway, only presses Enter.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::clock::Timestamp;
-use crate::ids::SessionId;
-use crate::state::agents::{self, AgentState, Registered};
-use crate::store::format::ReadError;
-use crate::waker::methods::tmux::guard::{Key, Refusal};
-use crate::waker::methods::tmux::typing::{Attempt, Typist};
-use crate::waker::methods::tmux::{self, Target};
-use crate::waker::policy::{
-    self, Agent, AgentKey, Decision, Memory, Outcome, Rung, Situation, Wake,
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, Timestamp};
+use crate::state::agents::holder::HolderId;
+use crate::state::agents::turns::TurnFile;
+use crate::state::agents::{ClientName, Registered};
+use crate::state::layout::SessionDir;
+use crate::state::wake_log::TypingRefusal;
+use crate::state::wake_requests::CallActivity;
+use crate::waker::activity::{
+    Activity, StateReport, combine_reports, observe_agent, read_claude_state,
 };
-use crate::waker::session_check::{Next, Session};
+use crate::waker::methods::tmux::guard::{NextKey, TypingRules, decide_key};
+use crate::waker::methods::tmux::pane::AgentPane;
+use crate::waker::methods::tmux::screen::{self, InputLine};
+use crate::waker::methods::{AttemptResult, WakeTarget};
 
-/// An agent that has just started may be about to register, perhaps for another session.
-const REGISTERS_WITHIN: Duration = Duration::from_secs(4);
+/// Between the paste and the next look.
+const SETTLES: Duration = Duration::from_millis(300);
+/// Between two looks.
+const STEP: Duration = Duration::from_millis(100);
+/// How long the pasted command may take to appear in the input line, and in a menu.
+const SHOWN_WITHIN: Duration = Duration::from_secs(2);
+/// How long the sent command may take to leave the input line.
+const SENT_WITHIN: Duration = Duration::from_secs(2);
+/// How long a turn may take to begin after that.
+const BEGUN_WITHIN: Duration = Duration::from_secs(1);
+/// How often Enter is pressed.
+const ENTERS: u32 = 3;
 
-impl Session<'_> {
-    /// Who can be typed to: the registered agent that is woken; else the only one in the panes of the
-    /// configured session, which then is an agent of the situation.
-    pub(crate) fn typist(
-        &self,
-        living: &[Registered],
-        situation: &mut Situation,
-        memory: &mut Memory,
-        now: Timestamp,
-    ) -> Option<(AgentKey, Typist)> {
-        let typing = self.typing.as_ref()?;
-        if situation.waiting().is_empty() {
-            return None;
+/// Types to one agent.
+#[derive(Clone, Debug)]
+pub(super) struct Typist<'a> {
+    pub(crate) pane: AgentPane,
+    server: Option<&'a Registered>,
+    rules: &'a TypingRules,
+    dir: &'a SessionDir,
+    clock: &'a Clock,
+}
+
+impl<'a> Typist<'a> {
+    /// For an agent whose pane is known. Codex is never typed to.
+    pub(super) fn new(target: &WakeTarget<'a>, clock: &'a Clock) -> Option<Self> {
+        Some(Self {
+            pane: find_pane(target)?,
+            server: target.server,
+            rules: target.typing?,
+            dir: target.dir,
+            clock,
+        })
+    }
+
+    pub(super) fn observe(&self) -> Activity {
+        let now = self.clock.now();
+        match self.server {
+            Some(server) => observe_agent(self.dir, server, &self.holder(), now),
+            None => combine_reports(CallActivity::default(), None, self.client_report(), now),
         }
-        if !living.is_empty() {
-            let key = policy::target(situation)?.key.clone();
-            let one = living.iter().find(|one| one.name == key.registration)?;
-            return Some((key, Typist::of(&self.dir, one, typing)?));
-        }
-        let target = match tmux::find(self.around, &typing.session) {
-            Ok(Some(target)) => target,
-            Ok(None) => {
-                tracing::debug!(session = %self.id, "nobody is there to be woken");
-                memory.refused = None;
-                return None;
-            }
-            Err(refusal) => {
-                self.refused(memory, &refusal, now);
-                return None;
-            }
-        };
-        if let Some(session) = self.belongs_to(&target) {
-            self.refused(memory, &Refusal::OfSession(session), now);
-            return None;
-        }
-        let key = AgentKey {
-            registration: format!("pane-{}-{}", target.agent.pid, target.agent.start),
-            thread: None,
-        };
-        let typist = Typist {
-            target,
-            registered: None,
-            typing: typing.clone(),
-            dir: self.dir.clone(),
-        };
-        let seen = typist.sight(now);
-        if seen.age.is_none_or(|age| age < REGISTERS_WITHIN) {
-            return None;
-        }
-        situation.agents.push(Agent {
-            key: key.clone(),
-            holds: false,
-            forgot: BTreeSet::new(),
-            seen,
-            rungs: [Rung::Tmux].into(),
+    }
+
+    fn holder(&self) -> HolderId {
+        HolderId::of_process(&self.pane.agent)
+    }
+
+    fn client_report(&self) -> Option<StateReport> {
+        read_claude_state(self.pane.claude_folder.as_deref()?, &self.pane.agent)
+    }
+
+    fn turn_signs(&self) -> TurnSigns {
+        let turn = self.server.and_then(|server| {
+            TurnFile::peek(self.dir, &self.holder(), &server.file.client_process)
         });
-        Some((key, typist))
-    }
-
-    /// The other session whose agent this is.
-    fn belongs_to(&self, target: &Target) -> Option<String> {
-        let sessions = self.state.all_sessions().unwrap_or_default();
-        let has = |id: &SessionId| {
-            // One that cannot be seen is not known to have it.
-            let living = agents::registered(&self.state.session(id)).unwrap_or_default();
-            living
-                .iter()
-                .any(|one| one.file.client_process == target.agent)
-        };
-        sessions.into_iter().find(has).map(|id| id.to_string())
-    }
-
-    /// Where typing is due, or was begun: looks whether it may be. If not, what is done instead.
-    pub(crate) fn ask_the_pane(
-        &self,
-        decision: Decision,
-        typist: Option<&(AgentKey, Typist)>,
-        situation: &Situation,
-        memory: &mut Memory,
-        now: Timestamp,
-    ) -> Decision {
-        if let Some(refusal) = policy::not_typed(situation, memory.wake.as_ref()) {
-            self.refused(memory, &refusal, now);
+        TurnSigns {
+            report: self.client_report(),
+            prompted_at: turn.and_then(|turn| turn.prompted_at),
         }
-        let Some((key, typist)) = typist else {
-            // Somebody may be found in the panes a moment later.
-            let looks = self.typing.is_some()
-                && situation.agents.is_empty()
-                && !situation.unshown.is_empty();
-            return match decision {
-                Decision::Nothing if looks => Decision::Later(policy::LOOK_SELDOM),
-                Decision::Nothing | Decision::Later(_) | Decision::Wake(_) => decision,
+    }
+
+    /// Whether a turn has begun since then.
+    fn has_begun(&self, before: TurnSigns) -> bool {
+        let now = self.turn_signs();
+        (now.report.is_some() && now.report != before.report)
+            || now.prompted_at > before.prompted_at
+    }
+
+    /// Looks at the pane and the agent, and decides on the next key.
+    pub(super) fn next_key(&self, is_ours: bool) -> Result<NextKey, TypingRefusal> {
+        self.look(is_ours)?.key
+    }
+
+    fn look(&self, is_ours: bool) -> Result<PaneLook, TypingRefusal> {
+        let view = self.pane.view()?;
+        // Observed last, so that the state is newer than the screen.
+        let key = decide_key(&view.state, self.observe().state, self.rules, is_ours);
+        let unknown = screen::count_unknown(&view.screen, &self.rules.command);
+        Ok(PaneLook {
+            key,
+            input: view.state.input,
+            unknown,
+        })
+    }
+
+    /// Pastes the command, unless it stands there already, and sends it.
+    pub(super) fn type_command(&self, is_ours: bool, stop: &CancellationToken) -> AttemptResult {
+        match self.try_to_type(is_ours, stop) {
+            Ok(result) => result,
+            Err(refusal) => AttemptResult::Refused(refusal),
+        }
+    }
+
+    fn try_to_type(
+        &self,
+        is_ours: bool,
+        stop: &CancellationToken,
+    ) -> Result<AttemptResult, TypingRefusal> {
+        if self.next_key(is_ours)? == NextKey::Paste {
+            self.pane.paste(&self.rules.command)?;
+            std::thread::sleep(SETTLES);
+        }
+        let Some(ready) = self.wait_until_shown(stop)? else {
+            return Ok(AttemptResult::Stopped);
+        };
+        let before = self.turn_signs();
+        for _ in 0..ENTERS {
+            // The look that allows it was the last step.
+            self.pane.press_enter()?;
+            if let Some(result) = self.wait_until_sent(before, ready.unknown, stop) {
+                return Ok(result);
+            }
+            match self.next_key(true) {
+                Ok(NextKey::Enter) => {}
+                // It works, or its work needs a permission.
+                Ok(NextKey::Paste)
+                | Err(TypingRefusal::Busy | TypingRefusal::Dialog | TypingRefusal::Question) => {
+                    return Ok(AttemptResult::Given);
+                }
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(AttemptResult::Failed(format!(
+            "`{}` is in the agent's input line, but Enter does not send it",
+            self.rules.command
+        )))
+    }
+
+    /// Waits until the input line holds the command alone and the menu of commands, if there is one, shows it.
+    /// `None` if the gateway stops.
+    fn wait_until_shown(
+        &self,
+        stop: &CancellationToken,
+    ) -> Result<Option<PaneLook>, TypingRefusal> {
+        let command = &self.rules.command;
+        let opens_menu = command.starts_with('/') && !command.contains(' ');
+        let mut waited = Duration::ZERO;
+        while !stop.is_cancelled() {
+            let look = self.look(true)?;
+            let in_time = waited < SHOWN_WITHIN;
+            match &look.key {
+                Ok(NextKey::Enter) => {
+                    let has_menu = matches!(&look.input, InputLine::Typed { menu: Some(_), .. });
+                    if has_menu || !opens_menu || !in_time {
+                        return Ok(Some(look));
+                    }
+                }
+                Ok(NextKey::Paste) if !in_time => return Err(TypingRefusal::NotShown),
+                // The pasted command may not be drawn in full yet.
+                Err(TypingRefusal::Draft | TypingRefusal::Elsewhere) if in_time => {}
+                Err(refusal) => return Err(refusal.clone()),
+                Ok(NextKey::Paste) => {}
+            }
+            std::thread::sleep(STEP);
+            waited += STEP;
+        }
+        Ok(None)
+    }
+
+    /// Waits until the command has left the input line. `None` if it stays there.
+    fn wait_until_sent(
+        &self,
+        before: TurnSigns,
+        unknown: usize,
+        stop: &CancellationToken,
+    ) -> Option<AttemptResult> {
+        let command = screen::remove_blanks(&self.rules.command);
+        let (mut waited, mut gone_for) = (Duration::ZERO, Duration::ZERO);
+        loop {
+            if self.has_begun(before) {
+                return Some(AttemptResult::Given);
+            }
+            if stop.is_cancelled() {
+                return Some(AttemptResult::Stopped);
+            }
+            let look = self.look(true).ok();
+            if look.as_ref().is_some_and(|look| look.unknown > unknown) {
+                return Some(AttemptResult::Failed(format!(
+                    "the agent does not know `{}`; run `telepost install claude`, or correct `tmux_wake_command`",
+                    self.rules.command
+                )));
+            }
+            let is_there = look.is_some_and(
+                |look| matches!(&look.input, InputLine::Typed { text, .. } if *text == command),
+            );
+            if is_there && waited >= SENT_WITHIN {
+                return None;
+            }
+            if !is_there && gone_for >= BEGUN_WITHIN {
+                return Some(AttemptResult::Given);
+            }
+            std::thread::sleep(STEP);
+            waited += STEP;
+            gone_for = if is_there {
+                Duration::ZERO
+            } else {
+                gone_for + STEP
             };
-        };
-        let is_ours = memory.typed.as_ref() == Some(key);
-        let is_due = matches!(&decision, Decision::Wake(plan) if plan.rung == Rung::Tmux);
-        // A gateway that was killed may have pasted it and not sent.
-        let cut_short = is_ours && policy::was_cut_short(memory.wake.as_ref());
-        if !is_due && !cut_short {
-            return decision;
-        }
-        let seen = typist.sight(now);
-        let idle_for = seen.age.filter(|_| seen.state == AgentState::Idle);
-        let next = typist.next_key(&mut || typist.sight(self.clock.now()), is_ours);
-        if matches!(next, Ok(Key::Paste) | Err(Refusal::Draft)) {
-            memory.typed = None;
-        }
-        match (next, &memory.wake) {
-            (Ok(Key::Enter), Some(last)) if cut_short => policy::again(last),
-            // It has done nothing since: the command never came to it.
-            (Ok(Key::Paste), Some(last))
-                if cut_short && idle_for.is_some_and(|span| span > now.since(last.at)) =>
-            {
-                policy::again(last)
-            }
-            (Err(refusal), last) if is_due => {
-                let last = last.clone();
-                self.refused(memory, &refusal, now);
-                let since = memory.refused.as_ref().map_or(now, |(since, _)| *since);
-                policy::decide_refused(situation, last.as_ref(), since, now)
-            }
-            (Ok(_) | Err(_), _) => decision,
         }
     }
+}
 
-    /// Types, and notes how that went. Before: the last wake, and whether our command may stand there.
-    pub(crate) fn type_to(
-        &self,
-        typist: Option<&(AgentKey, Typist)>,
-        memory: &mut Memory,
-        wake: &Wake,
-        before: (Option<Wake>, bool),
-    ) -> Result<Next, ReadError> {
-        let begun = self.clock.instant();
-        let (last, is_ours) = before;
-        let at = || self.clock.now();
-        let attempt = match typist {
-            Some((key, typist)) if *key == wake.agent => {
-                let sight = || typist.sight(at());
-                typist.wake(sight, is_ours, self.stop)
-            }
-            Some(_) | None => Attempt::NotSent(Refusal::Gone),
+/// The pane of an agent that may be typed to: only Claude Code may.
+pub(super) fn find_pane(target: &WakeTarget<'_>) -> Option<AgentPane> {
+    let Some(server) = target.server else {
+        return target.pane.cloned();
+    };
+    let (file, reach) = (&server.file, &server.file.reach);
+    let is_claude = |client: &ClientName| client.name == "claude-code";
+    let may_be_claude = file.client.as_ref().is_none_or(is_claude);
+    if !may_be_claude || !file.threads.is_empty() || reach.codex.is_some() {
+        return None;
+    }
+    Some(AgentPane {
+        pane: reach.tmux.clone()?,
+        agent: file.client_process.clone(),
+        claude_folder: reach.claude_folder.clone(),
+        path: reach.path.clone(),
+    })
+}
+
+/// The signs that a turn has begun, from the client and its hooks.
+#[derive(Clone, Copy, Debug)]
+struct TurnSigns {
+    report: Option<StateReport>,
+    prompted_at: Option<Timestamp>,
+}
+
+/// One look at a pane.
+#[derive(Debug)]
+struct PaneLook {
+    key: Result<NextKey, TypingRefusal>,
+    input: InputLine,
+    /// How often the screen says that the command is unknown.
+    unknown: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::ids::SessionId;
+    use crate::state::agents::process::ProcessId;
+    use crate::state::agents::{AgentFile, Pane, Reach, Thread};
+    use crate::state::layout::StateDir;
+
+    fn agent(client: Option<&str>) -> Registered {
+        let tmux = Pane {
+            socket: PathBuf::from("/s"),
+            id: "%1".to_owned(),
         };
-        let waited = self.clock.instant().duration_since(begun);
-        match attempt {
-            Attempt::Sent => {
-                memory.typed = None;
-                memory.refused = None;
-                self.ended(memory, wake.number, Outcome::Given);
-            }
-            Attempt::Failed(reason) => {
-                memory.refused = None;
-                self.ended(memory, wake.number, Outcome::Failed(reason));
-            }
-            Attempt::NotSent(refusal) => {
-                self.refused(memory, &refusal, at());
-                memory.wake = last;
-            }
-            Attempt::Stopped => {}
-        }
-        self.write(memory)?;
-        let at = Some(policy::REFUSED_AGAIN);
-        Ok(Next { at, waited })
+        let client = client.map(|name| ClientName {
+            name: name.to_owned(),
+            version: "1".to_owned(),
+        });
+        let file = AgentFile {
+            format: 1,
+            pid: 1,
+            started_at: Timestamp(1),
+            client_process: ProcessId::me(),
+            holders: BTreeSet::new(),
+            client,
+            threads: Vec::new(),
+            reach: Reach {
+                tmux: Some(tmux),
+                ..Reach::default()
+            },
+        };
+        let name = "1-1".to_owned();
+        Registered { name, file }
     }
 
-    fn refused(&self, memory: &mut Memory, refusal: &Refusal, now: Timestamp) {
-        if memory.refuse(refusal, now) {
-            tracing::info!(session = %self.id, "not typed: {refusal}");
-        } else {
-            tracing::debug!(session = %self.id, "still not typed: {refusal}");
-        }
+    #[test]
+    fn only_claude_code_in_tmux_is_ever_typed_to() {
+        let id = SessionId::new("ONE").unwrap();
+        let dir = StateDir::new(PathBuf::from("/nowhere")).session(&id);
+        let may_be = |server: &Registered| {
+            let target = WakeTarget {
+                dir: &dir,
+                server: Some(server),
+                thread: None,
+                pane: None,
+                typing: None,
+            };
+            find_pane(&target).is_some()
+        };
+        assert!(may_be(&agent(Some("claude-code"))));
+        // If the client is not named, its own file decides.
+        assert!(may_be(&agent(None)));
+        assert!(!may_be(&agent(Some("codex-mcp-client"))));
+        let mut codex = agent(None);
+        codex.file.reach.codex = Some(PathBuf::from("/bin/codex"));
+        assert!(!may_be(&codex));
+        let mut thread = agent(None);
+        let id = "a".to_owned();
+        let holder = HolderId::of_thread(&id);
+        thread.file.threads.push(Thread { holder, id });
+        assert!(!may_be(&thread));
+        let mut elsewhere = agent(Some("claude-code"));
+        elsewhere.file.reach.tmux = None;
+        assert!(!may_be(&elsewhere));
     }
 }

@@ -1,0 +1,77 @@
+//! The messages of a bot that may wear 👀: `bots/<bot_id>/receipts.json`.
+//!
+//! It names a message before 👀 is put on it and until the reaction is surely gone, so that no kill
+//! leaves one behind.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::ids::{BotId, ChatId, MessageId};
+use crate::state::layout::StateDir;
+use crate::store::StoreError;
+use crate::store::atomic::{self, Durability};
+use crate::store::crash_points::Step;
+use crate::store::format::{self, FORMAT, ReadError};
+
+/// A message of a chat, as a bot sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageRef {
+    /// The bot that sees the chat.
+    pub bot: BotId,
+    /// The chat.
+    pub chat: ChatId,
+    /// The message.
+    pub message: MessageId,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ReceiptsFile {
+    format: u32,
+    worn: Vec<ReceiptRecord>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ReceiptRecord {
+    chat_id: ChatId,
+    message_id: MessageId,
+}
+
+/// Reads which messages of a bot may wear 👀. A damaged file counts as none: a 👀 may stay then.
+pub fn load_receipts(
+    state: &StateDir,
+    bot: BotId,
+    now: Timestamp,
+) -> Result<Vec<MessageRef>, ReadError> {
+    let file: Option<ReceiptsFile> = match format::read(state, &state.receipts(bot), now) {
+        Err(ReadError::Quarantined { .. }) => None,
+        other => other?,
+    };
+    let records = file.into_iter().flat_map(|file| file.worn);
+    let messages = records.map(|record| MessageRef {
+        bot,
+        chat: record.chat_id,
+        message: record.message_id,
+    });
+    Ok(messages.collect())
+}
+
+/// Records which messages of a bot may wear 👀, durably.
+pub fn save_receipts(
+    state: &StateDir,
+    bot: BotId,
+    messages: impl Iterator<Item = MessageRef>,
+) -> Result<(), StoreError> {
+    let records = messages.map(|message| ReceiptRecord {
+        chat_id: message.chat,
+        message_id: message.message,
+    });
+    let file = ReceiptsFile {
+        format: FORMAT,
+        worn: records.collect(),
+    };
+    let path = state.receipts(bot);
+    if let Some(folder) = path.parent() {
+        atomic::create_folder(folder)?;
+    }
+    format::write(&path, &file, Step::Receipt, Durability::Synced)
+}

@@ -1,0 +1,67 @@
+//! The messages that the agents of a session hold, as far as these still wait.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::clock::Timestamp;
+use crate::state::agents::Registered;
+use crate::state::agents::holder::HolderId;
+use crate::state::holds::{Conversation, seen};
+use crate::state::inbox::entry::EntryName;
+use crate::state::layout::SessionDir;
+use crate::store::StoreError;
+
+/// The conversations of a session.
+#[derive(Debug, Default)]
+pub(crate) struct Conversations(BTreeMap<String, Conversation>);
+
+impl Conversations {
+    /// Reads them, unless nothing waits.
+    pub(crate) fn read(
+        dir: &SessionDir,
+        pending: &BTreeSet<EntryName>,
+    ) -> Result<Self, StoreError> {
+        if pending.is_empty() {
+            return Ok(Self::default());
+        }
+        let mut found = BTreeMap::new();
+        for mut conversation in seen::peek_all(dir)? {
+            conversation.reconcile(pending);
+            found.insert(conversation.holder.clone(), conversation);
+        }
+        Ok(Self(found))
+    }
+
+    /// The conversation of an agent.
+    pub(crate) fn find(&self, holder: &HolderId) -> Option<&Conversation> {
+        self.0.get(holder.as_str())
+    }
+
+    /// Whether an agent holds messages and has called recently.
+    pub(crate) fn is_held_by(&self, holder: &HolderId, now: Timestamp) -> bool {
+        let mine = self.find(holder);
+        mine.is_some_and(|mine| !mine.is_silent(now) && !mine.held.is_empty())
+    }
+
+    /// The entries that an agent holds and was shown.
+    pub(crate) fn list_shown(&self, holder: &HolderId) -> BTreeSet<EntryName> {
+        self.find(holder)
+            .map(Conversation::seen)
+            .unwrap_or_default()
+    }
+
+    /// The entries that wait and that no living agent holds.
+    pub(crate) fn list_unshown(
+        &self,
+        pending: &BTreeSet<EntryName>,
+        living: &[Registered],
+        now: Timestamp,
+    ) -> BTreeSet<EntryName> {
+        let holders = living.iter().flat_map(|server| &server.file.holders);
+        let held: BTreeSet<EntryName> = holders
+            .filter_map(|holder| self.find(holder))
+            .filter(|conversation| !conversation.is_silent(now))
+            .flat_map(Conversation::entries)
+            .collect();
+        pending.difference(&held).copied().collect()
+    }
+}
