@@ -29,7 +29,7 @@ pub(super) enum FetchRequest {
     Download,
 }
 
-/// What to do after a failed attempt.
+/// The next step after a failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FetchDecision {
     /// No bot can fetch the file.

@@ -186,7 +186,7 @@ impl Downloader {
         }
         let got = partial.size();
         if got > most || size.is_some_and(|size| size != got) {
-            let words = format!("got {got} bytes or more instead of {most}");
+            let words = format!("it had {got} bytes or more instead of {most}");
             return Ok(FetchOutcome::Failed(FetchDecision::Suspect, words));
         }
         let (id, now) = (job.entry.update_id, self.clock.now());

@@ -17,7 +17,7 @@ use super::commands::{self, QUEUE_SHOWN, QueueLine, Skipped};
 use crate::clock::{Clock, Timestamp};
 use crate::error_chain::Chain;
 use crate::ids::{Address, ChatId, MessageId, SessionId, UpdateId, UserId};
-use crate::ops::inbox::{WaitingMessage, for_each_waiting};
+use crate::ops::inbox::{PendingMessage, for_each_waiting};
 use crate::ops::status::SessionReport;
 use crate::routing::commands::Command;
 use crate::sender::command_replies::{CommandReply, CommandReplyInbox};
@@ -201,7 +201,7 @@ impl Responder {
         &self,
         session: &SessionId,
         chat: ChatId,
-        mut take: impl FnMut(WaitingMessage),
+        mut take: impl FnMut(PendingMessage),
     ) -> Result<usize, ReadError> {
         let chat = self.bot.current_chat(chat);
         let mut elsewhere = 0;
@@ -221,7 +221,7 @@ impl Responder {
     fn skip(
         &self,
         session: &SessionId,
-        here: &[WaitingMessage],
+        here: &[PendingMessage],
         id: UpdateId,
     ) -> Result<Skipped, StoreError> {
         let Some(found) = here.iter().find(|one| one.contains(id)) else {
@@ -238,7 +238,7 @@ impl Responder {
 }
 
 /// A message as `/queue` shows it.
-fn line(one: &WaitingMessage, now: Timestamp) -> QueueLine {
+fn line(one: &PendingMessage, now: Timestamp) -> QueueLine {
     let message = &one.shown.message;
     let from = message.from.as_ref().map(|from| from.name.clone());
     QueueLine {

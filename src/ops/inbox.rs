@@ -107,7 +107,7 @@ pub struct InboxAdmin<'a> {
 
 /// A message that waits, with its entries.
 #[derive(Clone, Debug)]
-pub struct WaitingMessage {
+pub struct PendingMessage {
     /// Its session.
     pub session: SessionId,
     /// The bot that received it.
@@ -120,7 +120,7 @@ pub struct WaitingMessage {
 
 /// The thing that a name stands for.
 enum InboxItem {
-    Message(Box<WaitingMessage>),
+    Message(Box<PendingMessage>),
     DeadLetter(DeadLetter),
 }
 
@@ -211,7 +211,7 @@ impl InboxAdmin<'_> {
             .collect()
     }
 
-    fn settle(&self, waiting: &WaitingMessage) -> Result<String, OpsError> {
+    fn settle(&self, waiting: &PendingMessage) -> Result<String, OpsError> {
         let _lock = lock_session(self.state, &waiting.session, "inbox")?;
         let moved = self
             .inbox(&waiting.session)
@@ -378,7 +378,7 @@ impl InboxAdmin<'_> {
         Inbox::new(self.state, self.state.session(session))
     }
 
-    fn waiting(&self, session: &SessionId) -> Result<Vec<WaitingMessage>, OpsError> {
+    fn waiting(&self, session: &SessionId) -> Result<Vec<PendingMessage>, OpsError> {
         let mut all = Vec::new();
         for_each_waiting(self.state, session, self.clock.now(), |waiting| {
             all.push(waiting)
@@ -393,7 +393,7 @@ pub fn for_each_waiting(
     state: &StateDir,
     session: &SessionId,
     now: Timestamp,
-    mut take: impl FnMut(WaitingMessage),
+    mut take: impl FnMut(PendingMessage),
 ) -> Result<(), ReadError> {
     let dir = state.session(session);
     let inbox = Inbox::new(state, dir.clone());
@@ -428,7 +428,7 @@ pub fn for_each_waiting(
                 continue;
             }
             taken.extend(shown.entries.iter().copied());
-            take(WaitingMessage {
+            take(PendingMessage {
                 session: session.clone(),
                 bot: shown.address.bot_id,
                 held: shown.entries.iter().any(|entry| held.contains(entry)),
@@ -442,7 +442,7 @@ pub fn for_each_waiting(
     }
 }
 
-impl WaitingMessage {
+impl PendingMessage {
     /// Whether an update is part of it.
     pub fn contains(&self, update_id: UpdateId) -> bool {
         let mut entries = self.shown.entries.iter();

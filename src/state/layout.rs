@@ -1,4 +1,4 @@
-//! Where everything lies below the state folder. docs/state-files.md describes each file.
+//! The paths of the state folder. docs/state-files.md describes each file.
 
 use std::fs;
 use std::io;
@@ -17,7 +17,7 @@ use crate::store::state_file::Storage;
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// How the name of a session folder ends during its removal.
 const REMOVED: &str = ".pruned";
-/// Less than that is no room: a few small files.
+/// With less room than a few small files take, the disk counts as full.
 const SMALLEST: u64 = 16 * 1024;
 
 /// The state folder.
@@ -39,18 +39,18 @@ impl StateDir {
         Self { storage }
     }
 
-    /// Makes the values of its files, see [`crate::store::state_file::StateFile`].
+    /// Makes the [`crate::store::state_file::StateFile`] of each file.
     pub fn storage(&self) -> &Storage {
         &self.storage
     }
 
-    /// Creates what is missing, and refuses a folder that belongs to somebody else.
+    /// Creates the folder if it is missing, and refuses one that belongs to another user.
     pub fn prepare(&self) -> Result<(), StoreError> {
         self.storage.disk().create_folder(self.root())?;
         self.storage.disk().check_owner(self.root())
     }
 
-    /// Whether no file can be written any more. Where nobody can tell, there is room.
+    /// Whether the disk is full. An unknown size counts as room.
     pub fn is_full(&self) -> bool {
         rustix::fs::statvfs(self.root()).is_ok_and(|disk| {
             // Some file systems do not say how large they are.
@@ -68,7 +68,7 @@ impl StateDir {
         self.root().join("gateway.lock")
     }
 
-    /// What the gateway says of itself.
+    /// The status of the gateway.
     pub fn gateway(&self) -> PathBuf {
         self.root().join("gateway.json")
     }
@@ -107,12 +107,12 @@ impl StateDir {
             .collect())
     }
 
-    /// The messages that wear a receipt of a bot.
+    /// The messages with a receipt of a bot.
     pub fn receipts(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("receipts.json")
     }
 
-    /// Updates of a bot that belong to no session.
+    /// The dead letters of a bot.
     pub fn bot_dead(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("dead")
     }
@@ -220,8 +220,8 @@ impl SessionDir {
         self.root.join("session.lock")
     }
 
-    /// Takes that lock. Others hold it for milliseconds; after 5 s whoever has it is named. `who` is
-    /// for them.
+    /// Takes that lock. Others hold it for milliseconds; after 5 s the error names the holder. `who` names this
+    /// process to others.
     pub fn take_lock(&self, who: &str) -> Result<HeldLock, LockError> {
         let disk = self.storage.disk();
         disk.lock(&self.lock(), who, LOCK_PATIENCE)
@@ -237,12 +237,12 @@ impl SessionDir {
         self.root.join("done")
     }
 
-    /// What each agent was shown.
+    /// The conversation of each agent.
     pub fn conversations(&self) -> PathBuf {
         self.root.join("conversations")
     }
 
-    /// Marks that what agents were shown has gone out to them.
+    /// Marks of results that reached their agents.
     pub fn seen(&self) -> PathBuf {
         self.root.join("seen")
     }
@@ -264,12 +264,12 @@ impl SessionDir {
         self.root.join("agents")
     }
 
-    /// What gateway and living MCP servers tell each other about waking, and who is in a call.
+    /// Wake requests between gateway and MCP servers, and the markers of running calls.
     pub fn wakes(&self) -> PathBuf {
         self.root.join("wakes")
     }
 
-    /// What the hooks of each agent's client tell of its turns.
+    /// The turns of each agent, as the hooks of its client report them.
     pub fn turns(&self) -> PathBuf {
         self.root.join("turns")
     }
@@ -279,12 +279,12 @@ impl SessionDir {
         self.turns().join(format!("{holder}.json"))
     }
 
-    /// For what the agent was woken last, and which ways of waking have worked.
+    /// The log of wake attempts.
     pub fn wake(&self) -> PathBuf {
         self.root.join("wake.json")
     }
 
-    /// That nobody is there, and who was told of it.
+    /// The absence of an agent, and the people who were told.
     pub fn down(&self) -> PathBuf {
         self.root.join("down.json")
     }
@@ -294,7 +294,7 @@ impl SessionDir {
         self.root.join("outbox")
     }
 
-    /// Deliveries that Telegram has.
+    /// Deliveries that Telegram has accepted.
     pub fn sent(&self) -> PathBuf {
         self.root.join("sent")
     }
@@ -304,17 +304,17 @@ impl SessionDir {
         self.root.join("files")
     }
 
-    /// Deliveries that nobody can deliver.
+    /// Deliveries that have failed.
     pub fn failed(&self) -> PathBuf {
         self.root.join("failed")
     }
 
-    /// Deliveries that a person does not want sent any more.
+    /// Deliveries that a person wants dropped.
     pub fn drops(&self) -> PathBuf {
         self.root.join("drops")
     }
 
-    /// Which failures the agents were told of.
+    /// The failures that the agents were told of.
     pub fn told(&self) -> PathBuf {
         self.root.join("told.json")
     }

@@ -398,7 +398,7 @@ fn a_file_of_another_size_than_announced_is_never_given_out() {
     let file = settled(&mut house.agent(), &sent).remove(0);
     assert_eq!((&file["state"], file.get("path")), (&json!("failed"), None));
     assert!(
-        file["reason"].as_str().unwrap().contains("not with 500"),
+        file["reason"].as_str().unwrap().contains("instead of 500"),
         "{file}"
     );
 }

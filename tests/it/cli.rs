@@ -265,7 +265,7 @@ fn help_exits_with_0_and_names_every_command_and_exit_code() {
         "install",
         "uninstall",
         "3  the configuration is refused",
-        "4  another gateway runs already",
+        "4  another gateway is already running",
         "7  a file of Claude Code or Codex",
     ] {
         assert!(words.contains(part), "{part}: {words}");

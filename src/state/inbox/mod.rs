@@ -55,8 +55,7 @@ impl Inbox {
         atomic::prepare(&path, &format::encode(&path, entry)?, Step::InboxEntry)
     }
 
-    /// Writes a command of the bot as a tombstone, durably: it is carried out now, and never becomes
-    /// an entry.
+    /// Writes a bot command as a tombstone, durably: it is carried out now, and is never pending.
     pub fn put_command(&self, command: &Entry) -> Result<(), StoreError> {
         let path = self.dir.done().join(command.name().file_name());
         format::write(&path, command, Step::Command, Durability::Synced)
@@ -81,8 +80,8 @@ impl Inbox {
         Ok(names.into_iter().collect())
     }
 
-    /// Every update that this session has seen, in the order in which entries move, so that one
-    /// that moves meanwhile is not missed. It may be named twice.
+    /// Every stored update. The folders are read in the order in which entries move, so an entry that moves
+    /// meanwhile is not missed, but may be named twice.
     pub fn seen(&self) -> Result<Vec<EntryName>, StoreError> {
         let mut seen = Vec::new();
         for folder in [self.dir.inbox(), self.dir.done()] {
@@ -91,9 +90,9 @@ impl Inbox {
         Ok(seen)
     }
 
-    /// Whether an entry of that name is there and is this bot's. A damaged pending entry does not
-    /// count: it goes to quarantine, and Telegram's copy takes its place. A damaged tombstone does:
-    /// its name is all that it has to tell.
+    /// Whether an entry of that name is stored for this bot. A damaged pending entry does not count: it moves to
+    /// the quarantine, and Telegram's copy takes its place. A damaged tombstone counts, because its name alone
+    /// matters.
     pub fn knows(&self, name: EntryName, bot: BotId, now: Timestamp) -> Result<bool, StoreError> {
         match self.read(name, now) {
             Ok(Some(entry)) => return Ok(entry.bot() == bot),
@@ -113,17 +112,17 @@ impl Inbox {
         }
     }
 
-    /// Reads a pending entry. `None` if it is settled meanwhile.
+    /// Reads a pending entry. `None` if it has been settled.
     pub fn read(&self, name: EntryName, now: Timestamp) -> Result<Option<Entry>, ReadError> {
         format::read(&self.state, &self.dir.inbox().join(name.file_name()), now)
     }
 
-    /// Reads a pending entry and leaves it as it is, whatever is wrong with it.
+    /// Reads a pending entry without moving a damaged file.
     pub fn peek(&self, name: EntryName) -> Result<Option<Entry>, StoreError> {
         Self::peek_at(&self.dir.inbox().join(name.file_name()))
     }
 
-    /// The same of a settled entry that is still there as a tombstone.
+    /// Does the same with a tombstone.
     pub fn peek_settled(&self, name: EntryName) -> Result<Option<Entry>, StoreError> {
         Self::peek_at(&self.dir.done().join(name.file_name()))
     }
@@ -136,7 +135,7 @@ impl Inbox {
         }
     }
 
-    /// Reads a settled entry that is still there as a tombstone.
+    /// Reads the tombstone of an update.
     pub fn read_settled(
         &self,
         update_id: UpdateId,
@@ -150,8 +149,8 @@ impl Inbox {
         }
     }
 
-    /// Settles entries, durably. Those that are settled already are no error: whoever comes first
-    /// does it. Returns those that this call moved.
+    /// Settles entries, durably. Entries that another process has settled are no error. Returns the entries
+    /// that this call moved.
     pub fn settle(&self, names: &[EntryName]) -> Result<Vec<EntryName>, StoreError> {
         let mut moved = Vec::new();
         for &name in names {
@@ -164,17 +163,16 @@ impl Inbox {
                 moved.push(name);
             }
         }
-        // Also what was moved before: by another process, it may have died before it synced.
+        // Also for entries that another process moved: it may have died before it synced.
         if !names.is_empty() {
-            // The new name first: a loss of power in between leaves two names, never none.
+            // The new names first: a loss of power in between leaves two names, never none.
             atomic::sync_folder(&self.dir.done())?;
             atomic::sync_folder(&self.dir.inbox())?;
         }
         Ok(moved)
     }
 
-    /// Removes tombstones that are older than [`TOMBSTONE_MS`], counted from when they were settled,
-    /// which the file system tells.
+    /// Removes tombstones that were settled more than [`TOMBSTONE_MS`] ago, by the clock of the file system.
     pub fn sweep(&self, now: Timestamp) -> Result<usize, StoreError> {
         use std::os::unix::fs::MetadataExt as _;
         let mut removed = 0;
@@ -195,7 +193,7 @@ impl Inbox {
     }
 }
 
-/// An entry for an update that the gate admitted.
+/// An entry for an admitted update.
 pub fn entry(
     address: crate::ids::Address,
     update_id: UpdateId,
