@@ -18,9 +18,9 @@ use crate::state::layout::StateDir;
 use crate::state::outbox::Outbox;
 use crate::store::StoreError;
 use crate::store::format::ReadError;
-use crate::telegram::api::{Api, Place};
+use crate::telegram::api::{Api, DownloadSource};
 use crate::telegram::error::ApiError;
-use crate::telegram::update::file::{Attached, FETCH_BYTES};
+use crate::telegram::update::file::{FETCH_BYTES, IncomingFile};
 use crate::telegram::update::{self, Body};
 use crate::text::format_megabytes;
 
@@ -34,7 +34,7 @@ pub(super) struct FetchJob {
     pub(super) entry: EntryName,
     pub(super) address: Address,
     message_id: MessageId,
-    file: Attached,
+    file: IncomingFile,
     pub(super) failures: FetchFailures,
 }
 
@@ -143,7 +143,7 @@ impl Downloader {
         if let Some(outcome) = self.refuse_size(job, job.file.size)? {
             return Ok(outcome);
         }
-        let place = match api.place_of(file_id).await {
+        let place = match api.find_file(file_id).await {
             Ok(place) => place,
             Err(error) => return self.attempt_failed(job, &error, FetchRequest::GetFile),
         };
@@ -163,7 +163,7 @@ impl Downloader {
     async fn download(
         &self,
         api: &Api,
-        place: &Place,
+        place: &DownloadSource,
         job: &FetchJob,
         size: Option<u64>,
     ) -> Result<FetchOutcome, StoreError> {

@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::ids::{Address, UpdateId, UserId};
 use crate::ops::status::SessionReport;
 use crate::routing::commands::SKIP_MOST;
-use crate::telegram::format::{Entity, Kind, Rich};
+use crate::telegram::format::{Entity, EntityStyle, Rich};
 use crate::telegram::update::content::short;
 use crate::text::{format_span, one_line};
 
@@ -83,7 +83,7 @@ impl Words {
             words
                 .rich
                 .entities
-                .push(Entity::new(Kind::Code, offset, length));
+                .push(Entity::new(EntityStyle::Code, offset, length));
         }
         words
     }

@@ -173,7 +173,7 @@ impl Gateway {
             heard: Arc::new(HeardChats::default()),
             command_replies: CommandReplyInbox::default(),
         };
-        let clients = api::Clients::new()?;
+        let clients = api::HttpClients::new()?;
         let mut bot_tasks = Vec::new();
         for (bot_lock, bot) in bot_locks.into_iter().zip(bots.values()) {
             let api = Api::new(&bot.token, &config.api_url, clients.clone());

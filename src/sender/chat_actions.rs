@@ -28,7 +28,7 @@ use crate::store::StoreError;
 use crate::store::atomic;
 use crate::store::format::ReadError;
 use crate::telegram::api::Api;
-use crate::telegram::error::{ApiError, Decision};
+use crate::telegram::error::{ApiError, FailureDecision};
 
 /// Longest time that a chat action may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -239,7 +239,7 @@ impl ChatActions {
             Ok(()) => ActionResult::Done,
             Err(error) => {
                 tracing::debug!(bot_id = bot.0, chat_id = chat.0, %error, ?action, "left out");
-                let limit = if let Decision::CloseGate(wait) = error.decision() {
+                let limit = if let FailureDecision::CloseGate(wait) = error.decision() {
                     Some(wait)
                 } else {
                     None

@@ -17,7 +17,7 @@ use crate::error_chain::Chain;
 use crate::ids::{Address, BotId, ChatId, MessageId};
 use crate::sender::bot_queues::BotQueues;
 use crate::telegram::api::{Api, OutgoingMessage};
-use crate::telegram::error::{ApiError, Decision};
+use crate::telegram::error::{ApiError, FailureDecision};
 use crate::telegram::format::Rich;
 
 /// How many may wait. They are few: a person asks for each.
@@ -142,18 +142,18 @@ impl CommandReplies {
         };
         tracing::info!(bot_id = id.0, chat_id = chat.0, %error, "a reply to a command is left out");
         let recorded = match error.decision() {
-            Decision::CloseGate(wait) => {
+            FailureDecision::CloseGate(wait) => {
                 queues.limit(id, chat, wait);
                 Ok(())
             }
-            Decision::Park => bot.rate_limits().block(chat, error.to_string()),
-            Decision::Migrate(to) => bot.migrations().learn(chat, to).map(drop),
-            Decision::Retry
-            | Decision::RetryMarked
-            | Decision::StopBot
-            | Decision::TreatAsDone
-            | Decision::Repair(_)
-            | Decision::Fail => Ok(()),
+            FailureDecision::Park => bot.rate_limits().block(chat, error.to_string()),
+            FailureDecision::Migrate(to) => bot.migrations().learn(chat, to).map(drop),
+            FailureDecision::Retry
+            | FailureDecision::RetryMarked
+            | FailureDecision::StopBot
+            | FailureDecision::TreatAsDone
+            | FailureDecision::Repair(_)
+            | FailureDecision::Fail => Ok(()),
         };
         if let Err(error) = recorded {
             tracing::warn!(chat_id = chat.0, error = %Chain(&error), "what Telegram said of a chat is known in memory only");

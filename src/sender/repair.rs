@@ -96,7 +96,7 @@ pub fn notes(progress: &Progress) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::ids::MessageId;
-    use crate::telegram::format::{Entity, Kind};
+    use crate::telegram::format::{Entity, EntityStyle};
 
     const GROUP: ChatId = ChatId(-50);
     const PERSON: ChatId = ChatId(11);
@@ -139,7 +139,7 @@ mod tests {
         ] {
             let mut progress = Progress::plan(&content);
             if content.text() == "bold" {
-                progress.parts[0].message.entities = vec![Entity::new(Kind::Bold, 0, 4)];
+                progress.parts[0].message.entities = vec![Entity::new(EntityStyle::Bold, 0, 4)];
             }
             let mut once = || apply(&mut progress, 0, &content, chat, repair);
             assert_eq!((once(), once()), (first, second), "{content:?} {repair:?}");
@@ -160,7 +160,7 @@ mod tests {
     fn what_was_changed_is_known_after_a_restart() {
         let content = reply("bold");
         let mut progress = Progress::plan(&content);
-        progress.parts[0].message.entities = vec![Entity::new(Kind::Bold, 0, 4)];
+        progress.parts[0].message.entities = vec![Entity::new(EntityStyle::Bold, 0, 4)];
         apply(&mut progress, 0, &content, GROUP, Repair::WithoutTopic);
         apply(&mut progress, 0, &content, GROUP, Repair::Plain);
         let read: Progress =

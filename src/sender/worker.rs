@@ -19,7 +19,7 @@ use crate::store::StoreError;
 use crate::store::crash_points::{Side, Step, reached};
 use crate::store::format::{FORMAT, ReadError};
 use crate::telegram::api::{FileToSend, Media, OutgoingMessage};
-use crate::telegram::error::{ApiError, Decision, Repair};
+use crate::telegram::error::{ApiError, FailureDecision, Repair};
 
 /// How the work on a delivery ended for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -282,12 +282,12 @@ impl DeliveryWorker {
         let failure = error.to_string();
         let chat = request.to.chat_id;
         match error.decision() {
-            Decision::TreatAsDone => {
+            FailureDecision::TreatAsDone => {
                 progress.accepted(index, request.target.unwrap_or(MessageId(0)));
                 self.record(delivery, progress)?;
                 Ok(Next::Go)
             }
-            Decision::CloseGate(wait) => {
+            FailureDecision::CloseGate(wait) => {
                 let wait = wait + Duration::from_secs_f64(fastrand::f64() * 0.5);
                 tracing::warn!(
                     chat_id = chat.0,
@@ -301,7 +301,7 @@ impl DeliveryWorker {
                 closed?;
                 Ok(Next::End(WorkerExit::Limited))
             }
-            Decision::Park if repeatable(&delivery.content) => {
+            FailureDecision::Park if repeatable(&delivery.content) => {
                 tracing::error!(chat_id = chat.0, delivery = %delivery.id, error = failure, "nothing can be sent to this chat; what waits for it is kept, and tried again when it is heard from and every hour");
                 let parked = self.bot.rate_limits().block(chat, failure.clone());
                 progress.failed(index, failure);
@@ -309,28 +309,28 @@ impl DeliveryWorker {
                 parked?;
                 Ok(Next::End(WorkerExit::Limited))
             }
-            Decision::Retry => {
+            FailureDecision::Retry => {
                 tracing::warn!(delivery = %delivery.id, error = failure, "not sent; trying again");
                 progress.failed(index, failure);
                 self.record(delivery, progress)?;
                 Ok(Next::End(WorkerExit::Failed))
             }
-            Decision::StopBot => {
+            FailureDecision::StopBot => {
                 progress.failed(index, failure);
                 self.record(delivery, progress)?;
                 Ok(Next::End(WorkerExit::Later(BOT_OFF)))
             }
-            Decision::RetryMarked if repeatable(&delivery.content) => {
+            FailureDecision::RetryMarked if repeatable(&delivery.content) => {
                 tracing::warn!(delivery = %delivery.id, error = failure, "it is not known whether this was sent; it is sent again, marked");
                 progress.doubted(index, failure);
                 self.record(delivery, progress)?;
                 Ok(Next::End(WorkerExit::Failed))
             }
-            Decision::RetryMarked => {
+            FailureDecision::RetryMarked => {
                 self.finish(delivery.clone(), Outcome::Unknown, None)?;
                 Ok(Next::End(WorkerExit::Finished))
             }
-            Decision::Repair(repair) => {
+            FailureDecision::Repair(repair) => {
                 progress.failed(index, failure.clone());
                 if error.is_partial() {
                     progress.mark(index);
@@ -346,7 +346,7 @@ impl DeliveryWorker {
                     Repaired::Now | Repaired::InVain => Next::Go,
                 })
             }
-            Decision::Migrate(to) => {
+            FailureDecision::Migrate(to) => {
                 // The refusal first: a kill before the new id is recorded leaves no doubt.
                 progress.failed(index, failure.clone());
                 self.record(delivery, progress)?;
@@ -355,7 +355,7 @@ impl DeliveryWorker {
                 }
                 Ok(Next::End(WorkerExit::Moved))
             }
-            Decision::Park | Decision::Fail => {
+            FailureDecision::Park | FailureDecision::Fail => {
                 progress.failed(index, failure.clone());
                 self.fail(delivery, progress, failure)
             }

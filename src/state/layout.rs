@@ -264,27 +264,22 @@ impl SessionDir {
         self.root.join("agents")
     }
 
-    /// Wake requests between gateway and MCP servers, and the markers of running calls.
+    /// Requests to wake agents, their answers, and markers of calls.
     pub fn wakes(&self) -> PathBuf {
         self.root.join("wakes")
     }
 
-    /// The turns of each agent, as the hooks of its client report them.
+    /// The turns of the agents, as the hooks of their clients report them.
     pub fn turns(&self) -> PathBuf {
         self.root.join("turns")
     }
 
-    /// The file of one agent's turns.
-    pub fn turn(&self, holder: &str) -> PathBuf {
-        self.turns().join(format!("{holder}.json"))
-    }
-
-    /// The log of wake attempts.
+    /// The last wake, and how each way of waking has done.
     pub fn wake(&self) -> PathBuf {
         self.root.join("wake.json")
     }
 
-    /// The absence of an agent, and the people who were told.
+    /// The absence of agents, and the chats that were told.
     pub fn down(&self) -> PathBuf {
         self.root.join("down.json")
     }

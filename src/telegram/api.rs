@@ -24,9 +24,9 @@ use teloxide_core::types::{
 };
 use url::Url;
 
-pub use self::download::{Download, Place};
+pub use self::download::{Download, DownloadSource};
 use super::error::{ApiError, read_answer};
-use super::format::{Entity, Kind, Rich};
+use super::format::{Entity, EntityStyle, Rich};
 use crate::config::Token;
 use crate::error_chain::Chain;
 use crate::ids::{Address, BotId, MessageId};
@@ -134,14 +134,14 @@ struct SentMessage {
 
 /// The HTTP clients, shared by all bots: they hold the system's certificates and the connections.
 #[derive(Clone, Debug)]
-pub struct Clients {
+pub struct HttpClients {
     /// For long polls. Each takes up the connection of the one before at once, so none is ever too old,
     /// and no timer has to look for one that is: an idle gateway sleeps until a poll is answered.
     polls: reqwest::Client,
     calls: reqwest::Client,
 }
 
-impl Clients {
+impl HttpClients {
     /// Reads the system's certificates.
     pub fn new() -> Result<Self, ClientError> {
         Ok(Self {
@@ -165,7 +165,7 @@ fn client(pool_idle: Option<Duration>) -> Result<reqwest::Client, ClientError> {
 
 impl Api {
     /// Access with a token, at an address that [`crate::config`] has found safe to give it to.
-    pub fn new(token: &Token, api_url: &Url, clients: Clients) -> Self {
+    pub fn new(token: &Token, api_url: &Url, clients: HttpClients) -> Self {
         let bot = Bot::with_client(token.expose(), clients.calls).set_api_url(api_url.clone());
         Self {
             id: token.bot_id(),
@@ -375,16 +375,16 @@ fn wire_entities(message: &Rich) -> Option<Vec<MessageEntity>> {
 /// `None` for a link that leads nowhere: its text is sent without it.
 fn wire_entity(entity: &Entity) -> Option<MessageEntity> {
     let kind = match entity.kind {
-        Kind::Bold => MessageEntityKind::Bold,
-        Kind::Italic => MessageEntityKind::Italic,
-        Kind::Strikethrough => MessageEntityKind::Strikethrough,
-        Kind::Spoiler => MessageEntityKind::Spoiler,
-        Kind::Blockquote => MessageEntityKind::Blockquote,
-        Kind::Code => MessageEntityKind::Code,
-        Kind::Pre => MessageEntityKind::Pre {
+        EntityStyle::Bold => MessageEntityKind::Bold,
+        EntityStyle::Italic => MessageEntityKind::Italic,
+        EntityStyle::Strikethrough => MessageEntityKind::Strikethrough,
+        EntityStyle::Spoiler => MessageEntityKind::Spoiler,
+        EntityStyle::Blockquote => MessageEntityKind::Blockquote,
+        EntityStyle::Code => MessageEntityKind::Code,
+        EntityStyle::Pre => MessageEntityKind::Pre {
             language: entity.language.clone(),
         },
-        Kind::TextLink => MessageEntityKind::TextLink {
+        EntityStyle::TextLink => MessageEntityKind::TextLink {
             url: Url::parse(entity.url.as_deref()?).ok()?,
         },
     };

@@ -38,7 +38,7 @@ pub enum ApiError {
 
 /// The reaction to a failed call that sends something: the table of telegram.md 9.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Decision {
+pub enum FailureDecision {
     /// Nothing may go to that chat for so long.
     CloseGate(Duration),
     /// Try again after a growing pause; the request surely had no effect.
@@ -94,10 +94,10 @@ impl ApiError {
     }
 
     /// The reaction to it.
-    pub fn decision(&self) -> Decision {
+    pub fn decision(&self) -> FailureDecision {
         match self {
-            Self::Unreachable(_) => Decision::Retry,
-            Self::Doubt(_) => Decision::RetryMarked,
+            Self::Unreachable(_) => FailureDecision::Retry,
+            Self::Doubt(_) => FailureDecision::RetryMarked,
             Self::Refused {
                 code,
                 description,
@@ -179,30 +179,30 @@ fn refused(
     description: &str,
     retry_after: Option<Duration>,
     migrate_to: Option<ChatId>,
-) -> Decision {
+) -> FailureDecision {
     let text = description.to_lowercase();
     match code {
         // Without a number the server still wants a pause; 30 s is what its own caps use as a middle.
-        429 => Decision::CloseGate(
+        429 => FailureDecision::CloseGate(
             retry_after
                 .unwrap_or(Duration::from_secs(30))
                 .max(SHORTEST_WAIT),
         ),
-        401 | 421 => Decision::StopBot,
-        404 if !text.contains("method not found") => Decision::StopBot,
-        500..=599 => Decision::RetryMarked,
-        409 => Decision::Retry,
+        401 | 421 => FailureDecision::StopBot,
+        404 if !text.contains("method not found") => FailureDecision::StopBot,
+        500..=599 => FailureDecision::RetryMarked,
+        409 => FailureDecision::Retry,
         // Blocked, kicked, deactivated, never started: whatever its words, it is about the chat.
-        403 => Decision::Park,
+        403 => FailureDecision::Park,
         400 => bad_request(&text, migrate_to),
-        _ => Decision::Fail,
+        _ => FailureDecision::Fail,
     }
 }
 
-fn bad_request(text: &str, migrate_to: Option<ChatId>) -> Decision {
+fn bad_request(text: &str, migrate_to: Option<ChatId>) -> FailureDecision {
     let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
     if let Some(to) = migrate_to {
-        return Decision::Migrate(to);
+        return FailureDecision::Migrate(to);
     }
     if says(&[
         "message is not modified",
@@ -210,10 +210,10 @@ fn bad_request(text: &str, migrate_to: Option<ChatId>) -> Decision {
         "topic_not_modified",
         "query is too old",
     ]) {
-        return Decision::TreatAsDone;
+        return FailureDecision::TreatAsDone;
     }
     if says(&["reactions_too_many", "reaction_too_many"]) {
-        return Decision::Retry;
+        return FailureDecision::Retry;
     }
     let repairs: [(&[&str], Repair); 7] = [
         (
@@ -291,13 +291,13 @@ fn bad_request(text: &str, migrate_to: Option<ChatId>) -> Decision {
     ];
     for (words, repair) in repairs {
         if says(words) {
-            return Decision::Repair(repair);
+            return FailureDecision::Repair(repair);
         }
     }
     if says(&CHAT_IS_DEAD) {
-        return Decision::Park;
+        return FailureDecision::Park;
     }
-    Decision::Fail
+    FailureDecision::Fail
 }
 
 /// The wait of a 429 that says it in its description only.
@@ -319,7 +319,7 @@ pub fn read_answer(
     body: &[u8],
 ) -> Result<Box<serde_json::value::RawValue>, ApiError> {
     #[derive(serde::Deserialize)]
-    struct Answer {
+    struct ApiAnswer {
         ok: bool,
         #[serde(default)]
         result: Option<Box<serde_json::value::RawValue>>,
@@ -331,7 +331,7 @@ pub fn read_answer(
         parameters: Option<Value>,
     }
     let text = String::from_utf8_lossy(body);
-    let Ok(answer) = serde_json::from_str::<Answer>(&text) else {
+    let Ok(answer) = serde_json::from_str::<ApiAnswer>(&text) else {
         // A proxy's HTML page, half an answer, or no JSON: the body may hold message text, so it
         // is not repeated in the error.
         let what = format!(

@@ -28,7 +28,7 @@ pub struct Rich {
 pub struct Entity {
     /// How it is shown.
     #[serde(rename = "type")]
-    pub kind: Kind,
+    pub kind: EntityStyle,
     /// Where it begins, in UTF-16 units.
     pub offset: usize,
     /// How long it is, in UTF-16 units.
@@ -44,7 +44,7 @@ pub struct Entity {
 /// The kinds of formatting that we use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum EntityStyle {
     /// Bold.
     Bold,
     /// Italic.
@@ -74,7 +74,7 @@ pub struct Span {
 
 impl Entity {
     /// An entity without a link or a language.
-    pub fn new(kind: Kind, offset: usize, length: usize) -> Self {
+    pub fn new(kind: EntityStyle, offset: usize, length: usize) -> Self {
         Self {
             kind,
             offset,
@@ -90,7 +90,7 @@ impl Rich {
     pub fn from_spans(text: String, mut spans: Vec<Span>) -> Self {
         spans.retain(|span| !span.range.is_empty());
         spans.sort_by_key(|span| {
-            let quote = span.entity.kind == Kind::Blockquote;
+            let quote = span.entity.kind == EntityStyle::Blockquote;
             (span.range.start, Reverse(span.range.end), !quote)
         });
         let mut units = Units::new(&text);

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use unicode_segmentation::GraphemeCursor;
 
-use crate::telegram::format::{Kind, Rich, Span, is_blank};
+use crate::telegram::format::{EntityStyle, Rich, Span, is_blank};
 
 /// Most code points of one message.
 pub const MESSAGE_LIMIT: usize = 4096;
@@ -84,7 +84,7 @@ impl<'a> Cutter<'a> {
         let spans = rich.spans();
         let blocks = spans
             .iter()
-            .filter(|span| span.entity.kind == Kind::Pre)
+            .filter(|span| span.entity.kind == EntityStyle::Pre)
             .map(|span| span.range.clone())
             .collect();
         let reach = spans
@@ -197,8 +197,8 @@ impl<'a> Cutter<'a> {
         let mut around = self
             .spans_behind(line)
             .take_while(|span| span.range.start <= line);
-        let heading =
-            around.any(|span| span.entity.kind == Kind::Bold && end_of_line <= span.range.end);
+        let heading = around
+            .any(|span| span.entity.kind == EntityStyle::Bold && end_of_line <= span.range.end);
         let belongs = heading || head.ends_with(':');
         if belongs && line > least && self.block_at(line).is_none() {
             line
@@ -290,9 +290,9 @@ mod tests {
         for symbol in marked.chars() {
             match symbol {
                 '[' => block = text.len(),
-                ']' => span(Kind::Pre, block..text.len()),
+                ']' => span(EntityStyle::Pre, block..text.len()),
                 '*' => match bold.take() {
-                    Some(start) => span(Kind::Bold, start..text.len()),
+                    Some(start) => span(EntityStyle::Bold, start..text.len()),
                     None => bold = Some(text.len()),
                 },
                 other => text.push(other),
@@ -305,7 +305,7 @@ mod tests {
     fn marked(rich: &Rich) -> String {
         let mut marks: Vec<(usize, char)> = Vec::new();
         for span in rich.spans() {
-            let block = span.entity.kind == Kind::Pre;
+            let block = span.entity.kind == EntityStyle::Pre;
             let (open, close) = if block { ('[', ']') } else { ('*', '*') };
             marks.extend([(span.range.start, open), (span.range.end, close)]);
         }

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-pub use self::message::{Chat, Entity, EntityKind, Forward, Message, Press, Reaction, User};
+pub use self::message::{Chat, EntityKind, Forward, Message, Press, Reaction, TextEntity, User};
 use crate::ids::{ChatId, UpdateId};
 
 /// Largest `update_id`: the server's queue counts them in 32 bits.
@@ -74,12 +74,12 @@ pub struct Membership {
     /// The chat.
     pub chat: ChatId,
     /// The bot's rights there.
-    pub standing: Standing,
+    pub standing: ChatStanding,
 }
 
 /// The rights of our bot in a chat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum ChatStanding {
     /// It may write, as far as the update tells.
     Member,
     /// A person has blocked it, or a group has removed it.
@@ -95,10 +95,10 @@ impl Membership {
         let now = value.get("new_chat_member")?;
         let flag = |name: &str| now.get(name).and_then(Value::as_bool);
         let standing = match now.get("status").and_then(Value::as_str)? {
-            "kicked" | "left" => Standing::Removed,
-            "restricted" if flag("is_member") == Some(false) => Standing::Removed,
-            "restricted" if flag("can_send_messages") == Some(false) => Standing::Muted,
-            _ => Standing::Member,
+            "kicked" | "left" => ChatStanding::Removed,
+            "restricted" if flag("is_member") == Some(false) => ChatStanding::Removed,
+            "restricted" if flag("can_send_messages") == Some(false) => ChatStanding::Muted,
+            _ => ChatStanding::Member,
         };
         Some(Self {
             chat: ChatId(chat),

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use telepost::telegram::format::{Kind, Rich, markdown};
+use telepost::telegram::format::{EntityStyle, Rich, markdown};
 
 use crate::support::markdown::{documents, generated, judge, judge_repairs, smallest};
 use crate::support::{House, OWNER};
@@ -140,14 +140,14 @@ fn shown(rich: &Rich) -> String {
     let mut tags: Vec<(usize, bool, String)> = Vec::new();
     for span in rich.spans() {
         let name = match span.entity.kind {
-            Kind::Bold => "b",
-            Kind::Italic => "i",
-            Kind::Strikethrough => "s",
-            Kind::Spoiler => "spoiler",
-            Kind::Blockquote => "quote",
-            Kind::Code => "code",
-            Kind::Pre => "pre",
-            Kind::TextLink => "a",
+            EntityStyle::Bold => "b",
+            EntityStyle::Italic => "i",
+            EntityStyle::Strikethrough => "s",
+            EntityStyle::Spoiler => "spoiler",
+            EntityStyle::Blockquote => "quote",
+            EntityStyle::Code => "code",
+            EntityStyle::Pre => "pre",
+            EntityStyle::TextLink => "a",
         };
         let detail = span.entity.url.or(span.entity.language);
         let detail = detail.map_or(String::new(), |detail| format!(" {detail}"));

@@ -17,7 +17,7 @@ use telepost::state::inbox::TOMBSTONE_MS;
 use telepost::state::inbox::entry::EntryName;
 use telepost::state::inbox::view::Item;
 use telepost::state::outbox::delivery::{Content, Delivery, DeliveryId, Outcome, Progress};
-use telepost::telegram::error::{ApiError, Decision};
+use telepost::telegram::error::{ApiError, FailureDecision};
 use telepost::telegram::polling::offset_after;
 use telepost::telegram::update::{self, Unreadable, Update};
 
@@ -334,26 +334,26 @@ impl Gateway {
     ) -> Result<Option<SendEnd>, Died> {
         let (id, failure) = (&delivery.id, error.to_string());
         Ok(Some(match error.decision() {
-            Decision::TreatAsDone => {
+            FailureDecision::TreatAsDone => {
                 let message = progress.message_ids().last().copied();
                 progress.accepted(index, message.unwrap_or(MessageId(0)));
                 record(world, session, id, progress)?;
                 return Ok(None);
             }
-            Decision::CloseGate(wait) => {
+            FailureDecision::CloseGate(wait) => {
                 self.close(world, delivery.address.chat_id, wait, None)?;
                 progress.failed(index, failure);
                 record(world, session, id, progress)?;
                 SendEnd::Later(wait)
             }
-            Decision::Park if repeatable(&delivery.content) => {
+            FailureDecision::Park if repeatable(&delivery.content) => {
                 let chat = delivery.address.chat_id;
                 self.close(world, chat, BLOCKED_FOR, Some(failure.clone()))?;
                 progress.failed(index, failure);
                 record(world, session, id, progress)?;
                 SendEnd::Later(BLOCKED_FOR)
             }
-            Decision::Repair(repair) => {
+            FailureDecision::Repair(repair) => {
                 progress.failed(index, failure.clone());
                 let chat = delivery.address.chat_id;
                 match repair::apply(progress, index, &delivery.content, chat, repair) {
@@ -371,17 +371,17 @@ impl Gateway {
                     }
                 }
             }
-            Decision::Retry => {
+            FailureDecision::Retry => {
                 progress.failed(index, failure);
                 record(world, session, id, progress)?;
                 SendEnd::Failed(0.0)
             }
-            Decision::StopBot => {
+            FailureDecision::StopBot => {
                 progress.failed(index, failure);
                 record(world, session, id, progress)?;
                 SendEnd::Later(Duration::from_secs(30))
             }
-            Decision::RetryMarked if repeatable(&delivery.content) => {
+            FailureDecision::RetryMarked if repeatable(&delivery.content) => {
                 if world.has(Bug::RepeatWithoutMark) {
                     progress.failed(index, failure);
                 } else {
@@ -390,12 +390,12 @@ impl Gateway {
                 record(world, session, id, progress)?;
                 SendEnd::Failed(0.0)
             }
-            Decision::RetryMarked => {
+            FailureDecision::RetryMarked => {
                 finish(world, session, delivery, Outcome::Unknown)?;
                 SendEnd::Finished
             }
             // No group of the model becomes a supergroup.
-            Decision::Park | Decision::Migrate(_) | Decision::Fail => {
+            FailureDecision::Park | FailureDecision::Migrate(_) | FailureDecision::Fail => {
                 fail(world, session, delivery, progress, failure)?;
                 SendEnd::Finished
             }

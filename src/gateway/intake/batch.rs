@@ -26,7 +26,7 @@ use crate::state::layout::StateDir;
 use crate::state::outbox::Outbox;
 use crate::store::StoreError;
 use crate::store::atomic::Prepared;
-use crate::telegram::update::{self, Body, Membership, Message, Standing, Unreadable, Update};
+use crate::telegram::update::{self, Body, ChatStanding, Membership, Message, Unreadable, Update};
 
 /// How many refused senders are remembered for "once a day".
 const STRANGERS_MOST: usize = 10_000;
@@ -305,8 +305,8 @@ impl BatchWriter {
             // A membership needs no tombstone: storing the same ones again, in order, changes nothing.
             stored.memberships.push(*membership);
             match membership.standing {
-                Standing::Member => self.heard.note(self.bot, membership.chat),
-                Standing::Removed | Standing::Muted => {
+                ChatStanding::Member => self.heard.note(self.bot, membership.chat),
+                ChatStanding::Removed | ChatStanding::Muted => {
                     self.heard.forget(self.bot, membership.chat);
                 }
             }

@@ -18,7 +18,7 @@ use crate::ids::UpdateId;
 use crate::state::bots::BotHandle;
 use crate::state::gateway_status::StatusWriter;
 use crate::store::StoreError;
-use crate::telegram::update::{Membership, Standing};
+use crate::telegram::update::{ChatStanding, Membership};
 
 /// Takes in the updates of one bot.
 #[derive(Debug)]
@@ -103,10 +103,10 @@ impl Intake {
     /// sender unblocks it when the bot is let in again, or when a message comes from there.
     fn apply_membership(&self, membership: Membership) {
         let why = match membership.standing {
-            Standing::Member => return,
-            Standing::Removed if membership.chat.0 > 0 => "the person has blocked the bot",
-            Standing::Removed => "the bot was removed from the group",
-            Standing::Muted => "the bot may not write in the group",
+            ChatStanding::Member => return,
+            ChatStanding::Removed if membership.chat.0 > 0 => "the person has blocked the bot",
+            ChatStanding::Removed => "the bot was removed from the group",
+            ChatStanding::Muted => "the bot may not write in the group",
         };
         let chat = self.bot.current_chat(membership.chat);
         tracing::warn!(

@@ -54,7 +54,7 @@ impl Mailbox {
         let living = {
             self.dir.prepare()?;
             let _lock = desk::lock(self, caller)?;
-            holder::list_living(&self.state, &self.dir, now)?
+            holder::list_living(&self.dir, now)?
         };
         let mut words = Vec::new();
         for id in failed {

@@ -171,7 +171,7 @@ impl Report {
                 let mut session = SessionReport::gather(state, id, now)?;
                 session.configured = configured.is_some();
                 if let Some(typing) = configured.and_then(TypingRules::of) {
-                    session.waking = gather_waking(state, &state.session(id), Some(&typing), now)?;
+                    session.waking = gather_waking(&state.session(id), Some(&typing), now)?;
                 }
                 Ok(session)
             })
@@ -243,7 +243,7 @@ impl SessionReport {
             opens: blocked.as_ref().map(|held| held.opens),
             reason: blocked.and_then(|held| held.reason),
             repeats: outbox.repeats(now)?,
-            waking: gather_waking(state, &dir, None, now)?,
+            waking: gather_waking(&dir, None, now)?,
         })
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::state::agents::holder::short_hash;
-use crate::telegram::update::file::Attached;
+use crate::telegram::update::file::IncomingFile;
 
 /// The name of the state within the folder of a file.
 pub const STATE_FILE: &str = "state.json";
@@ -63,13 +63,13 @@ impl FetchResult {
     }
 }
 
-/// The identity of the bytes, from [`Attached::content`], as a hash: no text from outside stands in the file.
+/// The identity of the bytes, from [`IncomingFile::content`], as a hash: no text from outside stands in the file.
 pub fn content_key(content: &str) -> String {
     short_hash(&[content])
 }
 
 /// The name of a file here: its kind, and an ending from [`ENDINGS`]. It holds no text of a person.
-pub fn name_file(file: &Attached) -> String {
+pub fn name_file(file: &IncomingFile) -> String {
     format!("{}.{}", file.kind, choose_ending(file))
 }
 
@@ -141,7 +141,7 @@ const ENDINGS: [(&str, &[&str]); 52] = [
 
 /// The ending from the sender's file name where it says more than the media type ("text/plain" for source
 /// code), else from the type, else from the kind.
-fn choose_ending(file: &Attached) -> &'static str {
+fn choose_ending(file: &IncomingFile) -> &'static str {
     let listed = |wanted: &str| {
         let found = ENDINGS.iter().find(|(ending, _)| *ending == wanted);
         found.map(|(ending, _)| *ending)
@@ -189,8 +189,8 @@ fn choose_ending(file: &Attached) -> &'static str {
 mod tests {
     use super::*;
 
-    fn file(kind: &'static str, name: Option<&str>, mime: Option<&str>) -> Attached {
-        Attached {
+    fn file(kind: &'static str, name: Option<&str>, mime: Option<&str>) -> IncomingFile {
+        IncomingFile {
             kind,
             file_id: None,
             content: String::new(),

@@ -29,7 +29,7 @@ impl Payload for GetFile {
 
 /// Where a file is.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Place {
+pub struct DownloadSource {
     /// For [`Api::download`]; for an hour at least.
     #[serde(default)]
     file_path: Option<String>,
@@ -38,7 +38,7 @@ pub struct Place {
     pub file_size: Option<u64>,
 }
 
-impl Place {
+impl DownloadSource {
     /// Whether the file lies on the server's own disk: a local Bot API server (`--local`), which serves no files over HTTP (telegram.md 5).
     pub fn is_local(&self) -> bool {
         self.file_path
@@ -62,7 +62,7 @@ impl std::fmt::Debug for Download {
 
 impl Api {
     /// Where a file is that came with a message.
-    pub async fn place_of(&self, file_id: &str) -> Result<Place, ApiError> {
+    pub async fn find_file(&self, file_id: &str) -> Result<DownloadSource, ApiError> {
         let payload = GetFile {
             file_id: file_id.to_owned(),
         };
@@ -71,7 +71,7 @@ impl Api {
     }
 
     /// Begins to fetch a file.
-    pub async fn download(&self, place: &Place) -> Result<Download, ApiError> {
+    pub async fn download(&self, place: &DownloadSource) -> Result<Download, ApiError> {
         let path = place.file_path.as_deref().unwrap_or_default();
         let response = self
             .bot

@@ -1,6 +1,6 @@
 use super::*;
 
-fn decision(status: u16, header: Option<&str>, body: &str) -> Decision {
+fn decision(status: u16, header: Option<&str>, body: &str) -> FailureDecision {
     read_answer(status, header, body.as_bytes())
         .unwrap_err()
         .decision()
@@ -8,7 +8,7 @@ fn decision(status: u16, header: Option<&str>, body: &str) -> Decision {
 
 #[test]
 fn the_wait_of_a_429_is_found_wherever_the_server_puts_it() {
-    let wait = |seconds| Decision::CloseGate(Duration::from_secs_f64(seconds));
+    let wait = |seconds| FailureDecision::CloseGate(Duration::from_secs_f64(seconds));
     for (header, parameters, expected) in [
         (None, r#","parameters":{"retry_after":7}"#, wait(7.0)),
         (
@@ -44,8 +44,8 @@ fn the_wait_of_a_429_is_found_wherever_the_server_puts_it() {
 }
 
 /// telegram.md 9.
-const TABLE: &[(u16, &str, Decision)] = {
-    use Decision::{Fail, Park, Repair as By, Retry, RetryMarked, StopBot, TreatAsDone};
+const TABLE: &[(u16, &str, FailureDecision)] = {
+    use FailureDecision::{Fail, Park, Repair as By, Retry, RetryMarked, StopBot, TreatAsDone};
     &[
         (500, "Internal Server Error: restart", RetryMarked),
         (502, "Bad Gateway", RetryMarked),
@@ -185,7 +185,7 @@ fn every_row_of_the_error_table_has_its_decision() {
     let migrated = r#"{"ok":false,"error_code":400,"description":"Bad Request: group chat was upgraded to a supergroup chat","parameters":{"migrate_to_chat_id":-1001234567890123}}"#;
     assert_eq!(
         decision(400, None, migrated),
-        Decision::Migrate(ChatId(-1_001_234_567_890_123))
+        FailureDecision::Migrate(ChatId(-1_001_234_567_890_123))
     );
 }
 
@@ -195,45 +195,53 @@ fn every_class_of_failure_has_its_decision() {
         (
             401,
             r#"{"ok":false,"error_code":401,"description":"Unauthorized"}"#,
-            Decision::StopBot,
+            FailureDecision::StopBot,
         ),
         (
             404,
             r#"{"ok":false,"error_code":404,"description":"Not Found"}"#,
-            Decision::StopBot,
+            FailureDecision::StopBot,
         ),
         (
             404,
             r#"{"ok":false,"error_code":404,"description":"Not Found: method not found"}"#,
-            Decision::Fail,
+            FailureDecision::Fail,
         ),
         (
             500,
             r#"{"ok":false,"error_code":500,"description":"Internal Server Error: restart"}"#,
-            Decision::RetryMarked,
+            FailureDecision::RetryMarked,
         ),
-        (502, "<html>Bad Gateway</html>", Decision::RetryMarked),
-        (200, "{\"ok\":tr", Decision::RetryMarked),
+        (
+            502,
+            "<html>Bad Gateway</html>",
+            FailureDecision::RetryMarked,
+        ),
+        (200, "{\"ok\":tr", FailureDecision::RetryMarked),
         (
             302,
             "<html>Please log in to this network</html>",
-            Decision::RetryMarked,
+            FailureDecision::RetryMarked,
         ),
         (
             403,
             "<html>Blocked by the proxy</html>",
-            Decision::RetryMarked,
+            FailureDecision::RetryMarked,
         ),
-        (413, "<html>Request Entity Too Large</html>", Decision::Fail),
+        (
+            413,
+            "<html>Request Entity Too Large</html>",
+            FailureDecision::Fail,
+        ),
         (
             400,
             r#"{"ok":false,"error_code":400,"description":"Bad Request: message is not modified: x"}"#,
-            Decision::TreatAsDone,
+            FailureDecision::TreatAsDone,
         ),
         (
             403,
             r#"{"ok":false,"error_code":403,"description":"Forbidden: bot was blocked by the user"}"#,
-            Decision::Park,
+            FailureDecision::Park,
         ),
     ] {
         assert_eq!(decision(status, None, body), expected, "{body}");

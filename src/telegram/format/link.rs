@@ -10,7 +10,7 @@ const MAX_URL: usize = 2048;
 
 /// The rendering of an address.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum LinkTarget {
     /// Telegram can open it.
     Web(String),
     /// A mail address: Telegram takes no link to it, but finds it in the text.
@@ -22,16 +22,16 @@ pub(super) enum Target {
 }
 
 /// Reads the address of a link.
-pub(super) fn target(address: &str) -> Target {
+pub(super) fn target(address: &str) -> LinkTarget {
     let address = address.trim();
     if address.is_empty() || address.starts_with('#') {
-        return Target::Nowhere;
+        return LinkTarget::Nowhere;
     }
     match Url::parse(address) {
-        Ok(url) if opens(&url) => Target::Web(url.into()),
+        Ok(url) if opens(&url) => LinkTarget::Web(url.into()),
         _ => match address.strip_prefix("mailto:") {
-            Some(mail) => Target::Mail(mail.to_owned()),
-            None => Target::Local(
+            Some(mail) => LinkTarget::Mail(mail.to_owned()),
+            None => LinkTarget::Local(
                 address
                     .strip_prefix("file://")
                     .unwrap_or(address)
@@ -75,7 +75,7 @@ mod tests {
             "https://例え.jp/ä?q=1#x",
             "tg://resolve?domain=someone",
         ] {
-            assert!(matches!(target(address), Target::Web(_)), "{address}");
+            assert!(matches!(target(address), LinkTarget::Web(_)), "{address}");
         }
     }
 
@@ -95,10 +95,14 @@ mod tests {
             ("javascript:alert(1)", "javascript:alert(1)"),
             ("C:\\a.txt", "C:\\a.txt"),
         ] {
-            assert_eq!(target(address), Target::Local(text.to_owned()), "{address}");
+            assert_eq!(
+                target(address),
+                LinkTarget::Local(text.to_owned()),
+                "{address}"
+            );
         }
-        assert_eq!(target("#part"), Target::Nowhere);
-        let mail = Target::Mail("a@example.org".to_owned());
+        assert_eq!(target("#part"), LinkTarget::Nowhere);
+        let mail = LinkTarget::Mail("a@example.org".to_owned());
         assert_eq!(target("mailto:a@example.org"), mail);
     }
 }

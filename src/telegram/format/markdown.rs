@@ -10,10 +10,10 @@ use pulldown_cmark::{
     BlockQuoteKind, CodeBlockKind, Event, LinkType, Options, Parser, Tag, TagEnd,
 };
 
-use super::table::{Cell, Table};
+use super::table::{Table, TableCell};
 use inline::without;
 
-use super::{Entity, Kind, Rich, Span, is_blank};
+use super::{Entity, EntityStyle, Rich, Span, is_blank};
 
 mod inline;
 
@@ -72,7 +72,7 @@ struct Renderer<'a> {
     unused: Vec<Range<usize>>,
     text: String,
     spans: Vec<Span>,
-    containers: Vec<Container>,
+    containers: Vec<OpenBlock>,
     /// The prefix of an item's next content, on the same line.
     marker: Option<String>,
     /// The paragraph, heading or cell that is being written.
@@ -91,7 +91,7 @@ struct Renderer<'a> {
 }
 
 #[derive(PartialEq)]
-enum Container {
+enum OpenBlock {
     Quote,
     /// With the number of its last item.
     List(Option<u64>),
@@ -188,9 +188,9 @@ impl Renderer<'_> {
     fn start(&mut self, tag: Tag<'_>, range: Range<usize>) {
         let at = range.start;
         match tag {
-            Tag::Emphasis => self.open_style(Kind::Italic, "*", &range),
-            Tag::Strong => self.open_style(Kind::Bold, "**", &range),
-            Tag::Strikethrough => self.open_style(Kind::Strikethrough, "~~", &range),
+            Tag::Emphasis => self.open_style(EntityStyle::Italic, "*", &range),
+            Tag::Strong => self.open_style(EntityStyle::Bold, "**", &range),
+            Tag::Strikethrough => self.open_style(EntityStyle::Strikethrough, "~~", &range),
             Tag::Link {
                 link_type: LinkType::Email,
                 dest_url,
@@ -205,7 +205,7 @@ impl Renderer<'_> {
             Tag::BlockQuote(kind) => {
                 self.end_inline();
                 self.marker_alone();
-                self.containers.push(Container::Quote);
+                self.containers.push(OpenBlock::Quote);
                 if let Some(kind) = kind {
                     self.alert(kind, at);
                 }
@@ -223,7 +223,7 @@ impl Renderer<'_> {
             }
             Tag::List(_) => {
                 self.end_inline();
-                self.containers.push(Container::List(None));
+                self.containers.push(OpenBlock::List(None));
             }
             Tag::Item => self.item(at),
             Tag::FootnoteDefinition(label) => {
@@ -275,12 +275,12 @@ impl Renderer<'_> {
             TagEnd::BlockQuote(_) => {
                 self.end_inline();
                 self.containers.pop();
-                if !self.containers.contains(&Container::Quote)
+                if !self.containers.contains(&OpenBlock::Quote)
                     && let Some(start) = self.quote.take()
                 {
                     // With its indentation: a quote begins at the beginning of a line.
                     let end = self.text.trim_end().len();
-                    let entity = Entity::new(Kind::Blockquote, 0, 0);
+                    let entity = Entity::new(EntityStyle::Blockquote, 0, 0);
                     let range = start..end.max(start);
                     self.spans.push(Span { range, entity });
                 }
@@ -330,7 +330,7 @@ impl Renderer<'_> {
             let blank = gap.matches('\n').count() > 1;
             self.text.push_str(if blank { "\n\n" } else { "\n" });
         }
-        if self.quote.is_none() && self.containers.contains(&Container::Quote) {
+        if self.quote.is_none() && self.containers.contains(&OpenBlock::Quote) {
             self.quote = Some(self.text.len());
         }
     }
@@ -340,7 +340,7 @@ impl Renderer<'_> {
         let quote = self
             .containers
             .iter()
-            .position(|container| *container == Container::Quote);
+            .position(|container| *container == OpenBlock::Quote);
         // A quote begins at the beginning of its lines.
         let within = quote.map_or(0, |outermost| outermost + 1);
         let marks = self
@@ -348,10 +348,10 @@ impl Renderer<'_> {
             .iter()
             .skip(within)
             .filter_map(|container| match container {
-                Container::Item => Some("  "),
+                OpenBlock::Item => Some("  "),
                 // Quotes do not nest: an inner one keeps its mark.
-                Container::Quote => Some("> "),
-                Container::List(_) => None,
+                OpenBlock::Quote => Some("> "),
+                OpenBlock::List(_) => None,
             });
         self.text.extend(marks.take(MAX_INDENT));
     }
@@ -369,13 +369,13 @@ impl Renderer<'_> {
         let depth = self
             .containers
             .iter()
-            .filter(|container| matches!(container, Container::List(_)))
+            .filter(|container| matches!(container, OpenBlock::List(_)))
             .count();
         let written = self.source.get(at..).unwrap_or_default().trim_start();
         let digits = written.bytes().take_while(u8::is_ascii_digit).count();
         let number: Option<u64> = written.get(..digits).and_then(|text| text.parse().ok());
         self.marker = Some(match (number, self.containers.last_mut()) {
-            (Some(number), Some(Container::List(last))) => {
+            (Some(number), Some(OpenBlock::List(last))) => {
                 // "1. 1. 1." is counted; "1. 3. 7." means what it says.
                 let number = last.map_or(number, |last| number.max(last.saturating_add(1)));
                 *last = Some(number);
@@ -386,7 +386,7 @@ impl Renderer<'_> {
             }
             _ => bullet(depth).to_owned(),
         });
-        self.containers.push(Container::Item);
+        self.containers.push(OpenBlock::Item);
     }
 
     /// Writes a mark that has no content on its line.
@@ -407,7 +407,7 @@ impl Renderer<'_> {
         self.begin_inline(at);
         let start = self.text.len();
         self.text.push_str(name);
-        self.format(Entity::new(Kind::Bold, 0, 0), start..self.text.len());
+        self.format(Entity::new(EntityStyle::Bold, 0, 0), start..self.text.len());
         self.end_inline();
     }
 
@@ -430,7 +430,7 @@ impl Renderer<'_> {
         self.visible = true;
         let entity = Entity {
             language,
-            ..Entity::new(Kind::Pre, 0, 0)
+            ..Entity::new(EntityStyle::Pre, 0, 0)
         };
         let range = start..self.text.len();
         self.spans.push(Span { range, entity });
@@ -445,7 +445,7 @@ impl Renderer<'_> {
             .partition_point(|span| span.range.start < inline.start);
         let spans = self.spans.split_off(from);
         let text = self.text.split_off(inline.start);
-        let cell = Cell {
+        let cell = TableCell {
             text,
             spans: spans
                 .into_iter()
@@ -482,12 +482,12 @@ impl Renderer<'_> {
         for row in rows {
             let mut apart = !fresh;
             for (index, name) in head.iter().enumerate() {
-                let nothing = Cell::default();
+                let nothing = TableCell::default();
                 let cell = row.get(index).unwrap_or(&nothing);
                 // Every name stands there at least once, and whole.
                 let only_name = || {
                     let mut cells = rows.iter().filter_map(|row| row.get(index));
-                    first && !name.is_blank() && cells.all(Cell::is_blank)
+                    first && !name.is_blank() && cells.all(TableCell::is_blank)
                 };
                 if cell.is_blank() && !only_name() {
                     continue;
@@ -522,7 +522,7 @@ impl Renderer<'_> {
     }
 
     /// A cell of a table that is too wide, as a line of its own.
-    fn field(&mut self, name: &str, cell: &Cell, in_bold: bool) {
+    fn field(&mut self, name: &str, cell: &TableCell, in_bold: bool) {
         let start = self.text.len();
         if !name.is_empty() {
             self.text.push_str(name);
@@ -537,15 +537,15 @@ impl Renderer<'_> {
             let codes: Vec<Range<usize>> = cell
                 .spans
                 .iter()
-                .filter(|span| span.entity.kind == Kind::Code)
+                .filter(|span| span.entity.kind == EntityStyle::Code)
                 .map(|span| moved(&span.range))
                 .collect();
             for piece in without(start..self.text.len(), &codes) {
-                self.format(Entity::new(Kind::Bold, 0, 0), piece);
+                self.format(Entity::new(EntityStyle::Bold, 0, 0), piece);
             }
         }
         for span in &cell.spans {
-            if !(in_bold && span.entity.kind == Kind::Bold) {
+            if !(in_bold && span.entity.kind == EntityStyle::Bold) {
                 self.spans.push(Span {
                     range: moved(&span.range),
                     entity: span.entity.clone(),

@@ -3,7 +3,7 @@
 use pulldown_cmark::Alignment;
 use unicode_width::UnicodeWidthStr;
 
-use super::{Kind, Span, is_blank};
+use super::{EntityStyle, Span, is_blank};
 
 /// Widest table with aligned columns. A phone shows about this much of a line of code; beyond it the
 /// lines would be folded and the columns lost.
@@ -17,24 +17,24 @@ pub(super) struct Table {
     pub(super) at: usize,
     pub(super) alignments: Vec<Alignment>,
     /// The first is the head.
-    pub(super) rows: Vec<Vec<Cell>>,
+    pub(super) rows: Vec<Vec<TableCell>>,
 }
 
 /// One cell: a text of one line and its formatting.
 #[derive(Clone, Default)]
-pub(super) struct Cell {
+pub(super) struct TableCell {
     pub(super) text: String,
     pub(super) spans: Vec<Span>,
 }
 
-impl Cell {
+impl TableCell {
     /// Without formatting; a link's address stands behind it.
     fn plain(&self) -> String {
         let mut text = self.text.clone();
         let mut links: Vec<&Span> = self
             .spans
             .iter()
-            .filter(|span| span.entity.kind == Kind::TextLink)
+            .filter(|span| span.entity.kind == EntityStyle::TextLink)
             .collect();
         links.sort_by_key(|span| std::cmp::Reverse(span.range.end));
         for span in links {
@@ -68,7 +68,7 @@ impl Table {
         let rows: Vec<Vec<String>> = self
             .rows
             .iter()
-            .map(|row| row.iter().map(Cell::plain).collect())
+            .map(|row| row.iter().map(TableCell::plain).collect())
             .collect();
         let widths: Vec<usize> = (0..self.alignments.len())
             .map(|column| {

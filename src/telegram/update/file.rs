@@ -24,7 +24,7 @@ const FILES: [&str; 9] = [
 
 /// A file that came with a message, as its sender describes it. None of them is a file name here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attached {
+pub struct IncomingFile {
     /// photo, document, …
     pub kind: &'static str,
     /// The id for `getFile`; absent if Telegram does not say.
@@ -42,7 +42,7 @@ pub struct Attached {
 impl Message {
     /// The file that came with it. Of a photo the largest size that can be fetched, of a live photo
     /// the picture.
-    pub fn file(&self) -> Option<Attached> {
+    pub fn file(&self) -> Option<IncomingFile> {
         let kind = self.kind();
         let kind = FILES.into_iter().find(|name| *name == kind)?;
         let field = self.rest.get(kind)?;
@@ -52,7 +52,7 @@ impl Message {
         let file = sizes.and_then(|sizes| best(sizes)).unwrap_or(field);
         let text = |name: &str| file.get(name).and_then(Value::as_str).map(str::to_owned);
         let file_id = text("file_id").filter(|id| !id.is_empty());
-        Some(Attached {
+        Some(IncomingFile {
             kind,
             content: text("file_unique_id")
                 .or_else(|| file_id.clone())
@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    fn file(fields: &Value) -> Option<Attached> {
+    fn file(fields: &Value) -> Option<IncomingFile> {
         let mut message = json!({"message_id": 1, "chat": {"id": 1}});
         let fields = fields.as_object().unwrap().clone();
         message.as_object_mut().unwrap().extend(fields);

@@ -15,7 +15,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::message::{Entity, EntityKind, entities};
+use super::message::{EntityKind, TextEntity, entities};
 
 /// Most characters of the language of a code block.
 const LANGUAGE_CHARS: usize = 32;
@@ -23,7 +23,7 @@ const LANGUAGE_CHARS: usize = 32;
 /// A text as Markdown.
 pub fn to_markdown<'a>(words: &'a str, list: Option<&Value>) -> Cow<'a, str> {
     let entities = entities(words, list);
-    let telling: Vec<Entity> = entities
+    let telling: Vec<TextEntity> = entities
         .into_iter()
         .filter(|entity| style(&entity.kind).is_some())
         .collect();
@@ -67,7 +67,7 @@ fn style(kind: &EntityKind) -> Option<(&'static str, &'static str)> {
 }
 
 /// Writes the part of the text from `at` to `end`; all entities begin in it and are in order.
-fn write(words: &str, mut at: usize, end: usize, entities: Vec<Entity>, out: &mut String) {
+fn write(words: &str, mut at: usize, end: usize, entities: Vec<TextEntity>, out: &mut String) {
     let plain = |from: usize, to: usize| words.get(from..to).unwrap_or_default();
     let mut rest = entities.into_iter().peekable();
     while let Some(entity) = rest.next() {
@@ -94,7 +94,7 @@ fn part(
     start: usize,
     end: usize,
     kind: &EntityKind,
-    within: Vec<Entity>,
+    within: Vec<TextEntity>,
     out: &mut String,
 ) {
     let text = words.get(start..end).unwrap_or_default();

@@ -86,7 +86,7 @@ pub struct Forward {
 
 /// Telegram's description of a part of a text (`MessageEntity`).
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entity {
+pub struct TextEntity {
     /// Its kind.
     pub kind: EntityKind,
     /// Where it begins, in bytes; a character begins there.
@@ -248,7 +248,7 @@ impl Message {
 
     /// The entities of the text, or else of the caption, in order; those whose place is not in it
     /// are left out.
-    pub fn entities(&self) -> Vec<Entity> {
+    pub fn entities(&self) -> Vec<TextEntity> {
         let (words, field) = match (&self.text, &self.caption) {
             (Some(text), _) => (text, "entities"),
             (None, Some(caption)) => (caption, "caption_entities"),
@@ -470,7 +470,7 @@ fn reactions(list: Option<&Value>) -> Vec<String> {
 
 /// The entities of a text that have a place in it, in the order of their beginnings, the longer of
 /// two first.
-pub(super) fn entities(words: &str, list: Option<&Value>) -> Vec<Entity> {
+pub(super) fn entities(words: &str, list: Option<&Value>) -> Vec<TextEntity> {
     let Some(list) = list
         .and_then(Value::as_array)
         .filter(|list| !list.is_empty())
@@ -480,7 +480,7 @@ pub(super) fn entities(words: &str, list: Option<&Value>) -> Vec<Entity> {
     let bytes = utf16_to_bytes(words);
     let place =
         |offset: Option<&Value>| -> Option<usize> { usize::try_from(offset?.as_i64()?).ok() };
-    let mut found: Vec<Entity> = list
+    let mut found: Vec<TextEntity> = list
         .iter()
         .filter_map(|entity| {
             let offset = place(entity.get("offset"))?;
@@ -488,7 +488,7 @@ pub(super) fn entities(words: &str, list: Option<&Value>) -> Vec<Entity> {
             let start = (*bytes.get(offset)?)?;
             let end = (*bytes.get(offset.checked_add(length)?)?)?;
             let kind = EntityKind::read(entity);
-            Some(Entity { kind, start, end })
+            Some(TextEntity { kind, start, end })
         })
         .collect();
     found.sort_by_key(|entity| (entity.start, std::cmp::Reverse(entity.end)));

@@ -340,17 +340,17 @@ fn what_the_bot_is_in_a_chat_is_read_and_what_is_unknown_may_write() {
         }
     };
     for status in ["kicked", "left"] {
-        assert_eq!(is(json!({"status": status})), Some(Standing::Removed));
+        assert_eq!(is(json!({"status": status})), Some(ChatStanding::Removed));
     }
     for status in ["member", "administrator", "restricted", "invented"] {
         assert_eq!(
             is(json!({"status": status})),
-            Some(Standing::Member),
+            Some(ChatStanding::Member),
             "{status}"
         );
     }
     let restricted = |field: &str| is(json!({"status": "restricted", field: false}));
-    assert_eq!(restricted("can_send_messages"), Some(Standing::Muted));
-    assert_eq!(restricted("is_member"), Some(Standing::Removed));
+    assert_eq!(restricted("can_send_messages"), Some(ChatStanding::Muted));
+    assert_eq!(restricted("is_member"), Some(ChatStanding::Removed));
     assert_eq!(is(json!("kicked")), None);
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use serde_json::json;
 use telepost::state::outbox::delivery::{Content, Progress};
-use telepost::telegram::format::{Kind, Rich, is_blank, markdown};
+use telepost::telegram::format::{EntityStyle, Rich, is_blank, markdown};
 use telepost::telegram::split::{fit, split};
 
 /// The documents of `tests/data/markdown`, each with its title.
@@ -88,7 +88,7 @@ fn in_blocks(piece: &Rich) -> String {
     piece
         .spans()
         .into_iter()
-        .filter(|span| span.entity.kind == Kind::Pre)
+        .filter(|span| span.entity.kind == EntityStyle::Pre)
         .map(|span| piece.text[span.range].to_owned())
         .collect()
 }

@@ -11,7 +11,7 @@ use crate::state::inbox::view::{
     ReplyView, TopicView, message_of,
 };
 use crate::telegram::update::content::short;
-use crate::telegram::update::file::Attached;
+use crate::telegram::update::file::IncomingFile;
 use crate::telegram::update::{Body, Chat, Forward, Message, Press, Reaction, User};
 
 /// Most characters of a quoted message.
@@ -155,7 +155,7 @@ fn brought_by(group: &[&Item], message_id: MessageId, content: &str) -> Vec<Upda
 }
 
 /// A file as the message describes it; its state is filled in later.
-fn attachment(file: &Attached) -> AttachmentView {
+fn attachment(file: &IncomingFile) -> AttachmentView {
     let words = |words: &Option<String>| words.as_deref().map(|words| short(words, NAME_CHARS));
     AttachmentView {
         kind: file.kind.to_owned(),

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::super::clean;
-use super::super::link::{Target, target};
-use super::{Delimiter, Entity, Inline, Kind, Means, Open, Renderer, Span, is_blank};
+use super::super::link::{LinkTarget, target};
+use super::{Delimiter, Entity, EntityStyle, Inline, Means, Open, Renderer, Span, is_blank};
 
 /// Most white space that is kept at the beginning of a line, in spaces.
 const MAX_INDENTATION: usize = 16;
@@ -27,7 +27,7 @@ impl Renderer<'_> {
             spoilers: Vec::new(),
         });
         if self.heading.is_some() {
-            self.push_open(Means::Style(Entity::new(Kind::Bold, 0, 0)));
+            self.push_open(Means::Style(Entity::new(EntityStyle::Bold, 0, 0)));
         }
     }
 
@@ -122,7 +122,7 @@ impl Renderer<'_> {
     pub(super) fn code(&mut self, text: &str) {
         // Code and links do not nest; a link is worth more.
         let in_link = self.open.iter().any(
-            |open| matches!(&open.means, Means::Style(entity) if entity.kind == Kind::TextLink),
+            |open| matches!(&open.means, Means::Style(entity) if entity.kind == EntityStyle::TextLink),
         );
         if in_link || is_blank(text) {
             self.put(text);
@@ -131,7 +131,7 @@ impl Renderer<'_> {
         self.pause_styles();
         let start = self.text.len();
         self.put(text);
-        self.format(Entity::new(Kind::Code, 0, 0), start..self.text.len());
+        self.format(Entity::new(EntityStyle::Code, 0, 0), start..self.text.len());
         self.resume_styles();
     }
 
@@ -159,7 +159,12 @@ impl Renderer<'_> {
         }
     }
 
-    pub(super) fn open_style(&mut self, kind: Kind, mark: &'static str, range: &Range<usize>) {
+    pub(super) fn open_style(
+        &mut self,
+        kind: EntityStyle,
+        mark: &'static str,
+        range: &Range<usize>,
+    ) {
         self.begin_inline(range.start);
         let written = self.source.get(range.clone()).unwrap_or_default();
         let before = self.source.get(..range.start).unwrap_or_default();
@@ -190,19 +195,19 @@ impl Renderer<'_> {
         self.begin_inline(at);
         // A picture may lie in a link, and a link in the description of a picture.
         let in_link = self.open.iter().any(|open| match &open.means {
-            Means::Style(entity) => entity.kind == Kind::TextLink,
+            Means::Style(entity) => entity.kind == EntityStyle::TextLink,
             Means::Local(_) | Means::Mail(_) => true,
             Means::Nothing | Means::Literal(_) => false,
         });
         self.push_open(match target(address) {
             _ if in_link => Means::Nothing,
-            Target::Web(url) => Means::Style(Entity {
+            LinkTarget::Web(url) => Means::Style(Entity {
                 url: Some(url),
-                ..Entity::new(Kind::TextLink, 0, 0)
+                ..Entity::new(EntityStyle::TextLink, 0, 0)
             }),
-            Target::Local(path) => Means::Local(path),
-            Target::Mail(address) => Means::Mail(address),
-            Target::Nowhere => Means::Nothing,
+            LinkTarget::Local(path) => Means::Local(path),
+            LinkTarget::Mail(address) => Means::Mail(address),
+            LinkTarget::Nowhere => Means::Nothing,
         });
     }
 
@@ -328,13 +333,13 @@ impl Renderer<'_> {
         let mut codes: Vec<Range<usize>> = self
             .spans
             .iter()
-            .filter(|span| span.entity.kind == Kind::Code && span.range.end > inline.start)
+            .filter(|span| span.entity.kind == EntityStyle::Code && span.range.end > inline.start)
             .map(|span| span.range.clone())
             .collect();
         codes.sort_by_key(|range| range.start);
         for (first, last) in pairs {
             for piece in without(moved(first)..moved(last), &codes) {
-                self.format(Entity::new(Kind::Spoiler, 0, 0), piece);
+                self.format(Entity::new(EntityStyle::Spoiler, 0, 0), piece);
             }
         }
     }
