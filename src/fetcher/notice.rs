@@ -43,5 +43,5 @@ pub fn give(outbox: &Outbox, about: &TooBig<'_>, now: Timestamp) -> Result<(), S
         reply_to: Some(about.message_id),
         silent: true,
     };
-    notice::give(outbox, told, now)
+    notice::send_notice(outbox, told, now)
 }

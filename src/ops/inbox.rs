@@ -326,7 +326,7 @@ impl Care<'_> {
             .iter()
             .filter(|(_, session)| session.bot_id == bot)
             .map(|(id, _)| id);
-        let moves = migrations::read(self.state, bot, self.clock.now())?;
+        let moves = migrations::read_migrations(self.state, bot, self.clock.now())?;
         let mut routes = build_routes(self.config, sessions);
         routes = routes.following(|chat| moves.current(chat));
         let bot = presence

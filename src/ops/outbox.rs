@@ -14,11 +14,11 @@ use crate::clock::{Clock, Timestamp};
 use crate::ids::SessionId;
 use crate::state::bots::{migrations, rate_limits};
 use crate::state::layout::StateDir;
-use crate::state::outbox::attachments::Attached;
+use crate::state::outbox::attachments::AttachedFile;
 use crate::state::outbox::delivery::{
-    Content, Delivery, DeliveryId, Finished, Outcome, PartState, Progress,
+    Content, Delivery, DeliveryId, DeliveryOutcome, DeliveryState, FinishedDelivery, PartState,
 };
-use crate::state::outbox::{Outbox, Standing, retry_key};
+use crate::state::outbox::{DeliveryStatus, Outbox, retry_key};
 use crate::store::StateError;
 use crate::store::disk::HeldLock;
 use crate::store::format::ReadError;
@@ -127,11 +127,12 @@ impl Outboxes {
             drop(finished);
             return Ok(None);
         }
-        let progress = unless_damaged(outbox.progress(&delivery.id, now))?
+        let progress = unless_damaged(outbox.delivery_state(&delivery.id, now))?
             .flatten()
             .or_else(|| delivery.resume.clone());
         let bot = delivery.address.bot_id;
-        let chat = migrations::read(&self.state, bot, now)?.current(delivery.address.chat_id);
+        let chat =
+            migrations::read_migrations(&self.state, bot, now)?.current(delivery.address.chat_id);
         let held = unless_damaged(rate_limits::read_limits(&self.state, bot, now))?
             .and_then(|gates| gates.held(chat, now));
         let parked = held.as_ref().and_then(|held| held.reason.clone());
@@ -152,25 +153,25 @@ impl Outboxes {
         }))
     }
 
-    fn failed(&self, finished: &Finished) -> Row {
+    fn failed(&self, finished: &FinishedDelivery) -> Row {
         let reason = match &finished.outcome {
-            Outcome::Failed { reason, .. } => Some(reason.clone()),
-            Outcome::Delivered { .. }
-            | Outcome::Unknown
-            | Outcome::Superseded
-            | Outcome::Dropped { .. } => None,
+            DeliveryOutcome::Failed { reason, .. } => Some(reason.clone()),
+            DeliveryOutcome::Delivered { .. }
+            | DeliveryOutcome::Unknown
+            | DeliveryOutcome::Superseded
+            | DeliveryOutcome::Dropped { .. } => None,
         };
         Row {
             state: "failed",
             reason,
-            ..self.row(&finished.delivery, finished.progress.as_ref())
+            ..self.row(&finished.delivery, finished.state.as_ref())
         }
     }
 
-    fn row(&self, delivery: &Delivery, progress: Option<&Progress>) -> Row {
+    fn row(&self, delivery: &Delivery, progress: Option<&DeliveryState>) -> Row {
         let (kind, text) = match &delivery.content {
             Content::Reply { text, .. } => ("reply", text.as_str()),
-            Content::Progress { text } => ("progress", text.as_str()),
+            Content::ProgressUpdate { text } => ("progress", text.as_str()),
             Content::Reaction { emoji, .. } => ("reaction", emoji.as_str()),
         };
         Row {
@@ -201,26 +202,26 @@ impl Outboxes {
         let key = retry_key(&id);
         let all = outbox.all()?;
         let made = all.iter().find(|id| id.key == key);
-        let finished = match outbox.standing(&id, now)? {
-            Standing::Finished(finished) => finished,
-            Standing::Waiting => {
+        let finished = match outbox.status(&id, now)? {
+            DeliveryStatus::Finished(finished) => finished,
+            DeliveryStatus::Waiting => {
                 return Err(ManageError::Refused(format!(
                     "{id} has not failed: it still waits, and is sent as soon as that is possible"
                 )));
             }
-            Standing::Gone => return Err(gone(&id)),
+            DeliveryStatus::Gone => return Err(gone(&id)),
         };
         if let Some(made) = made {
             // The commit may have been cut short before it was durable.
             outbox.sync_names()?;
             return retried(&outbox, *finished, made, "is being tried again already");
         }
-        if !matches!(finished.outcome, Outcome::Failed { .. }) {
+        if !matches!(finished.outcome, DeliveryOutcome::Failed { .. }) {
             return Err(ManageError::Refused(format!(
                 "{id} has not failed, so there is nothing to try again"
             )));
         }
-        if matches!(finished.delivery.content, Content::Progress { .. }) {
+        if matches!(finished.delivery.content, Content::ProgressUpdate { .. }) {
             return Err(ManageError::Refused(format!(
                 "{id} said how the work was going then; it is not sent late. `telepost outbox drop {id}` removes it from the list"
             )));
@@ -235,7 +236,7 @@ impl Outboxes {
             answers: Vec::new(),
             acked: Vec::new(),
             turn: None,
-            resume: finished.progress.clone().map(anew),
+            resume: finished.state.clone().map(anew),
             ..finished.delivery.clone()
         };
         outbox.accept_again(&delivery, &id)?;
@@ -247,30 +248,30 @@ impl Outboxes {
         let (session, id) = self.find(name)?;
         let outbox = self.outbox(&session);
         let lock = self.lock(&session)?;
-        match outbox.standing(&id, self.clock.now())? {
-            Standing::Gone => Err(gone(&id)),
-            Standing::Finished(finished) => {
-                let Outcome::Failed { message_ids, .. } = &finished.outcome else {
+        match outbox.status(&id, self.clock.now())? {
+            DeliveryStatus::Gone => Err(gone(&id)),
+            DeliveryStatus::Finished(finished) => {
+                let DeliveryOutcome::Failed { message_ids, .. } = &finished.outcome else {
                     return Err(ManageError::Refused(format!(
                         "{id} is finished, so there is nothing to drop"
                     )));
                 };
-                let dropped = Outcome::Dropped {
+                let dropped = DeliveryOutcome::Dropped {
                     message_ids: message_ids.clone(),
                 };
-                outbox.forget_failed(&Finished {
+                outbox.forget_failed(&FinishedDelivery {
                     outcome: dropped,
                     ..*finished
                 })?;
                 Ok(format!("{id} is dropped\n"))
             }
-            Standing::Waiting => {
+            DeliveryStatus::Waiting => {
                 outbox.ask_to_drop(&id, self.clock.now())?;
                 drop(lock);
                 if gateway_runs {
                     let deadline = self.clock.instant() + DROP_PATIENCE;
                     while self.clock.instant() < deadline {
-                        if outbox.standing(&id, self.clock.now())? != Standing::Waiting {
+                        if outbox.status(&id, self.clock.now())? != DeliveryStatus::Waiting {
                             return self.ended(&outbox, &id);
                         }
                         self.clock.sleep(LOOK_AGAIN).await;
@@ -286,11 +287,11 @@ impl Outboxes {
     fn ended(&self, outbox: &Outbox, id: &DeliveryId) -> Result<String, ManageError> {
         let finished = outbox.finished(id, self.clock.now())?;
         Ok(match finished.map(|finished| finished.outcome) {
-            Some(Outcome::Dropped { message_ids }) if !message_ids.is_empty() => format!(
+            Some(DeliveryOutcome::Dropped { message_ids }) if !message_ids.is_empty() => format!(
                 "{id} is dropped; {} of its messages had been sent\n",
                 message_ids.len()
             ),
-            Some(Outcome::Delivered { .. }) => {
+            Some(DeliveryOutcome::Delivered { .. }) => {
                 format!("{id} was delivered before it could be dropped\n")
             }
             _ => format!("{id} is dropped\n"),
@@ -339,21 +340,24 @@ impl Outboxes {
 /// other one says so.
 fn retried(
     outbox: &Outbox,
-    mut failed: Finished,
+    mut failed: FinishedDelivery,
     made: &DeliveryId,
     what: &str,
 ) -> Result<String, ManageError> {
     let id = failed.delivery.id.clone();
-    if matches!(failed.outcome, Outcome::Failed { .. } | Outcome::Superseded) {
-        failed.outcome = Outcome::Superseded;
-        failed.progress = None;
+    if matches!(
+        failed.outcome,
+        DeliveryOutcome::Failed { .. } | DeliveryOutcome::Superseded
+    ) {
+        failed.outcome = DeliveryOutcome::Superseded;
+        failed.state = None;
         outbox.forget_failed(&failed)?;
     }
     Ok(format!("{id} {what}, as {made}\n"))
 }
 
 /// What is left to send, with every repair allowed once more.
-fn anew(mut progress: Progress) -> Progress {
+fn anew(mut progress: DeliveryState) -> DeliveryState {
     for part in &mut progress.parts {
         if !matches!(part.state, PartState::Sent { .. }) {
             part.repairs.clear();
@@ -382,7 +386,7 @@ pub fn printable(text: &str) -> String {
 }
 
 /// The first line of a text, or what the files are named that go without one.
-fn first_line(text: &str, files: &[Attached]) -> String {
+fn first_line(text: &str, files: &[AttachedFile]) -> String {
     let line = text.lines().find(|line| !line.trim().is_empty());
     let names = || {
         let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();

@@ -26,7 +26,7 @@ use crate::state::holds::changes::HoldChange;
 use crate::state::layout::StateDir;
 use crate::store::StoreError;
 use crate::store::atomic;
-use crate::store::format::ReadError;
+use crate::store::state_file::ReadError;
 use crate::telegram::api::Api;
 use crate::telegram::error::{ApiError, FailureDecision};
 
@@ -238,7 +238,7 @@ impl ChatActions {
             Ok(()) => ActionResult::Done,
             Err(error) => {
                 tracing::debug!(bot_id = bot.0, chat_id = chat.0, %error, ?action, "left out");
-                let limit = if let FailureDecision::CloseGate(wait) = error.decision() {
+                let limit = if let FailureDecision::RateLimit(wait) = error.decision() {
                     Some(wait)
                 } else {
                     None

@@ -37,7 +37,7 @@ use crate::state::bots::{BotHandle, HeardChats};
 use crate::state::holds::changes::HoldChange;
 use crate::state::layout::StateDir;
 use crate::state::outbox::changes::{OutboxChange, classify_change};
-use crate::store::format::ReadError;
+use crate::store::state_file::ReadError;
 use crate::store::watch::{Interest, NameWatch, News};
 
 /// A scan after a poll waits for this long, so that a call that waits for its messages is served first.

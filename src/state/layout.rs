@@ -1,7 +1,8 @@
 //! Where everything lies below the state folder. docs/state-files.md describes each file.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -78,9 +79,15 @@ impl StateDir {
         self.root().join("logs")
     }
 
-    /// Takes the output of a detached gateway; its log has files of its own beside it.
-    pub fn gateway_output(&self) -> PathBuf {
-        self.logs().join("gateway.output")
+    /// Opens the file for the output of a detached gateway; its log has files of its own beside it.
+    pub fn open_gateway_output(&self) -> Result<(File, PathBuf), StoreError> {
+        self.storage.disk().create_folder(&self.logs())?;
+        let path = self.logs().join("gateway.output");
+        let mut options = OpenOptions::new();
+        match options.append(true).create(true).mode(0o600).open(&path) {
+            Ok(file) => Ok((file, path)),
+            Err(source) => Err(StoreError::new("open", &path, source)),
+        }
     }
 
     /// Unreadable files.
@@ -88,7 +95,7 @@ impl StateDir {
         self.root().join("quarantine")
     }
 
-    /// The flood gates of a bot.
+    /// The rate limits of a bot.
     pub fn gates(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("gates.json")
     }
@@ -115,6 +122,11 @@ impl StateDir {
     /// Updates of a bot that belong to no session.
     pub fn bot_dead(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("dead")
+    }
+
+    /// Creates the folder of a bot.
+    pub(in crate::state) fn prepare_bot(&self, bot: BotId) -> Result<(), StoreError> {
+        self.storage.disk().create_folder(&self.bot(bot))
     }
 
     fn bot(&self, bot: BotId) -> PathBuf {
@@ -263,27 +275,22 @@ impl SessionDir {
         self.root.join("agents")
     }
 
-    /// What gateway and living MCP servers tell each other about waking, and who is in a call.
+    /// Requests to wake agents, their answers, and markers of calls.
     pub fn wakes(&self) -> PathBuf {
         self.root.join("wakes")
     }
 
-    /// What the hooks of each agent's client tell of its turns.
+    /// The turns of the agents, as the hooks of their clients report them.
     pub fn turns(&self) -> PathBuf {
         self.root.join("turns")
     }
 
-    /// The file of one agent's turns.
-    pub fn turn(&self, holder: &str) -> PathBuf {
-        self.turns().join(format!("{holder}.json"))
-    }
-
-    /// For what the agent was woken last, and which ways of waking have worked.
+    /// The last wake, and how each way of waking has done.
     pub fn wake(&self) -> PathBuf {
         self.root.join("wake.json")
     }
 
-    /// That nobody is there, and who was told of it.
+    /// The absence of agents, and the chats that were told.
     pub fn down(&self) -> PathBuf {
         self.root.join("down.json")
     }

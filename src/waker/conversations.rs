@@ -31,7 +31,6 @@ impl Conversations {
         Ok(Self(found))
     }
 
-    /// The conversation of an agent.
     pub(crate) fn find(&self, holder: &HolderId) -> Option<&Conversation> {
         self.0.get(holder.as_str())
     }

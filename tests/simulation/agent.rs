@@ -393,7 +393,7 @@ impl Agent {
             .collect();
         let text = call.text.clone();
         let content = if call.keep_open {
-            Content::Progress { text }
+            Content::ProgressUpdate { text }
         } else {
             Content::Reply {
                 text,

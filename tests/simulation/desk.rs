@@ -11,7 +11,6 @@ use telepost::state::holds::{Conversation, Held, REPEAT_WITHIN, ReplyTarget};
 use telepost::state::inbox::entry::EntryName;
 use telepost::state::inbox::view::{self, Item, Shown};
 use telepost::state::outbox::delivery::{Content, Delivery, DeliveryId};
-use telepost::store::format::FORMAT;
 
 use crate::agent::{ACTIVE_NOTE_MS, Call, Showing, To};
 use crate::disk::{Died, File, Folder, Name, path};
@@ -269,7 +268,6 @@ impl Desk {
         let last = last_accepted(world, self.session);
         let accepted = self.now.0.max(last + 1).max(self.me.shown_at.0 + 1);
         Delivery {
-            format: FORMAT,
             id: DeliveryId { accepted, key },
             session: world.sessions[self.session].clone(),
             holder: self.holder.clone(),

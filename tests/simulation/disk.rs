@@ -13,7 +13,7 @@ use telepost::state::bots::rate_limits::ChatLimit;
 use telepost::state::holds::Conversation;
 use telepost::state::inbox::entry::EntryName;
 use telepost::state::inbox::view::Item;
-use telepost::state::outbox::delivery::{Delivery, DeliveryId, Finished, Progress};
+use telepost::state::outbox::delivery::{Delivery, DeliveryId, DeliveryState, FinishedDelivery};
 
 /// The process that was at work is dead.
 #[derive(Debug)]
@@ -54,8 +54,8 @@ pub(crate) enum File {
     Settled(Rc<Item>, Timestamp),
     Conversation(Rc<Conversation>),
     Delivery(Rc<Delivery>),
-    Progress(Rc<Progress>),
-    Finished(Rc<Finished>),
+    Progress(Rc<DeliveryState>),
+    Finished(Rc<FinishedDelivery>),
     Gates(Rc<Vec<ChatLimit>>),
 }
 
@@ -203,7 +203,7 @@ impl Disk {
         all
     }
 
-    pub(crate) fn finished(&self, session: usize, id: &DeliveryId) -> Option<Rc<Finished>> {
+    pub(crate) fn finished(&self, session: usize, id: &DeliveryId) -> Option<Rc<FinishedDelivery>> {
         [Folder::Sent, Folder::Failed]
             .into_iter()
             .find_map(

@@ -14,9 +14,9 @@ use crate::state::agents::holder;
 use crate::state::holds::{Held, REPEAT_WITHIN, ReplyTarget, Unplaced};
 use crate::state::inbox::entry::EntryName;
 use crate::state::inbox::view::{self, Item};
-use crate::state::outbox::attachments::Attached;
+use crate::state::outbox::attachments::AttachedFile;
 use crate::state::outbox::delivery::{Content, Delivery, DeliveryId};
-use crate::store::format::{FORMAT, ReadError};
+use crate::store::format::ReadError;
 use crate::telegram::{format, reactions, update};
 
 /// Refuses what no chat could take.
@@ -43,7 +43,7 @@ impl Desk<'_> {
             return Ok(Some(earlier));
         }
         let names: Vec<String> = params.files().iter().map(|path| shown_name(path)).collect();
-        let same_names = |files: &[Attached]| files.iter().map(|file| &file.name).eq(&names);
+        let same_names = |files: &[AttachedFile]| files.iter().map(|file| &file.name).eq(&names);
         // Perhaps the same files again: what is in them decides, once they are copied.
         if self.repeated(params, same_names)?.is_none() {
             self.goes_to(params)?;
@@ -80,7 +80,7 @@ impl Desk<'_> {
             .collect();
         let text = params.text.clone().unwrap_or_default();
         let content = if keep_open {
-            Content::Progress { text }
+            Content::ProgressUpdate { text }
         } else {
             Content::Reply {
                 text,
@@ -263,7 +263,7 @@ impl Desk<'_> {
     fn repeated(
         &mut self,
         params: &ReplyParams,
-        same_files: impl Fn(&[Attached]) -> bool,
+        same_files: impl Fn(&[AttachedFile]) -> bool,
     ) -> Result<Option<Accepted>, MailboxError> {
         let text = params.text.as_deref().unwrap_or_default();
         let since = self.now.0 - i64::try_from(REPEAT_WITHIN.as_millis()).unwrap_or(0);
@@ -352,7 +352,6 @@ impl Desk<'_> {
         let last = self.mailbox.outbox.newest()?;
         let accepted = self.now.0.max(last + 1).max(self.me.shown_at.0 + 1);
         Ok(Delivery {
-            format: FORMAT,
             id: DeliveryId { accepted, key },
             session: self.mailbox.session.clone(),
             holder: self.caller.holder.as_str().to_owned(),

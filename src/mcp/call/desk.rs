@@ -128,7 +128,7 @@ impl<'a> Desk<'a> {
         let mut notices = Vec::new();
         mailbox.settle_committed(now, &mut notices)?;
         let pending = mailbox.inbox.pending()?;
-        let living = holder::list_living(&mailbox.state, &mailbox.dir, now)?;
+        let living = holder::list_living(&mailbox.dir, now)?;
         let mut me_on_disk = None;
         let (mut others, mut left) = (Vec::new(), Vec::new());
         for holder in mailbox.holds.holders()? {

@@ -35,8 +35,8 @@ use crate::state::files::Files;
 use crate::state::holds::Holds;
 use crate::state::inbox::Inbox;
 use crate::state::layout::{SessionDir, StateDir};
-use crate::state::outbox::delivery::{DeliveryId, Outcome};
-use crate::state::outbox::{Outbox, Standing};
+use crate::state::outbox::delivery::{DeliveryId, DeliveryOutcome};
+use crate::state::outbox::{DeliveryStatus, Outbox};
 use crate::store::StoreError;
 use crate::store::format::ReadError;
 use crate::store::lock::LockError;
@@ -364,25 +364,25 @@ impl Mailbox {
             notices: accepted.notices.clone(),
             ..ToolResult::default()
         };
-        let standing = self.outbox.standing(&accepted.id, now)?;
-        let ended = standing != Standing::Waiting;
+        let standing = self.outbox.status(&accepted.id, now)?;
+        let ended = standing != DeliveryStatus::Waiting;
         match standing {
-            Standing::Finished(finished) => {
+            DeliveryStatus::Finished(finished) => {
                 result.notices.extend(finished.notes);
                 match finished.outcome {
-                    Outcome::Delivered { message_ids, .. } => {
+                    DeliveryOutcome::Delivered { message_ids, .. } => {
                         result.status = Some(Status::Delivered);
                         result.message_ids = message_ids;
                     }
-                    Outcome::Unknown => {
+                    DeliveryOutcome::Unknown => {
                         result.notices.push("Telegram's answer was lost: it may stand in the chat or not; it is not sent again.".to_owned());
                     }
-                    Outcome::Superseded => {
+                    DeliveryOutcome::Superseded => {
                         result
                             .notices
                             .push("A newer message took its place before it was sent.".to_owned());
                     }
-                    Outcome::Failed {
+                    DeliveryOutcome::Failed {
                         reason,
                         message_ids,
                     } => {
@@ -390,7 +390,7 @@ impl Mailbox {
                         result.reason = Some(reason);
                         result.message_ids = message_ids;
                     }
-                    Outcome::Dropped { message_ids } => {
+                    DeliveryOutcome::Dropped { message_ids } => {
                         result.status = Some(Status::Failed);
                         result.reason = Some("the person dropped it before it was sent".to_owned());
                         result.message_ids = message_ids;
@@ -398,7 +398,7 @@ impl Mailbox {
                 }
             }
             // Gone after it was accepted means finished so long ago that its record was swept.
-            Standing::Waiting | Standing::Gone => {
+            DeliveryStatus::Waiting | DeliveryStatus::Gone => {
                 if let Some(held) = self.held(accepted.address, now)? {
                     result.held_until = Some(held.opens.rfc3339());
                     if held.reason.is_some() {
@@ -413,7 +413,7 @@ impl Mailbox {
 
     /// Until when nothing goes to a chat; `None` if it is open.
     fn held(&self, address: Address, now: Timestamp) -> Result<Option<HeldUntil>, ReadError> {
-        let moves = migrations::read(&self.state, address.bot_id, now)?;
+        let moves = migrations::read_migrations(&self.state, address.bot_id, now)?;
         match rate_limits::read_limits(&self.state, address.bot_id, now) {
             Ok(gates) => Ok(gates.held(moves.current(address.chat_id), now)),
             // The gateway will report it and write new ones.

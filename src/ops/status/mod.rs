@@ -187,7 +187,7 @@ impl Report {
                 let mut session = SessionReport::gather(state, id, now)?;
                 session.configured = configured.is_some();
                 if let Some(typing) = configured.and_then(TypingRules::of) {
-                    session.waking = waking::gather(state, &state.session(id), Some(&typing), now)?;
+                    session.waking = waking::gather(&state.session(id), Some(&typing), now)?;
                 }
                 Ok(session)
             })
@@ -456,7 +456,7 @@ impl SessionReport {
             opens: held_up.as_ref().map(|held| held.opens),
             reason: held_up.and_then(|held| held.reason),
             repeats: outbox.repeats(now)?,
-            waking: waking::gather(state, &dir, None, now)?,
+            waking: waking::gather(&dir, None, now)?,
         })
     }
 
@@ -487,7 +487,7 @@ fn first_held_up(
             gates => gates?,
         };
         if !gates.is_empty() {
-            bots.insert(bot, (gates, migrations::read(state, bot, now)?));
+            bots.insert(bot, (gates, migrations::read_migrations(state, bot, now)?));
         }
     }
     if bots.is_empty() {
@@ -538,7 +538,7 @@ fn moved(state: &StateDir, config: &Config, now: Timestamp) -> Result<Vec<MovedC
         .collect();
     let mut found = Vec::new();
     for bot_id in state.all_bots()? {
-        let moves = migrations::read(state, bot_id, now)?;
+        let moves = migrations::read_migrations(state, bot_id, now)?;
         for from in moves.all().map(|migration| migration.from) {
             let to = moves.current(from);
             if chats.contains(&from) && !chats.contains(&to) {

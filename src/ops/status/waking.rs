@@ -10,15 +10,15 @@ use crate::ops::outbox::printable;
 use crate::state::absence::{Absence, AbsencePhase};
 use crate::state::agents::list_registered;
 use crate::state::agents::turns::TurnFile;
-use crate::state::layout::{SessionDir, StateDir};
-use crate::state::wake_log::{MethodRecord, WakeLog};
+use crate::state::layout::SessionDir;
+use crate::state::wake_log::{MethodId, MethodRecord, WakeLog};
 use crate::store::format::ReadError;
 use crate::waker::activity::AgentState;
 use crate::waker::conversations::Conversations;
 use crate::waker::list_candidates;
-use crate::waker::methods::METHODS;
 use crate::waker::methods::tmux::TmuxMethod;
 use crate::waker::methods::tmux::guard::TypingRules;
+use crate::waker::methods::{METHODS, WakeMethod};
 
 /// The way that keeps an agent from falling asleep over messages, and wakes nobody. It is known once a
 /// hook was heard.
@@ -166,7 +166,6 @@ pub struct WayReport {
 
 /// How the agents of a session can be woken.
 pub(super) fn gather(
-    state: &StateDir,
     dir: &SessionDir,
     typing: Option<&TypingRules>,
     now: Timestamp,
@@ -177,7 +176,7 @@ pub(super) fn gather(
         let client = server.file.client.as_ref();
         let candidates = list_candidates(dir, &server, &Conversations::default(), typing, now);
         for (agent, (_, holder)) in candidates.into_iter().zip(server.agents()) {
-            let mut ways: Vec<String> = agent.methods.iter().map(|method| method.label()).collect();
+            let mut ways: Vec<String> = agent.methods.iter().map(MethodId::label).collect();
             if TurnFile::peek(dir, &holder, &server.file.client_process).is_some() {
                 hooks = true;
                 ways.push(STOP_HOOK.to_owned());
@@ -191,14 +190,15 @@ pub(super) fn gather(
             });
         }
     }
-    report.down = Absence::read(state, dir, now)?
+    report.down = Absence::file(dir)
+        .read_or_missing(now)?
         .filter(|note| note.phase != AbsencePhase::Doubtful)
         .map(|note| DownReport {
             since: note.since.rfc3339(),
             reason: note.missing.describe(),
         });
-    let log = WakeLog::read(state, dir, now)?;
-    for method in METHODS.map(|method| method.id()) {
+    let log = WakeLog::file(dir).read_or_missing(now)?.unwrap_or_default();
+    for method in METHODS.map(WakeMethod::id) {
         let refused = log.refused.as_ref().filter(|_| method == TmuxMethod::ID);
         let record = log.records.get(&method);
         if live.contains(&method) || record.is_some() || refused.is_some() {
