@@ -175,9 +175,9 @@ impl Mailbox {
     ) -> Self {
         let dir = state.session(&session.id);
         Self {
-            inbox: Inbox::new(&state, dir.clone()),
+            inbox: Inbox::new(&dir),
             outbox: Outbox::new(&state, dir.clone()),
-            files: Files::new(&state, dir.clone()),
+            files: Files::new(&dir),
             session: session.id.clone(),
             home: session.chat_ids.first().copied().unwrap_or(ChatId(0)),
             reply_to_message: session.reply_to_message,
