@@ -101,7 +101,7 @@ pub(super) struct Downloader {
 
 impl Downloader {
     pub(super) fn files(&self, session: &SessionId) -> Files {
-        Files::new(&self.state, self.state.session(session))
+        Files::new(&self.state.session(session))
     }
 
     /// The entries that were shown or settled before their files had come. A damaged conversation is

@@ -227,7 +227,7 @@ impl Responder {
         let Some(found) = here.iter().find(|one| one.contains(id)) else {
             return Ok(Skipped::NotHere);
         };
-        let inbox = Inbox::new(&self.state, self.state.session(session));
+        let inbox = Inbox::new(&self.state.session(session));
         let moved = inbox.settle(&found.shown.entries)?;
         Ok(match (moved.is_empty(), found.held) {
             (true, _) => Skipped::NotHere,

@@ -159,9 +159,9 @@ impl Mailbox {
     ) -> Self {
         let dir = state.session(&session.id);
         Self {
-            inbox: Inbox::new(&state, dir.clone()),
+            inbox: Inbox::new(&dir),
             outbox: Outbox::new(&state, dir.clone()),
-            files: Files::new(&state, dir.clone()),
+            files: Files::new(&dir),
             holds: Holds::new(&dir),
             session: session.id.clone(),
             home: session.chat_ids.first().copied().unwrap_or(ChatId(0)),

@@ -221,7 +221,7 @@ impl SessionReport {
     /// Gathers the report of one session, as if it were configured: the disk does not know.
     pub fn gather(state: &StateDir, id: &SessionId, now: Timestamp) -> Result<Self, ReadError> {
         let dir = state.session(id);
-        let inbox = Inbox::new(state, dir.clone());
+        let inbox = Inbox::new(&dir);
         let outbox = Outbox::new(state, dir.clone());
         let pending = inbox.pending()?;
         let held = Holds::new(&dir).held_entries(now)?;
