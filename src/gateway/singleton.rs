@@ -202,7 +202,9 @@ pub async fn stop(state: &StateDir, clock: &Clock) -> Result<bool, SingletonErro
         if clock.instant() >= deadline {
             return Err(match asked {
                 Some(pid) => SingletonError::WillNotStop { pid },
-                None => SingletonError::Unknown(crate::store::lock::holder(&state.gateway_lock())),
+                None => {
+                    SingletonError::Unknown(crate::store::lock::read_holder(&state.gateway_lock()))
+                }
             });
         }
         clock.sleep(Duration::from_millis(20)).await;

@@ -124,7 +124,7 @@ impl Prune<'_> {
         self.unneeded(&left.id)?;
         let now = self.clock.now();
         let gone = self.state.pruned(&left.id, now);
-        atomic::rename(dir.root(), &gone, Step::Prune)?;
+        atomic::rename_file(dir.root(), &gone, Step::Prune)?;
         atomic::sync_folder(&self.state.sessions())?;
         drop(lock);
         Ok(atomic::remove_tree(&gone)?)

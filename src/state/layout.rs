@@ -107,7 +107,7 @@ impl StateDir {
 
     /// Every bot that has a folder.
     pub fn all_bots(&self) -> Result<Vec<BotId>, StoreError> {
-        let names = atomic::list(&self.root().join("bots"))?;
+        let names = atomic::list_names(&self.root().join("bots"))?;
         Ok(names
             .iter()
             .filter_map(|name| name.parse().ok().map(BotId))
@@ -174,7 +174,7 @@ impl StateDir {
 
     /// Every session that has a folder, configured or not.
     pub fn all_sessions(&self) -> Result<Vec<SessionId>, StoreError> {
-        let names = atomic::list(&self.sessions())?;
+        let names = atomic::list_names(&self.sessions())?;
         Ok(names
             .iter()
             .filter_map(|name| SessionId::new(name).ok())

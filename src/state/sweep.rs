@@ -32,7 +32,7 @@ pub fn sweep(state: &StateDir, now: Timestamp, file_time: Timestamp) -> Result<(
     }
     atomic::remove_leftovers(state.root(), file_time);
     // The log's writer sets no modes.
-    for name in atomic::list(&state.logs())? {
+    for name in atomic::list_names(&state.logs())? {
         atomic::make_private(&state.logs().join(name))?;
     }
     Ok(())

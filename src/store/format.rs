@@ -46,5 +46,5 @@ pub fn write<T: Serialize>(
     step: Step,
     durability: Durability,
 ) -> Result<(), StoreError> {
-    atomic::replace(path, &encode(path, value)?, step, durability)
+    atomic::replace_file(path, &encode(path, value)?, step, durability)
 }

@@ -134,7 +134,7 @@ impl<'a> Desk<'a> {
         let marks = Marks::read(&mailbox.dir)?;
         let mut me_on_disk = None;
         let (mut others, mut left) = (Vec::new(), Vec::new());
-        for name in atomic::list(&mailbox.dir.conversations())? {
+        for name in atomic::list_names(&mailbox.dir.conversations())? {
             let path = mailbox.dir.conversations().join(&name);
             let mut conversation: Conversation = match format::read(&mailbox.state, &path, now) {
                 Ok(Some(conversation)) => conversation,

@@ -88,7 +88,7 @@ impl Desk<'_> {
                 // First it is ours: a kill in between leaves it with both.
                 self.save(Step::Hold)?;
             }
-            atomic::remove(&path, Step::Hold)?;
+            atomic::remove_file(&path, Step::Hold)?;
         }
         Ok(())
     }

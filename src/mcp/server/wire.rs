@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
 use crate::mcp::tools::{PollParams, ReactParams, ReplyParams, Tool, ToolResult};
-use crate::store::crash_points::{Side, Step, reached};
+use crate::store::crash_points::{Side, Step, mark_step};
 
 /// A tool as clients list it.
 pub(super) fn wire_tool(tool: Tool) -> WireTool {
@@ -166,7 +166,7 @@ impl<W: AsyncWrite + Unpin, F: Fn(RequestId) -> Option<Note> + Unpin> AsyncWrite
         }
         let (end, _) = bytes.split_at(1);
         let written = ready!(Pin::new(&mut this.writer).poll_write(context, end))?;
-        reached(Step::Answer, Side::After);
+        mark_step(Step::Answer, Side::After);
         Poll::Ready(Ok(written))
     }
 

@@ -203,7 +203,7 @@ impl Report {
             moved: moved(state, config, now)?,
             parked: parked(state, now)?,
             dead_letters: dead_letters::count(state)?,
-            quarantine: atomic::list(&state.quarantine())?.len() as u64,
+            quarantine: atomic::list_names(&state.quarantine())?.len() as u64,
             disk_full: state.is_full(),
         })
     }
@@ -423,7 +423,7 @@ pub fn held(
     now: Timestamp,
 ) -> Result<BTreeSet<EntryName>, ReadError> {
     let mut held = BTreeSet::new();
-    for name in atomic::list(&dir.conversations())? {
+    for name in atomic::list_names(&dir.conversations())? {
         match format::read::<Conversation>(state, &dir.conversations().join(name), now) {
             Ok(Some(conversation)) => held.extend(conversation.entries()),
             Ok(None) | Err(ReadError::Quarantined { .. }) => {}

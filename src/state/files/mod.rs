@@ -212,7 +212,7 @@ impl Files {
             .map_err(failed)?;
         staging.sync()?;
         // What was given up for lack of room, or belonged to another bot's update of that number.
-        staging::remove(&self.folder(id), Step::Sweep)?;
+        staging::remove_folder(&self.folder(id), Step::Sweep)?;
         staging.publish(&self.folder(id), Step::Download)?;
         staging.keep();
         Ok(())
@@ -221,7 +221,7 @@ impl Files {
     /// What lies here, by message. The order is that of the numbers, which says nothing.
     pub fn kept(&self) -> Result<Vec<Kept>, StoreError> {
         let mut kept = Vec::new();
-        for name in atomic::list(&self.dir.files())? {
+        for name in atomic::list_names(&self.dir.files())? {
             let Ok(update_id) = name.parse().map(UpdateId) else {
                 continue;
             };
@@ -230,7 +230,7 @@ impl Files {
                 continue;
             };
             let mut bytes = 0;
-            for file in atomic::list(&folder)? {
+            for file in atomic::list_names(&folder)? {
                 // One that is gone this moment takes no room.
                 bytes += std::fs::metadata(folder.join(file)).map_or(0, |file| file.len());
             }
@@ -281,7 +281,7 @@ impl Files {
 
     /// Removes what is past its time, and what a kill has left.
     pub fn sweep(&self, now: Timestamp) -> Result<(), StoreError> {
-        staging::sweep(&self.dir.files(), |_| Ok(None), Step::Sweep)?;
+        staging::sweep_folders(&self.dir.files(), |_| Ok(None), Step::Sweep)?;
         // An agent may still be at work on what it has answered.
         let inbox = Inbox::new(&self.state, self.dir.clone());
         let seen: BTreeSet<UpdateId> = inbox
@@ -314,7 +314,7 @@ impl Files {
 
     /// Removes the files of a message.
     pub fn remove(&self, id: UpdateId) -> Result<(), StoreError> {
-        staging::remove(&self.folder(id), Step::Sweep)
+        staging::remove_folder(&self.folder(id), Step::Sweep)
     }
 }
 

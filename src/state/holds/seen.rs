@@ -23,7 +23,7 @@ impl Marks {
     /// marked any more.
     pub fn read(dir: &SessionDir) -> Result<Self, StoreError> {
         let mut marks: BTreeMap<String, BTreeSet<ShowId>> = BTreeMap::new();
-        for name in atomic::list(&dir.seen())? {
+        for name in atomic::list_names(&dir.seen())? {
             if let Some((holder, show)) = parse(&name) {
                 marks.entry(holder.to_owned()).or_default().insert(show);
             }
@@ -56,7 +56,7 @@ impl Marks {
                 gone.clone_from(shows);
             }
             for show in gone {
-                atomic::remove(&dir.seen().join(name(holder, show)), Step::Release)?;
+                atomic::remove_file(&dir.seen().join(name(holder, show)), Step::Release)?;
                 shows.remove(&show);
             }
         }
@@ -88,7 +88,7 @@ pub fn peek(dir: &SessionDir, holder: &str) -> Option<Conversation> {
 pub fn peek_all(dir: &SessionDir) -> Result<Vec<Conversation>, StoreError> {
     let marks = Marks::read(dir)?;
     let mut all = Vec::new();
-    for name in atomic::list(&dir.conversations())? {
+    for name in atomic::list_names(&dir.conversations())? {
         let conversation: Option<Conversation> = format::peek(&dir.conversations().join(name));
         all.extend(conversation.map(|mut conversation| {
             marks.apply(&mut conversation);

@@ -68,7 +68,7 @@ impl DeadUpdate {
 pub fn store(state: &StateDir, letter: &DeadUpdate) -> Result<Option<PathBuf>, StoreError> {
     let folder = state.bot_dead(letter.bot_id);
     atomic::create_folder(&folder)?;
-    let names = atomic::list(&folder)?;
+    let names = atomic::list_names(&folder)?;
     let suffix = format!("-{}.json", letter.hash());
     if names.iter().any(|name| name.ends_with(&suffix)) {
         // The batch that wrote it may have failed, or died, before the folder was synced.
@@ -79,7 +79,7 @@ pub fn store(state: &StateDir, letter: &DeadUpdate) -> Result<Option<PathBuf>, S
     format::write(&path, letter, Step::DeadLetter, Durability::Synced)?;
     let beyond = (names.len() + 1).saturating_sub(DEAD_MOST);
     for old in names.iter().take(beyond) {
-        atomic::remove(&folder.join(old), Step::Sweep)?;
+        atomic::remove_file(&folder.join(old), Step::Sweep)?;
     }
     Ok(Some(path))
 }
@@ -88,7 +88,7 @@ pub fn store(state: &StateDir, letter: &DeadUpdate) -> Result<Option<PathBuf>, S
 pub fn count(state: &StateDir) -> Result<u64, StoreError> {
     let mut count = 0;
     for bot in state.all_bots()? {
-        count += atomic::list(&state.bot_dead(bot))?.len() as u64;
+        count += atomic::list_names(&state.bot_dead(bot))?.len() as u64;
     }
     Ok(count)
 }
@@ -98,7 +98,7 @@ pub fn all(state: &StateDir, now: Timestamp) -> Result<Vec<DeadUpdate>, ReadErro
     let mut letters = Vec::new();
     for bot in state.all_bots()? {
         let folder = state.bot_dead(bot);
-        for name in atomic::list(&folder)? {
+        for name in atomic::list_names(&folder)? {
             let path = folder.join(name);
             match format::read::<DeadUpdate>(state, &path, now) {
                 Ok(letter) => letters.extend(letter.map(|letter| DeadUpdate {
@@ -116,6 +116,6 @@ pub fn all(state: &StateDir, now: Timestamp) -> Result<Vec<DeadUpdate>, ReadErro
 
 /// Removes a letter that [`all`] has found, for good.
 pub fn remove(state: &StateDir, letter: &DeadUpdate) -> Result<(), StoreError> {
-    atomic::remove(&letter.found, Step::Sweep)?;
+    atomic::remove_file(&letter.found, Step::Sweep)?;
     atomic::sync_folder(&state.bot_dead(letter.bot_id))
 }

@@ -52,7 +52,7 @@ impl Inbox {
     /// so the entries of a batch are prepared side by side.
     pub fn prepare(&self, entry: &Entry) -> Result<Prepared, StoreError> {
         let path = self.dir.inbox().join(entry.name().file_name());
-        atomic::prepare(&path, &format::encode(&path, entry)?, Step::InboxEntry)
+        atomic::prepare_file(&path, &format::encode(&path, entry)?, Step::InboxEntry)
     }
 
     /// Writes a command of the bot as a tombstone, durably: it is carried out now, and never becomes
@@ -75,7 +75,7 @@ impl Inbox {
     /// The names of the pending entries, oldest first.
     pub fn pending(&self) -> Result<BTreeSet<EntryName>, StoreError> {
         let mut names = Vec::new();
-        atomic::visit(&self.dir.inbox(), |name| {
+        atomic::visit_names(&self.dir.inbox(), |name| {
             names.extend(EntryName::parse(&name));
         })?;
         Ok(names.into_iter().collect())
@@ -86,7 +86,7 @@ impl Inbox {
     pub fn seen(&self) -> Result<Vec<EntryName>, StoreError> {
         let mut seen = Vec::new();
         for folder in [self.dir.inbox(), self.dir.done(), self.dir.dead()] {
-            atomic::visit(&folder, |name| seen.extend(EntryName::parse(&name)))?;
+            atomic::visit_names(&folder, |name| seen.extend(EntryName::parse(&name)))?;
         }
         Ok(seen)
     }
@@ -146,7 +146,7 @@ impl Inbox {
         now: Timestamp,
     ) -> Result<Option<Entry>, ReadError> {
         let suffix = format!("-{update_id}.json");
-        let names = atomic::list(&self.dir.done())?;
+        let names = atomic::list_names(&self.dir.done())?;
         match names.iter().rev().find(|name| name.ends_with(&suffix)) {
             Some(name) => format::read(&self.state, &self.dir.done().join(name), now),
             None => Ok(None),
@@ -159,7 +159,7 @@ impl Inbox {
         let mut moved = Vec::new();
         for &name in names {
             let file = name.file_name();
-            if atomic::rename(
+            if atomic::rename_file(
                 &self.dir.inbox().join(&file),
                 &self.dir.done().join(&file),
                 Step::Settle,
@@ -178,7 +178,7 @@ impl Inbox {
 
     /// How many entries were not understood.
     pub fn dead_count(&self) -> Result<usize, StoreError> {
-        Ok(atomic::list(&self.dir.dead())?.len())
+        Ok(atomic::list_names(&self.dir.dead())?.len())
     }
 
     /// Removes tombstones that are older than [`TOMBSTONE_MS`], counted from when they were settled,
@@ -186,7 +186,7 @@ impl Inbox {
     pub fn sweep(&self, now: Timestamp) -> Result<usize, StoreError> {
         use std::os::unix::fs::MetadataExt as _;
         let mut removed = 0;
-        for name in atomic::list(&self.dir.done())? {
+        for name in atomic::list_names(&self.dir.done())? {
             let path = self.dir.done().join(&name);
             let Ok(metadata) = std::fs::metadata(&path) else {
                 continue;
@@ -195,7 +195,7 @@ impl Inbox {
             let settled = metadata.ctime().saturating_mul(1000);
             let received = EntryName::parse(&name).map_or(0, |name| name.received);
             if now.0.saturating_sub(settled.max(received)) > TOMBSTONE_MS {
-                atomic::remove(&path, Step::Sweep)?;
+                atomic::remove_file(&path, Step::Sweep)?;
                 removed += 1;
             }
         }
@@ -289,9 +289,9 @@ mod tests {
             .session(&SessionId::new("ONE").unwrap())
             .inbox()
             .join(entry.name().file_name());
-        atomic::replace(&path, b"{\"for", Step::InboxEntry, Durability::Synced).unwrap();
+        atomic::replace_file(&path, b"{\"for", Step::InboxEntry, Durability::Synced).unwrap();
         assert!(!inbox.knows(entry.name(), BOT, Timestamp(1)).unwrap());
-        assert_eq!(atomic::list(&state.quarantine()).unwrap().len(), 1);
+        assert_eq!(atomic::list_names(&state.quarantine()).unwrap().len(), 1);
     }
 
     #[test]

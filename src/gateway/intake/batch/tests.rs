@@ -110,7 +110,7 @@ fn poison_among_good_updates_costs_nothing_but_itself() {
     assert_eq!((taken.dead, taken.last_id), (4, Some(UpdateId(7))));
     assert_eq!(pending(&state), [5, 7]);
     writer.store(&batch).unwrap();
-    assert_eq!(atomic::list(&state.bot_dead(BOT)).unwrap().len(), 4);
+    assert_eq!(atomic::list_names(&state.bot_dead(BOT)).unwrap().len(), 4);
 }
 
 #[test]
@@ -120,14 +120,14 @@ fn a_letter_that_cannot_be_kept_holds_up_none_of_the_good_ones_and_is_not_confir
     let mut writer = open(&state);
     let dead = state.bot_dead(BOT);
     atomic::create_folder(dead.parent().unwrap()).unwrap();
-    atomic::replace(&dead, b"in its place", Step::DeadLetter, Durability::Synced).unwrap();
+    atomic::replace_file(&dead, b"in its place", Step::DeadLetter, Durability::Synced).unwrap();
     let batch = [raw("null"), message(5, 11)];
     writer.store(&batch).unwrap_err();
     assert_eq!(pending(&state), [5]);
     std::fs::remove_file(&dead).unwrap();
     let taken = writer.store(&batch).unwrap();
     assert_eq!((taken.dead, taken.known), (1, 1));
-    assert_eq!(atomic::list(&dead).unwrap().len(), 1);
+    assert_eq!(atomic::list_names(&dead).unwrap().len(), 1);
 }
 
 #[test]

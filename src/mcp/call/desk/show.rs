@@ -285,7 +285,7 @@ impl Desk<'_> {
             other.conversation.let_go(&entries);
             let path = conversations.join(format!("{}.json", other.conversation.holder));
             if other.conversation.is_idle() && other.conversation.late.is_empty() && !other.alive {
-                atomic::remove(&path, Step::Hold)?;
+                atomic::remove_file(&path, Step::Hold)?;
                 atomic::sync_folder(&conversations)?;
             } else {
                 format::write(&path, &other.conversation, Step::Hold, Durability::Synced)?;
