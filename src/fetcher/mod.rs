@@ -35,7 +35,7 @@ use crate::state::inbox::entry::EntryName;
 use crate::state::layout::StateDir;
 use crate::state::outbox::Outbox;
 use crate::store::StoreError;
-use crate::store::format;
+use crate::store::state_file::ReadError;
 use crate::telegram::api::{Api, DownloadSource};
 use crate::telegram::error::ApiError;
 use crate::telegram::update::content::short;
@@ -482,7 +482,7 @@ impl Hands {
             Ok(Some(Standing::Ready { .. } | Standing::Failed { .. })) => Phase::Done,
             Ok(Some(Standing::NoRoom { .. })) => Phase::NoRoom,
             // Damaged: its bytes are kept, as the log says, and it is fetched again.
-            Ok(None) | Err(format::ReadError::Quarantined { .. }) => Phase::Wanted { due: None },
+            Ok(None) | Err(ReadError::Quarantined { .. }) => Phase::Wanted { due: None },
             // A newer one is not overwritten.
             Err(error) => {
                 tracing::error!(session = %job.session, error = %Chain(&error), "cannot see how a file stands");

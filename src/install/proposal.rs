@@ -11,7 +11,7 @@ use super::record::{Backup, FileRecord, InstallRecord, hash_text};
 use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
 use crate::store::crash_points::Step;
-use crate::store::format;
+use crate::store::envelope;
 
 /// Changes for a person to agree to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,7 +170,8 @@ impl Proposal {
             atomic::create_folder(folder)?;
         }
         let (step, durability) = (Step::InstallRecord, Durability::Synced);
-        format::write(&self.record_path, record, step, durability)
+        let bytes = envelope::encode(&self.record_path, record)?;
+        atomic::replace_file(&self.record_path, &bytes, step, durability)
     }
 
     fn uninstall(&self) -> Result<(), InstallError> {
