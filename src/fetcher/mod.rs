@@ -28,8 +28,7 @@ use crate::ids::{Address, BotId, MessageId, SessionId, UpdateId};
 use crate::state::bots::BotHandle;
 use crate::state::files::state::{self, Standing, megabytes};
 use crate::state::files::{Files, Partial, QUOTA};
-use crate::state::holds::Conversation;
-use crate::state::holds::seen;
+use crate::state::holds::{Conversation, Holds};
 use crate::state::inbox::Inbox;
 use crate::state::inbox::entry::EntryName;
 use crate::state::layout::StateDir;
@@ -472,7 +471,7 @@ impl Hands {
     /// The entries that an agent was shown, or has settled, before their files had come. Whoever is
     /// called says what is wrong with a conversation.
     fn awaited(&self, session: &SessionId) -> Result<BTreeSet<EntryName>, StoreError> {
-        let all = seen::peek_all(&self.state.session(session))?;
+        let all = Holds::new(&self.state.session(session)).peek_all()?;
         Ok(all.iter().flat_map(Conversation::awaits_files).collect())
     }
 

@@ -431,7 +431,7 @@ pub fn each_waiting(
 ) -> Result<(), ReadError> {
     let dir = state.session(session);
     let inbox = Inbox::new(state, dir.clone());
-    let held: BTreeSet<EntryName> = status::held(state, &dir, now)?;
+    let held: BTreeSet<EntryName> = status::held(&dir, now)?;
     let mut names = inbox.pending()?.into_iter().peekable();
     let mut items: Vec<Item> = Vec::new();
     loop {

@@ -21,8 +21,8 @@ use crate::sender::attention::{
 use crate::sender::bot_queues::BotQueues;
 use crate::state::agents::holder;
 use crate::state::bots::receipts::{MessageRef, load_receipts, save_receipts};
+use crate::state::holds::Holds;
 use crate::state::holds::changes::HoldChange;
-use crate::state::holds::seen;
 use crate::state::layout::StateDir;
 use crate::store::StoreError;
 use crate::store::atomic;
@@ -82,7 +82,7 @@ impl ChatActions {
     pub(super) fn folders(&self) -> Vec<PathBuf> {
         let dirs = self.sessions.iter().map(|id| self.state.session(id));
         match self.receipts {
-            Receipts::On => dirs.flat_map(|dir| HoldChange::folders(&dir)).collect(),
+            Receipts::On => dirs.map(|dir| HoldChange::folder(&dir)).collect(),
             Receipts::Off => Vec::new(),
         }
     }
@@ -129,7 +129,7 @@ impl ChatActions {
             return;
         };
         // The agents report a file that cannot be read.
-        let conversation = seen::peek(&self.state.session(id), name);
+        let conversation = Holds::new(&self.state.session(id)).peek(name);
         let silent_for = conversation
             .as_ref()
             .map(|all| self.clock.now().since(all.active_at.max(all.shown_at)));
@@ -139,7 +139,6 @@ impl ChatActions {
                 address: one.address,
                 message: one.message_id,
                 arrived: *one.entries.first()?,
-                seen: one.seen,
             })
         });
         let sign = match silent_for {

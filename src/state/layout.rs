@@ -203,7 +203,6 @@ impl SessionDir {
             self.done(),
             self.dead(),
             self.conversations(),
-            self.seen(),
             self.agents(),
             self.wakes(),
             self.turns(),
@@ -260,17 +259,11 @@ impl SessionDir {
         self.root.join("conversations")
     }
 
-    /// Marks that what agents were shown has gone out to them.
-    pub fn seen(&self) -> PathBuf {
-        self.root.join("seen")
-    }
-
     /// The folders in which a change may be a reason to wake an agent, or not to.
-    pub fn folders_about_waking(&self) -> [PathBuf; 6] {
+    pub fn folders_about_waking(&self) -> [PathBuf; 5] {
         [
             self.inbox(),
             self.conversations(),
-            self.seen(),
             self.agents(),
             self.wakes(),
             self.turns(),

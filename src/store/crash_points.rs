@@ -27,8 +27,6 @@ pub enum Step {
     Settle,
     /// The conversation of an agent records the messages that it is shown.
     Hold,
-    /// The conversation records that the result which showed them has gone out.
-    Seen,
     /// A registration in `agents/` is replaced.
     Agent,
     /// A file that an agent sends is copied, into a folder that has no name yet.
@@ -55,7 +53,7 @@ pub enum Step {
     Prune,
     /// A person's wish that a delivery is not sent becomes a file in `drops/`.
     Drop,
-    /// The failures that an agent was told of are recorded.
+    /// The failures, or late files, that an agent was told of are recorded.
     Told,
     /// The messages that wear a receipt are recorded.
     Receipt,
@@ -97,13 +95,12 @@ pub enum Step {
 
 impl Step {
     /// All steps, for the crash harness.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 37] = [
         Self::InboxEntry,
         Self::InboxSync,
         Self::DeadLetter,
         Self::Settle,
         Self::Hold,
-        Self::Seen,
         Self::Agent,
         Self::Stage,
         Self::Attach,
@@ -146,7 +143,6 @@ impl Step {
             Self::DeadLetter => "dead-letter",
             Self::Settle => "settle",
             Self::Hold => "hold",
-            Self::Seen => "seen",
             Self::Agent => "agent",
             Self::Stage => "stage",
             Self::Attach => "attach",

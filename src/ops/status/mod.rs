@@ -14,7 +14,7 @@ use crate::state::agents::holder;
 use crate::state::bots::migrations;
 use crate::state::bots::rate_limits::{self, HeldUntil};
 use crate::state::gateway_status::{self, BotHealth, GatewayStatus};
-use crate::state::holds::Conversation;
+use crate::state::holds::Holds;
 use crate::state::inbox::Inbox;
 use crate::state::inbox::dead_letters;
 use crate::state::inbox::entry::EntryName;
@@ -22,7 +22,7 @@ use crate::state::layout::{SessionDir, StateDir};
 use crate::state::outbox::Outbox;
 use crate::state::outbox::delivery::DeliveryId;
 use crate::store::atomic;
-use crate::store::format::{self, ReadError};
+use crate::store::format::ReadError;
 use crate::telegram::error::Conflict;
 use crate::waker::methods::tmux::guard::TypingRules;
 
@@ -417,14 +417,11 @@ fn bots(file: &GatewayStatus, now: Timestamp) -> Vec<BotReport> {
 }
 
 /// The entries of a session that agents were shown.
-pub fn held(
-    state: &StateDir,
-    dir: &SessionDir,
-    now: Timestamp,
-) -> Result<BTreeSet<EntryName>, ReadError> {
+pub fn held(dir: &SessionDir, now: Timestamp) -> Result<BTreeSet<EntryName>, ReadError> {
     let mut held = BTreeSet::new();
-    for name in atomic::list_names(&dir.conversations())? {
-        match format::read::<Conversation>(state, &dir.conversations().join(name), now) {
+    let holds = Holds::new(dir);
+    for holder in holds.holders()? {
+        match holds.read(&holder, now) {
             Ok(Some(conversation)) => held.extend(conversation.entries()),
             Ok(None) | Err(ReadError::Quarantined { .. }) => {}
             Err(error) => return Err(error),
@@ -440,7 +437,7 @@ impl SessionReport {
         let inbox = Inbox::new(state, dir.clone());
         let outbox = Outbox::new(state, dir.clone());
         let pending = inbox.pending()?;
-        let held = held(state, &dir, now)?;
+        let held = held(&dir, now)?;
         let waiting = outbox.waiting()?;
         let held_up = first_held_up(state, &outbox, &waiting, now)?;
         Ok(Self {
