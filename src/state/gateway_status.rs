@@ -17,15 +17,13 @@ use crate::state::layout::StateDir;
 use crate::store::StoreError;
 use crate::store::atomic::Durability;
 use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT, ReadError};
 use crate::store::lock;
+use crate::store::state_file::{ReadError, StateFile};
 use crate::telegram::error::Conflict;
 
 /// The file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GatewayStatus {
-    /// The version of this file.
-    pub format: u32,
     /// The process number, for people.
     pub pid: u32,
     /// The process, for `gateway stop`.
@@ -179,13 +177,15 @@ pub struct ServedSession {
     pub bot_id: BotId,
 }
 
-/// Reads what the last gateway said of itself.
+/// Reads what the last gateway said of itself. A damaged file counts as missing: the running gateway writes a
+/// new one after its next poll.
 pub fn read(state: &StateDir, now: Timestamp) -> Result<Option<GatewayStatus>, ReadError> {
-    match format::read(state, &state.gateway(), now) {
-        // It informs only; the running gateway writes a new one after its next poll.
-        Err(ReadError::Quarantined { .. }) => Ok(None),
-        other => other,
-    }
+    file(state).read_or_missing(now)
+}
+
+fn file(state: &StateDir) -> StateFile<GatewayStatus> {
+    let file = state.storage().file(state.gateway(), Step::Presence);
+    file.with(Durability::Unsynced)
 }
 
 /// Whether a gateway runs.
@@ -198,7 +198,7 @@ pub fn is_running(state: &StateDir) -> Result<bool, StoreError> {
 pub struct StatusWriter {
     state: StateDir,
     clock: Clock,
-    file: Mutex<GatewayStatus>,
+    status: Mutex<GatewayStatus>,
 }
 
 impl StatusWriter {
@@ -242,8 +242,7 @@ impl StatusWriter {
             }
         }
         let process = ProcessId::me();
-        let file = GatewayStatus {
-            format: FORMAT,
+        let status = GatewayStatus {
             pid: process.pid,
             process,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -255,16 +254,16 @@ impl StatusWriter {
         Arc::new(Self {
             state: state.clone(),
             clock,
-            file: Mutex::new(file),
+            status: Mutex::new(status),
         })
     }
 
     /// Changes the status of a bot, and writes the file if that changed anything.
     pub fn update(&self, bot: BotId, change: impl FnOnce(&mut BotStatus, Timestamp)) {
         let changed = {
-            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.status.lock().unwrap_or_else(PoisonError::into_inner);
             let now = self.clock.now();
-            let mut bots = file.bots.iter_mut();
+            let mut bots = all.bots.iter_mut();
             bots.find(|status| status.id == Some(bot))
                 .is_some_and(|status| {
                     let before = status.clone();
@@ -279,13 +278,8 @@ impl StatusWriter {
 
     /// Writes the file. A failure is logged only: nothing depends on the file.
     pub fn write(&self) {
-        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = format::write(
-            &self.state.gateway(),
-            &*file,
-            Step::Presence,
-            Durability::Unsynced,
-        ) {
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = file(&self.state).write(&*status) {
             tracing::warn!(error = %crate::error_chain::Chain(&error), "cannot write gateway.json");
         }
     }

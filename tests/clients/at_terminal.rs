@@ -18,7 +18,7 @@ fn house() -> (House, Terminal) {
     (house, terminal)
 }
 
-/// What the model reads of the command that is typed.
+/// The words of the typed command that the model reads.
 const COMMAND: &str = "## If there is no text";
 
 /// Messages, one after the other has been answered, so much apart: each wakes the model once, with this text
@@ -28,7 +28,7 @@ fn each_is_answered(house: &House, client: &Client, wake: &str, messages: usize,
     let before = client.model.count();
     let mut answers = Vec::new();
     for n in 0..messages {
-        // One agent: other windows are nobody's. At work, it would be told by its hook at the end of its turn.
+        // One agent: other windows belong to no session. At work, it would be told by its hook at the end of its turn.
         wait_for_agent(house, &["idle"]);
         std::thread::sleep(apart);
         assert_eq!(client.model.count(), before + 3 * n, "asked for nothing");

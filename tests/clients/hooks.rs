@@ -61,7 +61,7 @@ fn an_agent_that_ends_in_plain_text_is_reminded_and_then_the_person_is_told(kind
     assert!(client.model.is_left_alone(), "reminded once more");
     session.close();
 
-    // Offered again, to whoever comes.
+    // Offered again, to the next agent.
     let mut session = client.start("Look at Telegram.");
     client.model.asked().call("telegram_poll", json!({}));
     let asked = client.model.asked();
@@ -258,7 +258,7 @@ fn with_plugin_and_installation_an_agent_is_reminded_of_each_message_once() {
     }
 }
 
-/// What the hooks have told of the one agent.
+/// The turns that the hooks recorded of the one agent.
 #[track_caller]
 fn turn(house: &House) -> Value {
     let found = wait_for("a turn file", || house.turn().ok_or(house.names("turns")));

@@ -1,4 +1,4 @@
-//! What `telepost install` writes, the real clients read; and after `uninstall` they know nothing of it.
+//! The real clients read the files that `telepost install` writes; and after `uninstall` they know nothing of it.
 
 use serde_json::json;
 

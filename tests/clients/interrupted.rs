@@ -1,4 +1,4 @@
-//! What becomes of messages when the person stops a call, or the client is killed in the middle of one.
+//! The fate of messages when the person stops a call, or the client is killed in the middle of one.
 
 use std::fs;
 

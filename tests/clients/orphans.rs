@@ -16,14 +16,14 @@ enum Victim {
 }
 
 const VICTIMS: [Victim; 3] = [Victim::Client, Victim::Tmux, Victim::Server];
-/// What the person says.
+/// The person's message.
 const PROMPT: &str = "Look at Telegram.";
 /// How many kills in CI, of an older client, and by hand.
 const FEW: usize = 5;
 const FEWER: usize = VICTIMS.len();
 const MANY: usize = 100;
 
-/// What is dropped first stands first: nothing may be left that has lost its folder.
+/// Fields are dropped in this order: nothing may be left that has lost its folder.
 struct Scene {
     client: Client,
     terminal: Terminal,
@@ -145,12 +145,12 @@ impl Scene {
             let _struck = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
         wait_for_client("the end of everything", || {
-            // What looks after updates of Codex stays.
+            // The updater of Codex stays.
             let mut left = self.client.processes();
             left.retain(|(_, words)| !words.iter().any(|word| word == "pid-update-loop"));
             if left.is_empty() { Ok(()) } else { Err(left) }
         });
-        // Whoever has lost its server in a call has asked once more.
+        // A client that lost its server in a call has asked once more.
         while !self.client.model.is_left_alone() {}
     }
 }

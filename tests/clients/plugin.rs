@@ -32,7 +32,7 @@ fn the_plugin_is_installed_and_its_command_answers(kind: Kind) {
         servers.contains("plugin:telepost:telegram: telepost mcp - ✔ Connected"),
         "{servers}"
     );
-    // A checkout also has target/, which is nobody's plugin.
+    // A checkout also has target/, which belongs to no plugin.
     let cache = client.home().join(".claude/plugins/cache");
     assert!(size(&cache) < 100_000, "{} bytes", size(&cache));
 

@@ -1,4 +1,4 @@
-//! What the model is shown: the tools, the instructions, and results that no client cuts.
+//! The results that the model reads: the tools, the instructions, and results that no client cuts.
 
 use std::collections::BTreeSet;
 

@@ -1,11 +1,11 @@
-//! Waking: a message reaches a client that sits idle, with nobody at the terminal.
+//! Waking: a message reaches a client that sits idle, with no person at the terminal.
 
 use serde_json::json;
 
 use crate::client::{Client, Kind};
 use crate::support::{House, texts, wait_for};
 
-/// What a woken model reads. Nothing that anybody has written is in it.
+/// The text that a woken model reads. It holds no word of any message.
 const WAKE_TEXT: &str = "Telegram messages are waiting for this session. Call the tool telegram_poll to read them, then answer with telegram_reply.";
 
 #[test]

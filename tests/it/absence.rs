@@ -1,5 +1,5 @@
-//! Session down: nobody is in the configured tmux session while messages wait. The person is told once, and
-//! once when somebody is there again; over every restart of the gateway.
+//! Session down: no agent runs in the configured tmux session while messages wait. The person is told once, and
+//! once when an agent is back; over every restart of the gateway.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -126,7 +126,7 @@ fn a_shell_and_a_dead_pane_are_nobody() {
     house.wait_to_hear(&[DOWN_TEXT, BACK_TEXT]);
 }
 
-/// Time passes for all alike: when the one that is down was told, nobody else was.
+/// Time passes for all alike: when the one that is down was told, no other person was.
 #[test]
 fn nothing_is_told_where_an_agent_is_there_or_nobody_can_know() {
     let mut house = House::empty();

@@ -187,7 +187,7 @@ fn an_album_a_paste_a_large_document_one_that_is_too_large_and_a_voice_are_one_m
         told[0].params["reply_parameters"]["message_id"],
         json!(huge.message_id)
     );
-    // Nobody has asked for what is known to be too large.
+    // The gateway did not ask for a file that it knows to be too large.
     let asked = house.sim.calls_of(house.bot(), "getFile");
     assert!(asked.iter().all(|call| call.params["file_id"] != "huge"));
 }
@@ -362,7 +362,7 @@ fn a_file_that_telegram_no_longer_has_fails_with_the_reason_and_is_not_asked_for
 fn a_session_that_was_sent_many_files_keeps_no_other_session_waiting_for_its_one() {
     let mut house = House::empty();
     house.add_session("ONE", json!({}));
-    // The same bot, in the chat of somebody else.
+    // The same bot, in another person's chat.
     let two = json!({"bot_token_env": "TOKEN_ONE", "chat_ids": [12], "allowed_users": [12]});
     house.config["sessions"]["TWO"] = two;
     house.write_config();

@@ -1,4 +1,4 @@
-//! The gateway is started by the first tool call, outlives whoever started it, and exists once.
+//! The gateway is started by the first tool call, outlives its starter, and exists once.
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;

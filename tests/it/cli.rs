@@ -80,11 +80,11 @@ fn a_detached_gateway_inherits_no_descriptor() {
     // A descriptor that the client left open for its children.
     let mut command = house.command_with_tokens(&["gateway", "--detach"]);
     let inherited = Stdio::from(writer);
-    // As stdin the first stage drops it; the test is that nobody keeps it.
+    // As stdin the first stage drops it; the test is that no process keeps it.
     command.stdin(inherited);
     assert!(command.output().unwrap().status.success());
     drop(command);
-    // The end of the pipe comes only when nobody has its other end any more.
+    // The end of the pipe comes only when no process has its other end any more.
     let mut reader = reader;
     let mut rest = Vec::new();
     std::io::Read::read_to_end(&mut reader, &mut rest).unwrap();

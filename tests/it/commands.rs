@@ -221,7 +221,7 @@ fn a_command_that_comes_again_is_not_carried_out_again_not_even_by_the_next_gate
     let house = House::new();
     let gateway = house.gateway();
     answer(&house, "/id");
-    // What is not confirmed yet comes again by itself.
+    // Telegram delivers unconfirmed updates again.
     wait_for("the confirmation", || {
         match house.sim.pending(house.bot()) {
             0 => Ok(()),

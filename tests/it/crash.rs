@@ -17,7 +17,7 @@ enum Death {
     Kill,
     /// Power: what was not synced is gone.
     Power,
-    /// `kill -9`, and nobody makes the agent's lost call again.
+    /// `kill -9`, and no process makes the agent's lost call again.
     WithClient,
 }
 
@@ -216,7 +216,7 @@ mod gateway_dies_at {
     }
 }
 
-/// What comes beside the messages; the day has none of it.
+/// Events beside the messages; the day has none of it.
 mod fetcher_dies_at {
     use crate::attachments::dies_at;
 
@@ -251,7 +251,7 @@ mod agent_dies_at {
     }
 }
 
-/// Who installs dies; there is no day to live through.
+/// The installing process dies; there is no day to live through.
 mod installer_dies_at {
     use crate::uninstall::dies_at;
 

@@ -1,7 +1,6 @@
 //! Damaged state: each file, each way in which it can be wrong, and the one outcome of it.
 //!
-//! Empty, cut off, with flipped bytes, of a wrong type, a folder in its place: the file goes to `quarantine/` with its
-//! bytes and somebody is told. Written by a newer telepost: refused and left alone. Never is either
+//! Empty, cut off, with flipped bytes, of a wrong type, a folder in its place: the file goes to `quarantine/` with its bytes and an agent or a person is told. Written by a newer telepost: refused and left alone. Never is either
 //! taken for "not there" in silence, and the rest goes on.
 
 use std::fs;
@@ -430,7 +429,7 @@ fn a_gateway_json_that_is_damaged_while_the_gateway_runs_is_there_again_after_th
         let path = house.state().join("gateway.json");
         wait_for("gateway.json", || path.exists().then_some(()).ok_or("none"));
         way.inflict(&path);
-        // Whoever looks first moves it away; after the next poll there is a new one.
+        // The first reader moves it away; after the next poll there is a new one.
         house.status();
         house.say("hello");
         house.wait_for_texts(&["hello"]);

@@ -60,7 +60,7 @@ fn wait_for_quarantine(house: &House) {
     });
 }
 
-/// A message comes and is answered; another one waits meanwhile, for which somebody is to be woken.
+/// A message comes and is answered; another one waits meanwhile, for which an agent is to be woken.
 fn all_goes_on(house: &House) {
     let mut agent = house.agent_asked("one");
     house.say("two");

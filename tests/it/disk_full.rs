@@ -235,7 +235,7 @@ fn a_stream_of_messages_and_files_into_a_full_disk_is_all_there_afterwards() {
     stream(0);
     house.wait_for_inbox(6);
     gateway.wait_until_polling(&house);
-    // What is given up half way would make room.
+    // A half-written file would make room.
     gateway.wait_for_log("file fetched");
     disk.fill();
     stream(1);

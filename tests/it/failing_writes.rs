@@ -1,6 +1,5 @@
-//! Every write of every step fails, with a full disk and with files of somebody else. The day goes
-//! on: meanwhile nothing is confirmed, shown or accepted that is not on disk, whoever is refused
-//! reads what to do, and at the end the promise holds.
+//! Every write of every step fails, with a full disk and with files of another user. The day goes
+//! on: meanwhile nothing is confirmed, shown or accepted that is not on disk, a refused caller reads what to do, and at the end the promise holds.
 //!
 //! A write has parts (the bytes, the name, the sync of the folder); the failures strike one after the
 //! other, so that also a file that is there counts as not written.
@@ -16,7 +15,7 @@ use crate::support::oracle::Ledger;
 use crate::support::worker::{Keeper, Worker};
 use crate::support::{House, names_in, wait_for};
 
-/// What a failing write says in the log of a test build.
+/// The log line of a failing write in a test build.
 const STRUCK: &str = "a test lets this write fail";
 
 /// How a write fails, and the words of the remedy.
@@ -92,7 +91,7 @@ fn day(who: Who, step: &str, at_least: usize, failure: Failure) {
         struck >= at_least,
         "{struck} of {at_least} writes failed at {step}"
     );
-    // Whoever could do something about it was told what.
+    // The person or agent that can act was told how.
     assert!(
         worker.refusals > 0 || log.contains(failure.remedy),
         "nobody was told {:?}:\n{log}",
@@ -102,14 +101,14 @@ fn day(who: Who, step: &str, at_least: usize, failure: Failure) {
     assert!(names_in(&house.session("conversations")).len() <= 2);
 }
 
-/// A reply that nobody can read.
+/// A reply that cannot be read.
 fn a_damaged_reply(house: &House) {
     fs::create_dir_all(house.session("outbox")).unwrap();
     let path = house.session("outbox/1700000000000-0123456789abcdef0123456789abcdef.json");
     fs::write(path, "{").unwrap();
 }
 
-/// What the gateways or the agents have said.
+/// The output of the gateways or the agents.
 fn logs(house: &House, who: Who) -> String {
     let name = match who {
         Who::Gateway => "gateway-",
@@ -276,7 +275,7 @@ fn an_agent_whose_registration_could_not_be_written_counts_as_living_when_it_cou
     }
     house.say("question");
     agent.wait_for_message();
-    // Held by somebody who lives: not shown to another.
+    // Held by a living process: not shown to another.
     let mut other = house.agent().thread("two");
     assert_eq!(other.poll(json!({})).get("messages"), None);
 }

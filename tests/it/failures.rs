@@ -1,4 +1,4 @@
-//! What could not be delivered is told to the agent, once, at its next call.
+//! The agent is told of a failed delivery, once, at its next call.
 
 use serde_json::{Value, json};
 use telegram_sim::Fault;

@@ -1,4 +1,4 @@
-//! Many replies wait: the budgets are kept, each chat keeps its order, and nobody starves.
+//! Many replies wait: the budgets are kept, each chat keeps its order, and no session starves.
 
 use std::collections::BTreeMap;
 

@@ -10,7 +10,7 @@ use crate::support::{House, OWNER, png, wait_for};
 
 const MARK: &str = "↻ may repeat";
 
-/// What a message is: its kind, the name of its file, its text.
+/// The kind of a message: its kind, the name of its file, its text.
 fn summary(line: &Line) -> (&'static str, String, &str) {
     let kind = if line.extra["photo"].is_array() {
         "photo"

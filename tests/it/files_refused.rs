@@ -99,7 +99,7 @@ fn each_file_that_may_not_be_sent_is_refused_with_its_own_reason_before_anything
         "at most 10 go with one reply",
     );
 
-    // What was refused holds nothing up.
+    // A refused file holds nothing up.
     let fine = house.path().join("other/fine.txt");
     let answer = agent.reply(json!({"text": "here", "files": ["./good.txt", fine]}));
     assert_eq!(answer["status"], "accepted");

@@ -1,5 +1,4 @@
-//! Files of somebody else (a run with sudo), a state folder that is read-only: whoever meets them says
-//! which, whose and what to do; nothing is lost, the rest goes on, and so does this when it is mended.
+//! Files of another user (a run with sudo), a state folder that is read-only: each process that meets them names the file, its owner and the remedy; nothing is lost, the rest goes on, and so does this when it is mended.
 //!
 //! Root may read everything. As root, telepost itself therefore runs as an ordinary user here and the
 //! files are root's; as an ordinary user, a file without any mode is as unreadable as root's.
@@ -22,7 +21,7 @@ fn is_root() -> bool {
     rustix::process::getuid().is_root()
 }
 
-/// A house whose telepost is nobody special.
+/// A house whose telepost runs as the user `nobody`.
 struct Home(House);
 
 impl Home {
@@ -76,7 +75,7 @@ fn as_somebody(command: &mut Command) -> &mut Command {
     command
 }
 
-/// Makes a file somebody else's.
+/// Gives a file to another user.
 fn take_away(path: &Path) {
     if is_root() {
         chown(path, Some(0), Some(0)).unwrap();

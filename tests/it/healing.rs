@@ -117,7 +117,7 @@ fn another_poller_is_shown_as_a_conflict_and_outlived() {
     house.wait_for_bot(0, "conflict", json!("other_poller"));
     assert_eq!(house.bot_status(0)["polling"], false);
     gateway.wait_for_log("another program polls this bot's updates");
-    // It polls again after its pause, which ends the other poll, and nobody polls against it any more.
+    // It polls again after its pause, which ends the other poll, and no other program polls any more.
     assert_eq!(other.join().unwrap()["error_code"], 409);
     house.say("mine again");
     house.wait_for_texts(&["mine again"]);
@@ -164,7 +164,7 @@ fn a_foreign_webhook_is_shown_as_a_conflict_and_never_deleted() {
     gateway.wait_for_log("telepost does not remove what it did not set");
     assert_eq!(house.sim.call_count(house.bot(), "deleteWebhook"), 0);
 
-    // Whoever set it takes it away.
+    // The program that set it removes it.
     house.other_program("deleteWebhook", &json!({}));
     house.say("back");
     house.wait_for_texts(&["back"]);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Agent, House, OWNER, again, ids};
 
-/// What an agent is told about what another one holds.
+/// The notice about messages that another agent holds.
 fn busy(count: usize) -> Value {
     json!([format!(
         "{count} message(s) are being answered by another agent of this session (test-client, pid {}); they are offered to you if it ends or is silent for 30 minutes.",

@@ -57,7 +57,7 @@ fn an_agent_at_work_by_its_hooks_is_woken_when_its_turn_has_ended() {
     gateway.wait_for_log("update_id=300000001");
     house.wait_for_state("busy");
     client.is_left_alone();
-    // Whoever stops by hand is told of by the client's own file alone.
+    // Only the client's own file tells of a turn that a person stops.
     let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis());
     says_since(&house, "idle", now.unwrap() + 1000);
     client.wait_for_a_wake();
@@ -146,7 +146,7 @@ fn an_agent_that_is_on_its_way_already_is_not_told_once_more() {
     client.wait_for_a_wake();
     house.prompted("the wake");
     assert_eq!(house.stops("the wake", false), Said::Nothing);
-    // What came after the wake is something else.
+    // A later message is another wake.
     house.arrive("two");
     house.prompted("b");
     assert_eq!(house.stops("b", false), drain());
@@ -240,7 +240,7 @@ fn an_agent_is_idle_when_the_api_has_ended_its_turn() {
     is_a_reminder(house.stops("b", false));
 }
 
-/// What Codex writes down at the beginning and the end of a turn.
+/// Codex's record of the beginning and the end of a turn.
 fn record(house: &House, turns: &[(&str, &str)]) {
     let line = |(kind, turn): &(&str, &str)| {
         let now = chrono::Utc::now().to_rfc3339();

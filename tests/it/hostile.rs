@@ -34,7 +34,7 @@ fn message(chat: i64, from: i64, more: &Value) -> Value {
     message
 }
 
-/// What nobody may get in with.
+/// Updates that must not get in.
 fn attempts() -> Vec<Value> {
     let none = json!({});
     let group = json!({"id": SUPERGROUP, "type": "supergroup", "title": "Team"});
@@ -139,7 +139,7 @@ fn the_count_of_a_day_goes_on_after_a_restart() {
     house.wait_for_bot(0, "refused_today", json!(2));
 }
 
-/// 200 strings that do harm wherever somebody takes them for more than text.
+/// 200 strings that do harm wherever a program takes them for more than text.
 fn injections() -> Vec<String> {
     let harmful = [
         "$(touch MARK-ran)",
@@ -210,12 +210,12 @@ fn two_hundred_injections_in_texts_names_files_and_topics_stay_in_their_fields()
             message.text(text).raw(fields).send();
         };
         send(OWNER, fields);
-        // And the same from somebody who is nobody: not even an entry.
+        // And the same from a stranger: not even an entry.
         send(
             STRANGER,
             json!({"from": {"id": STRANGER, "is_bot": false, "first_name": text, "username": text}}),
         );
-        // And in what nobody can read.
+        // And in an update that cannot be read.
         if index % 10 == 0 {
             let raw = json!({"update_id": 1_900_000_000 + index, "message": {"message_id": text, "chat": text}});
             house.sim.raw_text(house.bot(), &raw.to_string());
@@ -229,7 +229,7 @@ fn two_hundred_injections_in_texts_names_files_and_topics_stay_in_their_fields()
         let page = agent.poll(json!({"limit": 100}));
         let messages = page["messages"].as_array().unwrap().clone();
         assert!(!messages.is_empty());
-        // What comes once more has news of its file.
+        // A message that is shown again has news of its file.
         let new = messages.iter().filter(|message| message["again"] != true);
         texts.extend(new.map(|message| message["text"].as_str().unwrap().to_owned()));
     }
@@ -266,7 +266,7 @@ fn two_hundred_injections_in_texts_names_files_and_topics_stay_in_their_fields()
             assert!(!file.to_string().contains(MARK), "{name}");
         }
     }
-    // The owner's documents are asked for; whoever is nobody has none.
+    // The owner's documents are asked for; a stranger has none.
     let mut effects = house.effects();
     effects.retain(|call| call.method != "getFile");
     assert_eq!(effects, []);
@@ -289,7 +289,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What costs a parser its life, or its patience.
+/// Inputs that crash a parser, or take it very long.
 fn poison() -> Vec<String> {
     let kinds = ["bold", "italic", "pre", "text_link"];
     let entities: Vec<Value> = (0..10_000)

@@ -1,4 +1,4 @@
-//! What people write arrives: on disk before it is confirmed, once, in order, whatever comes between.
+//! Messages of people arrive: on disk before it is confirmed, once, in order, whatever comes between.
 
 use serde_json::json;
 
@@ -157,7 +157,7 @@ fn poison_among_good_updates_costs_nothing_but_itself() {
     house.say("good 3");
     let gateway = house.gateway();
     house.wait_for_texts(&["good 1", "good 2", "good 3"]);
-    // The kind of next year is skipped, as everybody does with what they do not know.
+    // The kind of next year is skipped, like every unknown kind.
     assert_eq!(
         house.dead_letters(),
         [

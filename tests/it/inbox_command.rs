@@ -1,4 +1,4 @@
-//! `telepost inbox`: looking after what waits and what nobody could read.
+//! `telepost inbox`: waiting messages and unreadable updates.
 
 use std::process::Output;
 
@@ -23,7 +23,7 @@ fn list(house: &House) -> Vec<Value> {
 }
 
 /// A dead letter that a later version, or another configuration, could read: here the configuration
-/// and the version are the same, and the update on disk is what somebody has repaired.
+/// and the version are the same, and a person has repaired the update on disk.
 fn bury(house: &House, update: &Value) -> String {
     let id = house.say("-").update_id.unwrap();
     house.wait_for_inbox(1);

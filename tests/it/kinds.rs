@@ -6,14 +6,14 @@ use serde_json::{Map, Value, json};
 use crate::support::{Agent, House, OWNER};
 
 /// Every content and service field of the Bot API's `Message` up to 10.3, with the fields that the
-/// schema gives it, and some that nobody has invented yet.
+/// schema gives it, and some invented ones.
 const KINDS: &str = include_str!("../data/kinds.json");
 
 #[derive(Deserialize)]
 struct Row {
     kind: String,
     message: Map<String, Value>,
-    /// What the agent reads; where it is left out, only that it is told something.
+    /// The text that the agent reads; where it is left out, only that it is told something.
     text: Option<String>,
 }
 
@@ -42,7 +42,7 @@ fn everything(agent: &mut Agent) -> Vec<Value> {
     loop {
         let page = agent.poll(json!({"limit": 100}));
         let mut messages = page["messages"].as_array().cloned().unwrap_or_default();
-        // What comes once more has news of its file.
+        // A message that is shown again has news of its file.
         messages.retain(|message| message.get("again").is_none());
         if messages.is_empty() {
             return shown;

@@ -52,7 +52,7 @@ impl Answered {
     }
 }
 
-/// What a result says of files.
+/// The files of a result.
 fn told(result: &Value) -> Vec<&str> {
     let notices = result["notices"].as_array().into_iter().flatten();
     let notices = notices.map(|notice| notice.as_str().unwrap());

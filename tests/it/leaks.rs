@@ -9,7 +9,7 @@ use telegram_sim::Fault;
 use crate::attachments::{bytes, send, settled};
 use crate::support::{Background, Gateway, House, OWNER, PATIENCE};
 
-/// What the secret part of the harness's tokens consists of; nothing else has so many of them.
+/// The secret part of the harness's tokens; nothing else has so many of them.
 const SECRET: &[u8] = b"AAAAAAAAAAAAAAAA";
 
 fn has_secret(bytes: &[u8]) -> bool {
@@ -203,7 +203,7 @@ fn files_that_cannot_be_fetched_leak_nothing() {
     }
     let struck = |fault: &_| house.sim.fault_hits(*fault) > 0;
     assert!(armed.iter().all(struck), "not every fault has struck");
-    // And with nobody at the other end.
+    // And with no server at the other end.
     send(&house, "last", bytes(99, 5000), "never");
     house.wait_for_inbox(13);
     house.sim.pause().unwrap();

@@ -1,4 +1,4 @@
-//! What agents write as GitHub Markdown is readable in the chat: nothing of it is refused or lost.
+//! GitHub Markdown of agents is readable in the chat: nothing of it is refused or lost.
 
 use std::fmt::Write;
 use std::fs;

@@ -90,7 +90,7 @@ fn once_the_person_has_put_the_new_id_into_the_configuration_status_is_silent() 
 #[test]
 fn a_kill_before_or_after_the_new_id_is_recorded_loses_and_doubles_nothing() {
     for (point, asked, text) in [
-        // The refusal was not recorded, so nobody knows what became of that message.
+        // The refusal was not recorded, so the fate of that message is unknown.
         ("accepted:before", 2, "↻ may repeat\none"),
         ("accepted:after", 2, "one"),
         ("migration:before", 2, "one"),

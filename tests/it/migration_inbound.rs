@@ -1,4 +1,4 @@
-//! A group that becomes a supergroup: whoever writes in the new one is heard at once, and nothing of
+//! A group that becomes a supergroup: messages in the new one are admitted at once, and nothing of
 //! the old one is lost. And a chat that puts the bot out is left alone until it takes it back.
 
 use serde_json::{Value, json};

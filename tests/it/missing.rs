@@ -1,4 +1,4 @@
-//! Files and folders that somebody has removed, and folders that stand where a lock or a registration
+//! Removed files and folders, and folders that stand where a lock or a registration
 //! should be: each has one stated outcome (docs/state-files.md, the column "missing").
 
 use std::fs;
@@ -110,7 +110,7 @@ fn a_removed_reply_is_not_sent_and_holds_up_nothing() {
     let _gateway = house.gateway();
     house.agent_asked("two").reply(json!({"text": "next"}));
     assert_eq!(house.heard(), ["next"]);
-    // What was left of it is swept.
+    // Its remains are swept.
     assert_eq!(house.names("outbox"), [""; 0]);
 }
 
@@ -205,7 +205,7 @@ fn folders_that_are_removed_while_the_gateway_runs_are_made_again() {
         });
         house.say("poll");
         let answer = agent.answer(call).ok();
-        // With the lock of the gateway gone, it looks as if none ran: then nobody waits for it.
+        // With the lock of the gateway gone, it looks as if none ran: then no call waits for it.
         let status = if removed.is_empty() {
             "accepted"
         } else {

@@ -1,4 +1,4 @@
-//! What an agent answers reaches the person: whole, in order, and honestly marked where Telegram
+//! Answers of agents reach the person: whole, in order, and honestly marked where Telegram
 //! may have it already.
 
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! A loss of power between a name and its sync, while somebody else has acted upon that name: what
+//! A loss of power between a name and its sync, while another process has acted upon that name: what
 //! the other one has told stays true.
 
 use std::fs;
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{Agent, House, wait_for};
 
-/// A house whose processes forget at their crash point what nobody has synced.
+/// A house whose processes forget at their crash point every name and byte that is not synced.
 fn house() -> House {
     let mut house = House::new();
     let power = ("TELEPOST_POWER_LOSS".to_owned(), "1".to_owned());
@@ -56,7 +56,7 @@ fn an_answer_that_settled_its_question_before_its_folder_was_synced_is_not_lost(
     house.say("question");
     house.wait_for_inbox(1);
     // The first write of the answer fails at its bytes, the second at its name, the third when the
-    // folder is synced; the server dies after it has said so, before anybody syncs that folder.
+    // folder is synced; the server dies after it has said so, before that folder is synced.
     let lost = house.path().join("lost");
     let mut agent = Agent::start(
         house

@@ -207,7 +207,7 @@ fn a_hundred_updates_in_ten_seconds_are_at_most_four_edits_and_one_ring() {
     let began = Instant::now();
     for number in 1..=100u32 {
         progress(&mut agent, &format!("{number} %"));
-        // What is asked for is a rate: ten updates a second.
+        // The promise is a rate: ten updates a second.
         let due = Duration::from_millis(100) * number;
         std::thread::sleep(due.saturating_sub(began.elapsed()));
     }

@@ -72,7 +72,7 @@ fn a_session_that_is_no_longer_configured_keeps_everything_and_status_shows_it()
     assert_eq!(session_report(&house, "ONE")["configured"], Value::Null);
     let text = out(&house.run(&["status"]));
     assert!(text.contains("TWO is not in the configuration"), "{text}");
-    // Nobody sends for it.
+    // No gateway sends for it.
     house.say("for ONE");
     house.wait_for_inbox(1);
     assert_eq!(house.sim.call_count(house.bot(), "sendMessage"), 0);

@@ -9,7 +9,7 @@ use crate::support::{Agent, Answer, GROUP, House, OWNER, again, ids};
 /// Most messages on a page of `telegram_reply`.
 const REPLY_PAGE: usize = 20;
 
-/// What a call gives, as far as the model says it.
+/// The result of a call, as far as the model predicts it.
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Refused,
@@ -29,7 +29,7 @@ struct Model {
     held: Vec<(i64, i64)>,
     settled: Vec<(i64, i64)>,
     answering: Option<i64>,
-    /// What the bot has said, by chat.
+    /// The bot's messages, by chat.
     said: BTreeMap<i64, Vec<String>>,
 }
 

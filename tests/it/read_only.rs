@@ -1,5 +1,4 @@
-//! A state folder that is read-only: nothing is confirmed, shown or accepted; whoever is refused reads
-//! why; it goes on when the folder can be written again.
+//! A state folder that is read-only: nothing is confirmed, shown or accepted; a refused caller reads why; it goes on when the folder can be written again.
 //!
 //! As root: the folder mounted over itself, read-only. As an ordinary user: folders without the right
 //! to write.
@@ -41,7 +40,7 @@ impl ReadOnly {
                 }
             };
             mount(&["--bind"], &[path, path]).expect("root may mount a folder over itself");
-            // Busy while somebody writes through the new mount at this moment.
+            // Busy while a process writes through the new mount.
             wait_for("the mount to be read-only", || {
                 mount(&["-o", "remount,bind,ro"], &[path])
             });
@@ -51,7 +50,7 @@ impl ReadOnly {
         read_only
     }
 
-    /// What the system calls it.
+    /// The system's name for it.
     fn words(&self) -> &'static str {
         if self.mounted {
             "the file system is read-only"

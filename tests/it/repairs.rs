@@ -1,4 +1,4 @@
-//! What Telegram refuses as it is goes out with a change, once; a kill does not repeat that.
+//! A message that Telegram refuses as it is goes out with a change, once; a kill does not repeat that.
 
 use serde_json::{Value, json};
 use telegram_sim::{Fault, Line};
@@ -18,7 +18,7 @@ fn requests(house: &House) -> Vec<Value> {
     calls.map(|call| call.params).collect()
 }
 
-/// A reply that waits at the start of a gateway, with formatting whoever renders it.
+/// A reply that waits at the start of a gateway, with formatting in every rendering.
 fn formatted_reply(house: &House) {
     let id = "1700000000000-0123456789abcdef0123456789abcdef";
     let part = json!({"message": {"text": "bold", "entities": [{"type": "bold", "offset": 0, "length": 4}]},
@@ -163,7 +163,7 @@ fn a_repair_is_known_to_the_next_gateway_and_what_was_refused_is_not_marked() {
         agent.reply(json!({"text": "hi"}));
         drop(gateway.end());
         let _gateway = house.gateway();
-        // In flight at the kill, though it never went out: nobody can know.
+        // In flight at the kill, though it never went out: the gateway cannot know.
         let marked = point.starts_with("in-flight");
         let text = if marked { "↻ may repeat\nhi" } else { "hi" };
         house.wait_to_hear(&[text]);

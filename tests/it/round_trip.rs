@@ -48,14 +48,14 @@ fn telegram_reply_alone_shows_and_then_answers() {
 #[test]
 fn a_message_that_waited_overnight_is_shown_with_its_age() {
     let house = House::new();
-    // Ten hours ago by the clock of everybody: Telegram, the gateway.
+    // Ten hours ago by every clock: Telegram, the gateway.
     house.sim.set_ago(std::time::Duration::from_secs(10 * 3600));
     let ago = (-10 * 3600 * 1000).to_string();
     let gateway = house.gateway_with(&[("TELEPOST_TEST_CLOCK_MS", &ago)]);
     gateway.wait_until_polling(&house);
     house.say("good night");
     house.wait_for_inbox(1);
-    // Nobody else runs. In the morning an agent starts.
+    // No other process runs. In the morning an agent starts.
     let shown = house.agent().poll(json!({}));
     let message = &shown["messages"][0];
     let age = message["age_seconds"].as_u64().unwrap();

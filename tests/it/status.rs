@@ -123,7 +123,7 @@ fn the_keys_stand_in_the_order_of_the_contract() {
 fn a_gateway_that_has_just_started_says_within_seconds_that_it_polls() {
     let house = House::new();
     let _gateway = house.gateway();
-    // Nobody writes: a poll that waits for 50 s has told nothing yet.
+    // No message comes: a poll that waits for 50 s has told nothing yet.
     house.wait_for_bot(0, "polling", json!(true));
     assert_eq!(
         house.bot_status(0)["username"],

@@ -1,4 +1,4 @@
-//! Nobody who is not on the list gets in, and nobody is answered who does not.
+//! Only listed people get in, and strangers get no answer.
 
 use serde_json::{Value, json};
 use telegram_sim::GroupKind;

@@ -528,7 +528,7 @@ fn an_agent_in_another_tmux_session_is_not_typed_to() {
 #[test]
 fn a_client_that_has_not_registered_is_found_in_the_configured_session() {
     let scene = Scene::new();
-    // Nobody chose the session for it, so it registers with its first call.
+    // Its session was not chosen for it, so it registers with its first call.
     let stub = scene.terminal.start_stub(
         &scene.house,
         SESSION,

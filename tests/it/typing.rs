@@ -40,7 +40,7 @@ fn wait_for_typing(house: &House, chat: i64, more: usize) {
         .unwrap();
 }
 
-/// Somebody else's agent is at work all the time, so that time can be seen to pass.
+/// Another agent is at work all the time, so that time can be seen to pass.
 fn other_at_work(house: &House) -> crate::support::Agent {
     house.sim.say(house.bot(), OTHER, OTHER, "and you?");
     let mut other = house.agent_of("TWO");

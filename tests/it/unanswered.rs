@@ -101,7 +101,7 @@ fn an_agent_that_has_forgotten_is_left_alone_until_its_pause_is_over() {
     house.wait_to_hear(&[TOLD]);
     client.is_left_alone();
     house.wait_until_put_away(1);
-    // The pause outlives the gateway. Somebody else's message does not wait for it.
+    // The pause outlives the gateway. Another person's message does not wait for it.
     gateway.kill();
     let gateway = house.gateway();
     house.say("two");

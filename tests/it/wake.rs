@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::client::{Client, says};
 use crate::support::{Agent, House, wait_for};
 
-/// An agent of the default session, for which nobody has chosen that session.
+/// An agent of the default session, which came to that session by default.
 fn agent_of_nobody(house: &House) -> Agent {
     let mut command: Command = house.command(&["mcp"]);
     Agent::start(command.stderr(std::process::Stdio::null()))
@@ -136,7 +136,7 @@ fn a_socket_that_is_gone_is_said_in_the_status() {
     let client = Client::new(&mut house);
     let gateway = house.gateway();
     let _agent = house.agent_registered();
-    // The file stays, nobody listens.
+    // The file stays, and no process listens.
     drop(client);
     house.say("one");
     gateway.wait_for_log("the agent could not be woken this way");

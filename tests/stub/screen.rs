@@ -1,4 +1,4 @@
-//! What the clients draw, as far as it matters (`tests/data/panes` has the real screens).
+//! The screens of the clients, as far as they matter (`tests/data/panes` has the real screens).
 
 use crate::{Doing, Look};
 

@@ -21,7 +21,7 @@ enum Awaits {
     Answered,
 }
 
-/// What an answer of the server means for the turn.
+/// The meaning of a server's answer for the turn.
 pub(crate) enum Step {
     Goes,
     TurnEnds,
@@ -71,7 +71,7 @@ impl Server {
         self.awaits = Some((id, Awaits::Messages));
     }
 
-    /// What the server has answered.
+    /// The server's answers.
     pub(crate) fn hear(&mut self, line: &Value) -> Step {
         let Some((_, awaits)) = self.awaits.filter(|(id, _)| line["id"] == json!(id)) else {
             return Step::Goes;

@@ -34,7 +34,7 @@ use serde_json::{Value, json};
 use self::keys::{Detector, Key};
 use self::server::{Server, Step};
 
-/// What it looks and behaves like.
+/// The client that it imitates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
     /// Claude Code 2.1.329.
@@ -47,7 +47,7 @@ pub(crate) enum Look {
     Other,
 }
 
-/// What it is doing.
+/// Its activity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doing {
     Idle,
@@ -73,7 +73,7 @@ enum Ambush {
     Behind,
 }
 
-/// What happens.
+/// An event.
 enum Event {
     Bytes(Vec<u8>),
     Command(String, UnixStream),
@@ -324,7 +324,7 @@ impl Stub {
         })
     }
 
-    /// As Ctrl-Z does, until somebody says `fg`.
+    /// As Ctrl-Z does, until it receives `fg`.
     fn suspend(&self) {
         leave_screen();
         let me = std::process::id().to_string();

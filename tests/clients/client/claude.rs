@@ -9,7 +9,7 @@ use super::{Client, Session, Talk, wait_for_client};
 
 const KEY: &str = "a-key-that-no-server-knows";
 
-/// What the first start would ask at the terminal.
+/// Answers the questions of the first start at the terminal.
 pub(super) fn seed(client: &Client) {
     let (_, end) = KEY.split_at(KEY.len().saturating_sub(20));
     let project = client.project.to_str().unwrap();

@@ -27,7 +27,7 @@ stream_max_retries = 0
     fs::write(folder.join("config.toml"), config).unwrap();
 }
 
-/// What README tells people to add to the table that `codex mcp add` has made; and that the first turn waits
+/// The lines that README adds to the table that `codex mcp add` has made; and that the first turn waits
 /// for our server, however slowly a busy machine starts it.
 pub(super) fn allow(client: &Client) {
     let file = client.home.join(".codex/config.toml");

@@ -50,7 +50,7 @@ impl Kind {
     }
 }
 
-/// An installed client. What it leaves running is ended with it.
+/// An installed client. Processes that it leaves running end with it.
 pub(crate) struct Client {
     pub(crate) kind: Kind,
     pub(crate) model: Model,
@@ -311,7 +311,7 @@ impl Client {
     #[cfg(target_os = "linux")]
     pub(crate) fn processes(&self) -> Vec<(u32, Vec<String>)> {
         let home = format!("HOME={}", self.home.display());
-        // What is gone by now, or somebody else's, has no words.
+        // A process that is gone, or belongs to another user, has no words.
         let words = |file: PathBuf| -> Vec<String> {
             let bytes = fs::read(file).unwrap_or_default();
             let text = String::from_utf8_lossy(&bytes).into_owned();

@@ -37,7 +37,7 @@ impl Client {
             .stderr(Stdio::from(open()))
             .spawn()
             .unwrap();
-        // Somebody has to look at it, or it stands still. Ends when the terminal has nobody any more.
+        // A terminal must be attached, or it stands still. Ends when the terminal is closed.
         let mut screen = fs::File::from(ours);
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
@@ -60,7 +60,7 @@ impl Client {
         beside
     }
 
-    /// What the first start in the project would ask.
+    /// The question of the first start in a project.
     fn trust_project(&self) {
         let project = self.project.to_str().unwrap();
         match self.kind {
@@ -136,7 +136,7 @@ pub(crate) fn type_in(terminal: &Terminal, session: &str, text: &str) {
     terminal.run(&["send-keys", "-t", &target, "Enter"]);
 }
 
-/// What the window of a tmux session shows.
+/// The screen of a tmux session's window.
 pub(crate) fn screen(terminal: &Terminal, session: &str) -> String {
     terminal.run(&["capture-pane", "-p", "-t", &format!("={session}:")])
 }

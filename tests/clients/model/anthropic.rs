@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Offered, Said, events, id, json_response, text_of};
 
-/// What is answered without a model.
+/// Requests that need no model.
 pub(super) fn besides(is_post: bool, path: &str, body: &Value) -> Option<Response<Full<Bytes>>> {
     if path.ends_with("/count_tokens") {
         return Some(json_response(200, json!({"input_tokens": 100}).to_string()));

@@ -1,7 +1,7 @@
 //! A model server on loopback whose model is the test: each request for a turn waits until the test
 //! answers it, so a test reads like a conversation and sees exactly what the model was shown.
 //!
-//! What clients ask besides (titles, quota, token counts) is answered at once and by itself.
+//! Other requests of clients (titles, quota, token counts) are answered at once.
 
 mod anthropic;
 mod responses;
@@ -42,7 +42,7 @@ pub(crate) struct Offered {
     pub(crate) schema: Value,
 }
 
-/// What the model says.
+/// The model's answer.
 enum Said<'a> {
     Text(&'a str),
     Call(Offered, Value),
@@ -81,7 +81,7 @@ impl Model {
         let (stop, stopped) = oneshot::channel();
         std::thread::spawn(move || {
             runtime.block_on(async {
-                // Both may be dropped at any point: nobody listens any more.
+                // Both may be dropped at any point: the receiver is gone.
                 tokio::select! {
                     () = serve(listener, dialect, sender, model) => {}
                     _ = stopped => {}
@@ -147,7 +147,7 @@ impl Asked {
         tools.remove(0)
     }
 
-    /// What the tools gave since the model spoke last, in full, as the model reads it.
+    /// The results of tools since the model's last answer, in full, as the model reads it.
     pub(crate) fn results(&self) -> Vec<String> {
         match self.dialect {
             Dialect::Messages => anthropic::results(&self.body),
@@ -261,7 +261,7 @@ async fn handle(
     }))
 }
 
-/// What no client tries again for long.
+/// A status that no client retries for long.
 fn refusal() -> Response<Full<Bytes>> {
     let text = r#"{"type":"error","error":{"type":"invalid_request_error","message":"no"}}"#;
     json_response(400, text.to_owned())

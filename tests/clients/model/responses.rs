@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Offered, Said, events, id, json_response, text_of};
 
-/// What is answered without a model.
+/// Requests that need no model.
 pub(super) fn besides(is_post: bool, path: &str, body: &Value) -> Option<Response<Full<Bytes>>> {
     if path.ends_with("/models") {
         return Some(json_response(200, r#"{"data":[],"models":[]}"#.to_owned()));

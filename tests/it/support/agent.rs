@@ -18,7 +18,7 @@ pub(crate) struct Agent {
     thread: Option<String>,
 }
 
-/// What a tool call gave.
+/// The result of a tool call.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Answer {
     Ok(Value),

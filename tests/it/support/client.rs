@@ -27,7 +27,7 @@ impl Client {
         Self { socket }
     }
 
-    /// What has been written since, a list of lines for each connection.
+    /// Lines written since, a list for each connection.
     pub(crate) fn frames(&self) -> Vec<Vec<Value>> {
         let mut frames = Vec::new();
         while let Ok((stream, _)) = self.socket.accept() {
@@ -56,7 +56,7 @@ impl Client {
     }
 }
 
-/// What the client says of itself, as Claude Code does: the test is the client's process.
+/// The client's file about itself, as Claude Code does: the test is the client's process.
 pub(crate) fn says(house: &House, status: &str) {
     let far_future = 9_999_999_999_999_i64;
     says_since(house, status, far_future);

@@ -1,4 +1,4 @@
-//! What the tests of the tool contract share: houses with groups, and short looks at a result.
+//! Helpers of the tests of the tool contract: houses with groups, and short looks at a result.
 
 use std::collections::BTreeMap;
 
@@ -72,7 +72,7 @@ impl House {
         });
     }
 
-    /// What the bot has written in a chat, as the person sees it.
+    /// The bot's messages in a chat, as the person sees it.
     pub(crate) fn bot_lines(&self, chat: i64) -> Vec<Line> {
         let mut lines = self.sim.transcript(self.bot(), chat);
         lines.retain(|line| line.from_bot);

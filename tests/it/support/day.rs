@@ -109,7 +109,7 @@ impl House {
     }
 }
 
-/// What it takes to reach the rarer steps.
+/// The events that reach the rarer steps.
 pub(crate) fn prepare(
     house: &House,
     who: Who,

@@ -1,4 +1,4 @@
-//! Gateways that nobody is the parent of: stopped at the end of a test, also of one that panics.
+//! Gateways without a parent: stopped at the end of a test, also of one that panics.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::House;
 use super::wait_for;
 
-/// A house whose gateway is started by whoever needs it, with the token in `.env` only.
+/// A house whose gateway is started by the first process that needs it, with the token in `.env` only.
 pub(crate) struct SelfStarting {
     house: House,
 }
@@ -25,7 +25,7 @@ impl SelfStarting {
         Self { house }
     }
 
-    /// What the running gateway says of itself, once it polls.
+    /// The status of the running gateway, once it polls.
     #[track_caller]
     pub(crate) fn wait_until_polling(&self) -> Value {
         let bot = self.bot();

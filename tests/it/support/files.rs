@@ -1,4 +1,4 @@
-//! What the tests of files need besides: files to send, and what became of them.
+//! Helpers of the tests of files: files to send, and what became of them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ impl House {
         path
     }
 
-    /// What the bot has sent to the person.
+    /// The bot's messages to the person.
     pub(crate) fn sent(&self) -> Vec<Line> {
         let mut lines = self.sim.transcript(self.bot(), OWNER);
         lines.retain(|line| line.from_bot);

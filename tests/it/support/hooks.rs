@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 
 use super::House;
 
-/// What an agent is told that stops while messages wait.
+/// The hook's answer to an agent that stops while messages wait.
 pub(crate) const DRAIN: &str = "Telegram messages are waiting for this session. Call the tool telegram_poll to read them, then answer with telegram_reply.";
-/// What the person reads.
+/// The notice for the person.
 pub(crate) const TOLD: &str = "The agent finished without answering. Your message is kept, and the agent will be shown it again.";
 /// A gateway whose clock is so far ahead that every pause is over at once.
 pub(crate) const PAUSES_ARE_OVER: (&str, &str) = ("TELEPOST_TEST_CLOCK_MS", "960000");
 
-/// What a hook has said on stdout.
+/// The stdout of a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
     Nothing,
@@ -36,7 +36,7 @@ impl House {
         said(&output)
     }
 
-    /// What the hooks have noted of the one agent of session `ONE`, and where.
+    /// The turns that the hooks recorded of the one agent of session `ONE`, and where.
     pub(crate) fn turn(&self) -> Option<(PathBuf, Value)> {
         let names = self.names("turns");
         let mut files = names
@@ -87,7 +87,7 @@ pub(crate) fn run_hook(command: &mut Command, payload: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// What it has said; panics if it has failed.
+/// Its stdout; panics if it has failed.
 #[track_caller]
 pub(crate) fn said(output: &Output) -> Said {
     assert_eq!(output.status.code(), Some(0), "{output:?}");

@@ -174,7 +174,7 @@ impl House {
         times.collect()
     }
 
-    /// What the bot has written in the private chat.
+    /// The bot's messages in the private chat.
     pub(crate) fn heard(&self) -> Vec<String> {
         self.sim.bot_texts(self.bot(), OWNER)
     }
@@ -321,11 +321,11 @@ impl Gateway {
     /// `kill -9`, without waiting for its end.
     pub(crate) fn strike(&self) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        // It may have ended by itself this moment; nobody else has its number before it is waited for.
+        // It may have ended by itself this moment; no other process gets its number before it is waited for.
         let _struck = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
 
-    /// What it said on stderr.
+    /// Its stderr.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }

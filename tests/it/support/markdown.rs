@@ -23,7 +23,7 @@ pub(crate) fn documents() -> Vec<(String, String)> {
     documents
 }
 
-/// What must hold of every text that is cut into messages: Telegram takes each of them as it is, and
+/// Rules for every text that is cut into messages: Telegram takes each of them as it is, and
 /// together they say what the source says.
 pub(crate) fn judge(source: &str, limit: usize) -> Result<Vec<Rich>, String> {
     let whole = markdown(source);
@@ -94,7 +94,7 @@ fn in_blocks(piece: &Rich) -> String {
 }
 
 fn solid(text: &str) -> String {
-    // The Hangul filler is a letter that nobody sees.
+    // The Hangul filler is an invisible letter.
     text.replace(
         |symbol: char| !symbol.is_alphanumeric() || symbol == '\u{3164}',
         "",
@@ -109,7 +109,7 @@ fn says(source: &str, said: &str) -> Result<(), String> {
         | Options::ENABLE_TASKLISTS
         | Options::ENABLE_FOOTNOTES
         | Options::ENABLE_GFM;
-    // What Telegram would take out is taken out before Markdown is read.
+    // Characters that Telegram removes are removed before Markdown is read.
     let removed = |symbol: char| {
         symbol.is_control() && !"\r\n\t".contains(symbol)
             || matches!(symbol, '\u{202a}'..='\u{202e}' | '\u{feff}')

@@ -1,4 +1,4 @@
-//! What everybody outside saw, and whether the promise was kept.
+//! Everything that was seen from outside, and whether the promise was kept.
 //!
 //! Everything the person sent was shown to an agent until it was settled; everything settled was
 //! answered or acknowledged by an agent that was shown it; every accepted reply stands in the chat

@@ -41,7 +41,7 @@ impl Shell {
         self.server.run(words)
     }
 
-    /// What tmux says of the pane.
+    /// tmux's description of the pane.
     pub(crate) fn tells(&self, format: &str) -> String {
         let words = ["display-message", "-p", "-t", SESSION, format];
         self.run(&words).trim().to_owned()
@@ -66,7 +66,7 @@ impl Shell {
         })
     }
 
-    /// What the pane shows.
+    /// The screen of the pane.
     pub(crate) fn screen(&self) -> String {
         self.run(&["capture-pane", "-p", "-t", SESSION])
     }
@@ -133,7 +133,7 @@ impl Stub {
         serde_json::from_str(&answer).unwrap()
     }
 
-    /// What it has been given so far.
+    /// Its input so far.
     #[track_caller]
     pub(crate) fn report(&self) -> Value {
         self.say("report")
@@ -156,7 +156,7 @@ impl Stub {
         u32::try_from(self.report()["pid"].as_u64().unwrap()).unwrap()
     }
 
-    /// Nobody has pressed a key since it started.
+    /// No key was pressed since it started.
     #[track_caller]
     pub(crate) fn has_no_keys(&self) {
         let report = self.report();

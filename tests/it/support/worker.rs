@@ -86,25 +86,24 @@ pub(crate) struct Worker<'a> {
     env: Vec<(String, String)>,
     /// Which agent this is: a new one after it "died".
     life: usize,
-    /// What it was shown and has not settled: text and update id, by chat.
+    /// Messages that it was shown and has not settled: text and update id, by chat.
     held: BTreeMap<i64, Vec<(String, i64)>>,
     replies: usize,
     calls: usize,
     pub(crate) deaths: usize,
-    /// It gave a call up, and nobody has answered since: who knows what that call showed.
+    /// It gave a call up, and no answer has come since: who knows what that call showed.
     gave_up: bool,
-    /// Whether its client dies with its server: then nobody makes a lost call again.
+    /// Whether its client dies with its server: then no agent makes a lost call again.
     pub(crate) mortal: bool,
     /// A refusal with these words is no failure of the test: the call is made again.
     pub(crate) bears: Option<&'static str>,
     /// How often it was refused with them.
     pub(crate) refusals: usize,
-    /// Looks after every answer whether what it says is on disk. Not for a loss of power, which may
-    /// take back what nobody needs.
+    /// Looks after every answer whether what it says is on disk. Not for a loss of power, which may take back names that no process needs.
     pub(crate) looks_after: bool,
     /// Files that go with its answers.
     pub(crate) files: Vec<&'static str>,
-    /// What the reply answers that is being made, if it is looked after.
+    /// The messages that the current reply answers, if it is looked after.
     replying: Vec<i64>,
     /// The process, for a killer.
     pub(crate) pid: Arc<Mutex<Option<u32>>>,
@@ -141,7 +140,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Who it is in the ledger, and the holder in telepost.
+    /// Its name in the ledger, and its holder in telepost.
     fn name(&self) -> String {
         format!("{}-{}", self.session, self.life)
     }
@@ -197,7 +196,7 @@ impl<'a> Worker<'a> {
         let folder = self.house.state().join("sessions").join(&self.session);
         let folder = folder.join("conversations");
         let held = names_in(&folder).into_iter().any(|name| {
-            // It may be replaced at this moment, by nobody but the agent itself.
+            // It may be replaced at this moment, by the agent itself only.
             let conversation: Value =
                 serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap();
             let mut held = conversation["held"].as_array().into_iter().flatten();
@@ -279,7 +278,7 @@ impl<'a> Worker<'a> {
                 self.ledger.lock().unwrap().attempts[index].committed = true;
                 self.held.remove(&chat);
             }
-            // What it was shown may not have reached it: it looks again and answers then.
+            // The messages that it was shown may not have reached it: it looks again and answers then.
             Answer::Refused(words) if words.contains("may not have reached you") => {}
             Answer::Refused(words) => panic!("{} was refused: {words}", self.name()),
         }
@@ -435,7 +434,7 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// The person says something, which everybody will ask after.
+/// The person says something, which the oracle will ask for.
 pub(crate) fn say(house: &House, ledger: &Mutex<Ledger>, place: Place, text: &str) {
     ledger.lock().unwrap().said.insert(text.to_owned(), place);
     house.sim.say(place.bot, place.chat, super::OWNER, text);

@@ -1,4 +1,4 @@
-//! What the tests of the gateway need besides: other programs at the same bot, shared bots, status.
+//! Helpers of the tests of the gateway: other programs at the same bot, shared bots, status.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -61,7 +61,7 @@ impl House {
         )
     }
 
-    /// What `status --json` says of a bot.
+    /// A bot in `status --json`.
     pub(crate) fn bot_status(&self, index: usize) -> Value {
         self.status()["bots"][index].clone()
     }
