@@ -6,7 +6,7 @@
 use crate::ids::ChatId;
 use crate::state::outbox::delivery::{Content, Progress};
 use crate::telegram::error::Repair;
-use crate::telegram::split;
+use crate::telegram::split::{self, MESSAGE_LIMIT};
 
 /// What came of a repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,11 @@ pub fn apply(
         _ if matches!(content, Content::Reaction { .. }) => false,
         Repair::Plain => {
             let formatted = !part.message.entities.is_empty();
-            progress.without_entities(index);
+            if progress_text {
+                part.message = split::fit(&part.message.without_formatting(), MESSAGE_LIMIT);
+            } else {
+                progress.without_entities(index);
+            }
             formatted
         }
         Repair::Split if progress_text => {
