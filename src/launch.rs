@@ -6,9 +6,7 @@
 //! gateway. Its stdout is a pipe to the starter until it prints [`READY`] or an error; then stdout and stderr
 //! go to the log.
 
-use std::fs::OpenOptions;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -18,7 +16,8 @@ use crate::clock::Clock;
 use crate::config::GatewayStart;
 use crate::state::gateway_status;
 use crate::state::layout::StateDir;
-use crate::store::{StoreError, atomic};
+use crate::state::logs;
+use crate::store::StoreError;
 
 /// Printed by a started gateway once it holds its locks.
 pub const READY: &str = "ready";
@@ -149,13 +148,9 @@ pub fn report_failure(message: &str, code: u8) {
 pub fn report_ready(state: &StateDir) -> Result<(), StoreError> {
     // A starter that is gone is no reason not to run.
     drop(writeln!(io::stdout(), "{READY}"));
-    let path = state.gateway_output();
-    atomic::create_folder(&state.logs())?;
-    let mut options = OpenOptions::new();
-    let log = options.append(true).create(true).mode(0o600).open(&path);
-    let log = log.map_err(|source| StoreError::new("open", &path, source))?;
+    let log = logs::open_output(state)?;
     let moved = rustix::stdio::dup2_stdout(&log).and_then(|()| rustix::stdio::dup2_stderr(&log));
-    moved.map_err(|error| StoreError::new("write to", &path, error.into()))
+    moved.map_err(|error| StoreError::new("write to", &logs::folder(state), error.into()))
 }
 
 /// Makes sure that a gateway runs, for an MCP server.

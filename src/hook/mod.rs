@@ -37,7 +37,6 @@ const DEPTH: usize = 4;
 /// Longer names are ignored.
 const NAME_MAX: usize = 200;
 
-/// A hook of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HookKind {
     SessionStart,
@@ -49,7 +48,6 @@ pub(crate) enum HookKind {
 }
 
 impl HookKind {
-    /// By its name on the command line.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         match name {
             "session-start" => Some(Self::SessionStart),
@@ -78,7 +76,6 @@ pub(crate) struct HookInput {
 }
 
 impl HookInput {
-    /// Reads all that can be read.
     pub(crate) fn read(bytes: &[u8]) -> Self {
         serde_json::from_slice(bytes).unwrap_or_default()
     }
@@ -107,7 +104,6 @@ impl HookInput {
     }
 }
 
-/// A hook, as its client started it.
 #[derive(Clone, Debug)]
 pub(crate) struct Hook {
     pub(crate) kind: HookKind,
@@ -222,7 +218,6 @@ impl CallingProcesses {
     }
 }
 
-/// One session, as a hook finds it.
 struct HookSession<'a> {
     state: &'a StateDir,
     dir: SessionDir,
@@ -233,9 +228,8 @@ struct HookSession<'a> {
 impl HookSession<'_> {
     /// Records the report. Returns the answer to the agent, once the report is on disk.
     fn record(&self, agent: &HookAgent, hook: &Hook) -> Result<Option<HookReply>, StateError> {
-        let place = (self.state, &self.dir);
         let names = (&agent.holder, &agent.client);
-        TurnFile::update(place, names, PATIENCE, self.now, |file| {
+        TurnFile::update(&self.dir, names, PATIENCE, self.now, |file| {
             let report = HookReport {
                 event: self.event(agent, hook)?,
                 client_session: hook.input.session(),
@@ -263,7 +257,7 @@ impl HookSession<'_> {
 
     fn summarize_mailbox(&self, agent: &HookAgent) -> Result<MailboxSummary, StateError> {
         let mut mailbox = MailboxSummary::default();
-        let pending = Inbox::new(self.state, self.dir.clone()).pending()?;
+        let pending = Inbox::new(&self.dir).pending()?;
         if pending.is_empty() {
             return Ok(mailbox);
         }
@@ -272,8 +266,8 @@ impl HookSession<'_> {
         if let Some(mut mine) = mine.filter(|mine| !mine.held.is_empty()).cloned() {
             let outbox = Outbox::new(self.state, self.dir.clone());
             mine.let_go(&outbox.answered()?);
-            mailbox.held = mine.seen();
-            mailbox.messages = mine.held.iter().filter(|held| held.seen).count();
+            mailbox.held = mine.entries();
+            mailbox.messages = mine.held.len();
         }
         let unshown = conversations.list_unshown(&pending, &self.living, self.now);
         // A message that the agent was shown is in its hands, however long ago that was.
@@ -286,13 +280,13 @@ impl HookSession<'_> {
 
     /// Whether the gateway has just woken an agent for all of these.
     fn is_woken_for(&self, waiting: &BTreeSet<EntryName>) -> bool {
-        let Some(wake) = WakeLog::peek(&self.dir).and_then(|log| log.wake) else {
+        let Some(wake) = WakeLog::file(&self.dir).peek().and_then(|log| log.wake) else {
             return false;
         };
         let covers = waiting.last().is_some_and(|newest| *newest <= wake.newest);
         let may_arrive = !matches!(wake.outcome, WakeOutcome::Failed(_))
             && wake.at <= self.now
-            && self.now.since(wake.at) < find_patience(&wake.method).unknown;
+            && self.now.since(wake.at) < find_patience(&wake.plan.method).unknown;
         covers && may_arrive
     }
 }

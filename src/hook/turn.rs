@@ -22,7 +22,6 @@ const MAX_CONTINUED: u32 = 8;
 /// The hooks of two installations report the same stop within this time.
 const ONE_STOP: Duration = Duration::from_secs(5);
 
-/// The event that a hook reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum HookEvent {
     /// A session starts or is reset.
@@ -53,7 +52,6 @@ pub(super) struct MailboxSummary {
     pub(crate) waiting: BTreeSet<EntryName>,
 }
 
-/// The report of a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HookReport {
     pub(crate) event: HookEvent,

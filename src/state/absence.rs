@@ -8,13 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::ids::{Address, MessageId};
 use crate::state::inbox::entry::EntryName;
-use crate::state::layout::{SessionDir, StateDir};
-use crate::store::StoreError;
-use crate::store::atomic::{self, Durability};
+use crate::state::layout::SessionDir;
 use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT, ReadError};
+use crate::store::envelope::FORMAT;
+use crate::store::state_file::StateFile;
 
-/// What a session without an agent lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Missing {
@@ -25,7 +23,6 @@ pub(crate) enum Missing {
 }
 
 impl Missing {
-    /// For people.
     pub(crate) fn describe(self) -> &'static str {
         match self {
             Self::TmuxSession => "its tmux session is gone",
@@ -34,7 +31,6 @@ impl Missing {
     }
 }
 
-/// How far an absence has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub(crate) enum AbsencePhase {
@@ -48,7 +44,6 @@ pub(crate) enum AbsencePhase {
     Over,
 }
 
-/// A chat that wrote during the absence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WaitingChat {
     pub(crate) address: Address,
@@ -75,7 +70,6 @@ pub(crate) struct Absence {
 }
 
 impl Absence {
-    /// An absence that was noticed now.
     pub(crate) fn new(missing: Missing, now: Timestamp) -> Self {
         Self {
             format: FORMAT,
@@ -87,25 +81,8 @@ impl Absence {
         }
     }
 
-    /// Reads the note of a session. A damaged one counts as none: a chat may be told once more.
-    pub(crate) fn read(
-        state: &StateDir,
-        dir: &SessionDir,
-        now: Timestamp,
-    ) -> Result<Option<Self>, ReadError> {
-        match format::read(state, &dir.down(), now) {
-            Err(ReadError::Quarantined { .. }) => Ok(None),
-            read @ (Ok(_) | Err(_)) => read,
-        }
-    }
-
-    /// Replaces the note of a session.
-    pub(crate) fn write(&self, dir: &SessionDir) -> Result<(), StoreError> {
-        format::write(&dir.down(), self, Step::Downtime, Durability::Synced)
-    }
-
-    /// Removes the note of a session.
-    pub(crate) fn remove(dir: &SessionDir) -> Result<(), StoreError> {
-        atomic::remove(&dir.down(), Step::Downtime)
+    /// The file of a session. A damaged note counts as missing: a chat may be told once more.
+    pub(crate) fn file(dir: &SessionDir) -> StateFile<Self> {
+        dir.storage().file(dir.down(), Step::Downtime)
     }
 }

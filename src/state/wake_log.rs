@@ -15,11 +15,11 @@ pub(crate) use self::refusal::TypingRefusal;
 use crate::clock::Timestamp;
 use crate::state::agents::turns::Drained;
 use crate::state::inbox::entry::EntryName;
-use crate::state::layout::{SessionDir, StateDir};
-use crate::store::StoreError;
+use crate::state::layout::SessionDir;
 use crate::store::atomic::Durability;
 use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT, ReadError};
+use crate::store::envelope::FORMAT;
+use crate::store::state_file::StateFile;
 
 /// Names a way of waking, on disk and for people.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,7 +32,6 @@ impl MethodId {
         Self(Cow::Borrowed(id))
     }
 
-    /// The name for people.
     pub(crate) fn label(&self) -> String {
         self.0.replace('_', " ")
     }
@@ -57,10 +56,10 @@ pub(crate) enum WakeOutcome {
     Failed(String),
 }
 
-/// A wake that is about to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WakePlan {
     pub(crate) agent: AgentKey,
+    #[serde(rename = "rung")]
     pub(crate) method: MethodId,
     /// The methods tried since the last pause, this one included.
     pub(crate) tried: BTreeSet<MethodId>,
@@ -73,28 +72,12 @@ pub(crate) struct WakePlan {
 pub(crate) struct Wake {
     /// The time in milliseconds, or one more than the previous number, so that none is used twice.
     pub(crate) number: i64,
+    /// The newest message of the batch.
     pub(crate) newest: EntryName,
-    pub(crate) agent: AgentKey,
-    #[serde(rename = "rung")]
-    pub(crate) method: MethodId,
-    /// The methods tried since the last pause, this one included.
-    pub(crate) tried: BTreeSet<MethodId>,
-    /// How often every method has been tried.
-    pub(crate) rounds: u32,
+    #[serde(flatten)]
+    pub(crate) plan: WakePlan,
     pub(crate) at: Timestamp,
     pub(crate) outcome: WakeOutcome,
-}
-
-impl Wake {
-    /// The plan that would make the same wake again.
-    pub(crate) fn plan(&self) -> WakePlan {
-        WakePlan {
-            agent: self.agent.clone(),
-            method: self.method.clone(),
-            tried: self.tried.clone(),
-            rounds: self.rounds,
-        }
-    }
 }
 
 /// When a method last worked and last failed.
@@ -103,7 +86,6 @@ pub(crate) struct MethodRecord {
     /// When messages were last taken after a wake by this method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) worked_at: Option<Timestamp>,
-    /// When it last failed, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failed: Option<(Timestamp, String)>,
 }
@@ -115,7 +97,6 @@ pub(crate) struct UnansweredCount {
     pub(crate) at: Timestamp,
 }
 
-/// The content of `wake.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WakeLog {
     pub(crate) format: u32,
@@ -159,27 +140,10 @@ impl Default for WakeLog {
 }
 
 impl WakeLog {
-    /// Reads the log of a session. A damaged one counts as empty, which costs one turn of a model.
-    pub(crate) fn read(
-        state: &StateDir,
-        dir: &SessionDir,
-        now: Timestamp,
-    ) -> Result<Self, ReadError> {
-        match format::read(state, &dir.wake(), now) {
-            Ok(log) => Ok(log.unwrap_or_default()),
-            Err(ReadError::Quarantined { .. }) => Ok(Self::default()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The log as far as it can be read; damage is left for the gateway to report.
-    pub(crate) fn peek(dir: &SessionDir) -> Option<Self> {
-        format::peek(&dir.wake())
-    }
-
-    /// Replaces the log of a session.
-    pub(crate) fn write(&self, dir: &SessionDir) -> Result<(), StoreError> {
-        format::write(&dir.wake(), self, Step::Wake, Durability::Unsynced)
+    /// The file of a session. Damage costs one turn of a model, so a damaged log counts as missing.
+    pub(crate) fn file(dir: &SessionDir) -> StateFile<Self> {
+        let file = dir.storage().file(dir.wake(), Step::Wake);
+        file.with(Durability::Unsynced)
     }
 
     /// Records a wake before it is made.
@@ -188,20 +152,16 @@ impl WakeLog {
         self.wake.insert(Wake {
             number: self.number,
             newest,
-            agent: plan.agent,
-            method: plan.method,
-            tried: plan.tried,
-            rounds: plan.rounds,
+            plan,
             at: now,
             outcome: WakeOutcome::Open,
         })
     }
 
-    /// Records how the last wake ended.
     pub(crate) fn end(&mut self, outcome: WakeOutcome, now: Timestamp) {
         let Some(wake) = &mut self.wake else { return };
         if let WakeOutcome::Failed(reason) = &outcome {
-            let record = self.records.entry(wake.method.clone()).or_default();
+            let record = self.records.entry(wake.plan.method.clone()).or_default();
             record.failed = Some((now, reason.clone()));
         }
         wake.outcome = outcome;
@@ -216,7 +176,7 @@ impl WakeLog {
         if let Some(wake) = self.wake.take_if(is_taken)
             && !matches!(wake.outcome, WakeOutcome::Failed(_))
         {
-            self.records.entry(wake.method).or_default().worked_at = Some(now);
+            self.records.entry(wake.plan.method).or_default().worked_at = Some(now);
         }
     }
 

@@ -18,92 +18,74 @@ use crate::state::layout::SessionDir;
 use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
 use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT};
+use crate::store::envelope::FORMAT;
 use crate::store::lock::{self, FileLock};
+use crate::store::state_file::StateFile;
 
 /// How long a call waits for its lock, which others probe for microseconds.
 const CALL_PATIENCE: Duration = Duration::from_millis(50);
+
+pub(crate) fn folder(dir: &SessionDir) -> PathBuf {
+    dir.wakes()
+}
+
+/// Whether a file in the folder is of no interest to the gateway: it writes the requests itself, and probes the
+/// markers of calls when it needs to.
+pub(crate) fn is_noise(name: &str) -> bool {
+    [".request.json", ".lock"]
+        .iter()
+        .any(|ending| name.ends_with(ending))
+}
 
 /// A request to an MCP server to wake its agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WakeRequest {
     format: u32,
+    /// The number of the wake.
     pub(crate) number: i64,
 }
 
 impl WakeRequest {
-    /// Asks the server of a registration.
-    pub(crate) fn write(
-        dir: &SessionDir,
-        registration: &str,
-        number: i64,
-    ) -> Result<(), StoreError> {
-        let request = Self {
-            format: FORMAT,
-            number,
-        };
-        write(&Self::path(dir, registration), &request)
+    pub(crate) fn new(number: i64) -> Self {
+        let format = FORMAT;
+        Self { format, number }
     }
 
-    /// The request to the server of a registration, if there is one.
-    pub(crate) fn peek(dir: &SessionDir, registration: &str) -> Option<Self> {
-        format::peek(&Self::path(dir, registration))
-    }
-
-    /// Removes a request that was carried out.
-    pub(crate) fn remove(dir: &SessionDir, registration: &str) -> Result<(), StoreError> {
-        atomic::remove(&Self::path(dir, registration), Step::WakeRequest)
-    }
-
-    /// Where the request to the server of a registration appears, to be watched.
-    pub(crate) fn path(dir: &SessionDir, registration: &str) -> PathBuf {
-        dir.wakes().join(format!("{registration}.request.json"))
-    }
-
-    /// Whether a file in the folder is a request, or a marker of calls: the gateway itself writes the first
-    /// and probes the second, so neither is news to it.
-    pub(crate) fn is_noise(name: &str) -> bool {
-        name.ends_with(".request.json") || name.ends_with(".lock")
+    pub(crate) fn file(dir: &SessionDir, registration: &str) -> StateFile<Self> {
+        file(dir, &format!("{registration}.request.json"))
     }
 }
 
-/// How the MCP server carried out a request.
+/// The report of an MCP server on a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WakeAnswer {
     format: u32,
+    /// The number of the wake.
     pub(crate) number: i64,
+    /// Why the agent could not be woken, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
 }
 
 impl WakeAnswer {
-    /// Reports how a request went.
-    pub(crate) fn write(
-        dir: &SessionDir,
-        registration: &str,
-        number: i64,
-        error: Option<String>,
-    ) -> Result<(), StoreError> {
-        let answer = Self {
+    pub(crate) fn new(number: i64, error: Option<String>) -> Self {
+        Self {
             format: FORMAT,
             number,
             error,
-        };
-        write(&Self::path(dir, registration), &answer)
+        }
     }
 
-    /// The last answer of the server of a registration, if there is one.
-    pub(crate) fn peek(dir: &SessionDir, registration: &str) -> Option<Self> {
-        format::peek(&Self::path(dir, registration))
-    }
-
-    fn path(dir: &SessionDir, registration: &str) -> PathBuf {
-        dir.wakes().join(format!("{registration}.answer.json"))
+    pub(crate) fn file(dir: &SessionDir, registration: &str) -> StateFile<Self> {
+        file(dir, &format!("{registration}.answer.json"))
     }
 }
 
-fn write(path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
-    format::write(path, value, Step::WakeRequest, Durability::Unsynced)
+fn file<T>(dir: &SessionDir, name: &str) -> StateFile<T> {
+    let file = dir
+        .storage()
+        .file(dir.wakes().join(name), Step::WakeRequest);
+    file.with(Durability::Unsynced)
 }
 
 /// Shows the gateway that calls of one MCP server are under way. It only helps to decide when to wake, so a
@@ -127,14 +109,17 @@ impl CallMarker {
         }
     }
 
-    /// A call begins.
     pub(crate) fn begin(&mut self) {
         self.under_way += 1;
         if self.lock.is_some() {
             return;
         }
         let holder = format!("telepost mcp, pid {}", std::process::id());
-        let taken = atomic::create_folder(&self.dir.wakes())
+        let taken = self
+            .dir
+            .storage()
+            .disk()
+            .create_folder(&self.dir.wakes())
             .map_err(Into::into)
             .and_then(|()| FileLock::take_within(&self.path, &holder, CALL_PATIENCE));
         match taken {
@@ -143,7 +128,6 @@ impl CallMarker {
         }
     }
 
-    /// A call ends.
     pub(crate) fn end(&mut self, now: Timestamp) {
         self.under_way = self.under_way.saturating_sub(1);
         if self.under_way > 0 {
@@ -165,7 +149,6 @@ pub(crate) struct CallActivity {
 }
 
 impl CallActivity {
-    /// The calls of the server of a registration.
     pub(crate) fn read(dir: &SessionDir, registration: &str) -> Self {
         let path = marker_path(dir, registration);
         Self {

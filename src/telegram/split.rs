@@ -428,7 +428,10 @@ mod tests {
         let whole = crate::telegram::format::markdown(&text);
         let pieces = split(&whole, MESSAGE_LIMIT);
         let bytes = |piece: &Rich| -> usize {
-            let urls = piece.entities.iter().filter_map(|entity| entity.url.as_ref());
+            let urls = piece
+                .entities
+                .iter()
+                .filter_map(|entity| entity.url.as_ref());
             urls.map(|url| 12 + url.len()).sum()
         };
         assert!(pieces.len() > 1);

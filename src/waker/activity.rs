@@ -1,6 +1,6 @@
-//! What an agent is doing.
+//! Observes agents.
 //!
-//! Three sources report it: our own MCP server (its calls), the hooks of the client (its turns), and files
+//! Three sources report the state of an agent: our own MCP server (its calls), the hooks of the client (its turns), and files
 //! that the client writes for itself. Claude Code keeps its state in `sessions/<pid>.json` and Codex a record
 //! of each thread ([`super::rollout`]); both are internal to the clients and so read leniently. The newest
 //! report counts. If an agent called after it is said to have become idle, its state is unknown.
@@ -25,7 +25,7 @@ const SAME_TIME: Duration = Duration::from_millis(500);
 /// agent works is stale.
 const STALE: Duration = Duration::from_secs(600);
 
-/// What an agent is doing.
+/// The state of an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AgentState {
@@ -49,7 +49,6 @@ pub(crate) struct Activity {
     pub(crate) age: Option<Duration>,
 }
 
-/// A report of one source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StateReport {
     pub(crate) state: AgentState,

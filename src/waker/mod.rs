@@ -29,7 +29,7 @@ use crate::state::agents::Registered;
 use crate::state::inbox::Inbox;
 use crate::state::layout::{SessionDir, StateDir};
 use crate::state::wake_log::AgentKey;
-use crate::state::wake_requests::WakeRequest;
+use crate::state::wake_requests;
 use crate::store::watch::{Interest, NameWatch};
 use crate::waker::activity::observe_agent;
 use crate::waker::conversations::Conversations;
@@ -60,13 +60,11 @@ pub struct Waker {
     clock: Clock,
 }
 
-/// A finished check.
 #[derive(Debug)]
 struct CheckedSession {
     id: SessionId,
     /// When to check again.
     next: Option<Duration>,
-    /// How long the check has worked.
     took: Duration,
 }
 
@@ -162,7 +160,7 @@ impl Waker {
             let begun = clock.instant();
             let dir = state.session(&id);
             let check = SessionCheck {
-                inbox: Inbox::new(&state, dir.clone()),
+                inbox: Inbox::new(&dir),
                 dir,
                 state: &state,
                 id: &id,
@@ -182,10 +180,19 @@ impl Waker {
 
 fn interest(path: &Path) -> Interest {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if WakeRequest::is_noise(&name) {
+    if wake_requests::is_noise(&name) {
         Interest::None
     } else {
         Interest::Name
+    }
+}
+
+/// The time since then. After the clock was set back it is unlimited, so that no pause lasts for ever.
+fn time_since(at: Timestamp, now: Timestamp) -> Duration {
+    if at > now {
+        Duration::MAX
+    } else {
+        now.since(at)
     }
 }
 

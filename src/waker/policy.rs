@@ -12,6 +12,7 @@ use crate::state::inbox::entry::EntryName;
 use crate::state::wake_log::{AgentKey, MethodId, UnansweredCount, Wake, WakeOutcome, WakePlan};
 use crate::waker::activity::{Activity, AgentState};
 use crate::waker::methods::find_patience;
+use crate::waker::time_since;
 
 /// How often a working agent is checked while messages wait.
 const CHECK_OFTEN: Duration = Duration::from_secs(1);
@@ -54,11 +55,9 @@ impl Patience {
     };
 }
 
-/// A living agent.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WakeCandidate {
     pub(crate) key: AgentKey,
-    /// Whether it holds messages that wait.
     pub(crate) holds: bool,
     /// The messages that it finished without answering, if it is to be reminded of them now.
     pub(crate) unanswered: BTreeSet<EntryName>,
@@ -67,7 +66,6 @@ pub(crate) struct WakeCandidate {
     pub(crate) methods: Vec<MethodId>,
 }
 
-/// The input of a decision.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Situation {
     /// The messages that wait and that no living agent has been shown.
@@ -84,7 +82,6 @@ impl Situation {
     }
 }
 
-/// The output of a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WakeDecision {
     Nothing,
@@ -164,26 +161,28 @@ fn next_method(
         return WakeDecision::Nothing;
     };
     // A wake of another agent says nothing about this one.
-    let Some(last) = last.filter(|last| last.agent == agent.key) else {
+    let Some(last) = last.filter(|last| last.plan.agent == agent.key) else {
         return plan(first, BTreeSet::new(), 0);
     };
     let patience = match (&last.outcome, agent.activity.state) {
         (WakeOutcome::Failed(_), _) => Duration::ZERO,
-        (_, AgentState::Idle) => find_patience(&last.method).idle,
-        (_, _) => find_patience(&last.method).unknown,
+        (_, AgentState::Idle) => find_patience(&last.plan.method).idle,
+        (_, _) => find_patience(&last.plan.method).unknown,
     };
-    let next = methods.iter().find(|method| !last.tried.contains(method));
+    let next = methods
+        .iter()
+        .find(|method| !last.plan.tried.contains(method));
     let due = match next {
         Some(_) => patience,
-        None => patience.max(pause(last.rounds)),
+        None => patience.max(pause(last.plan.rounds)),
     };
     let passed = time_since(last.at, now);
     if passed < due {
         return WakeDecision::Later(due.saturating_sub(passed).min(CHECK_SELDOM));
     }
     match next {
-        Some(next) => plan(next, last.tried.clone(), last.rounds),
-        None => plan(first, BTreeSet::new(), last.rounds.saturating_add(1)),
+        Some(next) => plan(next, last.plan.tried.clone(), last.plan.rounds),
+        None => plan(first, BTreeSet::new(), last.plan.rounds.saturating_add(1)),
     }
 }
 
@@ -217,15 +216,6 @@ pub(crate) fn pause_left(
         pause(count.times.saturating_sub(1)).saturating_sub(time_since(count.at, now))
     });
     left.min().unwrap_or_default()
-}
-
-/// The time since then. If the clock was set back, every pause is over: an agent must not be kept asleep.
-fn time_since(at: Timestamp, now: Timestamp) -> Duration {
-    if at > now {
-        Duration::MAX
-    } else {
-        now.since(at)
-    }
 }
 
 fn pause(rounds: u32) -> Duration {

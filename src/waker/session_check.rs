@@ -31,7 +31,7 @@ use crate::waker::methods::tmux::guard::{self, TypingRules};
 use crate::waker::methods::tmux::pane::TmuxServer;
 use crate::waker::methods::tmux::{FoundAgent, TmuxMethod, find_unconnected};
 use crate::waker::methods::{
-    AttemptContext, AttemptResult, Preflight, WakeMethod as _, WakeTarget, find_method,
+    AttemptContext, AttemptResult, Preflight, WakeMethod, WakeTarget, find_method,
 };
 use crate::waker::policy::{
     self, Situation, WakeCandidate, WakeDecision, choose_agent, decide_wake, decide_without,
@@ -58,7 +58,6 @@ struct SessionView {
     found: Option<FoundAgent>,
 }
 
-/// Checks one session.
 pub(super) struct SessionCheck<'a> {
     pub(crate) state: &'a StateDir,
     pub(crate) id: &'a SessionId,
@@ -116,7 +115,9 @@ impl SessionCheck<'_> {
         turns::remove_stale_locks(&self.dir)?;
         let names = living.iter().map(|server| server.name.as_str());
         wake_requests::remove_stale(&self.dir, &names.collect())?;
-        let mut log = WakeLog::read(self.state, &self.dir, now)?;
+        let mut log = WakeLog::file(&self.dir)
+            .read_or_missing(now)?
+            .unwrap_or_default();
         let turns = TurnFile::peek_all(&self.dir)?;
         let is_quiet = living.is_empty() && turns.is_empty() && log.wake.is_none();
         if is_quiet && self.rules.is_none() {
@@ -154,7 +155,7 @@ impl SessionCheck<'_> {
             (WakeDecision::Nothing | WakeDecision::Wake(_), _) => None,
         };
         if log != before {
-            log.write(&self.dir)?;
+            WakeLog::file(&self.dir).write(&log)?;
         }
         Ok(NextCheck {
             at: later.into_iter().chain(judged).min(),
@@ -300,12 +301,12 @@ impl SessionCheck<'_> {
             .clone()
             .filter(|wake| wake.outcome == WakeOutcome::Open);
         let Some((wake, method)) = open.and_then(|wake| {
-            let method = find_method(&wake.method)?;
+            let method = find_method(&wake.plan.method)?;
             Some((wake, method))
         }) else {
             return Ok(None);
         };
-        let target = self.target(view, &wake.agent);
+        let target = self.target(view, &wake.plan.agent);
         match method.follow_up(&target, &wake, now)? {
             Some(AttemptResult::Pending(left)) => Ok(Some(left)),
             Some(result) => {
@@ -342,7 +343,7 @@ impl SessionCheck<'_> {
         }
         let is_ours = log.typed.as_ref() == Some(&agent.key);
         let cut_short = log.wake.clone().filter(|last| {
-            let types = find_method(&last.method).is_some_and(|method| method.types());
+            let types = find_method(&last.plan.method).is_some_and(WakeMethod::types);
             is_ours && types && last.outcome == WakeOutcome::Open
         });
         let due = match &decision {
@@ -351,7 +352,7 @@ impl SessionCheck<'_> {
         };
         let Some(method) = due
             .clone()
-            .or(cut_short.as_ref().map(|last| last.method.clone()))
+            .or(cut_short.as_ref().map(|last| last.plan.method.clone()))
         else {
             return decision;
         };
@@ -360,13 +361,13 @@ impl SessionCheck<'_> {
             method.preflight(&target, is_ours, self.clock)
         });
         match (checked, cut_short) {
-            (Preflight::Unsent, Some(last)) => WakeDecision::Wake(last.plan()),
+            (Preflight::Unsent, Some(last)) => WakeDecision::Wake(last.plan),
             (Preflight::Empty { idle_for }, cut_short) => {
                 log.typed = None;
                 // The agent has done nothing since, so the command never reached it.
                 let lost =
                     cut_short.filter(|last| idle_for.is_some_and(|idle| idle > now.since(last.at)));
-                lost.map_or(decision, |last| WakeDecision::Wake(last.plan()))
+                lost.map_or(decision, |last| WakeDecision::Wake(last.plan))
             }
             (Preflight::Refused(refusal), _) => {
                 if refusal == TypingRefusal::Draft {
@@ -400,10 +401,10 @@ impl SessionCheck<'_> {
         let is_ours = log.typed.is_some();
         let wake = log.begin(plan, *newest, self.clock.now()).clone();
         if method.types() {
-            log.typed = Some(wake.agent.clone());
+            log.typed = Some(wake.plan.agent.clone());
         }
-        log.write(&self.dir)?;
-        tracing::info!(session = %self.id, waiting = waiting.len(), agent = wake.agent.registration, method = wake.method.label(), number = wake.number, "waking the agent");
+        WakeLog::file(&self.dir).write(&log)?;
+        tracing::info!(session = %self.id, waiting = waiting.len(), agent = wake.plan.agent.registration, method = wake.plan.method.label(), number = wake.number, "waking the agent");
         let begun = self.clock.instant();
         let context = AttemptContext {
             wake: &wake,
@@ -411,7 +412,7 @@ impl SessionCheck<'_> {
             clock: self.clock,
             stop: self.stop,
         };
-        let target = self.target(view, &wake.agent);
+        let target = self.target(view, &wake.plan.agent);
         let result = method.attempt(&target, &context)?;
         let waited = self.clock.instant().duration_since(begun);
         let at = match result {
@@ -424,7 +425,7 @@ impl SessionCheck<'_> {
         let recorded = log.clone();
         self.record_result(&mut log, result, last);
         if log != recorded {
-            log.write(&self.dir)?;
+            WakeLog::file(&self.dir).write(&log)?;
         }
         Ok(NextCheck {
             at: Some(at),
@@ -437,7 +438,7 @@ impl SessionCheck<'_> {
         let types = log
             .wake
             .as_ref()
-            .is_some_and(|wake| find_method(&wake.method).is_some_and(|method| method.types()));
+            .is_some_and(|wake| find_method(&wake.plan.method).is_some_and(WakeMethod::types));
         let now = self.clock.now();
         match result {
             AttemptResult::Given => {

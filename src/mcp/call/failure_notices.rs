@@ -11,7 +11,7 @@ use crate::mcp::call::desk;
 use crate::mcp::call::{Caller, Mailbox, MailboxError, News};
 use crate::mcp::tools::Refusal;
 use crate::state::agents::holder;
-use crate::state::outbox::delivery::{Content, DeliveryId, Finished, Outcome};
+use crate::state::outbox::delivery::{Content, DeliveryId, DeliveryOutcome, FinishedDelivery};
 use crate::state::outbox::notice;
 use crate::store::atomic::Durability;
 use crate::store::crash_points::Step;
@@ -54,7 +54,7 @@ impl Mailbox {
         let living = {
             self.dir.prepare()?;
             let _lock = desk::lock(self, caller)?;
-            holder::list_living(&self.state, &self.dir, now)?
+            holder::list_living(&self.dir, now)?
         };
         let mut words = Vec::new();
         for id in failed {
@@ -71,8 +71,7 @@ impl Mailbox {
             if whose == notice::GATEWAY {
                 continue;
             }
-            let another = whose != caller.holder.as_str()
-                && living.iter().any(|holder| holder.as_str() == whose);
+            let another = whose != caller.holder.as_str() && living.has_holder(whose);
             if another {
                 continue;
             }
@@ -108,8 +107,8 @@ impl Mailbox {
 }
 
 /// What an agent should know of a failure.
-fn say(finished: &Finished) -> Option<String> {
-    let Outcome::Failed {
+fn say(finished: &FinishedDelivery) -> Option<String> {
+    let DeliveryOutcome::Failed {
         reason,
         message_ids,
     } = &finished.outcome
@@ -118,7 +117,7 @@ fn say(finished: &Finished) -> Option<String> {
     };
     let what = match &finished.delivery.content {
         Content::Reply { text, .. } => format!("your reply {:?}", cut(text)),
-        Content::Progress { text } => format!("your progress {:?}", cut(text)),
+        Content::ProgressUpdate { text } => format!("your progress {:?}", cut(text)),
         Content::Reaction { emoji, .. } => format!("your reaction {emoji:?}"),
     };
     let part = if message_ids.is_empty() {

@@ -17,7 +17,7 @@ const UNWATCHED: Duration = Duration::from_secs(2);
 /// How the agent of this server can be woken.
 #[derive(Debug)]
 pub struct Waking {
-    /// Whether somebody chose this very session: then its agent may be woken before its first call.
+    /// Whether this session was chosen explicitly: then its agent may be woken before its first call.
     pub(crate) explicit: bool,
     /// The inbox socket of the client's session, taken by the one who listens.
     pub(crate) socket: Mutex<Option<InboxSocket>>,
@@ -49,7 +49,7 @@ impl Shared {
         UnderWay(Arc::clone(self))
     }
 
-    /// Makes this server known, if somebody chose its session. Else its agent might be any window of
+    /// Makes this server known, if its session was chosen explicitly. Else its agent might be any window of
     /// a client that has us everywhere, and is only known once it has called.
     pub(super) async fn register(self: &Arc<Self>, client: Option<ClientName>) {
         let explicit = |served: &super::Served| served.waking.explicit;

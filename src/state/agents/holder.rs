@@ -6,21 +6,18 @@
 //! nothing, because it may belong to another process by now.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::clock::Timestamp;
 use crate::state::agents::process::ProcessId;
-use crate::state::agents::{AgentFile, Reach};
-use crate::state::layout::{SessionDir, StateDir};
+use crate::state::agents::{AgentFile, Reach, folder};
+use crate::state::layout::SessionDir;
 use crate::store::StoreError;
-use crate::store::atomic;
-use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT};
-use crate::store::lock;
+use crate::store::disk::HeldLock;
+use crate::store::envelope::FORMAT;
+use crate::store::state_file::{ReadError, StateFile};
 
 /// Names an agent in the messages that it holds. Safe as a file name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -62,9 +59,9 @@ pub fn short_hash(parts: &[&str]) -> String {
 /// The registration of this MCP server. Its lock lives as long as the process.
 #[derive(Debug)]
 pub struct Registration {
-    path: PathBuf,
+    stored: StateFile<AgentFile>,
     file: AgentFile,
-    locked: Option<File>,
+    locked: Option<HeldLock>,
 }
 
 impl Registration {
@@ -72,7 +69,7 @@ impl Registration {
     pub fn new(dir: &SessionDir, client: &ProcessId, reach: Reach, started_at: Timestamp) -> Self {
         let pid = std::process::id();
         Self {
-            path: dir.agents().join(format!("{pid}-{}.json", started_at.0)),
+            stored: folder(dir).file(format!("{pid}-{}.json", started_at.0)),
             file: AgentFile {
                 format: FORMAT,
                 pid,
@@ -100,8 +97,7 @@ impl Registration {
         if self.locked.is_some() && self.file == file {
             return Ok(());
         }
-        let bytes = format::encode(&self.path, &file)?;
-        self.locked = Some(atomic::replace_locked(&self.path, &bytes, Step::Agent)?);
+        self.locked = Some(self.stored.write_locked(&file)?);
         // Only a written change counts, so that a failed write is repeated.
         self.file = file;
         Ok(())
@@ -112,41 +108,56 @@ impl Drop for Registration {
     fn drop(&mut self) {
         if self.locked.is_some() {
             // A kill leaves the file; `list_living` removes files without a lock.
-            drop(std::fs::remove_file(&self.path));
+            drop(std::fs::remove_file(self.stored.path()));
         }
     }
 }
 
-/// Lists the holders that live, and removes the registrations of dead servers. The caller holds the session
-/// lock.
-pub fn list_living(
-    state: &StateDir,
-    dir: &SessionDir,
-    now: Timestamp,
-) -> Result<BTreeSet<HolderId>, StoreError> {
-    let mut living = BTreeSet::new();
-    for name in atomic::list(&dir.agents())? {
-        let path = dir.agents().join(&name);
-        if lock::is_held(&path)? {
-            let bytes = match std::fs::read(&path) {
-                Ok(bytes) => bytes,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(source) => return Err(StoreError::new("read", &path, source)),
-            };
-            // Whatever its version: a newer server lives, too.
-            let file: Option<AgentFile> = serde_json::from_slice(&bytes).ok();
-            living.extend(file.into_iter().flat_map(|file| file.holders));
-        } else if path.is_dir() {
-            // A folder is not ours, so its content must not be thrown away.
-            drop(format::quarantine(
-                state,
-                &path,
-                "it is a folder".to_owned(),
-                now,
-            )?);
-        } else {
-            atomic::remove(&path, Step::Agent)?;
+/// The MCP server processes that live, and the agents that have called them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Living {
+    /// The names of the servers' registrations.
+    pub servers: BTreeSet<String>,
+    /// The agents.
+    pub holders: BTreeSet<HolderId>,
+}
+
+impl Living {
+    /// Whether this agent lives.
+    pub fn has_holder(&self, holder: &str) -> bool {
+        self.holders.iter().any(|one| one.as_str() == holder)
+    }
+}
+
+/// Lists the living, and removes the registrations of dead servers. The caller holds the session lock.
+pub fn list_living(dir: &SessionDir, now: Timestamp) -> Result<Living, StoreError> {
+    let mut living = Living::default();
+    for name in folder(dir).names()? {
+        let stored = folder(dir).file(&name);
+        if !stored.is_locked()? {
+            if stored.path().is_dir() {
+                // A folder is not ours, so its content must not be thrown away.
+                if let Err(ReadError::Store(error)) = stored.read(now) {
+                    return Err(error);
+                }
+            } else {
+                stored.remove()?;
+            }
+            continue;
         }
+        let bytes = match dir.storage().disk().read(stored.path()) {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_not_found() => continue,
+            Err(error) => return Err(error),
+        };
+        // Whatever its version: a newer server lives, too.
+        let file: Option<AgentFile> = serde_json::from_slice(&bytes).ok();
+        living
+            .holders
+            .extend(file.into_iter().flat_map(|file| file.holders));
+        living
+            .servers
+            .extend(name.strip_suffix(".json").map(str::to_owned));
     }
     Ok(living)
 }
@@ -154,10 +165,10 @@ pub fn list_living(
 /// The processes of the MCP servers that live, as far as can be seen without the session lock.
 pub fn list_connected(dir: &SessionDir) -> Result<Vec<u32>, StoreError> {
     let mut pids = Vec::new();
-    for name in atomic::list(&dir.agents())? {
+    for name in folder(dir).names()? {
         let pid = name.split_once('-').and_then(|(pid, _)| pid.parse().ok());
         if let Some(pid) = pid
-            && lock::is_held(&dir.agents().join(&name))?
+            && folder(dir).file(&name).is_locked()?
         {
             pids.push(pid);
         }
@@ -168,12 +179,11 @@ pub fn list_connected(dir: &SessionDir) -> Result<Vec<u32>, StoreError> {
 /// Whether a holder lives, as far as can be seen without the session lock. The answer may be wrong for a
 /// moment. Removes nothing.
 pub fn seems_to_live(dir: &SessionDir, holder: &str) -> bool {
-    let names = atomic::list(&dir.agents()).unwrap_or_default();
+    let names = folder(dir).names().unwrap_or_default();
     names.iter().any(|name| {
-        let path = dir.agents().join(name);
-        let file: Option<AgentFile> = format::peek(&path);
-        file.is_some_and(|file| file.holders.iter().any(|one| one.as_str() == holder))
-            && lock::is_held(&path).unwrap_or(false)
+        let stored = folder(dir).file(name);
+        let names_it = |file: AgentFile| file.holders.iter().any(|one| one.as_str() == holder);
+        stored.peek().is_some_and(names_it) && stored.is_locked().unwrap_or(false)
     })
 }
 
@@ -181,6 +191,7 @@ pub fn seems_to_live(dir: &SessionDir, holder: &str) -> bool {
 mod tests {
     use super::*;
     use crate::ids::SessionId;
+    use crate::state::layout::StateDir;
 
     fn dir() -> (tempfile::TempDir, SessionDir) {
         let folder = tempfile::tempdir().unwrap();
@@ -190,8 +201,7 @@ mod tests {
     }
 
     fn alive(dir: &SessionDir) -> Result<BTreeSet<HolderId>, StoreError> {
-        let state = StateDir::new(dir.root().join("../.."));
-        list_living(&state, dir, Timestamp(1))
+        Ok(list_living(dir, Timestamp(1))?.holders)
     }
 
     fn registration(dir: &SessionDir, started: i64) -> Registration {
@@ -249,7 +259,7 @@ mod tests {
         let (_folder, dir) = dir();
         let mut registration = registration(&dir, 1);
         announce(&mut registration, &HolderId::of_thread("one")).unwrap();
-        let path = registration.path.clone();
+        let path = registration.stored.path().to_owned();
         // A kill drops the lock and leaves the file.
         registration.locked = None;
         assert!(path.exists());

@@ -20,9 +20,8 @@ use crate::state::agents::holder::HolderId;
 use crate::state::agents::process::ProcessId;
 use crate::state::layout::SessionDir;
 use crate::store::StoreError;
-use crate::store::atomic;
-use crate::store::format;
-use crate::store::lock;
+use crate::store::crash_points::Step;
+use crate::store::state_file::StateFolder;
 
 /// Longer names of threads are ignored.
 const THREAD_MAX: usize = 100;
@@ -40,7 +39,7 @@ pub struct AgentFile {
     pub client_process: ProcessId,
     /// The agents that have called it.
     pub holders: BTreeSet<HolderId>,
-    /// What its client calls itself.
+    /// The name that its client gives itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientName>,
     /// The threads that have called it, newest last.
@@ -51,7 +50,7 @@ pub struct AgentFile {
     pub reach: Reach,
 }
 
-/// What a client calls itself when it connects.
+/// The name that a client gives itself when it connects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientName {
     /// `claude-code`, `codex-mcp-client`, ….
@@ -171,14 +170,15 @@ impl Registered {
 /// Lists the living MCP servers of a session, oldest first. Removes nothing and needs no lock.
 pub fn list_registered(dir: &SessionDir) -> Result<Vec<Registered>, StoreError> {
     let mut found = Vec::new();
-    for name in atomic::list(&dir.agents())? {
-        let path = dir.agents().join(&name);
+    let folder = folder(dir);
+    for name in folder.names()? {
         let Some(stem) = name.strip_suffix(".json") else {
             continue;
         };
         // The MCP servers report a damaged one.
-        if let Some(file) = format::peek::<AgentFile>(&path)
-            && lock::is_held(&path)?
+        let stored = folder.file(&name);
+        if let Some(file) = stored.peek()
+            && stored.is_locked()?
         {
             let name = stem.to_owned();
             found.push(Registered { name, file });
@@ -186,6 +186,10 @@ pub fn list_registered(dir: &SessionDir) -> Result<Vec<Registered>, StoreError> 
     }
     found.sort_by_key(|one| one.file.started_at);
     Ok(found)
+}
+
+fn folder(dir: &SessionDir) -> StateFolder<AgentFile> {
+    dir.storage().folder(dir.agents(), Step::Agent)
 }
 
 #[cfg(test)]

@@ -60,11 +60,7 @@ impl ProcessId {
     /// Its program; `None` if that cannot be seen.
     #[cfg(not(target_os = "linux"))]
     pub fn program(&self) -> Option<PathBuf> {
-        let output = std::process::Command::new("ps")
-            .args(["-o", "comm=", "-p", &self.pid.to_string()])
-            .output()
-            .ok()?;
-        let path = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
+        let path = PathBuf::from(run_ps("comm=", self.pid)?.trim());
         path.is_absolute().then_some(path)
     }
 
@@ -141,11 +137,7 @@ fn find_on_terminal(pid: u32, tty: &Path) -> Option<OnTerminal> {
 /// The same from `ps`, where there is no `/proc`.
 #[cfg(not(target_os = "linux"))]
 fn find_on_terminal(pid: u32, tty: &Path) -> Option<OnTerminal> {
-    let output = std::process::Command::new("ps")
-        .args(["-o", "tty=,pgid=,tpgid=,stat=", "-p", &pid.to_string()])
-        .output()
-        .ok()?;
-    let line = String::from_utf8(output.stdout).ok()?;
+    let line = run_ps("tty=,pgid=,tpgid=,stat=", pid)?;
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let [name, group, foreground, state] = fields.as_slice() else {
         return None;
@@ -215,11 +207,18 @@ fn read_parent(pid: u32) -> Option<u32> {
 /// The same from `ps`, where there is no `/proc`.
 #[cfg(not(target_os = "linux"))]
 fn read_parent(pid: u32) -> Option<u32> {
-    let output = std::process::Command::new("ps")
-        .args(["-o", "ppid=", "-p", &pid.to_string()])
+    run_ps("ppid=", pid)?.trim().parse().ok()
+}
+
+/// Columns of `ps` for a process, where there is no `/proc`.
+#[cfg(not(target_os = "linux"))]
+fn run_ps(columns: &str, pid: u32) -> Option<String> {
+    let mut ps = std::process::Command::new("ps");
+    let output = ps
+        .args(["-o", columns, "-p", &pid.to_string()])
         .output()
         .ok()?;
-    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+    String::from_utf8(output.stdout).ok()
 }
 
 fn is_shell(program: &Path) -> bool {
@@ -231,15 +230,8 @@ fn is_shell(program: &Path) -> bool {
 /// The same from `ps`, where there is no `/proc`.
 #[cfg(not(target_os = "linux"))]
 fn read_start(pid: u32) -> Option<String> {
-    let output = std::process::Command::new("ps")
-        .args(["-o", "lstart=", "-p", &pid.to_string()])
-        .output()
-        .ok()?;
-    let start: String = String::from_utf8(output.stdout)
-        .ok()?
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .collect();
+    let text = run_ps("lstart=", pid)?;
+    let start: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
     (!start.is_empty()).then_some(start)
 }
 

@@ -4,7 +4,6 @@
 //! power costs a hint.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -13,11 +12,12 @@ use crate::clock::Timestamp;
 use crate::state::agents::holder::HolderId;
 use crate::state::agents::process::ProcessId;
 use crate::state::inbox::entry::EntryName;
-use crate::state::layout::{SessionDir, StateDir};
+use crate::state::layout::SessionDir;
 use crate::store::atomic::{self, Durability};
 use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT, ReadError};
+use crate::store::envelope::FORMAT;
 use crate::store::lock::{FileLock, LockError};
+use crate::store::state_file::{StateFile, StateFolder};
 use crate::store::{StateError, StoreError};
 
 /// The turns of one agent.
@@ -38,7 +38,7 @@ pub struct TurnFile {
     /// The installation of our hooks that speaks in this turn: its program and arguments.
     #[serde(default, rename = "voice", skip_serializing_if = "Option::is_none")]
     pub installation: Option<String>,
-    /// What the agent is doing.
+    /// The state of the agent.
     pub state: TurnState,
     /// Since when.
     pub since: Timestamp,
@@ -62,7 +62,7 @@ pub struct TurnFile {
     pub unanswered: Option<Unanswered>,
 }
 
-/// What an agent is doing, by its hooks.
+/// The state of an agent, by its hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TurnState {
@@ -114,73 +114,82 @@ impl TurnFile {
     }
 
     /// Changes the turns of the agent that this process runs, while no other hook does. A damaged file, and
-    /// one of an earlier process, count as none.
+    /// one of an earlier process, count as missing.
     pub fn update<T>(
-        (state, dir): (&StateDir, &SessionDir),
+        dir: &SessionDir,
         (holder, client): (&HolderId, &ProcessId),
         patience: Duration,
         now: Timestamp,
         change: impl FnOnce(&mut Self) -> Result<T, StateError>,
     ) -> Result<T, StateError> {
-        atomic::create_folder(&dir.turns())?;
+        folder(dir).create()?;
         let writer = format!("telepost hook, pid {}", std::process::id());
-        let _lock = FileLock::take_within(&lock_path(dir, holder.as_str()), &writer, patience)?;
-        let path = dir.turn(holder.as_str());
-        let before: Option<Self> = match format::read(state, &path, now) {
-            Err(ReadError::Quarantined { .. }) => None,
-            read => read?,
+        let path = folder(dir).path().join(format!("{}.lock", holder.as_str()));
+        // The gateway may remove the file of the lock between its opening and its locking.
+        let _lock = loop {
+            let lock = FileLock::take_within(&path, &writer, patience)?;
+            if lock.still_there() {
+                break lock;
+            }
         };
-        let mut file = before
-            .filter(|file| file.client_process == *client)
+        let file = file(dir, holder.as_str());
+        let before = file.read_or_missing(now)?;
+        let mut turns = before
+            .filter(|turns| turns.client_process == *client)
             .unwrap_or_else(|| Self::new(holder.clone(), client.clone(), now));
-        let unchanged = file.clone();
-        let result = change(&mut file)?;
-        if file != unchanged {
-            format::write(&path, &file, Step::Turn, Durability::Unsynced)?;
+        let unchanged = turns.clone();
+        let result = change(&mut turns)?;
+        if turns != unchanged {
+            file.write(&turns)?;
         }
         Ok(result)
     }
 
     /// The turns of an agent, if hooks have reported any and this process runs it.
     pub fn peek(dir: &SessionDir, holder: &HolderId, client: &ProcessId) -> Option<Self> {
-        let file: Self = format::peek(&dir.turn(holder.as_str()))?;
-        (file.client_process == *client).then_some(file)
+        let turns = file(dir, holder.as_str()).peek()?;
+        (turns.client_process == *client).then_some(turns)
     }
 
     /// All that can be read; damage is left for the next hook to report.
     pub fn peek_all(dir: &SessionDir) -> Result<Vec<Self>, StoreError> {
-        let names = atomic::list(&dir.turns())?;
-        let peek = |name: &String| format::peek(&dir.turns().join(name));
-        Ok(names.iter().filter_map(peek).collect())
+        let names = folder(dir).names()?;
+        let files = names.iter().map(|name| folder(dir).file(name));
+        Ok(files.filter_map(|file| file.peek()).collect())
     }
 
     /// Removes the turns of an agent that has ended.
     pub fn remove(&self, dir: &SessionDir) -> Result<(), StoreError> {
-        atomic::remove(&dir.turn(self.holder.as_str()), Step::Sweep)
+        file(dir, self.holder.as_str()).at(Step::Sweep).remove()
     }
+}
+
+fn folder(dir: &SessionDir) -> StateFolder<TurnFile> {
+    let folder = dir.storage().folder(dir.turns(), Step::Turn);
+    folder.with(Durability::Unsynced)
+}
+
+fn file(dir: &SessionDir, holder: &str) -> StateFile<TurnFile> {
+    folder(dir).file(format!("{holder}.json"))
 }
 
 /// Removes the locks whose files are gone.
 pub fn remove_stale_locks(dir: &SessionDir) -> Result<(), StoreError> {
-    for name in atomic::list(&dir.turns())? {
-        let is_stale = || {
-            let holder = name.strip_suffix(".lock");
-            holder.is_some_and(|holder| !dir.turn(holder).exists())
+    for name in folder(dir).names()? {
+        let Some(holder) = name.strip_suffix(".lock") else {
+            continue;
         };
-        if !is_stale() {
+        let file = file(dir, holder);
+        if file.exists()? {
             continue;
         }
         // The first hook of an agent takes the lock before it writes the file.
-        let path = dir.turns().join(&name);
+        let path = folder(dir).path().join(&name);
         match FileLock::try_take(&path, "telepost gateway, clearing up") {
-            Ok(_lock) if is_stale() => atomic::remove(&path, Step::Sweep)?,
+            Ok(_lock) if !file.exists()? => atomic::remove(&path, Step::Sweep)?,
             Ok(_) | Err(LockError::Held { .. }) => {}
             Err(LockError::Store(error)) => return Err(error),
         }
     }
     Ok(())
-}
-
-fn lock_path(dir: &SessionDir, holder: &str) -> PathBuf {
-    dir.turns().join(format!("{holder}.lock"))
 }

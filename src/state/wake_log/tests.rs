@@ -103,7 +103,7 @@ fn no_two_wakes_have_the_same_number_whatever_the_clock_does() {
 fn a_log_of_an_earlier_version_is_read_as_it_is_and_written_with_the_same_names() {
     let text = r#"{"format":1,"number":7,"wake":{"number":7,"newest":"0000000000005-5","agent":{"registration":"7-1"},"rung":"inbox_socket","tried":["inbox_socket","tmux"],"rounds":1,"at":10000000,"outcome":{"failed":"no"}},"records":{"codex_queue":{"worked_at":5},"tmux":{"failed":[6,"no"]}},"stop_hook":{"worked_at":9},"forgotten":{"0000000000005-5":{"times":2,"at":10000000}},"refused":[8,{"other_session":"x"}],"typed":{"registration":"7-1"}}"#;
     let log: WakeLog = serde_json::from_str(text).unwrap();
-    assert_eq!(log.wake.as_ref().unwrap().method, SOCKET);
+    assert_eq!(log.wake.as_ref().unwrap().plan.method, SOCKET);
     assert_eq!(log.unanswered[&entry(5)].times, 2);
     let refusal = TypingRefusal::OtherSession("x".to_owned());
     assert_eq!(log.refused, Some((Timestamp(8), refusal)));

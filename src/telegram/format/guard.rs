@@ -123,7 +123,11 @@ impl Outline {
             }
         }
         let definitions = parser.reference_definitions();
-        inert.extend(definitions.iter().map(|(_, definition)| definition.span.clone()));
+        inert.extend(
+            definitions
+                .iter()
+                .map(|(_, definition)| definition.span.clone()),
+        );
         inert.sort_by_key(|range| (range.start, range.end));
         let wider_heads = tables
             .iter()
@@ -204,7 +208,10 @@ impl Guarding<'_> {
         let run_end = core_end + run;
         let before = self.text(0..range.start);
         let block = before.rfind("\n\n").map_or(0, |at| at + 2);
-        let began = run > 0 && self.text(block..range.start).contains(self.text(core_end..run_end));
+        let began = run > 0
+            && self
+                .text(block..range.start)
+                .contains(self.text(core_end..run_end));
         let found: Vec<usize> = text
             .char_indices()
             .map(|(at, _)| range.start + at)
@@ -286,7 +293,9 @@ impl Guarding<'_> {
 
     fn run(&mut self, run: &Run, is_name: bool) {
         let text = self.text(run.range.clone()).to_owned();
-        let touches_left = run.before.is_some_and(|c| touches(c) || matches!(c, '/' | '.' | '\\'));
+        let touches_left = run
+            .before
+            .is_some_and(|c| touches(c) || matches!(c, '/' | '.' | '\\'));
         let touches_right = self.touches_right(run);
         let in_word = run.before.is_some_and(touches);
         let keeps = if is_name {
@@ -309,8 +318,7 @@ impl Guarding<'_> {
         if text.contains('_') || text == "~" {
             return;
         }
-        let begins_nothing = in_word
-            || text == "*" && matches!(run.before, Some(')' | ']'));
+        let begins_nothing = in_word || text == "*" && matches!(run.before, Some(')' | ']'));
         if begins_nothing && run.after.is_some_and(touches) {
             self.insert(run.range.end, self.marks.gap());
             return;
@@ -335,8 +343,13 @@ impl Guarding<'_> {
     /// The second of two emphasised words with a slash between them: `**Yes**/**No**`.
     fn is_choice(&self, run: &Run, text: &str) -> bool {
         let before = self.text(0..run.range.start);
-        let first = before.strip_suffix('/').and_then(|rest| rest.strip_suffix(text));
-        run.before == Some('/') && first.is_some_and(|rest| rest.ends_with(|c: char| !"/*.\\".contains(c) && !c.is_whitespace()))
+        let first = before
+            .strip_suffix('/')
+            .and_then(|rest| rest.strip_suffix(text));
+        run.before == Some('/')
+            && first.is_some_and(|rest| {
+                rest.ends_with(|c: char| !"/*.\\".contains(c) && !c.is_whitespace())
+            })
     }
 
     /// Whether underscores belong to a name such as `__init__`.
@@ -408,7 +421,8 @@ impl Guarding<'_> {
     }
 
     fn apply(mut self) -> String {
-        self.edits.sort_by_key(|edit| (edit.range.start, edit.range.end));
+        self.edits
+            .sort_by_key(|edit| (edit.range.start, edit.range.end));
         let mut text = String::with_capacity(self.source.len() + 3 * self.edits.len());
         let mut from = 0;
         for edit in self.edits {
@@ -442,15 +456,22 @@ fn address_start(word: &str) -> Option<usize> {
 fn escapes_nothing(word: &str) -> bool {
     let core = word.trim_start_matches(['*', '_', '(', '"', '\'', '[']);
     let mut head = core.chars();
-    let drive = head.next().is_some_and(|c| c.is_ascii_alphabetic())
-        && head.as_str().starts_with(":\\");
-    let before_letter = word
-        .match_indices('\\')
-        .any(|(at, _)| word.get(at + 1..).is_some_and(|rest| rest.starts_with(|c: char| c.is_alphanumeric())));
-    let glob = word
-        .match_indices("\\*.")
-        .any(|(at, _)| word.get(at + 3..).is_some_and(|rest| rest.starts_with(|c: char| c.is_alphabetic())));
-    drive || before_letter || glob || word.contains("\\**\\") || core.starts_with("..\\") || core.starts_with(".\\")
+    let drive =
+        head.next().is_some_and(|c| c.is_ascii_alphabetic()) && head.as_str().starts_with(":\\");
+    let before_letter = word.match_indices('\\').any(|(at, _)| {
+        word.get(at + 1..)
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_alphanumeric()))
+    });
+    let glob = word.match_indices("\\*.").any(|(at, _)| {
+        word.get(at + 3..)
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_alphabetic()))
+    });
+    drive
+        || before_letter
+        || glob
+        || word.contains("\\**\\")
+        || core.starts_with("..\\")
+        || core.starts_with(".\\")
 }
 
 /// Whether all stars of a word are wildcards.

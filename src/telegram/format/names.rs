@@ -17,14 +17,16 @@ use super::markdown::without;
 use super::{Entity, EntityStyle, Span};
 
 /// Endings of files that are also domains of countries or companies.
-const ENDINGS: &str = " cc cl cr gd inc java map md mk ml mm mov pl pm properties ps pub py rs sc sh so tf zip ";
+const ENDINGS: &str =
+    " cc cl cr gd inc java map md mk ml mm mov pl pm properties ps pub py rs sc sh so tf zip ";
 /// Sites with such an ending that are named more often than files.
 const SITES: &str = " astral.sh atuin.sh brew.sh bun.sh docs.rs esm.sh install.sh.com notion.so ntfy.sh ollama.sh \
     rustup.rs sh.rustup.rs starship.rs transfer.sh ";
 /// Whole names of files whose endings are domains.
 const FILES: &str = " Code.gs MANIFEST.in Makefile.am Makefile.in config.h.in configure.ac meson.build requirements.in ";
 /// Folders at the root of a system, which are no commands of a bot.
-const ROOTS: &str = " bin boot dev etc home lib lib64 media mnt opt proc root run sbin srv sys tmp usr var ";
+const ROOTS: &str =
+    " bin boot dev etc home lib lib64 media mnt opt proc root run sbin srv sys tmp usr var ";
 /// Methods of HTTP, before a path.
 const METHODS: &str = " CONNECT DELETE GET HEAD OPTIONS PATCH POST PUT ";
 /// Decorators and annotations of common languages.
@@ -37,7 +39,8 @@ const DECORATORS: &str = " abstractmethod apply asynccontextmanager autoclosure 
     returns runtime_checkable safevarargs service singledispatch springbootapplication state staticmethod \
     suppresswarnings supports tailwind test testable throws total_ordering transactional type viewbuilder wraps ";
 /// First words of the preprocessor of C.
-const DIRECTIVES: &str = " define elif endif error ifdef ifndef include pragma region undef warning ";
+const DIRECTIVES: &str =
+    " define elif endif error ifdef ifndef include pragma region undef warning ";
 /// Variables of the environment that are short enough for a share.
 const VARIABLES: &str = " CC CXX EDITOR HOME HOST LANG OLDPWD PATH PWD SHELL TERM TMPDIR UID USER ";
 /// Methods whose names are domains.
@@ -202,7 +205,9 @@ fn is_decorator(name: &str, after: &str) -> bool {
 fn is_call(name: &str, after: &str) -> bool {
     let is_dotted = name.split('.').all(|part| {
         part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     });
     let last = name.rsplit_once('.').map_or("", |(_, last)| last);
     is_dotted && after.starts_with('(') && lists(CALLS, last)

@@ -34,7 +34,10 @@ pub(super) fn wider_head(table: &str, start: usize) -> Vec<(usize, String)> {
     let wider = |line: &str, cell: &str| {
         let line = line.trim_end();
         let begin = if line.ends_with('|') { "" } else { "|" };
-        (line.len(), format!("{begin}{}", cell.repeat(widest - columns)))
+        (
+            line.len(),
+            format!("{begin}{}", cell.repeat(widest - columns)),
+        )
     };
     let ((head_end, head), (rule_end, rule)) = (wider(head, " |"), wider(rule, "---|"));
     vec![(start + head_end, head), (rule_start + rule_end, rule)]

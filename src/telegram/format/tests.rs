@@ -139,7 +139,10 @@ fn emphasis_beside_punctuation_of_east_asia() {
         ("**A：**甲**B：**乙", "<b>A：</b>甲<b>B：</b>乙"),
         ("*注意：*请 ~~删除。~~好", "<i>注意：</i>请 <s>删除。</s>好"),
         ("**`code`**请", "<code>code</code>请"),
-        ("| a |\n|---|\n| **注：**请 |", "<pre>a\n──────\n注：请</pre>"),
+        (
+            "| a |\n|---|\n| **注：**请 |",
+            "<pre>a\n──────\n注：请</pre>",
+        ),
     ]);
 }
 
@@ -236,8 +239,14 @@ fn simple_html_is_formatting() {
     becomes(&[
         ("`<b>x</b>`", "<code><b>x</b></code>"),
         ("```\n<b>x</b>\n```", "<pre><b>x</b></pre>"),
-        ("<div>\n\n```\n<b>x</b>\n```\n</div>", "<div>\n\n<pre><b>x</b></pre>\n</div>"),
-        ("<b>x</b\n```\n<b>y</b>\n```", "<b>x</b\n<pre><b>y</b></pre>"),
+        (
+            "<div>\n\n```\n<b>x</b>\n```\n</div>",
+            "<div>\n\n<pre><b>x</b></pre>\n</div>",
+        ),
+        (
+            "<b>x</b\n```\n<b>y</b>\n```",
+            "<b>x</b\n<pre><b>y</b></pre>",
+        ),
     ]);
 }
 
@@ -259,7 +268,10 @@ fn long_rows_of_tables_keep_their_cells() {
     ]);
     let wide = format!("| a |\n|---|\n| {} |", "cell | ".repeat(300));
     assert_eq!(markdown(&wide).text.matches("cell").count(), 300);
-    let long = format!("| a |\n|---|\n| {} | [more](https://example.org/m) |", "x".repeat(60));
+    let long = format!(
+        "| a |\n|---|\n| {} | [more](https://example.org/m) |",
+        "x".repeat(60)
+    );
     assert!(shown(&long).ends_with("<a https://example.org/m>more</a>"));
 }
 

@@ -15,7 +15,7 @@ use crate::state::layout::{SessionDir, StateDir};
 use crate::state::outbox::Outbox;
 use crate::state::outbox::notice::{self, Notice};
 use crate::store::StoreError;
-use crate::store::format::ReadError;
+use crate::store::state_file::ReadError;
 use crate::telegram::update::{self, Body};
 use crate::waker::absence::policy::{
     AbsenceEffect, AbsenceInput, AbsenceNotice, AgentPresence, BACK_TEXT, DOWN_TEXT,
@@ -42,7 +42,7 @@ impl AbsenceCheck<'_> {
         look: impl FnOnce() -> AgentPresence,
         now: Timestamp,
     ) -> Result<Option<Duration>, ReadError> {
-        let note = Absence::read(self.state, self.dir, now)?;
+        let note = Absence::file(self.dir).read_or_missing(now)?;
         if note.is_none() && self.is_connected {
             return Ok(None);
         }
@@ -78,7 +78,7 @@ impl AbsenceCheck<'_> {
         match effect {
             AbsenceEffect::Save(note) => {
                 tracing::debug!(session = %self.id, phase = ?note.phase, "noting an absence");
-                note.write(self.dir)
+                Absence::file(self.dir).write(&note)
             }
             AbsenceEffect::Notify {
                 since,
@@ -106,11 +106,11 @@ impl AbsenceCheck<'_> {
                     // The agent's answer, which follows, makes a sound.
                     silent: notice == AbsenceNotice::Back,
                 };
-                notice::give(&Outbox::new(self.state, self.dir.clone()), notice, now)
+                notice::send_notice(&Outbox::new(self.state, self.dir.clone()), notice, now)
             }
             AbsenceEffect::Remove => {
                 tracing::debug!(session = %self.id, "an absence is over");
-                Absence::remove(self.dir)
+                Absence::file(self.dir).remove()
             }
         }
     }

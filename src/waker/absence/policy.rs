@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::ids::{Address, MessageId};
 use crate::state::absence::{Absence, AbsencePhase, Missing, WaitingChat};
 use crate::state::inbox::entry::EntryName;
+use crate::waker::time_since;
 
 /// How long a restart of an agent may take before a chat is told.
 const GRACE: Duration = Duration::from_secs(10);
@@ -27,7 +28,6 @@ pub const DOWN_TEXT: &str = "The session is not running, so no one can read this
 pub const BACK_TEXT: &str =
     "The session is running again, and the agent now gets the messages that waited.";
 
-/// Whether a session has an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AgentPresence {
     Present,
@@ -35,7 +35,6 @@ pub(crate) enum AgentPresence {
     Unknown,
 }
 
-/// A message that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WaitingMessage {
     pub(crate) name: EntryName,
@@ -44,7 +43,6 @@ pub(crate) struct WaitingMessage {
     pub(crate) message_id: Option<MessageId>,
 }
 
-/// The input of a decision.
 #[derive(Clone, Debug)]
 pub(crate) struct AbsenceInput<'a> {
     pub(crate) presence: AgentPresence,
@@ -53,14 +51,12 @@ pub(crate) struct AbsenceInput<'a> {
     pub(crate) new: &'a [WaitingMessage],
 }
 
-/// A notice to a chat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AbsenceNotice {
     Down,
     Back,
 }
 
-/// A part of the output of a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AbsenceEffect {
     Save(Absence),
@@ -178,15 +174,6 @@ fn next_check(note: &Absence, now: Timestamp) -> Duration {
         AbsencePhase::Down => CHECK_OFTEN,
         AbsencePhase::Returning { at } => BACK.saturating_sub(time_since(at, now)),
         AbsencePhase::Over => Duration::ZERO,
-    }
-}
-
-/// The time since then. A clock that was set back must not keep a chat from being told.
-fn time_since(at: Timestamp, now: Timestamp) -> Duration {
-    if at > now {
-        Duration::MAX
-    } else {
-        now.since(at)
     }
 }
 

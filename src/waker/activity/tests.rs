@@ -4,7 +4,7 @@ use crate::ids::SessionId;
 use crate::state::agents::{AgentFile, Reach};
 use crate::state::layout::StateDir;
 use crate::store::atomic;
-use crate::store::format;
+use crate::store::envelope::FORMAT;
 use crate::waker::activity::*;
 
 const NOW: Timestamp = Timestamp(1_000_000);
@@ -164,7 +164,7 @@ fn the_turns_of_another_process_say_nothing() {
     let agent = Registered {
         name: "7-1".to_owned(),
         file: AgentFile {
-            format: format::FORMAT,
+            format: FORMAT,
             pid: 7,
             started_at: NOW,
             client_process: client.clone(),
@@ -175,13 +175,11 @@ fn the_turns_of_another_process_say_nothing() {
         },
     };
     let told = |client: &ProcessId| {
-        let mut file = TurnFile::new(holder.clone(), client.clone(), NOW);
-        file.state = TurnState::Idle;
-        let (step, durability) = (
-            crate::store::crash_points::Step::Turn,
-            atomic::Durability::Unsynced,
-        );
-        format::write(&dir.turn(holder.as_str()), &file, step, durability).unwrap();
+        TurnFile::update(&dir, (&holder, client), Duration::ZERO, NOW, |file| {
+            file.state = TurnState::Idle;
+            Ok(())
+        })
+        .unwrap();
         observe_agent(&dir, &agent, &holder, NOW).state
     };
     assert_eq!(

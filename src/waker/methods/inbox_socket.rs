@@ -18,7 +18,7 @@ use crate::clock::Timestamp;
 use crate::config::Env;
 use crate::state::layout::SessionDir;
 use crate::state::wake_log::{MethodId, Wake};
-use crate::state::wake_requests::{WakeAnswer, WakeRequest};
+use crate::state::wake_requests::{self, WakeAnswer, WakeRequest};
 use crate::store::StoreError;
 use crate::waker::WAKE_TEXT;
 use crate::waker::methods::{AttemptContext, AttemptResult, WakeMethod, WakeTarget};
@@ -78,7 +78,7 @@ fn request_wake(
     let Some(server) = target.server else {
         return Ok(None);
     };
-    let answer = WakeAnswer::peek(target.dir, &server.name);
+    let answer = WakeAnswer::file(target.dir, &server.name).peek();
     if let Some(answer) = answer.filter(|answer| answer.number == wake.number) {
         let failed = answer.error.map(AttemptResult::Failed);
         return Ok(Some(failed.unwrap_or(AttemptResult::Given)));
@@ -88,7 +88,7 @@ fn request_wake(
         let reason = "its MCP server did not answer".to_owned();
         return Ok(Some(AttemptResult::Failed(reason)));
     }
-    WakeRequest::write(target.dir, &server.name, wake.number)?;
+    WakeRequest::file(target.dir, &server.name).write(&WakeRequest::new(wake.number))?;
     Ok(Some(AttemptResult::Pending(left)))
 }
 
@@ -167,19 +167,20 @@ impl RequestListener {
         }
     }
 
-    /// The folder to watch.
     pub(crate) fn folder(&self) -> PathBuf {
-        self.dir.wakes()
+        wake_requests::folder(&self.dir)
     }
 
-    /// The file to watch for.
     pub(crate) fn path(&self) -> PathBuf {
-        WakeRequest::path(&self.dir, &self.registration)
+        WakeRequest::file(&self.dir, &self.registration)
+            .path()
+            .to_owned()
     }
 
     /// Carries out the request, if there is one.
     pub(crate) fn carry_out(&mut self) -> Result<(), StoreError> {
-        let Some(request) = WakeRequest::peek(&self.dir, &self.registration) else {
+        let file = WakeRequest::file(&self.dir, &self.registration);
+        let Some(request) = file.peek() else {
             return Ok(());
         };
         let number = request.number;
@@ -189,9 +190,10 @@ impl RequestListener {
             let error = failed
                 .map(|error| format!("cannot write to {}: {error}", self.socket.path.display()));
             tracing::info!(number, error, "woke the agent by its inbox socket");
-            WakeAnswer::write(&self.dir, &self.registration, number, error)?;
+            let answer = WakeAnswer::new(number, error);
+            WakeAnswer::file(&self.dir, &self.registration).write(&answer)?;
         }
-        WakeRequest::remove(&self.dir, &self.registration)
+        file.remove()
     }
 }
 
@@ -221,6 +223,11 @@ mod tests {
         (folder, dir, listener, path)
     }
 
+    fn request(dir: &SessionDir, number: i64) {
+        let file = WakeRequest::file(dir, "7-1");
+        file.write(&WakeRequest::new(number)).unwrap();
+    }
+
     fn lines(socket: &UnixListener) -> Vec<serde_json::Value> {
         let (stream, _) = socket.accept().unwrap();
         let lines = io::BufReader::new(stream).lines();
@@ -233,7 +240,7 @@ mod tests {
     fn a_request_is_carried_out_once_however_often_it_is_asked() {
         let (_folder, dir, mut listener, path) = listener();
         let socket = UnixListener::bind(&path).unwrap();
-        WakeRequest::write(&dir, "7-1", 3).unwrap();
+        request(&dir, 3);
         listener.carry_out().unwrap();
         assert_eq!(
             lines(&socket),
@@ -242,16 +249,16 @@ mod tests {
                 json!({"type": "user", "message": {"role": "user", "content": frame_text(3)}}),
             ]
         );
-        let answered = WakeAnswer::peek(&dir, "7-1").unwrap();
+        let answered = WakeAnswer::file(&dir, "7-1").peek().unwrap();
         assert_eq!((answered.number, answered.error), (3, None));
         socket.set_nonblocking(true).unwrap();
         for _ in 0..2 {
-            WakeRequest::write(&dir, "7-1", 3).unwrap();
+            request(&dir, 3);
             listener.carry_out().unwrap();
             assert!(!listener.path().exists());
             assert!(socket.accept().is_err(), "written twice");
         }
-        WakeRequest::write(&dir, "7-1", 4).unwrap();
+        request(&dir, 4);
         listener.carry_out().unwrap();
         assert!(socket.accept().is_ok());
     }
@@ -264,9 +271,9 @@ mod tests {
     #[test]
     fn a_socket_that_is_not_there_is_an_answer_too() {
         let (_folder, dir, mut listener, path) = listener();
-        WakeRequest::write(&dir, "7-1", 1).unwrap();
+        request(&dir, 1);
         listener.carry_out().unwrap();
-        let error = WakeAnswer::peek(&dir, "7-1").unwrap().error.unwrap();
+        let error = WakeAnswer::file(&dir, "7-1").peek().unwrap().error.unwrap();
         assert!(
             error.starts_with(&format!("cannot write to {}: ", path.display())),
             "{error}"

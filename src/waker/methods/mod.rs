@@ -99,7 +99,6 @@ pub(crate) struct AttemptContext<'a> {
     pub(crate) stop: &'a CancellationToken,
 }
 
-/// How an attempt went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AttemptResult {
     Given,
@@ -113,7 +112,6 @@ pub(crate) enum AttemptResult {
     Stopped,
 }
 
-/// The state of a terminal before an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Preflight {
     Go,
@@ -126,7 +124,6 @@ pub(crate) enum Preflight {
     Refused(TypingRefusal),
 }
 
-/// The methods that can wake an agent, the best first.
 pub(crate) fn list_available(target: &WakeTarget<'_>) -> Vec<MethodId> {
     let available = METHODS.iter().filter(|method| method.available(target));
     available.map(|method| method.id()).collect()
@@ -137,7 +134,6 @@ pub(crate) fn find_method(id: &MethodId) -> Option<&'static dyn WakeMethod> {
     METHODS.into_iter().find(|method| method.id() == *id)
 }
 
-/// The patience of a method.
 pub(crate) fn find_patience(id: &MethodId) -> Patience {
-    find_method(id).map_or(Patience::QUEUED, |method| method.patience())
+    find_method(id).map_or(Patience::QUEUED, WakeMethod::patience)
 }

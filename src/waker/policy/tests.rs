@@ -66,10 +66,12 @@ fn woken(ago: i64, tried: &[MethodId], rounds: u32, outcome: WakeOutcome) -> Wak
     Wake {
         number: 1,
         newest: entry(1),
-        agent: key("a"),
-        method: tried.last().unwrap().clone(),
-        tried: tried.iter().cloned().collect(),
-        rounds,
+        plan: WakePlan {
+            agent: key("a"),
+            method: tried.last().unwrap().clone(),
+            tried: tried.iter().cloned().collect(),
+            rounds,
+        },
         at: Timestamp(NOW.0 - ago * 1000),
         outcome,
     }
@@ -517,7 +519,7 @@ fn the_pause_after_an_unanswered_message_gets_longer_and_the_chat_is_told_once()
     assert_eq!(pause_left(&log.unanswered, &one, set_back), Duration::ZERO);
 }
 
-/// What may happen in a second.
+/// An event of one second.
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Message,

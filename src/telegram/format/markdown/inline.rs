@@ -447,7 +447,10 @@ fn says(path: &str, words: &str) -> bool {
 }
 
 /// The rest of a range without other, sorted ranges.
-pub(in crate::telegram::format) fn without(range: Range<usize>, holes: &[Range<usize>]) -> Vec<Range<usize>> {
+pub(in crate::telegram::format) fn without(
+    range: Range<usize>,
+    holes: &[Range<usize>],
+) -> Vec<Range<usize>> {
     let mut pieces = Vec::new();
     let mut from = range.start;
     let first = holes.partition_point(|hole| hole.end <= range.start);

@@ -30,7 +30,7 @@ pub(crate) struct PaneState {
     pub(crate) input: InputLine,
 }
 
-/// What may be typed for a session, and where.
+/// The command that may be typed for a session, and the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TypingRules {
     /// The tmux session that the agent must be in.
@@ -120,7 +120,7 @@ pub(in crate::waker) fn refuse_busy(
     last: Option<&Wake>,
 ) -> Option<TypingRefusal> {
     let was_woken =
-        last.is_some_and(|last| last.agent == agent.key && last.outcome == WakeOutcome::Given);
+        last.is_some_and(|last| last.plan.agent == agent.key && last.outcome == WakeOutcome::Given);
     match agent.activity.state {
         _ if agent.methods != [TmuxMethod::ID] => None,
         AgentState::Busy if was_woken => None,

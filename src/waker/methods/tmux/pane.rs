@@ -13,7 +13,7 @@ use crate::state::agents::process::ProcessId;
 use crate::state::wake_log::TypingRefusal;
 use crate::store::crash_points::{Side, Step, reached};
 use crate::waker::activity::read_claude_state;
-use crate::waker::methods::command::{TIME_LIMIT, Unfinished, find_program, run_command};
+use crate::waker::methods::command::{CommandFailure, TIME_LIMIT, find_program, run_command};
 use crate::waker::methods::tmux::guard::PaneState;
 use crate::waker::methods::tmux::screen::read_input_line;
 
@@ -113,7 +113,6 @@ impl TmuxServer {
     }
 }
 
-/// An agent in a pane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AgentPane {
     pub(crate) pane: Pane,
@@ -124,7 +123,6 @@ pub(crate) struct AgentPane {
     pub(crate) path: Option<String>,
 }
 
-/// A look at a pane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PaneView {
     pub(crate) state: PaneState,
@@ -196,7 +194,6 @@ impl AgentPane {
     }
 }
 
-/// One pane in one session.
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -233,7 +230,6 @@ impl PaneLine {
     }
 }
 
-/// The answer of tmux.
 #[derive(Debug)]
 struct TmuxAnswer {
     output: String,
@@ -259,8 +255,8 @@ fn run_tmux(
     let arguments = [&["-u", "-S", &socket], words].concat();
     let end = match run_command(&program, &arguments, &[], input) {
         Ok(end) => end,
-        Err(Unfinished::NotRun(error)) => return refuse(format!("it cannot be run: {error}")),
-        Err(Unfinished::TimedOut) => {
+        Err(CommandFailure::NotRun(error)) => return refuse(format!("it cannot be run: {error}")),
+        Err(CommandFailure::TimedOut) => {
             return refuse(format!(
                 "it did not answer within {} s",
                 TIME_LIMIT.as_secs()

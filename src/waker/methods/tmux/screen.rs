@@ -98,7 +98,6 @@ pub(crate) fn remove_blanks(text: &str) -> String {
     text.chars().filter(|c| !c.is_whitespace()).collect()
 }
 
-/// The rows of the input line.
 struct InputArea {
     begin: usize,
     /// The rule below it.
@@ -208,7 +207,6 @@ pub(crate) fn count_unknown(screen: &str, command: &str) -> usize {
     screen.lines().map(says).filter(|says| *says).count()
 }
 
-/// One character of a screen.
 #[derive(Clone, Copy)]
 struct ScreenCell {
     character: char,

@@ -24,7 +24,6 @@ use crate::waker::methods::{AttemptResult, WakeTarget};
 
 /// Between the paste and the next look.
 const SETTLES: Duration = Duration::from_millis(300);
-/// Between two looks.
 const STEP: Duration = Duration::from_millis(100);
 /// How long the pasted command may take to appear in the input line, and in a menu.
 const SHOWN_WITHIN: Duration = Duration::from_secs(2);
@@ -32,10 +31,8 @@ const SHOWN_WITHIN: Duration = Duration::from_secs(2);
 const SENT_WITHIN: Duration = Duration::from_secs(2);
 /// How long a turn may take to begin after that.
 const BEGUN_WITHIN: Duration = Duration::from_secs(1);
-/// How often Enter is pressed.
 const ENTERS: u32 = 3;
 
-/// Types to one agent.
 #[derive(Clone, Debug)]
 pub(super) struct Typist<'a> {
     pub(crate) pane: AgentPane,
@@ -250,7 +247,6 @@ struct TurnSigns {
     prompted_at: Option<Timestamp>,
 }
 
-/// One look at a pane.
 #[derive(Debug)]
 struct PaneLook {
     key: Result<NextKey, TypingRefusal>,

@@ -94,12 +94,12 @@ fn a_hint_in_an_empty_input_line_was_not_typed() {
     let read_at =
         |text: &str, column| read_input_line(&screen(text, "  ? for shortcuts"), (column, 2));
     assert_eq!(read_at(hint, 2), InputLine::Empty);
-    // The same words, typed by somebody whose cursor is back at the beginning.
+    // The same words, typed by a person, with the cursor back at the beginning.
     assert_eq!(
         read_at("\u{1b}[7mT\u{1b}[0mry this", 2),
         typed("Try this", None)
     );
-    // Of one letter nobody knows.
+    // With one letter it cannot be known.
     assert_eq!(read_at("\u{1b}[7mT\u{1b}[0m", 2), typed("T", None));
     // Colours have twos of their own.
     let colour = "\u{1b}[38;5;2mT\u{1b}[48;2;2;2;2mry\u{1b}[0m";
@@ -111,7 +111,7 @@ fn a_hint_in_an_empty_input_line_was_not_typed() {
     // A link has an address that is not seen, and ends in either way.
     let link = "\u{1b}]8;;https://a.b\u{1b}\\see\u{1b}]8;;\u{7} this";
     assert_eq!(read_at(link, 9), typed("see this", None));
-    // What a command takes, behind it.
+    // The arguments of a command, behind it.
     let command = "/telegram-reply\u{1b}[2m [text to send]\u{1b}[0m";
     assert_eq!(read_at(command, 17), typed("/telegram-reply", None));
 }
