@@ -87,7 +87,7 @@ impl ChatActions {
         }
     }
 
-    /// What an agent holds has changed.
+    /// The holds of an agent have changed.
     pub(super) fn observe(&mut self, change: &HoldChange, now: Duration) {
         let session = self.sessions.iter().position(|id| *id == change.session);
         let session = session.and_then(|number| u16::try_from(number).ok());

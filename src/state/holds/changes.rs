@@ -1,4 +1,4 @@
-//! What a watch on the holds of agents reports.
+//! Changes in the holds of agents, as a watch reports them.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::store::watch::Interest;
 const CONVERSATIONS: &str = "conversations";
 const SEEN: &str = "seen";
 
-/// What one agent holds has changed.
+/// The holds of one agent have changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldChange {
     /// The session.
