@@ -200,7 +200,7 @@ impl Sender {
 /// How much a changed path in the watched folders matters.
 fn classify_path(path: &Path, is_gone: bool) -> Interest {
     if HoldChange::is_watched(path) {
-        HoldChange::interest(path, is_gone)
+        HoldChange::interest(path)
     } else {
         classify_change(path, is_gone)
     }

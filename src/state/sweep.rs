@@ -5,6 +5,7 @@ use crate::clock::Timestamp;
 use crate::state::files::Files;
 use crate::state::inbox::Inbox;
 use crate::state::layout::StateDir;
+use crate::state::logs;
 use crate::state::outbox::Outbox;
 use crate::store::{StoreError, atomic};
 
@@ -31,9 +32,5 @@ pub fn sweep(state: &StateDir, now: Timestamp, file_time: Timestamp) -> Result<(
         Outbox::new(state, dir).sweep(now)?;
     }
     atomic::remove_leftovers(state.root(), file_time);
-    // The log's writer sets no modes.
-    for name in atomic::list(&state.logs())? {
-        atomic::make_private(&state.logs().join(name))?;
-    }
-    Ok(())
+    logs::make_private(state)
 }

@@ -1,80 +1,72 @@
-//! Noticing that something changed in a folder: `notify`, with a rescan as the safety net.
+//! Noticing that a name changed in a folder, with a rescan as the safety net.
 //!
-//! A lost notification costs time, never a message: whoever waits looks again after
-//! [`RESCAN`], or [`RESCAN_UNWATCHED`] where watching is not possible (inotify limits, NFS).
+//! A lost notification costs time, never a message: a waiting caller looks again after [`RESCAN`], or
+//! [`RESCAN_UNWATCHED`] where folders cannot be watched (inotify limits, NFS).
+//!
+//! Only changes of names count. Opening or reading a folder must not look like a change of it, or every
+//! reader would wake every watcher.
+
+#[cfg(target_os = "linux")]
+mod inotify;
+#[cfg(not(target_os = "linux"))]
+mod portable;
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use notify::event::{EventKind, ModifyKind, RenameMode};
-use notify::{EventKindMask, RecursiveMode, Watcher as _};
-use tokio::sync::Notify;
-
+#[cfg(target_os = "linux")]
+use self::inotify::EventSource;
+#[cfg(not(target_os = "linux"))]
+use self::portable::EventSource;
 use super::atomic;
 use crate::clock::Clock;
 
-/// How often a waiting call looks again although it was told nothing.
+/// How often a waiting call looks again without a notification.
 pub const RESCAN: Duration = Duration::from_secs(1);
 /// How often a waiting call looks again where folders cannot be watched.
 pub const RESCAN_UNWATCHED: Duration = Duration::from_millis(250);
 
-/// Watches folders.
+/// A change of names.
+enum NameEvent<'a> {
+    /// This name appeared or, if `gone`, disappeared.
+    Name { path: &'a Path, gone: bool },
+    /// More changed than the system can tell.
+    Overflow,
+}
+
+/// Watches folders for any change of names.
 pub struct FolderWatch {
-    watcher: Option<notify::RecommendedWatcher>,
-    changed: Arc<Notify>,
+    events: Option<EventSource>,
     clock: Clock,
 }
 
 impl FolderWatch {
-    /// Begins to watch. Where that is not possible it is said once in the log, and [`Self::changed`]
-    /// falls back to looking often.
+    /// Begins to watch. Where that is not possible the log says so once, and [`Self::changed`] falls back
+    /// to frequent rescans.
     pub fn new(folders: &[PathBuf], clock: &Clock) -> Self {
-        Self::filtered(folders, clock, |_| true)
-    }
-
-    /// The same, for those events only for which `counts` says so.
-    fn filtered(
-        folders: &[PathBuf],
-        clock: &Clock,
-        counts: impl Fn(&notify::Event) -> bool + Send + 'static,
-    ) -> Self {
-        let changed = Arc::new(Notify::new());
-        let watcher = match watcher(&changed, counts) {
-            Ok(watcher) => Some(watcher),
+        let events = match EventSource::new(folders) {
+            Ok(events) => Some(events),
             Err(error) => {
-                unwatched(&error);
+                tracing::warn!(%error, "folders cannot be watched; looking four times a second while something waits");
                 None
             }
         };
-        let mut watch = Self {
-            watcher,
-            changed,
+        Self {
+            events,
             clock: clock.clone(),
-        };
-        for folder in folders {
-            watch.add(folder);
-        }
-        watch
-    }
-
-    /// Watches one more folder.
-    pub fn add(&mut self, folder: &Path) {
-        if let Some(watcher) = &mut self.watcher
-            && let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive)
-        {
-            unwatched(&error);
-            self.watcher = None;
         }
     }
 
-    /// Whether changes are really told.
+    /// Whether the system reports changes.
     pub fn is_live(&self) -> bool {
-        self.watcher.is_some()
+        self.events.is_some()
     }
 
-    /// Waits for a change, or for the time at which a waiting call looks again anyway.
+    /// Waits for a change, or for the time of the next rescan.
     pub async fn changed_or_rescan(&self) {
         let span = if self.is_live() {
             RESCAN
@@ -82,141 +74,148 @@ impl FolderWatch {
             RESCAN_UNWATCHED
         };
         tokio::select! {
-            // Both arms are cancel-safe: a missed permit only means one more look.
-            () = self.changed.notified() => {}
+            // Both arms are cancel-safe: an event that was taken ends this wait in the same step.
+            () = self.until(|| self.take_events(|_| true)) => {}
             () = self.clock.sleep(span) => {}
         }
     }
 
-    /// Waits for a change only; where watching is not possible, for the time to look again.
-    pub async fn changed(&self) {
-        if self.is_live() {
-            self.changed.notified().await;
-        } else {
-            self.changed_or_rescan().await;
+    /// Takes the events since the last time. Whether `counts` said yes to any of them.
+    fn take_events(&self, mut counts: impl FnMut(&NameEvent<'_>) -> bool) -> bool {
+        let mut any = false;
+        if let Some(events) = &self.events {
+            events.drain(&mut |event| {
+                // A temporary file is nothing yet; its new name is a change of its own.
+                if !event.is_temporary() && counts(&event) {
+                    any = true;
+                }
+            });
+        }
+        any
+    }
+
+    /// Waits until `took`, asked once and then after each event, says yes.
+    async fn until(&self, mut took: impl FnMut() -> bool + Send) {
+        let Some(events) = &self.events else {
+            return std::future::pending().await;
+        };
+        events.until(&mut took).await;
+    }
+}
+
+impl NameEvent<'_> {
+    fn is_temporary(&self) -> bool {
+        match self {
+            Self::Name { path, .. } => path
+                .file_name()
+                .map(OsStr::to_string_lossy)
+                .is_some_and(|name| atomic::is_temporary(&name)),
+            Self::Overflow => false,
         }
     }
 }
 
-/// What a change of a name is to the watcher of a [`NameWatch`].
+/// How a changed name concerns the owner of a [`NameWatch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
-    /// Nothing.
+    /// It does not.
     None,
-    /// This one is to be looked at.
+    /// The name is to be looked at.
     Name,
     /// Everything is to be looked at again.
     All,
 }
 
-/// What has changed since it was asked last.
+/// The changes since the last call of [`NameWatch::news`].
 #[derive(Debug, Default)]
 pub struct News {
     /// These names.
     pub names: BTreeSet<PathBuf>,
-    /// More than could be told by name.
+    /// More than the names tell.
     pub all: bool,
 }
 
-/// Most names that are remembered between two looks.
+/// Most names that are remembered between two calls.
 const NAMES_MAX: usize = 1024;
 
-/// Watches folders, and remembers which of their names have changed: who keeps thousands of files
-/// there need not look through all of them each time.
+type InterestIn = dyn Fn(&Path, bool) -> Interest + Send + Sync;
+
+/// Watches folders and remembers which names changed, so that the owner of thousands of files does not look
+/// through all of them each time.
 pub struct NameWatch {
     watch: FolderWatch,
-    news: Arc<Mutex<News>>,
+    interest: Box<InterestIn>,
+    noted: Mutex<Noted>,
+}
+
+#[derive(Default)]
+struct Noted {
+    news: News,
+    /// Something of interest came since [`NameWatch::changed`] returned last.
+    is_new: bool,
 }
 
 impl NameWatch {
-    /// Begins to watch. `interest` is asked for each path that has changed, and whether it is gone.
+    /// Begins to watch. `interest` is asked for each changed path, and whether it is gone.
     pub fn new(
         folders: &[PathBuf],
         clock: &Clock,
-        interest: impl Fn(&Path, bool) -> Interest + Send + 'static,
+        interest: impl Fn(&Path, bool) -> Interest + Send + Sync + 'static,
     ) -> Self {
-        let news = Arc::new(Mutex::new(News::default()));
-        let noted = Arc::clone(&news);
-        let counts = move |event: &notify::Event| {
-            let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
-            note(&mut noted, event, &interest)
-        };
         Self {
-            watch: FolderWatch::filtered(folders, clock, counts),
-            news,
+            watch: FolderWatch::new(folders, clock),
+            interest: Box::new(interest),
+            noted: Mutex::default(),
         }
     }
 
-    /// Takes what has changed since the last time. Where folders cannot be watched, that is all.
+    /// Takes the changes since the last time. Where folders cannot be watched, everything may have changed.
     pub fn news(&self) -> News {
-        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut news = std::mem::take(&mut *news);
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        self.note(&mut noted);
+        let mut news = std::mem::take(&mut noted.news);
         news.all |= !self.watch.is_live();
         news
     }
 
-    /// Waits for something of interest; where watching is not possible, for the time to look again.
+    /// Waits for a change of interest; where folders cannot be watched, for the time of the next rescan.
     pub async fn changed(&self) {
-        self.watch.changed().await;
+        if !self.watch.is_live() {
+            return self.watch.changed_or_rescan().await;
+        }
+        let took = || {
+            let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+            self.note(&mut noted);
+            std::mem::take(&mut noted.is_new)
+        };
+        self.watch.until(took).await;
+    }
+
+    fn note(&self, noted: &mut Noted) {
+        let Noted { news, is_new } = noted;
+        *is_new |= self
+            .watch
+            .take_events(|event| news.add(event, &self.interest));
     }
 }
 
-/// Notes what an event tells; `false` if that is of no interest.
-fn note(
-    news: &mut News,
-    event: &notify::Event,
-    interest: &impl Fn(&Path, bool) -> Interest,
-) -> bool {
-    let gone = matches!(
-        event.kind,
-        EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From))
-    );
-    // A move within the folder names the old path first.
-    let moved = event.kind == EventKind::Modify(ModifyKind::Name(RenameMode::Both));
-    let mut counts = event.need_rescan();
-    news.all |= counts;
-    for path in event.paths.iter().skip(usize::from(moved)) {
-        match interest(path, gone) {
-            Interest::None => continue,
-            Interest::Name if news.names.len() < NAMES_MAX => {
-                news.names.insert(path.clone());
+impl News {
+    /// Adds an event; `false` if it is of no interest.
+    fn add(&mut self, event: &NameEvent<'_>, interest: &InterestIn) -> bool {
+        let (path, interest) = match *event {
+            NameEvent::Name { path, gone } => (path, interest(path, gone)),
+            NameEvent::Overflow => (Path::new(""), Interest::All),
+        };
+        match interest {
+            Interest::None => return false,
+            Interest::Name if self.names.len() < NAMES_MAX => {
+                self.names.insert(path.to_owned());
             }
-            Interest::Name | Interest::All => news.all = true,
+            Interest::Name | Interest::All => self.all = true,
         }
-        counts = true;
+        true
     }
-    counts
 }
 
-fn watcher(
-    changed: &Arc<Notify>,
-    counts: impl Fn(&notify::Event) -> bool + Send + 'static,
-) -> notify::Result<notify::RecommendedWatcher> {
-    let changed = Arc::clone(changed);
-    let told = move |event: notify::Result<notify::Event>| {
-        // A temporary file is nothing yet; its new name is a change of its own. An error is a reason to
-        // look.
-        let counts = |event: &notify::Event| !is_unfinished(&event.paths) && counts(event);
-        if event.is_ok_and(|event| !counts(&event)) {
-            return;
-        }
-        changed.notify_one();
-    };
-    // Names only: reading a folder must not look like a change of it, or the watch would wake itself,
-    // and each event costs a trip through the thread that watches.
-    let names = EventKindMask::CREATE | EventKindMask::REMOVE | EventKindMask::MODIFY_NAME;
-    notify::RecommendedWatcher::new(told, notify::Config::default().with_event_kinds(names))
-}
-
-/// Whether only temporary files have changed.
-fn is_unfinished(paths: &[PathBuf]) -> bool {
-    let temporary = |path: &PathBuf| {
-        path.file_name()
-            .is_some_and(|name| atomic::is_temporary(&name.to_string_lossy()))
-    };
-    !paths.is_empty() && paths.iter().all(temporary)
-}
-
-fn unwatched(error: &notify::Error) {
-    tracing::warn!(%error, "folders cannot be watched; looking four times a second while something waits");
-}
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ const REMINDER: &str = "You were shown 1 Telegram message and have not answered.
 crate::each_client!(
     a_message_that_comes_during_a_turn_is_read_before_it_ends,
     an_agent_that_ends_in_plain_text_is_reminded_and_then_the_person_is_told,
-    an_agent_that_answers_after_the_reminder_has_forgotten_nothing,
+    an_agent_that_answers_after_the_reminder_leaves_nothing_unanswered,
     the_person_is_told_of_a_turn_that_the_api_has_ended,
 );
 
@@ -70,7 +70,7 @@ fn an_agent_that_ends_in_plain_text_is_reminded_and_then_the_person_is_told(kind
     house.wait_to_hear(&[TOLD, "yes"]);
 }
 
-fn an_agent_that_answers_after_the_reminder_has_forgotten_nothing(kind: Kind) {
+fn an_agent_that_answers_after_the_reminder_leaves_nothing_unanswered(kind: Kind) {
     let house = House::new();
     let _gateway = house.gateway();
     let client = Client::installed(kind, &house);

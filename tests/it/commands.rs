@@ -313,7 +313,7 @@ fn while_the_gate_of_the_chat_is_closed_nothing_is_answered_and_a_skip_still_dro
         .error(429, wait);
     house.sim.fault(fault.retry_after(600));
     house.say("/status");
-    gateway.wait_for_log("an answer to a command is left out");
+    gateway.wait_for_log("a reply to a command is left out");
     house.say(&format!("/skip {update}"));
     house.wait_for_inbox(0);
     house.say("/status");

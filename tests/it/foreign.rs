@@ -169,7 +169,7 @@ fn a_foreign_reply_is_named_in_the_log_and_sent_when_it_is_given_back() {
     let path = home.0.only_file("outbox");
     take_away(&path);
     let gateway = home.gateway();
-    gateway.wait_for_log("cannot take up a delivery now");
+    gateway.wait_for_log("cannot read a delivery now");
     names_the_owner(&gateway.log(), &path);
     home.0.say("the rest goes on");
     home.0.wait_for_inbox(1);

@@ -28,10 +28,12 @@ fn no_type_name_stands_twice_in_the_crate() {
         }
         let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
         for name in code.lines().filter_map(declared_type) {
-            places
-                .entry(name.to_owned())
-                .or_default()
-                .push(path.display().to_string());
+            let places = places.entry(name.to_owned()).or_default();
+            let place = path.display().to_string();
+            // One file may have a type in two builds, with and without a feature.
+            if !places.contains(&place) {
+                places.push(place);
+            }
         }
     }
     assert!(places.len() > 200, "{places:?}");

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use telepost::clock::Timestamp;
 use telepost::state::bots::rate_limits::ChatLimit;
-use telepost::state::holds::{Conversation, ShowId};
+use telepost::state::holds::Conversation;
 use telepost::state::inbox::entry::EntryName;
 use telepost::state::inbox::view::Item;
 use telepost::state::outbox::delivery::{Delivery, DeliveryId, DeliveryState, FinishedDelivery};
@@ -24,7 +24,6 @@ pub(crate) enum Folder {
     Inbox,
     Done,
     Conversations,
-    Seen,
     Outbox,
     Sent,
     Failed,
@@ -35,7 +34,6 @@ pub(crate) enum Folder {
 pub(crate) enum Name {
     Entry(EntryName),
     Holder(String),
-    Mark(String, ShowId),
     Delivery(DeliveryId),
     Progress(DeliveryId),
     Gates,
@@ -55,7 +53,6 @@ pub(crate) enum File {
     /// A tombstone, and when it became one.
     Settled(Rc<Item>, Timestamp),
     Conversation(Rc<Conversation>),
-    Mark,
     Delivery(Rc<Delivery>),
     Progress(Rc<DeliveryState>),
     Finished(Rc<FinishedDelivery>),
@@ -192,16 +189,6 @@ impl Disk {
     pub(crate) fn deliveries(&self, session: usize, folder: Folder) -> Vec<DeliveryId> {
         let names = self.list(session, folder);
         names.filter_map(|(path, _)| path.delivery()).collect()
-    }
-
-    /// The marks of results that went out, with their holders.
-    pub(crate) fn marks(&self, session: usize) -> Vec<(String, ShowId)> {
-        let names = self.list(session, Folder::Seen);
-        let marks = names.filter_map(|(path, _)| match &path.name {
-            Name::Mark(holder, show) => Some((holder.clone(), *show)),
-            _ => None,
-        });
-        marks.collect()
     }
 
     /// All deliveries, finished or not, in the order of acceptance.

@@ -102,7 +102,7 @@ fn invariant_an_entry_has_at_most_one_living_holder(world: &World) -> Checked {
             if !world.is_alive(&conversation.holder) {
                 continue;
             }
-            for entry in conversation.entries() {
+            for entry in conversation.living_entries(|server| world.server_lives(server)) {
                 let pending = world.disk.get(session, Folder::Inbox, Name::Entry(entry));
                 let other = holders.insert(entry, &conversation.holder);
                 must(other.is_none() || pending.is_none(), || {

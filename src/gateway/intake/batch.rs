@@ -19,7 +19,7 @@ use crate::routing::recent::RecentlyAdmitted;
 use crate::routing::{Recipient, RefusedUpdate, RouteDecision, Routes};
 use crate::state::bots::HeardChats;
 use crate::state::bots::migrations::{Migrations, Moves};
-use crate::state::inbox::dead_letters::{self, DeadUpdate};
+use crate::state::inbox::dead_letters::{self, DeadLetter};
 use crate::state::inbox::entry::Entry;
 use crate::state::inbox::{self, Inbox, TOMBSTONE_MS};
 use crate::state::layout::StateDir;
@@ -509,7 +509,7 @@ impl BatchWriter {
 
     /// Keeps an update that cannot be read, once, with the reason.
     fn store_dead_letter(&self, raw: &RawValue, reason: &str) -> Result<(), StoreError> {
-        let letter = DeadUpdate::new(self.bot, self.clock.now(), reason, raw.to_owned());
+        let letter = DeadLetter::new(self.bot, self.clock.now(), reason, raw.to_owned());
         let Some(path) = dead_letters::store(&self.state, &letter)? else {
             return Ok(());
         };

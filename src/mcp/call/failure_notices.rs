@@ -71,8 +71,7 @@ impl Mailbox {
             if whose == notice::GATEWAY {
                 continue;
             }
-            let another = whose != caller.holder.as_str()
-                && living.iter().any(|holder| holder.as_str() == whose);
+            let another = whose != caller.holder.as_str() && living.has_holder(whose);
             if another {
                 continue;
             }

@@ -1,9 +1,9 @@
-//! Dead letters: updates that nobody could read, kept with the reason until somebody looks.
+//! Dead letters: updates that this version could not read, kept with the reason for a person.
 //!
 //! They belong to no session yet: on disk each is `bots/<bot_id>/dead/<received>-<hash>.json`, the
-//! newest 1,000 of a bot. The hash is that of the update's bytes, so one that comes again is
-//! recognised, and it is what names a letter on the command line. The gateway writes them; `telepost
-//! inbox` shows, retries and drops them.
+//! newest 1,000 of a bot. The hash is that of the update's bytes: it recognises an update that comes
+//! again, and it names the letter on the command line. The gateway writes dead letters; `telepost inbox`
+//! shows, retries and drops them.
 
 use std::path::PathBuf;
 
@@ -19,28 +19,28 @@ use crate::store::atomic::{self, Durability};
 use crate::store::crash_points::Step;
 use crate::store::format::{self, FORMAT, ReadError};
 
-/// How many unreadable updates of a bot are kept.
-const DEAD_MOST: usize = 1000;
+/// How many dead letters of a bot are kept.
+const LETTERS_MAX: usize = 1000;
 
 /// The file of a dead letter. Written once, never changed.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct DeadUpdate {
+pub struct DeadLetter {
     /// The version of this file.
     pub format: u32,
     /// The bot that received it.
     pub bot_id: BotId,
-    /// When.
+    /// When the bot received it.
     pub received: Timestamp,
-    /// Why it could not be read; no word of it is repeated here.
+    /// Why it could not be read, without any text of the update.
     pub reason: String,
     /// The update as Telegram gave it.
     pub update: Box<RawValue>,
-    /// Where it was found.
+    /// Where it was read from.
     #[serde(skip)]
-    found: PathBuf,
+    path: PathBuf,
 }
 
-impl DeadUpdate {
+impl DeadLetter {
     /// A letter that is not on disk yet.
     pub fn new(bot_id: BotId, received: Timestamp, reason: &str, update: Box<RawValue>) -> Self {
         Self {
@@ -49,23 +49,23 @@ impl DeadUpdate {
             received,
             reason: reason.to_owned(),
             update,
-            found: PathBuf::new(),
+            path: PathBuf::new(),
         }
     }
 
-    /// What names it: the hash of its update.
+    /// The hash of its update, which names it.
     pub fn hash(&self) -> String {
         short_hash(&[self.update.get()])
     }
 
-    fn path(&self, state: &StateDir) -> PathBuf {
+    fn path_in(&self, state: &StateDir) -> PathBuf {
         let name = format!("{:013}-{}.json", self.received.0, self.hash());
         state.bot_dead(self.bot_id).join(name)
     }
 }
 
-/// Keeps a letter, once. Returns where, or `None` if it was there already.
-pub fn store(state: &StateDir, letter: &DeadUpdate) -> Result<Option<PathBuf>, StoreError> {
+/// Stores a letter once. Returns its path, or `None` if it was there already.
+pub fn store(state: &StateDir, letter: &DeadLetter) -> Result<Option<PathBuf>, StoreError> {
     let folder = state.bot_dead(letter.bot_id);
     atomic::create_folder(&folder)?;
     let names = atomic::list(&folder)?;
@@ -75,16 +75,16 @@ pub fn store(state: &StateDir, letter: &DeadUpdate) -> Result<Option<PathBuf>, S
         atomic::sync_folder(&folder)?;
         return Ok(None);
     }
-    let path = letter.path(state);
+    let path = letter.path_in(state);
     format::write(&path, letter, Step::DeadLetter, Durability::Synced)?;
-    let beyond = (names.len() + 1).saturating_sub(DEAD_MOST);
+    let beyond = (names.len() + 1).saturating_sub(LETTERS_MAX);
     for old in names.iter().take(beyond) {
         atomic::remove(&folder.join(old), Step::Sweep)?;
     }
     Ok(Some(path))
 }
 
-/// How many letters there are, of all bots.
+/// How many letters all bots have.
 pub fn count(state: &StateDir) -> Result<u64, StoreError> {
     let mut count = 0;
     for bot in state.all_bots()? {
@@ -93,29 +93,26 @@ pub fn count(state: &StateDir) -> Result<u64, StoreError> {
     Ok(count)
 }
 
-/// All letters, oldest first. A damaged one goes to quarantine, as everywhere.
-pub fn all(state: &StateDir, now: Timestamp) -> Result<Vec<DeadUpdate>, ReadError> {
+/// All letters, oldest first. A damaged one moves to the quarantine, as everywhere.
+pub fn read_all(state: &StateDir, now: Timestamp) -> Result<Vec<DeadLetter>, ReadError> {
     let mut letters = Vec::new();
     for bot in state.all_bots()? {
         let folder = state.bot_dead(bot);
         for name in atomic::list(&folder)? {
             let path = folder.join(name);
-            match format::read::<DeadUpdate>(state, &path, now) {
-                Ok(letter) => letters.extend(letter.map(|letter| DeadUpdate {
-                    found: path,
-                    ..letter
-                })),
+            match format::read::<DeadLetter>(state, &path, now) {
+                Ok(letter) => letters.extend(letter.map(|letter| DeadLetter { path, ..letter })),
                 Err(ReadError::Quarantined { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
     }
-    letters.sort_by_key(|letter: &DeadUpdate| letter.received);
+    letters.sort_by_key(|letter: &DeadLetter| letter.received);
     Ok(letters)
 }
 
-/// Removes a letter that [`all`] has found, for good.
-pub fn remove(state: &StateDir, letter: &DeadUpdate) -> Result<(), StoreError> {
-    atomic::remove(&letter.found, Step::Sweep)?;
+/// Removes a letter that [`read_all`] returned, for good.
+pub fn remove(state: &StateDir, letter: &DeadLetter) -> Result<(), StoreError> {
+    atomic::remove(&letter.path, Step::Sweep)?;
     atomic::sync_folder(&state.bot_dead(letter.bot_id))
 }

@@ -24,7 +24,7 @@ impl EntryName {
         if received.len() != 13 || !received.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        // Only as it is written: a mailbox has a hundred thousand names, so none is written to compare.
+        // Only the canonical form. With a hundred thousand names, formatting each one to compare would cost.
         let digits = update_id.strip_prefix('-').unwrap_or(update_id);
         let written = !digits.starts_with(['0', '+']) || update_id == "0";
         written.then_some(Self {
@@ -69,7 +69,7 @@ impl<'de> Deserialize<'de> for EntryName {
 pub struct Entry {
     /// The version of this file.
     pub format: u32,
-    /// Where the gate let it in.
+    /// The address that admitted it.
     pub address: Address,
     /// The update's id, also in the name.
     pub update_id: UpdateId,

@@ -1,11 +1,11 @@
 //! The inbox: admitted updates, one immutable file each, from pending to settled.
 //!
-//! On disk: `inbox/<received>-<update_id>.json` is pending; `done/` has the same file once it is
-//! settled; `dead/` has entries that no version could read. Entries move in that direction only. After a
-//! crash an entry is in exactly one of these folders, or in none and then Telegram delivers it again.
+//! On disk: `inbox/<received>-<update_id>.json` is pending; a settled entry is the same file in `done/`.
+//! After a crash an entry is in one of these folders, in both, which counts as settled, or in none: then
+//! Telegram delivers it again.
 //!
-//! The gateway adds entries; the MCP server or the gateway settles them, whichever comes first. Nothing
-//! here decides which messages are shown or answered.
+//! The gateway adds entries; the MCP server or the gateway settles them. The decision which messages are
+//! shown or answered is not made here.
 
 pub mod dead_letters;
 pub mod entry;
@@ -55,8 +55,7 @@ impl Inbox {
         atomic::prepare(&path, &format::encode(&path, entry)?, Step::InboxEntry)
     }
 
-    /// Writes a command of the bot as a tombstone, durably: it is carried out now, and never becomes
-    /// an entry.
+    /// Writes a bot command as a tombstone, durably: it is carried out now, and is never pending.
     pub fn put_command(&self, command: &Entry) -> Result<(), StoreError> {
         let path = self.dir.done().join(command.name().file_name());
         format::write(&path, command, Step::Command, Durability::Synced)
@@ -81,19 +80,19 @@ impl Inbox {
         Ok(names.into_iter().collect())
     }
 
-    /// Every update that this session has seen, in the order in which entries move, so that one
-    /// that moves meanwhile is not missed. It may be named twice.
+    /// Every stored update. The folders are read in the order in which entries move, so an entry that moves
+    /// meanwhile is not missed, but may be named twice.
     pub fn seen(&self) -> Result<Vec<EntryName>, StoreError> {
         let mut seen = Vec::new();
-        for folder in [self.dir.inbox(), self.dir.done(), self.dir.dead()] {
+        for folder in [self.dir.inbox(), self.dir.done()] {
             atomic::visit(&folder, |name| seen.extend(EntryName::parse(&name)))?;
         }
         Ok(seen)
     }
 
-    /// Whether an entry of that name is there and is this bot's. A damaged pending entry does not
-    /// count: it goes to quarantine, and Telegram's copy takes its place. A damaged tombstone does:
-    /// its name is all that it has to tell.
+    /// Whether an entry of that name is stored for this bot. A damaged pending entry does not count: it moves to
+    /// the quarantine, and Telegram's copy takes its place. A damaged tombstone counts, because its name alone
+    /// matters.
     pub fn knows(&self, name: EntryName, bot: BotId, now: Timestamp) -> Result<bool, StoreError> {
         match self.read(name, now) {
             Ok(Some(entry)) => return Ok(entry.bot() == bot),
@@ -102,31 +101,28 @@ impl Inbox {
             Err(ReadError::Quarantined { .. }) => return Ok(false),
             Err(ReadError::Store(error)) => return Err(error),
         }
-        for folder in [self.dir.done(), self.dir.dead()] {
-            let path = folder.join(name.file_name());
-            match std::fs::read(&path) {
-                Ok(bytes) => {
-                    let entry: Option<Entry> = serde_json::from_slice(&bytes).ok();
-                    return Ok(entry.is_none_or(|entry| entry.bot() == bot));
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(source) => return Err(StoreError::new("read", &path, source)),
+        let path = self.dir.done().join(name.file_name());
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                let entry: Option<Entry> = serde_json::from_slice(&bytes).ok();
+                Ok(entry.is_none_or(|entry| entry.bot() == bot))
             }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(StoreError::new("read", &path, source)),
         }
-        Ok(false)
     }
 
-    /// Reads a pending entry. `None` if it is settled meanwhile.
+    /// Reads a pending entry. `None` if it has been settled.
     pub fn read(&self, name: EntryName, now: Timestamp) -> Result<Option<Entry>, ReadError> {
         format::read(&self.state, &self.dir.inbox().join(name.file_name()), now)
     }
 
-    /// Reads a pending entry and leaves it as it is, whatever is wrong with it.
+    /// Reads a pending entry without moving a damaged file.
     pub fn peek(&self, name: EntryName) -> Result<Option<Entry>, StoreError> {
         Self::peek_at(&self.dir.inbox().join(name.file_name()))
     }
 
-    /// The same of a settled entry that is still there as a tombstone.
+    /// Does the same with a tombstone.
     pub fn peek_settled(&self, name: EntryName) -> Result<Option<Entry>, StoreError> {
         Self::peek_at(&self.dir.done().join(name.file_name()))
     }
@@ -139,7 +135,7 @@ impl Inbox {
         }
     }
 
-    /// Reads a settled entry that is still there as a tombstone.
+    /// Reads the tombstone of an update.
     pub fn read_settled(
         &self,
         update_id: UpdateId,
@@ -153,8 +149,8 @@ impl Inbox {
         }
     }
 
-    /// Settles entries, durably. Those that are settled already are no error: whoever comes first
-    /// does it. Returns those that this call moved.
+    /// Settles entries, durably. Entries that another process has settled are no error. Returns the entries
+    /// that this call moved.
     pub fn settle(&self, names: &[EntryName]) -> Result<Vec<EntryName>, StoreError> {
         let mut moved = Vec::new();
         for &name in names {
@@ -167,22 +163,16 @@ impl Inbox {
                 moved.push(name);
             }
         }
-        // Also what was moved before: by another process, it may have died before it synced.
+        // Also for entries that another process moved: it may have died before it synced.
         if !names.is_empty() {
-            // The new name first: a loss of power in between leaves two names, never none.
+            // The new names first: a loss of power in between leaves two names, never none.
             atomic::sync_folder(&self.dir.done())?;
             atomic::sync_folder(&self.dir.inbox())?;
         }
         Ok(moved)
     }
 
-    /// How many entries were not understood.
-    pub fn dead_count(&self) -> Result<usize, StoreError> {
-        Ok(atomic::list(&self.dir.dead())?.len())
-    }
-
-    /// Removes tombstones that are older than [`TOMBSTONE_MS`], counted from when they were settled,
-    /// which the file system tells.
+    /// Removes tombstones that were settled more than [`TOMBSTONE_MS`] ago, by the clock of the file system.
     pub fn sweep(&self, now: Timestamp) -> Result<usize, StoreError> {
         use std::os::unix::fs::MetadataExt as _;
         let mut removed = 0;
@@ -203,7 +193,7 @@ impl Inbox {
     }
 }
 
-/// An entry for an update that the gate admitted.
+/// An entry for an admitted update.
 pub fn entry(
     address: crate::ids::Address,
     update_id: UpdateId,

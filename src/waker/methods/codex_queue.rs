@@ -7,7 +7,7 @@ use crate::state::agents::Reach;
 use crate::state::wake_log::MethodId;
 use crate::store::StoreError;
 use crate::waker::WAKE_TEXT;
-use crate::waker::methods::command::{TIME_LIMIT, Unfinished, find_program, run_command};
+use crate::waker::methods::command::{CommandFailure, TIME_LIMIT, find_program, run_command};
 use crate::waker::methods::{AttemptContext, AttemptResult, WakeMethod, WakeTarget};
 use crate::waker::policy::Patience;
 
@@ -66,10 +66,10 @@ fn queue_wake(reach: &Reach, thread: &str) -> Result<(), String> {
             "`{program_name} queue` failed ({}): {}",
             end.status, end.message
         )),
-        Err(Unfinished::NotRun(error)) => {
+        Err(CommandFailure::NotRun(error)) => {
             Err(format!("`{program_name} queue` cannot be run: {error}"))
         }
-        Err(Unfinished::TimedOut) => {
+        Err(CommandFailure::TimedOut) => {
             let seconds = TIME_LIMIT.as_secs();
             Err(format!(
                 "`{program_name} queue` did not end within {seconds} s"

@@ -18,7 +18,7 @@ const OUTPUT_WITHIN: Duration = Duration::from_millis(500);
 const MESSAGE_MAX: usize = 300;
 
 #[derive(Debug)]
-pub(super) struct Finished {
+pub(super) struct CommandEnd {
     pub(crate) status: ExitStatus,
     pub(crate) output: String,
     /// The beginning of its error output, on one line.
@@ -27,7 +27,7 @@ pub(super) struct Finished {
 
 /// A command that did not end by itself.
 #[derive(Debug)]
-pub(super) enum Unfinished {
+pub(super) enum CommandFailure {
     NotRun(std::io::Error),
     TimedOut,
 }
@@ -38,7 +38,7 @@ pub(super) fn run_command(
     arguments: &[&str],
     variables: &[(&str, OsString)],
     input: &str,
-) -> Result<Finished, Unfinished> {
+) -> Result<CommandEnd, CommandFailure> {
     let mut child = Command::new(program)
         .args(arguments)
         .env_clear()
@@ -49,7 +49,7 @@ pub(super) fn run_command(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(Unfinished::NotRun)?;
+        .map_err(CommandFailure::NotRun)?;
     let output = read_beside(child.stdout.take());
     let errors = read_beside(child.stderr.take());
     if let Some(mut stdin) = child.stdin.take() {
@@ -58,21 +58,21 @@ pub(super) fn run_command(
     }
     let mut waited = Duration::ZERO;
     let status = loop {
-        if let Some(status) = child.try_wait().map_err(Unfinished::NotRun)? {
+        if let Some(status) = child.try_wait().map_err(CommandFailure::NotRun)? {
             break status;
         }
         if waited >= TIME_LIMIT {
             // It may have ended at this moment.
             drop(child.kill());
             drop(child.wait());
-            return Err(Unfinished::TimedOut);
+            return Err(CommandFailure::TimedOut);
         }
         std::thread::sleep(STEP);
         waited += STEP;
     };
     let on_one_line = |c: char| if c.is_control() { ' ' } else { c };
     let errors = collect(&errors);
-    Ok(Finished {
+    Ok(CommandEnd {
         status,
         output: collect(&output),
         message: errors

@@ -13,7 +13,7 @@ use crate::state::agents::process::ProcessId;
 use crate::state::wake_log::TypingRefusal;
 use crate::store::crash_points::{Side, Step, reached};
 use crate::waker::activity::read_claude_state;
-use crate::waker::methods::command::{TIME_LIMIT, Unfinished, find_program, run_command};
+use crate::waker::methods::command::{CommandFailure, TIME_LIMIT, find_program, run_command};
 use crate::waker::methods::tmux::guard::PaneState;
 use crate::waker::methods::tmux::screen::read_input_line;
 
@@ -255,8 +255,8 @@ fn run_tmux(
     let arguments = [&["-u", "-S", &socket], words].concat();
     let end = match run_command(&program, &arguments, &[], input) {
         Ok(end) => end,
-        Err(Unfinished::NotRun(error)) => return refuse(format!("it cannot be run: {error}")),
-        Err(Unfinished::TimedOut) => {
+        Err(CommandFailure::NotRun(error)) => return refuse(format!("it cannot be run: {error}")),
+        Err(CommandFailure::TimedOut) => {
             return refuse(format!(
                 "it did not answer within {} s",
                 TIME_LIMIT.as_secs()
