@@ -25,7 +25,6 @@ use crate::state::holds::Holds;
 use crate::state::holds::changes::HoldChange;
 use crate::state::layout::StateDir;
 use crate::store::StoreError;
-use crate::store::atomic;
 use crate::store::state_file::ReadError;
 use crate::telegram::api::Api;
 use crate::telegram::error::{ApiError, FailureDecision};
@@ -87,7 +86,7 @@ impl ChatActions {
         }
     }
 
-    /// What an agent holds has changed.
+    /// The holds of an agent have changed.
     pub(super) fn observe(&mut self, change: &HoldChange, now: Duration) {
         let session = self.sessions.iter().position(|id| *id == change.session);
         let session = session.and_then(|number| u16::try_from(number).ok());
@@ -101,24 +100,22 @@ impl ChatActions {
         if self.receipts == Receipts::Off {
             return;
         }
-        for (number, session) in (0u16..).zip(self.sessions.iter().cloned().collect::<Vec<_>>()) {
-            let folder = self.state.session(&session).conversations();
-            let names = match atomic::list_names(&folder) {
-                Ok(names) => names,
+        let sessions = Arc::clone(&self.sessions);
+        for (number, session) in (0u16..).zip(sessions.iter()) {
+            let holders = match Holds::new(&self.state.session(session)).holders() {
+                Ok(holders) => holders,
                 Err(error) => {
                     tracing::warn!(%session, error = %Chain(&error), "cannot see what the agents hold");
                     continue;
                 }
             };
             for gone in self.attention.agents(number) {
-                if !names.contains(&format!("{}.json", gone.1)) {
+                if !holders.contains(&gone.1) {
                     self.attention.holds(gone, Vec::new(), Sign::Scan, now);
                 }
             }
-            for name in names {
-                if let Some(holder) = name.strip_suffix(".json") {
-                    self.read_holds(number, holder, Sign::Scan, now);
-                }
+            for holder in holders {
+                self.read_holds(number, &holder, Sign::Scan, now);
             }
         }
         self.has_scanned = true;

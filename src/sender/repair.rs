@@ -1,4 +1,4 @@
-//! What is changed about a message that Telegram refuses as it is. Pure.
+//! Changes to a message that Telegram refuses as it is. Pure.
 //!
 //! Each change is made once per message. It stands in the part, which is recorded before the next
 //! request: a kill does not repeat it without end.
@@ -8,7 +8,7 @@ use crate::state::outbox::delivery::{Content, DeliveryState};
 use crate::telegram::error::Repair;
 use crate::telegram::split::{self, MESSAGE_LIMIT};
 
-/// What came of a repair.
+/// The result of a repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repaired {
     /// It can be sent again at once.
@@ -72,7 +72,7 @@ pub fn apply_repair(
     }
 }
 
-/// What the agent should know of how a delivery went out.
+/// Hints for the agent on how a delivery went out.
 pub fn repair_notes(state: &DeliveryState) -> Vec<String> {
     let made = |repair: Repair| state.has_repair(repair);
     let notes = [
