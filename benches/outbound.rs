@@ -25,7 +25,6 @@ use telepost::state::bots::rate_limits::RateLimits;
 use telepost::state::layout::StateDir;
 use telepost::state::outbox::Outbox;
 use telepost::state::outbox::delivery::{Content, Delivery, DeliveryId};
-use telepost::store::format::FORMAT;
 
 const CHATS: i64 = 30;
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -81,7 +80,6 @@ impl House {
     fn accept(&mut self, chat: i64, text: String) {
         self.count += 1;
         let delivery = Delivery {
-            format: FORMAT,
             id: DeliveryId {
                 accepted: 1_700_000_000_000 + self.count,
                 key: format!("{:032x}", self.count),

@@ -16,7 +16,7 @@ use telepost::state::holds::Conversation;
 use telepost::state::inbox::dead_letters::DeadLetter;
 use telepost::state::inbox::entry::{Entry, EntryName};
 use telepost::state::inbox::view::{self, Item};
-use telepost::state::outbox::delivery::{Delivery, Finished, Progress};
+use telepost::state::outbox::delivery::{Delivery, DeliveryState, FinishedDelivery};
 use telepost::store::format;
 use telepost::telegram::format as words;
 use telepost::telegram::split;
@@ -99,7 +99,7 @@ pub fn state(bytes: &[u8]) {
     if let Some(mut conversation) = file::<Conversation>(bytes) {
         let pending = conversation.entries();
         conversation.reconcile(&pending);
-        drop(conversation.place());
+        drop(conversation.place(None));
         conversation.reconcile(&std::collections::BTreeSet::new());
         assert!(conversation.entries().is_empty(), "settled and still held");
         let late = conversation.late.clone();
@@ -116,12 +116,12 @@ pub fn state(bytes: &[u8]) {
         );
     }
     if let Some(delivery) = file::<Delivery>(bytes) {
-        send(&mut Progress::plan(&delivery.content));
+        send(&mut DeliveryState::plan(&delivery.content));
     }
-    if let Some(mut progress) = file::<Progress>(bytes) {
+    if let Some(mut progress) = file::<DeliveryState>(bytes) {
         send(&mut progress);
     }
-    file::<Finished>(bytes);
+    file::<FinishedDelivery>(bytes);
 }
 
 /// A file that is accepted is written as one that is accepted.
@@ -133,7 +133,7 @@ fn file<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Option<T> {
 }
 
 /// Sends all parts; every second one is in doubt first.
-fn send(progress: &mut Progress) {
+fn send(progress: &mut DeliveryState) {
     for round in 0..2 * progress.parts.len() {
         let Some(index) = progress.next() else {
             break;

@@ -10,8 +10,7 @@ use crate::fetcher::too_big::{TooBigFile, explain_to_agent, notify_person};
 use crate::ids::{Address, MessageId, SessionId};
 use crate::state::files::state::{FetchResult, name_file};
 use crate::state::files::{Files, PartialFile, QUOTA};
-use crate::state::holds::Conversation;
-use crate::state::holds::seen;
+use crate::state::holds::{Conversation, Holds};
 use crate::state::inbox::Inbox;
 use crate::state::inbox::entry::EntryName;
 use crate::state::layout::StateDir;
@@ -107,7 +106,7 @@ impl Downloader {
     /// The entries that were shown or settled before their files had come. A damaged conversation is
     /// reported at the next call of its holder.
     pub(super) fn awaited(&self, session: &SessionId) -> Result<BTreeSet<EntryName>, StoreError> {
-        let all = seen::peek_all(&self.state.session(session))?;
+        let all = Holds::new(&self.state.session(session)).peek_all()?;
         Ok(all.iter().flat_map(Conversation::awaits_files).collect())
     }
 

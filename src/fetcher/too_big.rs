@@ -49,7 +49,7 @@ pub(super) fn notify_person(
         reply_to: Some(file.message_id),
         silent: true,
     };
-    notice::give(outbox, told, now)
+    notice::send_notice(outbox, told, now)
 }
 
 /// The reason for the agent.

@@ -266,8 +266,8 @@ impl HookSession<'_> {
         if let Some(mut mine) = mine.filter(|mine| !mine.held.is_empty()).cloned() {
             let outbox = Outbox::new(self.state, self.dir.clone());
             mine.let_go(&outbox.answered()?);
-            mailbox.held = mine.seen();
-            mailbox.messages = mine.held.iter().filter(|held| held.seen).count();
+            mailbox.held = mine.entries();
+            mailbox.messages = mine.held.len();
         }
         let unshown = conversations.list_unshown(&pending, &self.living, self.now);
         // A message that the agent was shown is in its hands, however long ago that was.

@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::tools::Refusal;
 use crate::config::Session;
 use crate::error_chain::Chain;
-use crate::state::outbox::attachments::{self, Attached, FileKind};
+use crate::state::outbox::attachments::{self, AttachedFile, FileKind};
 use crate::store::StoreError;
 use crate::store::staging::{CopyError, Staging};
 use crate::telegram::picture;
@@ -42,7 +42,7 @@ pub struct Copies {
     /// The folder with them.
     pub folder: Staging,
     /// What they are; the copy of each is named by its number.
-    pub files: Vec<Attached>,
+    pub files: Vec<AttachedFile>,
 }
 
 /// What is wrong with a file, and what to do about it.
@@ -371,7 +371,12 @@ fn kind(folder: &File, name: &OsStr) -> Result<FileType, Reason> {
 }
 
 /// Copies one file, at most as much as it had when it was opened: one that grows is sent as it was.
-fn copy_one(folder: &Staging, number: usize, file: File, given: &str) -> Result<Attached, Refusal> {
+fn copy_one(
+    folder: &Staging,
+    number: usize,
+    file: File,
+    given: &str,
+) -> Result<AttachedFile, Refusal> {
     let expected = file
         .metadata()
         .map_err(|error| unreadable(&error).of(given))?
@@ -399,7 +404,7 @@ fn copy_one(folder: &Staging, number: usize, file: File, given: &str) -> Result<
         .rewind()
         .and_then(|()| picture::read(&mut io::BufReader::new(&copy)))
         .map_err(|error| unreadable(&error).of(given))?;
-    Ok(Attached {
+    Ok(AttachedFile {
         name: shown_name(given),
         size,
         sha256: format!("{:x}", source.hash.finalize()),
@@ -410,7 +415,7 @@ fn copy_one(folder: &Staging, number: usize, file: File, given: &str) -> Result<
 /// What a person is shown as the name of a file.
 pub(super) fn shown_name(given: &str) -> String {
     let name = Path::new(given).file_name().unwrap_or_default();
-    attachments::shown_name(&name.to_string_lossy())
+    attachments::clean_name(&name.to_string_lossy())
 }
 
 /// Hashes what is read through it.

@@ -26,9 +26,9 @@ use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt as _};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::out::Show;
+use self::out::PendingResult;
 pub use self::wake::Waking;
-use self::wire::{AnswerWriter, EofReader, wire_tool};
+use self::wire::{EofReader, ResultWriter, wire_tool};
 use super::tools::{INSTRUCTIONS, Refusal, Tool, ToolResult};
 use crate::clock::Clock;
 use crate::launch::GatewayKeeper;
@@ -40,7 +40,7 @@ use crate::store::crash_points::{Side, Step, reached};
 
 /// A connection that lives longer is more than a health check.
 const LIVE: Duration = Duration::from_secs(3);
-/// How many shown pages are remembered in case their calls are cancelled.
+/// How many results are remembered in case their calls are cancelled.
 const REMEMBERED: usize = 64;
 
 /// What the server works on.
@@ -65,13 +65,15 @@ struct Shared {
     client: ProcessId,
     /// Cancelled when nobody is there any more to hear an answer.
     closing: CancellationToken,
-    /// Taken in the order in which calls, cancellations and results come and go, so that a call finds
-    /// noted what earlier results showed, and taken back what a cancelled one did.
+    /// Taken in the order in which calls and cancellations come, so that a call finds a cancelled result
+    /// taken back.
     turn: tokio::sync::Mutex<()>,
     /// A call has been made, so that the agent is registered.
     called: Notify,
-    /// Which call showed what, newest last.
-    shows: Mutex<VecDeque<Show>>,
+    /// The results that went out last, and those on their way.
+    results: Mutex<VecDeque<PendingResult>>,
+    /// A notice has reached the client.
+    flushed: Notify,
 }
 
 impl Server {
@@ -84,7 +86,8 @@ impl Server {
             closing: CancellationToken::new(),
             turn: tokio::sync::Mutex::default(),
             called: Notify::new(),
-            shows: Mutex::default(),
+            results: Mutex::default(),
+            flushed: Notify::new(),
         };
         Self {
             shared: Arc::new(shared),
@@ -99,7 +102,7 @@ impl Server {
             closing: self.shared.closing.clone(),
         };
         let out = Arc::clone(&self.shared);
-        let writer = AnswerWriter::new(writer, move |call| out.going_out(&call));
+        let writer = ResultWriter::new(writer, move |call| out.on_flushed(&call));
         let shared = Arc::clone(&self.shared);
         let served = tokio::select! {
             // Cancel-safe: before the handshake nothing has happened.
@@ -135,6 +138,7 @@ impl Server {
             }
             () = live => {}
             () = woken => {}
+            () = shared.note_flushed() => {}
         }
         Ok(())
     }
@@ -190,8 +194,8 @@ impl ServerHandler for Server {
         _context: NotificationContext<RoleServer>,
     ) {
         if let Some(call) = notification.request_id {
-            self.shared.cancelled(&call);
-            self.shared.note_out().await;
+            self.shared.cancel_result(&call);
+            self.shared.follow_up().await;
         }
     }
 }
@@ -210,12 +214,12 @@ impl Shared {
         }
         let caller = self.caller(context);
         let _under_way = self.call_begins();
-        self.note_out().await;
+        self.follow_up().await;
         let result = self.carry_out(tool, caller, arguments, context).await;
         if result.is_err() {
             // An error has no notices.
-            let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
-            shows.retain(|show| show.call != context.id || !show.what.is_notice());
+            let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+            results.retain(|one| one.call != context.id || !one.says.is_notice());
         }
         result
     }

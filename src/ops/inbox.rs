@@ -19,7 +19,7 @@ use crate::routing::{Recipient, RouteDecision, Routes, build_routes};
 use crate::state::bots::migrations;
 use crate::state::files::Files;
 use crate::state::gateway_status;
-use crate::state::holds::disk::held_entries;
+use crate::state::holds::Holds;
 use crate::state::inbox::Inbox;
 use crate::state::inbox::dead_letters::{self, DeadLetter};
 use crate::state::inbox::entry::{Entry, EntryName};
@@ -311,7 +311,7 @@ impl InboxAdmin<'_> {
             .iter()
             .filter(|(_, session)| session.bot_id == bot)
             .map(|(id, _)| id);
-        let moves = migrations::read(self.state, bot, self.clock.now())?;
+        let moves = migrations::read_migrations(self.state, bot, self.clock.now())?;
         let mut routes = build_routes(self.config, sessions);
         routes = routes.following(|chat| moves.current(chat));
         let bot = status.bots.iter().find(|status| status.id == Some(bot));
@@ -397,7 +397,7 @@ pub fn for_each_waiting(
 ) -> Result<(), ReadError> {
     let dir = state.session(session);
     let inbox = Inbox::new(&dir);
-    let held = held_entries(state, &dir, now)?;
+    let held = Holds::new(&dir).held_entries(now)?;
     let mut names = inbox.pending()?.into_iter().peekable();
     let mut items: Vec<Item> = Vec::new();
     loop {

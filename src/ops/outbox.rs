@@ -15,11 +15,11 @@ use crate::ids::SessionId;
 use crate::ops::{OpsError, lock_session};
 use crate::state::bots::{migrations, rate_limits};
 use crate::state::layout::StateDir;
-use crate::state::outbox::attachments::Attached;
+use crate::state::outbox::attachments::AttachedFile;
 use crate::state::outbox::delivery::{
-    Content, Delivery, DeliveryId, Finished, Outcome, PartState, Progress,
+    Content, Delivery, DeliveryId, DeliveryOutcome, DeliveryState, FinishedDelivery, PartState,
 };
-use crate::state::outbox::{Outbox, Standing, retry_key};
+use crate::state::outbox::{DeliveryStatus, Outbox, retry_key};
 use crate::store::format::ReadError;
 use crate::telegram::update::content::short;
 use crate::text::one_line;
@@ -114,11 +114,12 @@ impl OutboxAdmin {
             // A kill came between the record of its end and its removal.
             return Ok(None);
         }
-        let progress = unless_damaged(outbox.progress(&delivery.id, now))?
+        let progress = unless_damaged(outbox.delivery_state(&delivery.id, now))?
             .flatten()
             .or_else(|| delivery.resume.clone());
         let bot = delivery.address.bot_id;
-        let chat = migrations::read(&self.state, bot, now)?.current(delivery.address.chat_id);
+        let chat =
+            migrations::read_migrations(&self.state, bot, now)?.current(delivery.address.chat_id);
         let held = unless_damaged(rate_limits::read_limits(&self.state, bot, now))?
             .and_then(|gates| gates.held(chat, now));
         let parked = held.as_ref().and_then(|held| held.reason.clone());
@@ -139,25 +140,25 @@ impl OutboxAdmin {
         }))
     }
 
-    fn failed_row(&self, finished: &Finished) -> OutboxRow {
+    fn failed_row(&self, finished: &FinishedDelivery) -> OutboxRow {
         let reason = match &finished.outcome {
-            Outcome::Failed { reason, .. } => Some(reason.clone()),
-            Outcome::Delivered { .. }
-            | Outcome::Unknown
-            | Outcome::Superseded
-            | Outcome::Dropped { .. } => None,
+            DeliveryOutcome::Failed { reason, .. } => Some(reason.clone()),
+            DeliveryOutcome::Delivered { .. }
+            | DeliveryOutcome::Unknown
+            | DeliveryOutcome::Superseded
+            | DeliveryOutcome::Dropped { .. } => None,
         };
         OutboxRow {
             state: "failed",
             reason,
-            ..self.row(&finished.delivery, finished.progress.as_ref())
+            ..self.row(&finished.delivery, finished.state.as_ref())
         }
     }
 
-    fn row(&self, delivery: &Delivery, progress: Option<&Progress>) -> OutboxRow {
+    fn row(&self, delivery: &Delivery, progress: Option<&DeliveryState>) -> OutboxRow {
         let (kind, text) = match &delivery.content {
             Content::Reply { text, .. } => ("reply", text.as_str()),
-            Content::Progress { text } => ("progress", text.as_str()),
+            Content::ProgressUpdate { text } => ("progress", text.as_str()),
             Content::Reaction { emoji, .. } => ("reaction", emoji.as_str()),
         };
         OutboxRow {
@@ -188,26 +189,26 @@ impl OutboxAdmin {
         let key = retry_key(&id);
         let all = outbox.all()?;
         let made = all.iter().find(|id| id.key == key);
-        let finished = match outbox.standing(&id, now)? {
-            Standing::Finished(finished) => finished,
-            Standing::Waiting => {
+        let finished = match outbox.status(&id, now)? {
+            DeliveryStatus::Finished(finished) => finished,
+            DeliveryStatus::Waiting => {
                 return Err(OpsError::NoDelivery(format!(
                     "{id} has not failed: it still waits, and is sent as soon as possible"
                 )));
             }
-            Standing::Gone => return Err(not_found(format!("{id} is gone"))),
+            DeliveryStatus::Gone => return Err(not_found(format!("{id} is gone"))),
         };
         if let Some(made) = made {
             // The commit may have been cut short before it was durable.
             outbox.sync_names()?;
             return supersede(&outbox, *finished, made, "is already being retried");
         }
-        if !matches!(finished.outcome, Outcome::Failed { .. }) {
+        if !matches!(finished.outcome, DeliveryOutcome::Failed { .. }) {
             return Err(OpsError::NoDelivery(format!(
                 "{id} has not failed, so there is nothing to try again"
             )));
         }
-        if matches!(finished.delivery.content, Content::Progress { .. }) {
+        if matches!(finished.delivery.content, Content::ProgressUpdate { .. }) {
             return Err(OpsError::NoDelivery(format!(
                 "{id} is a progress message, and is not sent late; `telepost outbox drop {id}` removes it from the list"
             )));
@@ -222,7 +223,7 @@ impl OutboxAdmin {
             answers: Vec::new(),
             acked: Vec::new(),
             turn: None,
-            resume: finished.progress.clone().map(allow_repairs),
+            resume: finished.state.clone().map(allow_repairs),
             ..finished.delivery.clone()
         };
         outbox.accept_again(&delivery, &id)?;
@@ -234,30 +235,30 @@ impl OutboxAdmin {
         let (session, id) = self.find(name)?;
         let outbox = self.outbox(&session);
         let lock = lock_session(&self.state, &session, "outbox")?;
-        match outbox.standing(&id, self.clock.now())? {
-            Standing::Gone => Err(not_found(format!("{id} is gone"))),
-            Standing::Finished(finished) => {
-                let Outcome::Failed { message_ids, .. } = &finished.outcome else {
+        match outbox.status(&id, self.clock.now())? {
+            DeliveryStatus::Gone => Err(not_found(format!("{id} is gone"))),
+            DeliveryStatus::Finished(finished) => {
+                let DeliveryOutcome::Failed { message_ids, .. } = &finished.outcome else {
                     return Err(OpsError::NoDelivery(format!(
                         "{id} is finished, so there is nothing to drop"
                     )));
                 };
-                let dropped = Outcome::Dropped {
+                let dropped = DeliveryOutcome::Dropped {
                     message_ids: message_ids.clone(),
                 };
-                outbox.forget_failed(&Finished {
+                outbox.forget_failed(&FinishedDelivery {
                     outcome: dropped,
                     ..*finished
                 })?;
                 Ok(format!("{id} is dropped\n"))
             }
-            Standing::Waiting => {
+            DeliveryStatus::Waiting => {
                 outbox.ask_to_drop(&id, self.clock.now())?;
                 drop(lock);
                 if gateway_runs {
                     let deadline = self.clock.instant() + DROP_TIMEOUT;
                     while self.clock.instant() < deadline {
-                        if outbox.standing(&id, self.clock.now())? != Standing::Waiting {
+                        if outbox.status(&id, self.clock.now())? != DeliveryStatus::Waiting {
                             return self.describe_drop(&outbox, &id);
                         }
                         self.clock.sleep(POLL_INTERVAL).await;
@@ -273,11 +274,11 @@ impl OutboxAdmin {
     fn describe_drop(&self, outbox: &Outbox, id: &DeliveryId) -> Result<String, OpsError> {
         let finished = outbox.finished(id, self.clock.now())?;
         Ok(match finished.map(|finished| finished.outcome) {
-            Some(Outcome::Dropped { message_ids }) if !message_ids.is_empty() => format!(
+            Some(DeliveryOutcome::Dropped { message_ids }) if !message_ids.is_empty() => format!(
                 "{id} is dropped; {} of its messages had been sent\n",
                 message_ids.len()
             ),
-            Some(Outcome::Delivered { .. }) => {
+            Some(DeliveryOutcome::Delivered { .. }) => {
                 format!("{id} was delivered before it could be dropped\n")
             }
             _ => format!("{id} is dropped\n"),
@@ -315,21 +316,24 @@ impl OutboxAdmin {
 /// says so.
 fn supersede(
     outbox: &Outbox,
-    mut failed: Finished,
+    mut failed: FinishedDelivery,
     made: &DeliveryId,
     what: &str,
 ) -> Result<String, OpsError> {
     let id = failed.delivery.id.clone();
-    if matches!(failed.outcome, Outcome::Failed { .. } | Outcome::Superseded) {
-        failed.outcome = Outcome::Superseded;
-        failed.progress = None;
+    if matches!(
+        failed.outcome,
+        DeliveryOutcome::Failed { .. } | DeliveryOutcome::Superseded
+    ) {
+        failed.outcome = DeliveryOutcome::Superseded;
+        failed.state = None;
         outbox.forget_failed(&failed)?;
     }
     Ok(format!("{id} {what}, as {made}\n"))
 }
 
 /// The unsent rest, with every repair allowed once more.
-fn allow_repairs(mut progress: Progress) -> Progress {
+fn allow_repairs(mut progress: DeliveryState) -> DeliveryState {
     for part in &mut progress.parts {
         if !matches!(part.state, PartState::Sent { .. }) {
             part.repairs.clear();
@@ -354,7 +358,7 @@ fn unless_damaged<T>(read: Result<T, ReadError>) -> Result<Option<T>, ReadError>
 }
 
 /// The first line of a text, or the names of its files if it has none.
-fn first_line(text: &str, files: &[Attached]) -> String {
+fn first_line(text: &str, files: &[AttachedFile]) -> String {
     let line = text.lines().find(|line| !line.trim().is_empty());
     let names = || {
         let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();

@@ -42,8 +42,6 @@ pub struct HeldMessage {
     pub message: MessageId,
     /// Its place in the order of arrival.
     pub arrived: EntryName,
-    /// Whether the agent has surely seen it.
-    pub seen: bool,
 }
 
 impl HeldMessage {
@@ -180,23 +178,20 @@ impl Attention {
         self.update_held(now);
     }
 
-    /// The newest message of each chat that the agent has just seen is to get a 👀.
+    /// The newest message of each chat that the agent was just shown is to get a 👀.
     fn wish(&mut self, agent: &AgentName, held: &[HeldMessage], now: Duration) {
         let before = self.agents.get(agent);
         let before = before.into_iter().flat_map(|before| before.held.iter());
-        let seen_before: BTreeSet<MessageRef> = before
-            .filter(|one| one.seen)
-            .map(HeldMessage::message_ref)
-            .collect();
+        let held_before: BTreeSet<MessageRef> = before.map(HeldMessage::message_ref).collect();
         let mut newest: BTreeMap<Address, &HeldMessage> = BTreeMap::new();
-        for one in held.iter().filter(|one| one.seen) {
+        for one in held {
             let other = newest.entry(one.address).or_insert(one);
             if other.arrived < one.arrived {
                 *other = one;
             }
         }
         for message in newest.into_values().map(HeldMessage::message_ref) {
-            let mine = seen_before.contains(&message);
+            let mine = held_before.contains(&message);
             if !mine && !self.receipts.contains_key(&message) && !self.reacted.contains(&message) {
                 self.wishes.insert(message, now);
             }
@@ -285,7 +280,7 @@ impl Attention {
             }
             agent.typing = Some(now + every);
             // It works on the message that it saw last.
-            let latest = agent.held.iter().rfind(|one| one.seen);
+            let latest = agent.held.last();
             if let Some(one) = latest
                 && wait(one.address.bot_id, one.address.chat_id).is_none()
             {

@@ -24,8 +24,8 @@ use crate::state::inbox::Inbox;
 use crate::state::layout::StateDir;
 use crate::state::outbox::changes::OutboxChange;
 use crate::state::outbox::delivery::{Content, DeliveryId};
-use crate::state::outbox::{Outbox, Standing};
-use crate::store::format::ReadError;
+use crate::state::outbox::{DeliveryStatus, Outbox};
+use crate::store::state_file::ReadError;
 
 /// How many deliveries are read, or put away, before the other work gets its turn.
 const BATCH: usize = 64;
@@ -167,7 +167,7 @@ impl Backlog {
             return Ok(());
         }
         let now = self.clock.now();
-        if let Standing::Finished(finished) = outbox.standing(&id, now)? {
+        if let DeliveryStatus::Finished(finished) = outbox.status(&id, now)? {
             // A kill came between the record and the removal.
             Inbox::new(&self.state.session(session)).settle(&finished.delivery.answers)?;
             outbox.leave_recorded(&id)?;
@@ -181,7 +181,7 @@ impl Backlog {
         let kind = match delivery.content {
             Content::Reply { .. } => DeliveryKind::Reply { turn },
             // The first progress update of a turn names it.
-            Content::Progress { .. } => DeliveryKind::Progress {
+            Content::ProgressUpdate { .. } => DeliveryKind::Progress {
                 turn: turn.unwrap_or(key.accepted),
             },
             Content::Reaction { message_id, .. } => {
@@ -239,9 +239,11 @@ impl Backlog {
             };
             // The request came too late, or a kill came before it was removed.
             let outbox = self.outbox(session);
-            let standing = outbox.standing(&id, self.clock.now());
-            if matches!(standing, Ok(Standing::Finished(_) | Standing::Gone))
-                && let Err(error) = outbox.forget_drop(&id)
+            let status = outbox.status(&id, self.clock.now());
+            if matches!(
+                status,
+                Ok(DeliveryStatus::Finished(_) | DeliveryStatus::Gone)
+            ) && let Err(error) = outbox.forget_drop(&id)
             {
                 tracing::warn!(%session, delivery = %id, error = %Chain(&error), "cannot remove a request to drop a delivery");
             }

@@ -21,12 +21,11 @@ use crate::sender::attention::{
 use crate::sender::bot_queues::BotQueues;
 use crate::state::agents::holder;
 use crate::state::bots::receipts::{MessageRef, load_receipts, save_receipts};
+use crate::state::holds::Holds;
 use crate::state::holds::changes::HoldChange;
-use crate::state::holds::seen;
 use crate::state::layout::StateDir;
 use crate::store::StoreError;
-use crate::store::atomic;
-use crate::store::format::ReadError;
+use crate::store::state_file::ReadError;
 use crate::telegram::api::Api;
 use crate::telegram::error::{ApiError, FailureDecision};
 
@@ -82,7 +81,7 @@ impl ChatActions {
     pub(super) fn folders(&self) -> Vec<PathBuf> {
         let dirs = self.sessions.iter().map(|id| self.state.session(id));
         match self.receipts {
-            Receipts::On => dirs.flat_map(|dir| HoldChange::folders(&dir)).collect(),
+            Receipts::On => dirs.map(|dir| HoldChange::folder(&dir)).collect(),
             Receipts::Off => Vec::new(),
         }
     }
@@ -102,23 +101,20 @@ impl ChatActions {
             return;
         }
         for (number, session) in (0u16..).zip(self.sessions.iter().cloned().collect::<Vec<_>>()) {
-            let folder = self.state.session(&session).conversations();
-            let names = match atomic::list(&folder) {
-                Ok(names) => names,
+            let holders = match Holds::new(&self.state.session(&session)).holders() {
+                Ok(holders) => holders,
                 Err(error) => {
                     tracing::warn!(%session, error = %Chain(&error), "cannot see what the agents hold");
                     continue;
                 }
             };
             for gone in self.attention.agents(number) {
-                if !names.contains(&format!("{}.json", gone.1)) {
+                if !holders.contains(&gone.1) {
                     self.attention.holds(gone, Vec::new(), Sign::Scan, now);
                 }
             }
-            for name in names {
-                if let Some(holder) = name.strip_suffix(".json") {
-                    self.read_holds(number, holder, Sign::Scan, now);
-                }
+            for holder in holders {
+                self.read_holds(number, &holder, Sign::Scan, now);
             }
         }
         self.has_scanned = true;
@@ -129,7 +125,7 @@ impl ChatActions {
             return;
         };
         // The agents report a file that cannot be read.
-        let conversation = seen::peek(&self.state.session(id), name);
+        let conversation = Holds::new(&self.state.session(id)).peek(name);
         let silent_for = conversation
             .as_ref()
             .map(|all| self.clock.now().since(all.active_at.max(all.shown_at)));
@@ -139,7 +135,6 @@ impl ChatActions {
                 address: one.address,
                 message: one.message_id,
                 arrived: *one.entries.first()?,
-                seen: one.seen,
             })
         });
         let sign = match silent_for {
@@ -239,7 +234,7 @@ impl ChatActions {
             Ok(()) => ActionResult::Done,
             Err(error) => {
                 tracing::debug!(bot_id = bot.0, chat_id = chat.0, %error, ?action, "left out");
-                let limit = if let FailureDecision::CloseGate(wait) = error.decision() {
+                let limit = if let FailureDecision::RateLimit(wait) = error.decision() {
                     Some(wait)
                 } else {
                     None

@@ -142,12 +142,12 @@ impl CommandReplies {
         };
         tracing::info!(bot_id = id.0, chat_id = chat.0, %error, "a reply to a command is left out");
         let recorded = match error.decision() {
-            FailureDecision::CloseGate(wait) => {
+            FailureDecision::RateLimit(wait) => {
                 queues.limit(id, chat, wait);
                 Ok(())
             }
-            FailureDecision::Park => bot.rate_limits().block(chat, error.to_string()),
-            FailureDecision::Migrate(to) => bot.migrations().learn(chat, to).map(drop),
+            FailureDecision::ChatBlocked => bot.rate_limits().block(chat, error.to_string()),
+            FailureDecision::Migrate(to) => bot.migrations().record_migration(chat, to).map(drop),
             FailureDecision::Retry
             | FailureDecision::RetryMarked
             | FailureDecision::StopBot

@@ -37,7 +37,7 @@ use crate::state::bots::{BotHandle, HeardChats};
 use crate::state::holds::changes::HoldChange;
 use crate::state::layout::StateDir;
 use crate::state::outbox::changes::{OutboxChange, classify_change};
-use crate::store::format::ReadError;
+use crate::store::state_file::ReadError;
 use crate::store::watch::{Interest, NameWatch, News};
 
 /// A scan after a poll waits for this long, so that a call that waits for its messages is served first.
@@ -200,7 +200,7 @@ impl Sender {
 /// How much a changed path in the watched folders matters.
 fn classify_path(path: &Path, is_gone: bool) -> Interest {
     if HoldChange::is_watched(path) {
-        HoldChange::interest(path, is_gone)
+        HoldChange::interest(path)
     } else {
         classify_change(path, is_gone)
     }

@@ -4,7 +4,7 @@
 //! request: a kill does not repeat it without end.
 
 use crate::ids::ChatId;
-use crate::state::outbox::delivery::{Content, Progress};
+use crate::state::outbox::delivery::{Content, DeliveryState};
 use crate::telegram::error::Repair;
 use crate::telegram::split;
 
@@ -20,14 +20,14 @@ pub enum Repaired {
 }
 
 /// Changes the message of a delivery to `chat` that was refused.
-pub fn apply(
-    progress: &mut Progress,
+pub fn apply_repair(
+    state: &mut DeliveryState,
     index: usize,
     content: &Content,
     chat: ChatId,
     repair: Repair,
 ) -> Repaired {
-    let Some(part) = progress.parts.get_mut(index) else {
+    let Some(part) = state.parts.get_mut(index) else {
         return Repaired::InVain;
     };
     // Telegram has lost the topics of private chats before, and found them again (telegram.md 7).
@@ -41,24 +41,24 @@ pub fn apply(
         return Repaired::InVain;
     }
     part.repairs.push(repair);
-    let progress_text = matches!(content, Content::Progress { .. });
+    let is_update = matches!(content, Content::ProgressUpdate { .. });
     let changed = match repair {
         _ if matches!(content, Content::Reaction { .. }) => false,
         Repair::Plain => {
             let formatted = !part.message.entities.is_empty();
-            progress.without_entities(index);
+            state.without_entities(index);
             formatted
         }
-        Repair::Split if progress_text => {
+        Repair::Split if is_update => {
             // One message it is, so its end is given up.
             let half = part.message.code_points().div_ceil(2);
             part.message = split::fit(&part.message, half);
             half > 0
         }
-        Repair::Split => progress.halve(index),
-        Repair::NewMessage => progress_text,
-        Repair::AsDocuments => progress.as_documents(index),
-        Repair::Apart => progress.apart(index),
+        Repair::Split => state.halve(index),
+        Repair::NewMessage => is_update,
+        Repair::AsDocuments => state.as_documents(index),
+        Repair::Apart => state.apart(index),
         Repair::WithoutReply | Repair::AgainLater | Repair::WithoutTopic => true,
     };
     match (changed, repair) {
@@ -69,8 +69,8 @@ pub fn apply(
 }
 
 /// What the agent should know of how a delivery went out.
-pub fn notes(progress: &Progress) -> Vec<String> {
-    let made = |repair: Repair| progress.has_repair(repair);
+pub fn repair_notes(state: &DeliveryState) -> Vec<String> {
+    let made = |repair: Repair| state.has_repair(repair);
     let notes = [
         (
             made(Repair::WithoutTopic),
@@ -110,7 +110,7 @@ mod tests {
     }
 
     fn edit(text: &str) -> Content {
-        Content::Progress {
+        Content::ProgressUpdate {
             text: text.to_owned(),
         }
     }
@@ -137,11 +137,11 @@ mod tests {
             (reply("x"), PERSON, NewMessage, InVain, InVain),
             (thumb, PERSON, NewMessage, InVain, InVain),
         ] {
-            let mut progress = Progress::plan(&content);
+            let mut state = DeliveryState::plan(&content);
             if content.text() == "bold" {
-                progress.parts[0].message.entities = vec![Entity::new(EntityStyle::Bold, 0, 4)];
+                state.parts[0].message.entities = vec![Entity::new(EntityStyle::Bold, 0, 4)];
             }
-            let mut once = || apply(&mut progress, 0, &content, chat, repair);
+            let mut once = || apply_repair(&mut state, 0, &content, chat, repair);
             assert_eq!((once(), once()), (first, second), "{content:?} {repair:?}");
         }
     }
@@ -149,23 +149,23 @@ mod tests {
     #[test]
     fn the_halves_of_a_message_that_was_too_long_are_not_cut_once_more() {
         let content = reply("one two three four");
-        let mut progress = Progress::plan(&content);
-        let mut split = |index| apply(&mut progress, index, &content, PERSON, Repair::Split);
+        let mut state = DeliveryState::plan(&content);
+        let mut split = |index| apply_repair(&mut state, index, &content, PERSON, Repair::Split);
         assert_eq!(split(0), Repaired::Now);
         assert_eq!((split(0), split(1)), (Repaired::InVain, Repaired::InVain));
-        assert!(progress.parts.len() >= 2);
+        assert!(state.parts.len() >= 2);
     }
 
     #[test]
     fn what_was_changed_is_known_after_a_restart() {
         let content = reply("bold");
-        let mut progress = Progress::plan(&content);
-        progress.parts[0].message.entities = vec![Entity::new(EntityStyle::Bold, 0, 4)];
-        apply(&mut progress, 0, &content, GROUP, Repair::WithoutTopic);
-        apply(&mut progress, 0, &content, GROUP, Repair::Plain);
-        let read: Progress =
-            serde_json::from_str(&serde_json::to_string(&progress).unwrap()).unwrap();
-        assert_eq!(read, progress);
-        assert_eq!(notes(&read).len(), 2);
+        let mut state = DeliveryState::plan(&content);
+        state.parts[0].message.entities = vec![Entity::new(EntityStyle::Bold, 0, 4)];
+        apply_repair(&mut state, 0, &content, GROUP, Repair::WithoutTopic);
+        apply_repair(&mut state, 0, &content, GROUP, Repair::Plain);
+        let read: DeliveryState =
+            serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap();
+        assert_eq!(read, state);
+        assert_eq!(repair_notes(&read).len(), 2);
     }
 }

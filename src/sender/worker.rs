@@ -1,5 +1,6 @@
-//! Carrying one delivery: the requests of one lane, one after the other.
+//! The delivery worker: makes the requests of one delivery, each between two durable records.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,17 +8,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Timestamp};
 use crate::error_chain::Chain;
-use crate::ids::{Address, ChatId, MessageId, SessionId};
-use crate::sender::repair::{self, Repaired};
-use crate::sender::upload;
+use crate::ids::{Address, MessageId, SessionId};
+use crate::sender::repair::{Repaired, apply_repair, repair_notes};
+use crate::sender::upload::{FilesError, open_files};
 use crate::state::bots::BotHandle;
 use crate::state::inbox::Inbox;
 use crate::state::layout::StateDir;
 use crate::state::outbox::Outbox;
-use crate::state::outbox::delivery::{Content, Delivery, DeliveryId, Finished, Outcome, Progress};
+use crate::state::outbox::delivery::{
+    Content, Delivery, DeliveryId, DeliveryOutcome, DeliveryState, FinishedDelivery,
+};
 use crate::store::StoreError;
 use crate::store::crash_points::{Side, Step, reached};
-use crate::store::format::{FORMAT, ReadError};
+use crate::store::state_file::ReadError;
 use crate::telegram::api::{FileToSend, Media, OutgoingMessage};
 use crate::telegram::error::{ApiError, FailureDecision, Repair};
 
@@ -26,32 +29,24 @@ use crate::telegram::error::{ApiError, FailureDecision, Repair};
 pub enum WorkerExit {
     /// It has left the outbox.
     Finished,
-    /// One message of it is out; for the next it needs another turn.
+    /// One message of it is out; the next needs another permit.
     More,
-    /// Not before the gate of its chat opens.
+    /// It waits until its chat is no longer limited.
     Limited,
-    /// Not before that time.
+    /// It waits for this long.
     Later(Duration),
-    /// A temporary failure: after a growing pause.
+    /// A temporary failure: it waits for a growing pause.
     Failed,
-    /// Its chat has another id now: it goes on in that chat's lane.
+    /// Its chat has another id now: it goes on in the queue of that chat.
     Moved,
-    /// Told to stop.
+    /// The gateway stops.
     Stopped,
 }
 
-/// How long a lane waits for a bot whose token is not accepted. The poller says it in the log.
+/// How long a delivery waits for a bot whose token is not accepted. The poller logs the reason.
 const BOT_OFF: Duration = Duration::from_secs(30);
 
-#[derive(Debug, thiserror::Error)]
-enum WorkerError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Read(#[from] ReadError),
-}
-
-/// Carries deliveries of one session to one chat.
+/// Sends one delivery of a session.
 #[derive(Debug)]
 pub struct DeliveryWorker {
     outbox: Outbox,
@@ -62,7 +57,7 @@ pub struct DeliveryWorker {
 
 /// One request to Telegram.
 #[derive(Debug)]
-struct Request {
+struct SendRequest {
     /// Where it goes now: the chat may have moved, and the topic may be gone.
     to: Address,
     /// The message that it edits or reacts to.
@@ -70,14 +65,11 @@ struct Request {
     message: OutgoingMessage,
 }
 
-/// What to do after one request.
-enum Next {
-    Go,
-    End(WorkerExit),
-}
+/// Whether the next message may follow at once.
+type Flow = ControlFlow<WorkerExit>;
 
 impl DeliveryWorker {
-    /// For a session whose delivery is next.
+    /// A worker for a delivery of this session.
     pub fn new(state: &StateDir, session: &SessionId, bot: Arc<BotHandle>, clock: Clock) -> Self {
         let dir = state.session(session);
         Self {
@@ -88,43 +80,43 @@ impl DeliveryWorker {
         }
     }
 
-    /// Sends the next message that Telegram does not have yet: one turn.
+    /// Sends the next message that Telegram does not have yet, with one permit.
     pub async fn send_next(&self, id: &DeliveryId, stop: &CancellationToken) -> WorkerExit {
-        self.ended(self.advance(id, stop).await)
+        self.exit(self.advance(id, stop).await)
     }
 
-    /// Puts away a delivery that a person does not want sent, and that no request is under way for.
+    /// Puts away a delivery that a person has asked to drop, while no request of it is under way.
     pub fn put_away_dropped(&self, id: &DeliveryId) -> WorkerExit {
-        let put_away = || -> Result<WorkerExit, WorkerError> {
+        let put_away = || {
             let now = self.clock.now();
             if let Some(delivery) = self.outbox.read(id, now)? {
-                let progress = match self.outbox.progress(id, now) {
+                let state = match self.outbox.delivery_state(id, now) {
                     Err(ReadError::Quarantined { .. }) => None,
-                    progress => progress?,
+                    state => state?,
                 };
-                self.dropped(delivery, progress.as_ref())?;
+                self.drop_delivery(delivery, state.as_ref())?;
             }
             Ok(WorkerExit::Finished)
         };
-        self.ended(put_away())
+        self.exit(put_away())
     }
 
-    /// Puts away a progress that something newer overtook.
+    /// Puts away a delivery that something newer has superseded.
     pub fn supersede(&self, id: &DeliveryId) -> WorkerExit {
-        let put_away = || -> Result<WorkerExit, WorkerError> {
+        let put_away = || {
             if let Some(delivery) = self.outbox.read(id, self.clock.now())? {
-                self.finish(delivery, Outcome::Superseded, None)?;
+                self.finish(delivery, DeliveryOutcome::Superseded, None)?;
             }
             Ok(WorkerExit::Finished)
         };
-        self.ended(put_away())
+        self.exit(put_away())
     }
 
-    fn ended(&self, result: Result<WorkerExit, WorkerError>) -> WorkerExit {
+    fn exit(&self, result: Result<WorkerExit, ReadError>) -> WorkerExit {
         match result {
-            Ok(ended) => ended,
-            // Reported when it was moved; nothing is left to send.
-            Err(WorkerError::Read(ReadError::Quarantined { .. })) => WorkerExit::Finished,
+            Ok(exit) => exit,
+            // The log names the file; nothing is left to send.
+            Err(ReadError::Quarantined { .. }) => WorkerExit::Finished,
             Err(error) => {
                 tracing::error!(bot_id = self.bot.api.id().0, error = %Chain(&error), "cannot go on sending; nothing is lost, trying again");
                 WorkerExit::Failed
@@ -136,289 +128,284 @@ impl DeliveryWorker {
         &self,
         id: &DeliveryId,
         stop: &CancellationToken,
-    ) -> Result<WorkerExit, WorkerError> {
+    ) -> Result<WorkerExit, ReadError> {
         let now = self.clock.now();
         let Some(delivery) = self.outbox.read(id, now)? else {
             return Ok(WorkerExit::Finished);
         };
-        // The commit stands, and durably: what it answers is settled before anything of it is sent.
+        // The commit is durable and its answers are settled before anything of it is sent.
         self.outbox.sync_names()?;
         self.inbox.settle(&delivery.answers)?;
-        let mut progress = match self.progress(&delivery, now)? {
-            Ok(progress) => progress,
+        let mut state = match self.load_state(&delivery, now)? {
+            Ok(state) => state,
             Err(outcome) => {
-                return self
-                    .finish(delivery, outcome, None)
-                    .map(|()| WorkerExit::Finished);
+                self.finish(delivery, outcome, None)?;
+                return Ok(WorkerExit::Finished);
             }
         };
-        let mut had_turn = false;
-        while let Some(index) = progress.next() {
+        let mut has_used_permit = false;
+        while let Some(index) = state.next() {
             if stop.is_cancelled() {
                 return Ok(WorkerExit::Stopped);
             }
             if self.outbox.drop_asked(&delivery.id) {
-                self.dropped(delivery, Some(&progress))?;
+                self.drop_delivery(delivery, Some(&state))?;
                 return Ok(WorkerExit::Finished);
             }
-            // Who sends next is for the schedule to say.
-            if std::mem::replace(&mut had_turn, true) {
+            if std::mem::replace(&mut has_used_permit, true) {
                 return Ok(WorkerExit::More);
             }
-            if self.must_wait(delivery.address.chat_id) {
+            if self.bot.wait_for(delivery.address.chat_id).is_some() {
                 return Ok(WorkerExit::Limited);
             }
-            match self.send(&delivery, &mut progress, index).await? {
-                Next::Go => {}
-                Next::End(ended) => return Ok(ended),
+            if let Flow::Break(exit) = self.send(&delivery, &mut state, index).await? {
+                return Ok(exit);
             }
         }
-        let outcome = Outcome::Delivered {
-            message_ids: progress.message_ids(),
-            repeats: progress.repeats(),
+        let outcome = DeliveryOutcome::Delivered {
+            message_ids: state.message_ids(),
+            repeats: state.repeats(),
         };
-        tracing::info!(session = %delivery.session, delivery = %delivery.id, messages = progress.parts.len(), "delivered");
-        self.finish(delivery, outcome, Some(&progress))?;
+        tracing::info!(session = %delivery.session, delivery = %delivery.id, messages = state.parts.len(), "delivered");
+        self.finish(delivery, outcome, Some(&state))?;
         Ok(WorkerExit::Finished)
     }
 
-    /// Ends a delivery that a person does not want sent, or not the rest of it.
-    fn dropped(&self, delivery: Delivery, progress: Option<&Progress>) -> Result<(), WorkerError> {
+    /// Ends a delivery that a person has asked to drop, or the rest of it.
+    fn drop_delivery(
+        &self,
+        delivery: Delivery,
+        state: Option<&DeliveryState>,
+    ) -> Result<(), StoreError> {
         let id = delivery.id.clone();
-        let message_ids = progress.map(Progress::message_ids).unwrap_or_default();
+        let message_ids = state.map(DeliveryState::message_ids).unwrap_or_default();
         tracing::info!(session = %delivery.session, delivery = %id, sent = message_ids.len(), "dropped, as a person asked");
-        self.finish(delivery, Outcome::Dropped { message_ids }, None)?;
-        Ok(self.outbox.forget_drop(&id)?)
+        self.finish(delivery, DeliveryOutcome::Dropped { message_ids }, None)?;
+        self.outbox.forget_drop(&id)
     }
 
-    /// How far the delivery had come. One that was in flight when the last gateway died is in doubt;
-    /// progress and reactions are not repeated on doubt, so they end there.
-    fn progress(
+    /// How far a delivery has come. If it was in flight when the last gateway died, it is in doubt:
+    /// progress updates and reactions are not repeated on doubt, so they end here.
+    fn load_state(
         &self,
         delivery: &Delivery,
         now: Timestamp,
-    ) -> Result<Result<Progress, Outcome>, WorkerError> {
-        let read = match self.outbox.progress(&delivery.id, now) {
-            // Nobody knows how much was sent: everything is sent again, marked.
+    ) -> Result<Result<DeliveryState, DeliveryOutcome>, ReadError> {
+        let read = match self.outbox.delivery_state(&delivery.id, now) {
+            // Any message may have been sent, so all are sent again, marked.
             Err(ReadError::Quarantined { .. }) => {
-                let mut progress = Progress::plan(&delivery.content);
-                for index in (0..progress.parts.len()).rev() {
-                    progress.doubted(index, "its record was unreadable".to_owned());
+                let mut state = DeliveryState::plan(&delivery.content);
+                for index in (0..state.parts.len()).rev() {
+                    state.doubted(index, "its record was unreadable".to_owned());
                 }
-                return Ok(if repeatable(&delivery.content) {
-                    Ok(progress)
-                } else {
-                    Err(Outcome::Unknown)
-                });
+                let is_repeated = is_repeatable(&delivery.content);
+                return Ok(is_repeated.then_some(state).ok_or(DeliveryOutcome::Unknown));
             }
-            other => other?,
+            read => read?,
         };
-        let mut progress = read
+        let mut state = read
             .or_else(|| delivery.resume.clone())
-            .unwrap_or_else(|| Progress::plan(&delivery.content));
-        if let Some(index) = progress.in_flight() {
-            if !repeatable(&delivery.content) {
-                return Ok(Err(Outcome::Unknown));
+            .unwrap_or_else(|| DeliveryState::plan(&delivery.content));
+        if let Some(index) = state.in_flight() {
+            if !is_repeatable(&delivery.content) {
+                return Ok(Err(DeliveryOutcome::Unknown));
             }
-            progress.doubted(index, "the gateway ended while it was in flight".to_owned());
+            state.doubted(index, "the gateway ended while it was in flight".to_owned());
         }
-        Ok(Ok(progress))
-    }
-
-    fn must_wait(&self, chat: ChatId) -> bool {
-        self.bot.wait_for(chat).is_some()
+        Ok(Ok(state))
     }
 
     /// One request, between its two records.
     async fn send(
         &self,
         delivery: &Delivery,
-        progress: &mut Progress,
+        state: &mut DeliveryState,
         index: usize,
-    ) -> Result<Next, WorkerError> {
-        let request = self.request(delivery, progress, index)?;
-        let moved = request.to.chat_id != delivery.address.chat_id;
-        if moved && matches!(delivery.content, Content::Reaction { .. }) {
+    ) -> Result<Flow, ReadError> {
+        let request = self.plan_request(delivery, state, index)?;
+        let has_moved = request.to.chat_id != delivery.address.chat_id;
+        if has_moved && matches!(delivery.content, Content::Reaction { .. }) {
             let reason =
-                "the group became a supergroup, and its earlier messages cannot be reacted to"
-                    .to_owned();
-            return self.fail(delivery, progress, reason);
+                "the group became a supergroup, and its earlier messages cannot be reacted to";
+            return self.fail(delivery, state, reason.to_owned());
         }
-        let part = progress.parts.get(index);
-        let files = part.map(|part| upload::open(&self.outbox, delivery, part));
-        let files = match files.transpose()? {
-            Some(Ok(files)) => files,
-            Some(Err(reason)) => return self.fail(delivery, progress, reason),
-            None => None,
+        let upload = state.parts.get(index).and_then(|part| part.upload.as_ref());
+        let files = upload.map(|upload| open_files(&self.outbox, delivery, upload));
+        let files = match files.transpose() {
+            Ok(files) => files,
+            Err(FilesError::Unusable(reason)) => return self.fail(delivery, state, reason),
+            Err(FilesError::Store(error)) => return Err(error.into()),
         };
-        progress.begin(index);
-        self.outbox.record(&delivery.id, progress, Step::InFlight)?;
+        state.begin(index);
+        self.outbox
+            .record_state(&delivery.id, state, Step::InFlight)?;
         reached(Step::Send, Side::Before);
         let answer = self.make_request(delivery, &request, files).await;
         reached(Step::Send, Side::After);
         match answer {
             Ok(ids) => {
                 let (first, album) = ids.split_first().unwrap_or((&MessageId(0), &[]));
-                progress.accepted(index, *first);
-                progress.accepted_album(index, album);
-                self.outbox.record(&delivery.id, progress, Step::Accepted)?;
-                // It was parked an hour ago, and takes messages again.
+                state.accepted(index, *first);
+                state.accepted_album(index, album);
+                self.record(delivery, state)?;
+                // It was blocked an hour ago, and takes messages again.
                 self.bot.rate_limits().unblock(request.to.chat_id)?;
-                Ok(Next::Go)
+                Ok(Flow::Continue(()))
             }
-            Err(error) => self.refused(delivery, progress, index, &request, &error),
+            Err(error) => self.refused(delivery, state, index, &request, &error),
         }
     }
 
-    /// What comes of a request that did not succeed: the table of telegram.md 9.
+    /// Decides after a request that did not succeed: the table of telegram.md 9.
     fn refused(
         &self,
         delivery: &Delivery,
-        progress: &mut Progress,
+        state: &mut DeliveryState,
         index: usize,
-        request: &Request,
+        request: &SendRequest,
         error: &ApiError,
-    ) -> Result<Next, WorkerError> {
+    ) -> Result<Flow, ReadError> {
         let failure = error.to_string();
         let chat = request.to.chat_id;
-        match error.decision() {
+        let exit = match error.decision() {
             FailureDecision::TreatAsDone => {
-                progress.accepted(index, request.target.unwrap_or(MessageId(0)));
-                self.record(delivery, progress)?;
-                Ok(Next::Go)
+                state.accepted(index, request.target.unwrap_or(MessageId(0)));
+                self.record(delivery, state)?;
+                return Ok(Flow::Continue(()));
             }
-            FailureDecision::CloseGate(wait) => {
+            FailureDecision::RateLimit(wait) => {
                 let wait = wait + Duration::from_secs_f64(fastrand::f64() * 0.5);
                 tracing::warn!(
                     chat_id = chat.0,
                     seconds = wait.as_secs(),
                     "Telegram asks for a pause of this chat; nothing goes there meanwhile"
                 );
-                // Closed in memory first: a full disk must not make us knock on a closed gate.
-                let closed = self.bot.rate_limits().limit(chat, wait);
-                progress.failed(index, failure);
-                self.record(delivery, progress)?;
-                closed?;
-                Ok(Next::End(WorkerExit::Limited))
+                // The limit holds in memory first: with a full disk, too, nothing more goes to the chat.
+                let limited = self.bot.rate_limits().limit(chat, wait);
+                state.failed(index, failure);
+                self.record(delivery, state)?;
+                limited?;
+                WorkerExit::Limited
             }
-            FailureDecision::Park if repeatable(&delivery.content) => {
-                tracing::error!(chat_id = chat.0, delivery = %delivery.id, error = failure, "nothing can be sent to this chat; what waits for it is kept, and tried again when it is heard from and every hour");
-                let parked = self.bot.rate_limits().block(chat, failure.clone());
-                progress.failed(index, failure);
-                self.record(delivery, progress)?;
-                parked?;
-                Ok(Next::End(WorkerExit::Limited))
+            FailureDecision::ChatBlocked if is_repeatable(&delivery.content) => {
+                tracing::error!(chat_id = chat.0, delivery = %delivery.id, error = failure, "nothing can be sent to this chat; deliveries to it are kept, and tried again when a message comes from it and every hour");
+                let blocked = self.bot.rate_limits().block(chat, failure.clone());
+                state.failed(index, failure);
+                self.record(delivery, state)?;
+                blocked?;
+                WorkerExit::Limited
             }
             FailureDecision::Retry => {
                 tracing::warn!(delivery = %delivery.id, error = failure, "not sent; trying again");
-                progress.failed(index, failure);
-                self.record(delivery, progress)?;
-                Ok(Next::End(WorkerExit::Failed))
+                state.failed(index, failure);
+                self.record(delivery, state)?;
+                WorkerExit::Failed
             }
             FailureDecision::StopBot => {
-                progress.failed(index, failure);
-                self.record(delivery, progress)?;
-                Ok(Next::End(WorkerExit::Later(BOT_OFF)))
+                state.failed(index, failure);
+                self.record(delivery, state)?;
+                WorkerExit::Later(BOT_OFF)
             }
-            FailureDecision::RetryMarked if repeatable(&delivery.content) => {
-                tracing::warn!(delivery = %delivery.id, error = failure, "it is not known whether this was sent; it is sent again, marked");
-                progress.doubted(index, failure);
-                self.record(delivery, progress)?;
-                Ok(Next::End(WorkerExit::Failed))
+            FailureDecision::RetryMarked if is_repeatable(&delivery.content) => {
+                tracing::warn!(delivery = %delivery.id, error = failure, "this message may have been sent; it is sent again, marked");
+                state.doubted(index, failure);
+                self.record(delivery, state)?;
+                WorkerExit::Failed
             }
             FailureDecision::RetryMarked => {
-                self.finish(delivery.clone(), Outcome::Unknown, None)?;
-                Ok(Next::End(WorkerExit::Finished))
+                self.finish(delivery.clone(), DeliveryOutcome::Unknown, None)?;
+                WorkerExit::Finished
             }
             FailureDecision::Repair(repair) => {
-                progress.failed(index, failure.clone());
+                state.failed(index, failure.clone());
                 if error.is_partial() {
-                    progress.mark(index);
+                    state.mark(index);
                 }
-                let repaired = repair::apply(progress, index, &delivery.content, chat, repair);
+                let repaired = apply_repair(state, index, &delivery.content, chat, repair);
                 if repaired == Repaired::InVain {
-                    return self.fail(delivery, progress, failure);
+                    return self.fail(delivery, state, failure);
                 }
                 tracing::warn!(delivery = %delivery.id, ?repair, error = failure, "refused as it is; sent again with a change");
-                self.record(delivery, progress)?;
-                Ok(match repaired {
-                    Repaired::Later => Next::End(WorkerExit::Failed),
-                    Repaired::Now | Repaired::InVain => Next::Go,
-                })
+                self.record(delivery, state)?;
+                if repaired == Repaired::Now {
+                    return Ok(Flow::Continue(()));
+                }
+                WorkerExit::Failed
             }
             FailureDecision::Migrate(to) => {
                 // The refusal first: a kill before the new id is recorded leaves no doubt.
-                progress.failed(index, failure.clone());
-                self.record(delivery, progress)?;
-                if !self.bot.migrations().learn(chat, to)? {
-                    return self.fail(delivery, progress, failure);
+                state.failed(index, failure.clone());
+                self.record(delivery, state)?;
+                if !self.bot.migrations().record_migration(chat, to)? {
+                    return self.fail(delivery, state, failure);
                 }
-                Ok(Next::End(WorkerExit::Moved))
+                WorkerExit::Moved
             }
-            FailureDecision::Park | FailureDecision::Fail => {
-                progress.failed(index, failure.clone());
-                self.fail(delivery, progress, failure)
+            FailureDecision::ChatBlocked | FailureDecision::Fail => {
+                state.failed(index, failure.clone());
+                return self.fail(delivery, state, failure);
             }
-        }
+        };
+        Ok(Flow::Break(exit))
     }
 
-    fn record(&self, delivery: &Delivery, progress: &Progress) -> Result<(), StoreError> {
-        self.outbox.record(&delivery.id, progress, Step::Accepted)
+    fn record(&self, delivery: &Delivery, state: &DeliveryState) -> Result<(), StoreError> {
+        self.outbox
+            .record_state(&delivery.id, state, Step::Accepted)
     }
 
     /// Ends a delivery that can never succeed.
     fn fail(
         &self,
         delivery: &Delivery,
-        progress: &Progress,
+        state: &DeliveryState,
         reason: String,
-    ) -> Result<Next, WorkerError> {
+    ) -> Result<Flow, ReadError> {
         tracing::error!(session = %delivery.session, delivery = %delivery.id, error = reason, "cannot be delivered; kept in failed/");
-        let outcome = Outcome::Failed {
+        let outcome = DeliveryOutcome::Failed {
             reason,
-            message_ids: progress.message_ids(),
+            message_ids: state.message_ids(),
         };
-        self.finish(delivery.clone(), outcome, Some(progress))?;
-        Ok(Next::End(WorkerExit::Finished))
+        self.finish(delivery.clone(), outcome, Some(state))?;
+        Ok(Flow::Break(WorkerExit::Finished))
     }
 
     /// The request for one part, after all that was learned about it.
-    fn request(
+    fn plan_request(
         &self,
         delivery: &Delivery,
-        progress: &Progress,
+        state: &DeliveryState,
         index: usize,
-    ) -> Result<Request, WorkerError> {
+    ) -> Result<SendRequest, ReadError> {
         let mut to = delivery.address;
         to.chat_id = self.bot.current_chat(to.chat_id);
         // Ids of messages and topics do not carry over into a supergroup.
         let has_moved = to.chat_id != delivery.address.chat_id;
-        if has_moved || progress.has_repair(Repair::WithoutTopic) {
+        if has_moved || state.has_repair(Repair::WithoutTopic) {
             to.topic_id = None;
         }
         let target = match (&delivery.content, &delivery.turn) {
-            (Content::Progress { .. }, Some(turn))
-                if !has_moved && !progress.has_repair(Repair::NewMessage) =>
+            (Content::ProgressUpdate { .. }, Some(turn))
+                if !has_moved && !state.has_repair(Repair::NewMessage) =>
             {
                 let now = self.clock.now();
                 self.outbox.turn_message(turn, &delivery.id, now)?
             }
             (Content::Reaction { message_id, .. }, _) => Some(*message_id),
-            (Content::Reply { .. } | Content::Progress { .. }, _) => None,
+            (Content::Reply { .. } | Content::ProgressUpdate { .. }, _) => None,
         };
-        let message = progress.outgoing(delivery, index, has_moved);
-        Ok(Request {
+        Ok(SendRequest {
             to,
             target,
-            message,
+            message: state.outgoing(delivery, index, has_moved),
         })
     }
 
-    /// Makes a request; the ids of the messages that it made or changed.
+    /// Makes a request and returns the ids of the messages that it made or changed.
     async fn make_request(
         &self,
         delivery: &Delivery,
-        request: &Request,
+        request: &SendRequest,
         files: Option<(Media, Vec<FileToSend>)>,
     ) -> Result<Vec<MessageId>, ApiError> {
         let (api, to, message) = (&self.bot.api, request.to, &request.message);
@@ -438,37 +425,33 @@ impl DeliveryWorker {
     fn finish(
         &self,
         delivery: Delivery,
-        outcome: Outcome,
-        progress: Option<&Progress>,
-    ) -> Result<(), WorkerError> {
+        outcome: DeliveryOutcome,
+        state: Option<&DeliveryState>,
+    ) -> Result<(), StoreError> {
         // No file leaves the outbox before its answers are settled.
         self.inbox.settle(&delivery.answers)?;
-        let mut notes = progress.map(repair::notes).unwrap_or_default();
-        let (from, chat) = (
-            delivery.address.chat_id,
-            self.bot.current_chat(delivery.address.chat_id),
-        );
+        let mut notes = state.map(repair_notes).unwrap_or_default();
+        let from = delivery.address.chat_id;
+        let chat = self.bot.current_chat(from);
         if chat != from {
-            notes.push(format!("The group {from} became a supergroup and is {chat} now. Tell the person to put {chat} into chat_ids in sessions.json, or what is written there does not arrive."));
+            notes.push(format!("The group {from} became a supergroup and is {chat} now. Tell the person to put {chat} into chat_ids in sessions.json, or messages from there do not arrive."));
         }
-        let keep = matches!(outcome, Outcome::Failed { .. });
-        let finished = Finished {
-            format: FORMAT,
+        let keeps_state = matches!(outcome, DeliveryOutcome::Failed { .. });
+        self.outbox.finish(&FinishedDelivery {
             delivery,
             outcome,
             finished_at: self.clock.now(),
-            progress: progress.filter(|_| keep).cloned(),
+            state: state.filter(|_| keeps_state).cloned(),
             notes,
-        };
-        Ok(self.outbox.finish(&finished)?)
+        })
     }
 }
 
-/// Whether a message whose fate is unknown is sent again: a missing answer is worse than a marked
-/// double, a stale progress or a second reaction is not.
-fn repeatable(content: &Content) -> bool {
+/// Whether a message of unknown fate is sent again: a missing answer is worse than a marked double, but a
+/// stale progress update or a second reaction is not.
+fn is_repeatable(content: &Content) -> bool {
     match content {
         Content::Reply { .. } => true,
-        Content::Progress { .. } | Content::Reaction { .. } => false,
+        Content::ProgressUpdate { .. } | Content::Reaction { .. } => false,
     }
 }

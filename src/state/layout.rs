@@ -117,6 +117,11 @@ impl StateDir {
         self.bot(bot).join("dead")
     }
 
+    /// Creates the folder of a bot.
+    pub(in crate::state) fn prepare_bot(&self, bot: BotId) -> Result<(), StoreError> {
+        self.storage.disk().create_folder(&self.bot(bot))
+    }
+
     fn bot(&self, bot: BotId) -> PathBuf {
         self.root().join("bots").join(bot.to_string())
     }
@@ -190,7 +195,6 @@ impl SessionDir {
             self.inbox(),
             self.done(),
             self.conversations(),
-            self.seen(),
             self.agents(),
             self.wakes(),
             self.turns(),
@@ -228,7 +232,7 @@ impl SessionDir {
     }
 
     /// Pending entries.
-    pub fn inbox(&self) -> PathBuf {
+    pub(in crate::state) fn inbox(&self) -> PathBuf {
         self.root.join("inbox")
     }
 
@@ -238,21 +242,21 @@ impl SessionDir {
     }
 
     /// The conversation of each agent.
-    pub fn conversations(&self) -> PathBuf {
+    pub(in crate::state) fn conversations(&self) -> PathBuf {
         self.root.join("conversations")
     }
 
-    /// Marks of results that reached their agents.
-    pub(in crate::state) fn seen(&self) -> PathBuf {
-        self.root.join("seen")
+    /// The folders in which a change may end the wait of a call: new messages, their files, and finished
+    /// deliveries.
+    pub fn folders_about_calls(&self) -> [PathBuf; 4] {
+        [self.inbox(), self.files(), self.sent(), self.failed()]
     }
 
     /// The folders in which a change may be a reason to wake an agent, or not to.
-    pub fn folders_about_waking(&self) -> [PathBuf; 6] {
+    pub fn folders_about_waking(&self) -> [PathBuf; 5] {
         [
             self.inbox(),
             self.conversations(),
-            self.seen(),
             self.agents(),
             self.wakes(),
             self.turns(),
@@ -290,17 +294,17 @@ impl SessionDir {
     }
 
     /// Deliveries that Telegram has accepted.
-    pub fn sent(&self) -> PathBuf {
+    pub(in crate::state) fn sent(&self) -> PathBuf {
         self.root.join("sent")
     }
 
     /// Files that came with messages.
-    pub fn files(&self) -> PathBuf {
+    pub(in crate::state) fn files(&self) -> PathBuf {
         self.root.join("files")
     }
 
     /// Deliveries that have failed.
-    pub fn failed(&self) -> PathBuf {
+    pub(in crate::state) fn failed(&self) -> PathBuf {
         self.root.join("failed")
     }
 
@@ -310,7 +314,7 @@ impl SessionDir {
     }
 
     /// The failures that the agents were told of.
-    pub fn told(&self) -> PathBuf {
+    pub(in crate::state) fn told(&self) -> PathBuf {
         self.root.join("told.json")
     }
 }

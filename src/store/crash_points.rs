@@ -25,8 +25,6 @@ pub enum Step {
     Settle,
     /// What an agent is shown is written to its conversation.
     Hold,
-    /// The conversation notes that the result which showed them has gone out.
-    Seen,
     /// A registration in `agents/` is replaced.
     Agent,
     /// A file that an agent sends is copied, into a folder that has no name yet.
@@ -53,7 +51,7 @@ pub enum Step {
     Prune,
     /// A person's wish that a delivery is not sent becomes a file in `drops/`.
     Drop,
-    /// It is noted which failures an agent was told of.
+    /// It is noted which failures, or late files, an agent was told of.
     Told,
     /// The messages that wear a receipt are recorded.
     Receipt,
@@ -95,13 +93,12 @@ pub enum Step {
 
 impl Step {
     /// All steps, for the crash harness.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 37] = [
         Self::InboxEntry,
         Self::InboxSync,
         Self::DeadLetter,
         Self::Settle,
         Self::Hold,
-        Self::Seen,
         Self::Agent,
         Self::Stage,
         Self::Attach,
@@ -144,7 +141,6 @@ impl Step {
             Self::DeadLetter => "dead-letter",
             Self::Settle => "settle",
             Self::Hold => "hold",
-            Self::Seen => "seen",
             Self::Agent => "agent",
             Self::Stage => "stage",
             Self::Attach => "attach",

@@ -268,6 +268,10 @@ impl<T: DeserializeOwned> StateFile<T> {
             }
             Err(error) => return Err(error),
         };
+        if bytes.is_empty() && self.durability == Durability::Unsynced {
+            // A loss of power leaves nothing of a file that was not synced.
+            return Ok((None, Inspection::Missing));
+        }
         let found = match envelope::parse(&bytes) {
             Ok(value) => Inspection::Intact(value),
             Err(Unparsable::Newer(version)) => Inspection::Newer(version),

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::ids::ChatId;
 
-/// A gate that is closed for no time at all would be knocked on without end.
+/// A rate limit of no time at all would be tried without end.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
 /// A call did not succeed.
@@ -40,7 +40,7 @@ pub enum ApiError {
 #[derive(Clone, Debug, PartialEq)]
 pub enum FailureDecision {
     /// Nothing may go to that chat for so long.
-    CloseGate(Duration),
+    RateLimit(Duration),
     /// Try again after a growing pause; the request surely had no effect.
     Retry,
     /// Try again after a growing pause, marked: the request may have had its effect.
@@ -54,7 +54,7 @@ pub enum FailureDecision {
     /// The group has become this supergroup: everything goes there from now on.
     Migrate(ChatId),
     /// Nothing can be sent to this chat until a person changes that. Waiting deliveries are kept.
-    Park,
+    ChatBlocked,
     /// This delivery can never succeed.
     Fail,
 }
@@ -183,7 +183,7 @@ fn refused(
     let text = description.to_lowercase();
     match code {
         // Without a number the server still wants a pause; 30 s is what its own caps use as a middle.
-        429 => FailureDecision::CloseGate(
+        429 => FailureDecision::RateLimit(
             retry_after
                 .unwrap_or(Duration::from_secs(30))
                 .max(SHORTEST_WAIT),
@@ -193,7 +193,7 @@ fn refused(
         500..=599 => FailureDecision::RetryMarked,
         409 => FailureDecision::Retry,
         // Blocked, kicked, deactivated, never started: whatever its words, it is about the chat.
-        403 => FailureDecision::Park,
+        403 => FailureDecision::ChatBlocked,
         400 => bad_request(&text, migrate_to),
         _ => FailureDecision::Fail,
     }
@@ -295,7 +295,7 @@ fn bad_request(text: &str, migrate_to: Option<ChatId>) -> FailureDecision {
         }
     }
     if says(&CHAT_IS_DEAD) {
-        return FailureDecision::Park;
+        return FailureDecision::ChatBlocked;
     }
     FailureDecision::Fail
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::clock::Timestamp;
 use crate::state::agents::Registered;
 use crate::state::agents::holder::HolderId;
-use crate::state::holds::{Conversation, seen};
+use crate::state::holds::{Conversation, Holds};
 use crate::state::inbox::entry::EntryName;
 use crate::state::layout::SessionDir;
 use crate::store::StoreError;
@@ -24,7 +24,7 @@ impl Conversations {
             return Ok(Self::default());
         }
         let mut found = BTreeMap::new();
-        for mut conversation in seen::peek_all(dir)? {
+        for mut conversation in Holds::new(dir).peek_all()? {
             conversation.reconcile(pending);
             found.insert(conversation.holder.clone(), conversation);
         }
@@ -41,10 +41,10 @@ impl Conversations {
         mine.is_some_and(|mine| !mine.is_silent(now) && !mine.held.is_empty())
     }
 
-    /// The entries that an agent holds and was shown.
+    /// The entries that an agent was shown.
     pub(crate) fn list_shown(&self, holder: &HolderId) -> BTreeSet<EntryName> {
         self.find(holder)
-            .map(Conversation::seen)
+            .map(Conversation::entries)
             .unwrap_or_default()
     }
 
@@ -55,11 +55,13 @@ impl Conversations {
         living: &[Registered],
         now: Timestamp,
     ) -> BTreeSet<EntryName> {
+        let lives = |name: &str| living.iter().any(|server| server.name == name);
         let holders = living.iter().flat_map(|server| &server.file.holders);
         let held: BTreeSet<EntryName> = holders
             .filter_map(|holder| self.find(holder))
             .filter(|conversation| !conversation.is_silent(now))
-            .flat_map(Conversation::entries)
+            // A message whose server process is gone may not have reached the agent.
+            .flat_map(|conversation| conversation.living_entries(&lives))
             .collect();
         pending.difference(&held).copied().collect()
     }

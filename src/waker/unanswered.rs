@@ -119,7 +119,7 @@ pub(crate) fn notify_chats(
             reply_to: Some(newest.message_id),
             silent: false,
         };
-        notice::give(outbox, notice, now)?;
+        notice::send_notice(outbox, notice, now)?;
     }
     Ok(())
 }

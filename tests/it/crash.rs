@@ -239,7 +239,6 @@ mod agent_dies_at {
     points! { Who::Agent, STEPS,
         agent "agent"
         hold "hold"
-        seen "seen"
         stage "stage"
         attach "attach"
         accept "accept"

@@ -181,7 +181,6 @@ mod of_the_agent_at {
     steps! { Who::Agent,
         agent "agent" 5
         hold "hold" 5
-        seen "seen" 5
         told "told" 3
         stage "stage" 5
         attach "attach" 5

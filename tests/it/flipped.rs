@@ -17,7 +17,7 @@ use telepost::state::gateway_status::GatewayStatus;
 use telepost::state::holds::Conversation;
 use telepost::state::inbox::entry::Entry;
 use telepost::state::layout::StateDir;
-use telepost::state::outbox::delivery::{Delivery, Finished, Progress};
+use telepost::state::outbox::delivery::{Delivery, DeliveryState, FinishedDelivery};
 use telepost::store::format::{ReadError, read};
 
 use crate::support::{House, wait_for};
@@ -101,8 +101,8 @@ fn a_flipped_bit_in_any_file_is_never_a_panic_and_never_an_absence() {
     flips_are_noticed_or_read::<Entry>(&house, &file(&house, "done", ".json"));
     flips_are_noticed_or_read::<Conversation>(&house, &file(&house, "conversations", ".json"));
     flips_are_noticed_or_read::<Delivery>(&house, Path::new(&delivery));
-    flips_are_noticed_or_read::<Progress>(&house, &progress);
-    flips_are_noticed_or_read::<Finished>(&house, &file(&house, "sent", ".json"));
+    flips_are_noticed_or_read::<DeliveryState>(&house, &progress);
+    flips_are_noticed_or_read::<FinishedDelivery>(&house, &file(&house, "sent", ".json"));
     let presence = house.state().join("gateway.json");
     flips_are_noticed_or_read::<GatewayStatus>(&house, &presence);
 }

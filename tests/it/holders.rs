@@ -222,7 +222,9 @@ fn a_reaction_breaks_the_silence() {
     let house = House::new();
     let _gateway = house.gateway();
     house.arrive("one");
-    house.agent_in("first").poll(json!({}));
+    // The server that has shown it lives on.
+    let mut asleep = house.agent_in("first");
+    asleep.poll(json!({}));
     let mut first = agent_later(&house, "first", 20);
     first.call("telegram_react", json!({"emoji": "👀"})).ok();
     let shown = agent_later(&house, "second", 40).poll(json!({}));
@@ -261,22 +263,97 @@ fn two_servers_of_one_client_process_are_one_agent() {
     );
 }
 
+/// Asserts that a server process refuses to answer before it has shown the message itself.
+#[track_caller]
+fn assert_must_look_first(agent: &mut Agent, id: i64, answer: Value) {
+    let words = agent.call("telegram_reply", answer).refused();
+    let begin = format!("The result that showed message {id} may not have reached you");
+    assert!(words.starts_with(&begin), "{words}");
+}
+
 #[test]
-fn a_server_that_its_client_starts_anew_goes_on_where_the_killed_one_was() {
+fn a_server_that_its_client_starts_anew_shows_the_messages_again_before_it_answers() {
     let house = House::with_group();
     let _gateway = house.gateway();
     let private = house.arrive("private");
-    house.arrive_in(crate::support::GROUP, "group");
+    let group = house.arrive_in(crate::support::GROUP, "group");
     let mut agent = house.agent();
     agent.poll(json!({}));
-    agent.reply(json!({}));
     agent.kill();
-    // It holds both conversations, and which one is being answered is remembered.
-    let answered = house.agent().reply(json!({"text": "answer"}));
-    assert_eq!(answered["acked"], json!([private]));
+    let mut agent = house.agent();
+    assert_must_look_first(&mut agent, group, json!({"text": "answer", "to": group}));
+    let shown = agent.poll(json!({}));
+    assert_eq!(
+        (ids(&shown), again(&shown)),
+        (vec![private, group], vec![true, true])
+    );
+    let answered = agent.reply(json!({"text": "answer", "to": group}));
+    assert_eq!(answered["acked"], json!([group]));
 }
 
-/// Each round: a question is shown, the server is killed, a new one answers.
+#[test]
+fn a_resumed_thread_in_another_server_shows_the_message_again_before_it_answers() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let id = house.arrive("one");
+    let mut first = house.agent_in("same");
+    first.poll(json!({}));
+    // Both servers live: what the other one has shown is not known here.
+    let mut second = house.agent_in("same");
+    assert_must_look_first(&mut second, id, json!({"text": "answer"}));
+    assert_eq!(second.poll(json!({"ack": [id]}))["not_acked"], json!([id]));
+    assert_must_look_first(&mut first, id, json!({"text": "answer"}));
+    let answered = second.reply(json!({"text": "answer"}));
+    assert_eq!(answered["acked"], json!([id]));
+    assert_eq!(house.heard(), ["answer"]);
+}
+
+#[test]
+fn a_living_thread_does_not_keep_what_its_dead_server_has_shown() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let id = house.arrive("one");
+    let mut first = house.agent_in("first");
+    first.poll(json!({}));
+    first.kill();
+    // The thread lives again and has not looked yet.
+    let mut first = house.agent_in("first");
+    assert_must_look_first(&mut first, id, json!({"text": "answer"}));
+    let shown = house.agent_in("second").poll(json!({}));
+    assert_eq!((ids(&shown), again(&shown)), (vec![id], vec![true]));
+}
+
+#[test]
+fn the_holds_of_an_earlier_version_are_shown_again_before_they_are_answered() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let id = house.arrive("one");
+    let mut agent = house.agent_in("same");
+    agent.poll(json!({}));
+    agent.kill();
+    let [name] = &house.names("conversations")[..] else {
+        panic!("one agent was there")
+    };
+    let path = house.session("conversations").join(name);
+    let mut old: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    old["answering"] = old["held"][0]["address"].clone();
+    let held = old["held"][0].as_object_mut().unwrap();
+    held.retain(|key, _| key != "server" && key != "shown_at");
+    held.insert("seen".to_owned(), json!(false));
+    held.insert("show".to_owned(), json!(7));
+    std::fs::write(&path, old.to_string()).unwrap();
+    std::fs::create_dir(house.session("seen")).unwrap();
+    let mark = name.replace(".json", ".7");
+    std::fs::write(house.session("seen").join(mark), "").unwrap();
+    let mut agent = house.agent_in("same");
+    assert_must_look_first(&mut agent, id, json!({"text": "answer"}));
+    let shown = agent.poll(json!({}));
+    assert_eq!((ids(&shown), again(&shown)), (vec![id], vec![true]));
+    let answered = agent.reply(json!({"text": "answer"}));
+    assert_eq!(answered["acked"], json!([id]));
+}
+
+/// Each round: a question is shown, the server is killed, a new one shows it again and answers.
 fn rounds(count: usize) -> usize {
     let house = House::new();
     let _gateway = house.gateway();
@@ -289,6 +366,9 @@ fn rounds(count: usize) -> usize {
         agent.kill();
         agent = house.agent();
         let answer = json!({"text": format!("answer {round}")});
+        assert_must_look_first(&mut agent, id, answer.clone());
+        let shown = agent.poll(json!({}));
+        assert_eq!((ids(&shown), again(&shown)), (vec![id], vec![true]));
         let answered = agent
             .call_as(&format!("toolu_{round}"), "telegram_reply", answer)
             .ok();
@@ -354,30 +434,4 @@ fn a_message_whose_showing_was_lost_is_not_acknowledged_by_the_agent_that_never_
     let answered = agent.poll(json!({"ack": [id]}));
     assert_eq!(answered["not_acked"], json!([id]));
     assert_eq!(ids(&answered), [id]);
-}
-
-#[test]
-fn the_mark_of_a_result_goes_when_it_is_taken_over_and_when_its_agent_has_gone() {
-    let house = House::new();
-    let _gateway = house.gateway();
-    let mut first = house.agent_in("first");
-    let mut marks = Vec::new();
-    for text in ["one", "two", "three"] {
-        house.arrive(text);
-        first.poll(json!({}));
-        let now = house.names("seen");
-        assert_eq!(now.len(), 1, "{now:?}");
-        assert!(!marks.contains(&now), "the mark of an earlier result");
-        marks.push(now);
-    }
-    let left = house.names("seen");
-    assert!(first.close().success());
-    let mut second = house.agent_in("second");
-    let shown = second.poll(json!({}));
-    assert_eq!(again(&shown), [true; 3]);
-    second.poll(json!({"ack": ids(&shown)}));
-    house.arrive("four");
-    second.poll(json!({}));
-    let now = house.names("seen");
-    assert!(now.len() == 1 && now != left, "{now:?}");
 }

@@ -99,7 +99,7 @@ fn each_page_has_its_eyes_and_an_ack_takes_them_away() {
 }
 
 #[test]
-fn what_the_agent_may_not_have_seen_wears_none() {
+fn eyes_of_a_showing_that_was_lost_move_with_its_message_to_the_next_agent() {
     let house = attentive();
     let _gateway = house.gateway();
     house.arrive("one");

@@ -5,9 +5,9 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use telepost::ids::UpdateId;
+use telepost::ids::{Address, UpdateId};
 use telepost::state::agents::holder::short_hash;
-use telepost::state::holds::{Conversation, Held, Mark, ShowId, Target};
+use telepost::state::holds::{Conversation, Held, ReplyTarget};
 use telepost::state::inbox::entry::EntryName;
 use telepost::state::inbox::view::{self, Shown};
 use telepost::state::outbox::delivery::{Content, Delivery, DeliveryId};
@@ -25,21 +25,25 @@ pub(crate) struct Agent {
     pub(crate) session: usize,
     slot: usize,
     life: u32,
+    starts: u32,
     pub(crate) alive: bool,
     pub(crate) holder: String,
     /// Deliveries whose answers this process has seen settled.
     settled: BTreeSet<DeliveryId>,
-    /// What was shown, to be noted as seen or taken back before the next call.
+    /// The name of this server process.
+    pub(crate) server: String,
+    /// The entries that it has surely shown, and the conversation that is answered next.
+    read: BTreeSet<EntryName>,
+    answering: Option<Address>,
+    /// The results that went out, or were cancelled.
     shows: Vec<(Showing, bool)>,
     last: Option<Call>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Showing {
-    pub(crate) id: ShowId,
     pub(crate) newly: BTreeSet<EntryName>,
-    pub(crate) before: Mark,
-    pub(crate) after: Mark,
+    pub(crate) answering: Option<Address>,
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +73,11 @@ impl World {
         }
     }
 
+    pub(crate) fn server_lives(&self, server: &str) -> bool {
+        let mut agents = self.agents.iter();
+        agents.any(|agent| agent.alive && agent.server == server)
+    }
+
     pub(crate) fn is_alive(&self, holder: &str) -> bool {
         self.agents
             .iter()
@@ -82,9 +91,13 @@ impl Agent {
             session,
             slot,
             life: 0,
+            starts: 0,
             alive: true,
             holder: format!("a{slot}-0"),
             settled: BTreeSet::new(),
+            server: format!("s{slot}-0"),
+            read: BTreeSet::new(),
+            answering: None,
             shows: Vec::new(),
             last: None,
         }
@@ -94,6 +107,8 @@ impl Agent {
         self.alive = false;
         self.shows.clear();
         self.settled.clear();
+        self.read.clear();
+        self.answering = None;
     }
 
     pub(crate) fn start(&mut self, same: bool) {
@@ -101,6 +116,8 @@ impl Agent {
             return;
         }
         self.alive = true;
+        self.starts += 1;
+        self.server = format!("s{}-{}", self.slot, self.starts);
         if !same {
             self.life += 1;
             self.holder = format!("a{}-{}", self.slot, self.life);
@@ -108,18 +125,17 @@ impl Agent {
         }
     }
 
-    /// Before every call: what went out is noted as seen, what was cancelled is taken back.
+    /// Before every call: a result that went out was read, a cancelled one is taken back.
     fn note_out(&mut self, world: &mut World) -> Result<(), Died> {
         for (showing, heard) in std::mem::take(&mut self.shows) {
             if heard {
-                let mark = Name::Mark(self.holder.clone(), showing.id);
-                let mark = path(self.session, Folder::Seen, mark);
-                world.disk.name(mark, File::Mark)?;
+                self.read.extend(showing.newly);
+                self.answering = showing.answering.or(self.answering);
             } else {
                 let mut desk = self.open(world)?;
-                desk.me
-                    .unshow(&showing.newly, &showing.before, &showing.after);
-                desk.save(world)?;
+                let unread = showing.newly.difference(&self.read).copied().collect();
+                desk.me.let_go(&unread);
+                desk.save(world, true)?;
             }
         }
         Ok(())
@@ -141,13 +157,6 @@ impl Agent {
                 _ => None,
             })
             .collect();
-        let marks: Vec<(String, ShowId)> = world.disk.marks(session);
-        let went_out = |conversation: &mut Conversation| {
-            let mine = marks.iter();
-            let mine = mine.filter(|(holder, _)| *holder == conversation.holder);
-            let shows = mine.map(|(_, show)| *show).collect();
-            conversation.went_out(&shows);
-        };
         let mut me_on_disk = None;
         let mut others = Vec::new();
         for (path, conversation) in files {
@@ -156,24 +165,30 @@ impl Agent {
                 me_on_disk = Some(conversation);
                 continue;
             }
-            went_out(&mut conversation);
             conversation.reconcile(&pending);
             let alive = world.is_alive(&conversation.holder);
             if !alive && conversation.is_idle() {
                 world.disk.remove(&path)?;
                 continue;
             }
-            let keeps = alive && !conversation.is_silent(now);
+            let kept = if alive && !conversation.is_silent(now) {
+                conversation.living_entries(|server| world.server_lives(server))
+            } else {
+                BTreeSet::new()
+            };
             others.push(Other {
                 conversation,
                 alive,
-                keeps,
+                kept,
             });
         }
         let fresh = || Conversation::new(&self.holder, &self.holder, now);
         let mut me = me_on_disk.clone().unwrap_or_else(fresh);
-        went_out(&mut me);
+        me.observe_read(&self.server, &self.read);
+        self.read.retain(|entry| me.entries().contains(entry));
         me.reconcile(&pending);
+        let held = me.addresses();
+        self.answering = self.answering.filter(|address| held.contains(address));
         let mut desk = Desk {
             session,
             holder: self.holder.clone(),
@@ -182,11 +197,13 @@ impl Agent {
             me,
             me_on_disk,
             others,
-            answering: None,
+            server: self.server.clone(),
+            read: self.read.clone(),
+            answering: self.answering,
         };
         let noted = desk.me_on_disk.as_ref().map(|me| me.active_at);
         if noted.is_some_and(|at| now.since(at).as_millis() >= ACTIVE_NOTE_MS) {
-            desk.save(world)?;
+            desk.save(world, false)?;
         }
         Ok(desk)
     }
@@ -228,7 +245,7 @@ impl Agent {
         fate: Fate,
     ) -> Result<(), Died> {
         self.note_out(world)?;
-        let mut desk = self.open(world)?;
+        let desk = self.open(world)?;
         let address = match to.map(|nth| self.message(world, nth)) {
             Some(None) => return Ok(()),
             Some(Some(id)) => desk.address_of(world, id),
@@ -237,7 +254,6 @@ impl Agent {
         let Some(address) = address else {
             return Ok(());
         };
-        desk.answering = Some(address);
         let (on_page, showing) = desk.show(world, 20, true, Some(address))?;
         self.given_out(world, &on_page, showing, fate);
         Ok(())
@@ -279,7 +295,7 @@ impl Agent {
         let Some(held) = desk.me.find(id).cloned() else {
             return Ok(());
         };
-        if !held.seen && !world.has(Bug::AckUnseen) {
+        if !desk.is_read(&held) && !world.has(Bug::AckUnseen) {
             return Ok(());
         }
         for entry in &held.entries {
@@ -288,7 +304,7 @@ impl Agent {
         }
         world.settle(self.session, &held.entries)?;
         desk.forget_settled(&held.entries);
-        desk.save(world)
+        desk.save(world, true)
     }
 
     pub(crate) fn write(
@@ -360,14 +376,16 @@ impl Agent {
         };
         let address = target.address();
         let answered: Vec<Held> = match target {
-            Target::Held(address) if !call.keep_open => desk.me.held_at(address).cloned().collect(),
-            Target::Held(_) | Target::Own(_) => Vec::new(),
+            ReplyTarget::Held(address) if !call.keep_open => {
+                desk.me.held_at(address).cloned().collect()
+            }
+            ReplyTarget::Held(_) | ReplyTarget::Own(_) => Vec::new(),
         };
-        if answered.iter().any(|held| !held.seen) && !world.has(Bug::AnswerUnseen) {
+        if answered.iter().any(|held| !desk.is_read(held)) && !world.has(Bug::AnswerUnseen) {
             return Ok(());
         }
         let beside = !call.keep_open
-            && matches!(target, Target::Own(_))
+            && matches!(target, ReplyTarget::Own(_))
             && desk.me.held_at(address).next().is_some();
         let entries: Vec<EntryName> = answered
             .iter()
@@ -375,7 +393,7 @@ impl Agent {
             .collect();
         let text = call.text.clone();
         let content = if call.keep_open {
-            Content::Progress { text }
+            Content::ProgressUpdate { text }
         } else {
             Content::Reply {
                 text,
@@ -395,6 +413,9 @@ impl Agent {
         if world.has(Bug::SettleBeforeCommit) {
             world.settle(self.session, &entries)?;
         }
+        if !entries.is_empty() && !world.has(Bug::CommitBeforeNames) {
+            world.disk.sync(self.session, Folder::Inbox)?;
+        }
         accept(world, self.session, &delivery)?;
         if !beside {
             world.settle(self.session, &entries)?;
@@ -405,7 +426,7 @@ impl Agent {
             } else {
                 desk.me.replied(address);
             }
-            desk.save(world)?;
+            desk.save(world, true)?;
         }
         promise(world, &delivery.id);
         Ok(())

@@ -7,11 +7,10 @@ use telepost::clock::Timestamp;
 use telepost::ids::{Address, MessageId, UpdateId};
 use telepost::mcp::page::Page;
 use telepost::mcp::tools::ToolResult;
-use telepost::state::holds::{Conversation, Held, REPEAT_WITHIN, ShowId, Target};
+use telepost::state::holds::{Conversation, Held, REPEAT_WITHIN, ReplyTarget};
 use telepost::state::inbox::entry::EntryName;
 use telepost::state::inbox::view::{self, Item, Shown};
 use telepost::state::outbox::delivery::{Content, Delivery, DeliveryId};
-use telepost::store::format::FORMAT;
 
 use crate::agent::{ACTIVE_NOTE_MS, Call, Showing, To};
 use crate::disk::{Died, File, Folder, Name, path};
@@ -26,54 +25,51 @@ pub(crate) struct Desk {
     pub(crate) me: Conversation,
     pub(crate) me_on_disk: Option<Conversation>,
     pub(crate) others: Vec<Other>,
+    pub(crate) server: String,
+    pub(crate) read: BTreeSet<EntryName>,
     pub(crate) answering: Option<Address>,
 }
 
 pub(crate) struct Other {
     pub(crate) conversation: Conversation,
     pub(crate) alive: bool,
-    pub(crate) keeps: bool,
+    pub(crate) kept: BTreeSet<EntryName>,
 }
 
 impl Desk {
-    pub(crate) fn save(&mut self, world: &mut World) -> Result<(), Died> {
+    pub(crate) fn is_read(&self, held: &Held) -> bool {
+        held.is_read(&self.server, &self.read)
+    }
+
+    fn read_entries(&self) -> BTreeSet<EntryName> {
+        self.me.read_entries(&self.server, &self.read)
+    }
+
+    pub(crate) fn save(&mut self, world: &mut World, synced: bool) -> Result<(), Died> {
         let noted = self.me_on_disk.as_ref().map(|me| me.active_at);
         let fresh = noted.is_some_and(|at| self.now.since(at).as_millis() < ACTIVE_NOTE_MS);
         self.me.active_at = noted.filter(|_| fresh).unwrap_or(self.now);
         if self.me_on_disk.as_ref() != Some(&self.me) {
-            self.put(world, &self.me)?;
+            self.put(world, &self.me, synced)?;
             self.me_on_disk = Some(self.me.clone());
-            self.clear_marks(world)?;
         }
         Ok(())
     }
 
-    /// Of its own what its conversation has taken over, and all of holders that have none any more.
-    fn clear_marks(&self, world: &mut World) -> Result<(), Died> {
-        let needed: Vec<ShowId> = self.me.shows().collect();
-        let others = |holder: &str| {
-            let mut others = self.others.iter();
-            others.any(|other| other.conversation.holder == holder)
-        };
-        for (holder, show) in world.disk.marks(self.session) {
-            let stays = if holder == self.holder {
-                needed.contains(&show)
-            } else {
-                others(&holder)
-            };
-            if !stays {
-                let mark = path(self.session, Folder::Seen, Name::Mark(holder, show));
-                world.disk.remove(&mark)?;
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn put(&self, world: &mut World, conversation: &Conversation) -> Result<(), Died> {
+    fn put(
+        &self,
+        world: &mut World,
+        conversation: &Conversation,
+        synced: bool,
+    ) -> Result<(), Died> {
         let name = Name::Holder(conversation.holder.clone());
         let to = path(self.session, Folder::Conversations, name);
         let file = File::Conversation(Rc::new(conversation.clone()));
-        world.disk.write(to, file)
+        if synced {
+            world.disk.write(to, file)
+        } else {
+            world.disk.name(to, file)
+        }
     }
 
     pub(crate) fn forget_settled(&mut self, entries: &[EntryName]) {
@@ -84,10 +80,8 @@ impl Desk {
     }
 
     pub(crate) fn kept(&self) -> BTreeSet<EntryName> {
-        let others = self.others.iter().filter(|other| other.keeps);
-        others
-            .flat_map(|other| other.conversation.entries())
-            .collect()
+        let kept = self.others.iter().flat_map(|other| &other.kept);
+        kept.copied().collect()
     }
 
     pub(crate) fn read(&self, world: &World, name: EntryName) -> Option<Item> {
@@ -96,7 +90,7 @@ impl Desk {
     }
 
     pub(crate) fn fresh(&self, world: &World, only: Option<Address>) -> Vec<Shown> {
-        let (mine, kept) = (self.me.seen(), self.kept());
+        let (mine, kept) = (self.read_entries(), self.kept());
         let without_kept = world.has(Bug::HoldWithoutLettingGo);
         let items: Vec<Item> = self
             .pending
@@ -113,7 +107,7 @@ impl Desk {
             .me
             .held
             .iter()
-            .filter(|held| held.seen && only.is_none_or(|address| held.address == address))
+            .filter(|held| self.is_read(held) && only.is_none_or(|address| held.address == address))
             .collect();
         held.sort_by_key(|held| held.entries.first().copied());
         let shown = held.into_iter().filter_map(|held| {
@@ -156,10 +150,8 @@ impl Desk {
             }
         }
         let entries = view::entries_of(&on_page);
-        let newly: BTreeSet<EntryName> = entries.difference(&self.me.seen()).copied().collect();
-        if !newly.is_empty() {
-            world.disk.sync(self.session, Folder::Inbox)?;
-        }
+        let newly: BTreeSet<EntryName> =
+            entries.difference(&self.read_entries()).copied().collect();
         for mut other in std::mem::take(&mut self.others) {
             if other.conversation.entries().is_disjoint(&entries)
                 || world.has(Bug::HoldWithoutLettingGo)
@@ -172,32 +164,17 @@ impl Desk {
                 world
                     .disk
                     .remove(&path(self.session, Folder::Conversations, name))?;
-                if !world.has(Bug::LetGoUnsynced) {
-                    world.disk.sync(self.session, Folder::Conversations)?;
-                }
             } else {
-                self.put(world, &other.conversation)?;
+                self.put(world, &other.conversation, false)?;
             }
         }
         let newest = last_accepted(world, self.session);
         let shown_at = Timestamp(self.now.0.max(newest + 1));
-        let before = self.me.mark();
-        let answering = self.answering.or(self.me.answering);
-        let id = ShowId(world.unique());
-        self.me
-            .hold(&on_page.iter().collect::<Vec<_>>(), id, shown_at);
-        self.me.answering = answering.filter(|address| self.me.held_at(*address).next().is_some());
-        self.save(world)?;
-        let after = self.me.mark();
-        Ok((
-            on_page,
-            Showing {
-                id,
-                newly,
-                before,
-                after,
-            },
-        ))
+        let shown: Vec<&Shown> = on_page.iter().collect();
+        self.me.hold(&shown, &self.server, &self.read, shown_at);
+        self.save(world, false)?;
+        let answering = only.filter(|address| self.me.held_at(*address).next().is_some());
+        Ok((on_page, Showing { newly, answering }))
     }
 
     pub(crate) fn oldest(&self, world: &World) -> Option<Address> {
@@ -242,21 +219,21 @@ impl Desk {
         }
     }
 
-    pub(crate) fn target(&self, world: &World, to: To) -> Option<Target> {
+    pub(crate) fn target(&self, world: &World, to: To) -> Option<ReplyTarget> {
         if to == To::Unsaid {
-            return self.me.place().ok();
+            return self.me.place(self.answering).ok();
         }
         let address = self.to(world, to)?;
         if to == To::Home {
-            return Some(Target::Own(address));
+            return Some(ReplyTarget::Own(address));
         }
         if self.me.held_at(address).next().is_some() {
-            return Some(Target::Held(address));
+            return Some(ReplyTarget::Held(address));
         }
         let waits = |id| self.pending.iter().any(|name| name.update_id == id);
         match to {
             To::Message(id) if waits(id) => None,
-            _ => Some(Target::Own(address)),
+            _ => Some(ReplyTarget::Own(address)),
         }
     }
 
@@ -291,7 +268,6 @@ impl Desk {
         let last = last_accepted(world, self.session);
         let accepted = self.now.0.max(last + 1).max(self.me.shown_at.0 + 1);
         Delivery {
-            format: FORMAT,
             id: DeliveryId { accepted, key },
             session: world.sessions[self.session].clone(),
             holder: self.holder.clone(),

@@ -10,10 +10,10 @@ use std::rc::Rc;
 
 use telepost::clock::Timestamp;
 use telepost::state::bots::rate_limits::ChatLimit;
-use telepost::state::holds::{Conversation, ShowId};
+use telepost::state::holds::Conversation;
 use telepost::state::inbox::entry::EntryName;
 use telepost::state::inbox::view::Item;
-use telepost::state::outbox::delivery::{Delivery, DeliveryId, Finished, Progress};
+use telepost::state::outbox::delivery::{Delivery, DeliveryId, DeliveryState, FinishedDelivery};
 
 /// The process that was at work is dead.
 #[derive(Debug)]
@@ -24,7 +24,6 @@ pub(crate) enum Folder {
     Inbox,
     Done,
     Conversations,
-    Seen,
     Outbox,
     Sent,
     Failed,
@@ -35,7 +34,6 @@ pub(crate) enum Folder {
 pub(crate) enum Name {
     Entry(EntryName),
     Holder(String),
-    Mark(String, ShowId),
     Delivery(DeliveryId),
     Progress(DeliveryId),
     Gates,
@@ -55,10 +53,9 @@ pub(crate) enum File {
     /// A tombstone, and when it became one.
     Settled(Rc<Item>, Timestamp),
     Conversation(Rc<Conversation>),
-    Mark,
     Delivery(Rc<Delivery>),
-    Progress(Rc<Progress>),
-    Finished(Rc<Finished>),
+    Progress(Rc<DeliveryState>),
+    Finished(Rc<FinishedDelivery>),
     Gates(Rc<Vec<ChatLimit>>),
 }
 
@@ -194,16 +191,6 @@ impl Disk {
         names.filter_map(|(path, _)| path.delivery()).collect()
     }
 
-    /// The marks of results that went out, with their holders.
-    pub(crate) fn marks(&self, session: usize) -> Vec<(String, ShowId)> {
-        let names = self.list(session, Folder::Seen);
-        let marks = names.filter_map(|(path, _)| match &path.name {
-            Name::Mark(holder, show) => Some((holder.clone(), *show)),
-            _ => None,
-        });
-        marks.collect()
-    }
-
     /// All deliveries, finished or not, in the order of acceptance.
     pub(crate) fn all_deliveries(&self, session: usize) -> Vec<DeliveryId> {
         let folders = [Folder::Outbox, Folder::Sent, Folder::Failed];
@@ -216,7 +203,7 @@ impl Disk {
         all
     }
 
-    pub(crate) fn finished(&self, session: usize, id: &DeliveryId) -> Option<Rc<Finished>> {
+    pub(crate) fn finished(&self, session: usize, id: &DeliveryId) -> Option<Rc<FinishedDelivery>> {
         [Folder::Sent, Folder::Failed]
             .into_iter()
             .find_map(

@@ -1,6 +1,6 @@
 //! The gateway: `gateway::intake`, `gateway::poller` and `sender` in small,
 //! with the same order of writes. Every decision is telepost's: [`Routes::decide`], [`update::read`],
-//! [`offset_after`], [`Progress`], [`SendQueue`], [`Pause::opens_at`] and [`ApiError::decision`].
+//! [`offset_after`], [`DeliveryState`], [`SendQueue`], [`Pause::opens_at`] and [`ApiError::decision`].
 //! One turn is taken at a time. What is cosmetic is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,9 @@ use telepost::state::bots::rate_limits::{BLOCKED_FOR, ChatLimit, Pause};
 use telepost::state::inbox::TOMBSTONE_MS;
 use telepost::state::inbox::entry::EntryName;
 use telepost::state::inbox::view::Item;
-use telepost::state::outbox::delivery::{Content, Delivery, DeliveryId, Outcome, Progress};
+use telepost::state::outbox::delivery::{
+    Content, Delivery, DeliveryId, DeliveryOutcome, DeliveryState,
+};
 use telepost::telegram::error::{ApiError, FailureDecision};
 use telepost::telegram::polling::offset_after;
 use telepost::telegram::update::{self, Unreadable, Update};
@@ -182,7 +184,7 @@ impl Gateway {
             if let Some(id) = self.known.remove(&key) {
                 let session = world.ledger.made[&id].session;
                 if let Some(delivery) = world.disk.waiting(session, &id) {
-                    finish(world, session, &delivery, Outcome::Superseded)?;
+                    finish(world, session, &delivery, DeliveryOutcome::Superseded)?;
                 }
             }
         }
@@ -237,7 +239,7 @@ impl Gateway {
                     let turn = delivery.turn.as_ref().map(|turn| turn.accepted);
                     let kind = match &delivery.content {
                         Content::Reply { .. } => DeliveryKind::Reply { turn },
-                        Content::Progress { .. } => DeliveryKind::Progress {
+                        Content::ProgressUpdate { .. } => DeliveryKind::Progress {
                             turn: turn.unwrap_or(id.accepted),
                         },
                         Content::Reaction { message_id, .. } => DeliveryKind::Reaction {
@@ -270,13 +272,13 @@ impl Gateway {
             .disk
             .get(session, Folder::Outbox, Name::Progress(id.clone()))
         {
-            Some(File::Progress(progress)) => Some(Progress::clone(progress)),
+            Some(File::Progress(progress)) => Some(DeliveryState::clone(progress)),
             _ => None,
         };
-        let mut progress = read.unwrap_or_else(|| Progress::plan(&delivery.content));
+        let mut progress = read.unwrap_or_else(|| DeliveryState::plan(&delivery.content));
         if let Some(index) = progress.in_flight() {
             if !repeatable(&delivery.content) {
-                finish(world, session, &delivery, Outcome::Unknown)?;
+                finish(world, session, &delivery, DeliveryOutcome::Unknown)?;
                 return Ok(SendEnd::Finished);
             }
             if world.has(Bug::RepeatWithoutMark) {
@@ -315,7 +317,7 @@ impl Gateway {
                 return Ok(ended);
             }
         }
-        let outcome = Outcome::Delivered {
+        let outcome = DeliveryOutcome::Delivered {
             message_ids: progress.message_ids(),
             repeats: progress.repeats(),
         };
@@ -328,7 +330,7 @@ impl Gateway {
         world: &mut World,
         session: usize,
         delivery: &Delivery,
-        progress: &mut Progress,
+        progress: &mut DeliveryState,
         index: usize,
         error: &ApiError,
     ) -> Result<Option<SendEnd>, Died> {
@@ -340,13 +342,13 @@ impl Gateway {
                 record(world, session, id, progress)?;
                 return Ok(None);
             }
-            FailureDecision::CloseGate(wait) => {
+            FailureDecision::RateLimit(wait) => {
                 self.close(world, delivery.address.chat_id, wait, None)?;
                 progress.failed(index, failure);
                 record(world, session, id, progress)?;
                 SendEnd::Later(wait)
             }
-            FailureDecision::Park if repeatable(&delivery.content) => {
+            FailureDecision::ChatBlocked if repeatable(&delivery.content) => {
                 let chat = delivery.address.chat_id;
                 self.close(world, chat, BLOCKED_FOR, Some(failure.clone()))?;
                 progress.failed(index, failure);
@@ -356,7 +358,7 @@ impl Gateway {
             FailureDecision::Repair(repair) => {
                 progress.failed(index, failure.clone());
                 let chat = delivery.address.chat_id;
-                match repair::apply(progress, index, &delivery.content, chat, repair) {
+                match repair::apply_repair(progress, index, &delivery.content, chat, repair) {
                     Repaired::InVain => {
                         fail(world, session, delivery, progress, failure)?;
                         return Ok(Some(SendEnd::Finished));
@@ -391,11 +393,11 @@ impl Gateway {
                 SendEnd::Failed(0.0)
             }
             FailureDecision::RetryMarked => {
-                finish(world, session, delivery, Outcome::Unknown)?;
+                finish(world, session, delivery, DeliveryOutcome::Unknown)?;
                 SendEnd::Finished
             }
             // No group of the model becomes a supergroup.
-            FailureDecision::Park | FailureDecision::Migrate(_) | FailureDecision::Fail => {
+            FailureDecision::ChatBlocked | FailureDecision::Migrate(_) | FailureDecision::Fail => {
                 fail(world, session, delivery, progress, failure)?;
                 SendEnd::Finished
             }
@@ -456,7 +458,7 @@ impl Gateway {
         world: &mut World,
         session: usize,
         delivery: &Delivery,
-        progress: &Progress,
+        progress: &DeliveryState,
         index: usize,
         answer: Answer,
     ) -> Result<MessageId, ApiError> {
@@ -468,7 +470,7 @@ impl Gateway {
             order: world.ledger.made[&delivery.id].order,
             reply: matches!(delivery.content, Content::Reply { .. }),
             turn: match &delivery.content {
-                Content::Progress { .. } => {
+                Content::ProgressUpdate { .. } => {
                     Some(delivery.turn.clone().unwrap_or(delivery.id.clone()))
                 }
                 Content::Reply { .. } | Content::Reaction { .. } => delivery.turn.clone(),
@@ -485,7 +487,7 @@ impl Gateway {
                     .telegram
                     .send(chat, &Request::Text(&text), answer, now)
             }
-            Content::Progress { .. } => {
+            Content::ProgressUpdate { .. } => {
                 let text = &progress.text(index).text;
                 let turn = delivery.turn.as_ref();
                 let earlier =

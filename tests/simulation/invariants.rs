@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use telepost::ids::{ChatId, UpdateId};
-use telepost::state::outbox::delivery::{Content, Outcome};
+use telepost::state::outbox::delivery::{Content, DeliveryOutcome};
 
 use crate::disk::{self, File, Files, Folder, Name, path};
 use crate::world::{Made, World};
@@ -102,7 +102,7 @@ fn invariant_an_entry_has_at_most_one_living_holder(world: &World) -> Checked {
             if !world.is_alive(&conversation.holder) {
                 continue;
             }
-            for entry in conversation.entries() {
+            for entry in conversation.living_entries(|server| world.server_lives(server)) {
                 let pending = world.disk.get(session, Folder::Inbox, Name::Entry(entry));
                 let other = holders.insert(entry, &conversation.holder);
                 must(other.is_none() || pending.is_none(), || {
@@ -369,7 +369,7 @@ fn delivered(world: &World, made: &Made) -> Checked {
         return must(swept, || format!("{id} was accepted and not finished"));
     };
     match (&finished.outcome, &made.delivery.content) {
-        (Outcome::Delivered { .. }, Content::Reply { text, .. }) => {
+        (DeliveryOutcome::Delivered { .. }, Content::Reply { text, .. }) => {
             let missing = text
                 .lines()
                 .find(|line| !world.telegram.sent.contains_key(*line));
@@ -377,9 +377,11 @@ fn delivered(world: &World, made: &Made) -> Checked {
                 format!("{id} is delivered without {missing:?}")
             })
         }
-        (Outcome::Unknown | Outcome::Superseded, Content::Reply { .. }) => {
+        (DeliveryOutcome::Unknown | DeliveryOutcome::Superseded, Content::Reply { .. }) => {
             Err(format!("the reply {id} ended as {:?}", finished.outcome))
         }
-        (_, Content::Reply { .. } | Content::Progress { .. } | Content::Reaction { .. }) => Ok(()),
+        (_, Content::Reply { .. } | Content::ProgressUpdate { .. } | Content::Reaction { .. }) => {
+            Ok(())
+        }
     }
 }

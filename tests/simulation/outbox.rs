@@ -4,9 +4,8 @@ use std::rc::Rc;
 
 use telepost::ids::MessageId;
 use telepost::state::outbox::delivery::{
-    Content, Delivery, DeliveryId, Finished, Outcome, Progress,
+    Content, Delivery, DeliveryId, DeliveryOutcome, DeliveryState, FinishedDelivery,
 };
-use telepost::store::format::FORMAT;
 
 use crate::disk::{Died, File, Folder, Name, path};
 use crate::world::World;
@@ -15,7 +14,7 @@ pub(crate) fn record(
     world: &mut World,
     session: usize,
     id: &DeliveryId,
-    progress: &Progress,
+    progress: &DeliveryState,
 ) -> Result<(), Died> {
     let to = path(session, Folder::Outbox, Name::Progress(id.clone()));
     world
@@ -27,10 +26,10 @@ pub(crate) fn fail(
     world: &mut World,
     session: usize,
     delivery: &Delivery,
-    progress: &Progress,
+    progress: &DeliveryState,
     reason: String,
 ) -> Result<(), Died> {
-    let outcome = Outcome::Failed {
+    let outcome = DeliveryOutcome::Failed {
         reason,
         message_ids: progress.message_ids(),
     };
@@ -41,22 +40,21 @@ pub(crate) fn finish(
     world: &mut World,
     session: usize,
     delivery: &Delivery,
-    outcome: Outcome,
+    outcome: DeliveryOutcome,
 ) -> Result<(), Died> {
     world.settle(session, &delivery.answers)?;
     let folder = match outcome {
-        Outcome::Failed { .. } => Folder::Failed,
-        Outcome::Delivered { .. }
-        | Outcome::Unknown
-        | Outcome::Superseded
-        | Outcome::Dropped { .. } => Folder::Sent,
+        DeliveryOutcome::Failed { .. } => Folder::Failed,
+        DeliveryOutcome::Delivered { .. }
+        | DeliveryOutcome::Unknown
+        | DeliveryOutcome::Superseded
+        | DeliveryOutcome::Dropped { .. } => Folder::Sent,
     };
-    let finished = Finished {
-        format: FORMAT,
+    let finished = FinishedDelivery {
         delivery: delivery.clone(),
         outcome,
         finished_at: world.now(),
-        progress: None,
+        state: None,
         notes: Vec::new(),
     };
     let to = path(session, folder, Name::Delivery(delivery.id.clone()));
@@ -89,7 +87,7 @@ pub(crate) fn turn_message(
     between.find_map(|id| {
         let finished = world.disk.finished(session, id)?;
         let same = finished.delivery.id == *turn || finished.delivery.turn.as_ref() == Some(turn);
-        let progress = matches!(finished.delivery.content, Content::Progress { .. });
+        let progress = matches!(finished.delivery.content, Content::ProgressUpdate { .. });
         finished.outcome.last_message().filter(|_| same && progress)
     })
 }

@@ -53,8 +53,8 @@ pub(crate) enum Bug {
     OutboxUnsynced,
     /// As telepost was: another gateway's unsynced result is acted upon.
     FinishedUnsynced,
-    /// As telepost was: a hold may survive a loss of power, and the letting go before it not.
-    LetGoUnsynced,
+    /// A reply is committed before the names of its questions are durable.
+    CommitBeforeNames,
     /// As telepost was: `ack` settles what a lost result would have shown.
     AckUnseen,
     /// As telepost was: a result is swept whose delivery may come back with a loss of power.

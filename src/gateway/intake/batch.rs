@@ -268,7 +268,7 @@ impl BatchWriter {
                 continue;
             }
             let mut migrations = self.migrations();
-            if migrations.current(from) != to && migrations.learn(from, to)? {
+            if migrations.current(from) != to && migrations.record_migration(from, to)? {
                 drop(migrations);
                 // Deliveries for the group go to the supergroup now.
                 self.heard.note(self.bot, from);

@@ -32,7 +32,7 @@ impl Mailbox {
         if result.status != Some(Status::Accepted) || result.held_until.is_some() {
             return result;
         }
-        let progress = self.outbox.progress(&accepted.id, self.clock.now());
+        let progress = self.outbox.delivery_state(&accepted.id, self.clock.now());
         let failure = progress.ok().flatten().and_then(|made| made.last_failure);
         if let Some(failure) = failure {
             result.reason = Some(failure);

@@ -11,13 +11,12 @@ use crate::mcp::call::{Accepted, MailboxError};
 use crate::mcp::page;
 use crate::mcp::tools::{ReactParams, Refusal, ReplyParams, To};
 use crate::state::agents::holder;
-use crate::state::holds::{Held, REPEAT_WITHIN, Target, Unplaced};
+use crate::state::holds::{Held, REPEAT_WITHIN, ReplyTarget, Unplaced};
 use crate::state::inbox::entry::EntryName;
 use crate::state::inbox::view::{self, Item};
-use crate::state::outbox::attachments::Attached;
+use crate::state::outbox::attachments::AttachedFile;
 use crate::state::outbox::delivery::{Content, Delivery, DeliveryId};
-use crate::store::crash_points::Step;
-use crate::store::format::{FORMAT, ReadError};
+use crate::store::format::ReadError;
 use crate::telegram::{format, reactions, update};
 
 /// Refuses what no chat could take.
@@ -44,7 +43,7 @@ impl Desk<'_> {
             return Ok(Some(earlier));
         }
         let names: Vec<String> = params.files().iter().map(|path| shown_name(path)).collect();
-        let same_names = |files: &[Attached]| files.iter().map(|file| &file.name).eq(&names);
+        let same_names = |files: &[AttachedFile]| files.iter().map(|file| &file.name).eq(&names);
         // Perhaps the same files again: what is in them decides, once they are copied.
         if self.repeated(params, same_names)?.is_none() {
             self.goes_to(params)?;
@@ -73,7 +72,7 @@ impl Desk<'_> {
         let address = target.address();
         // A report to a chat whose messages are still being answered is no part of that turn.
         let beside = !keep_open
-            && matches!(target, Target::Own(_))
+            && matches!(target, ReplyTarget::Own(_))
             && self.me.held_at(address).next().is_some();
         let entries: Vec<EntryName> = answered
             .iter()
@@ -81,7 +80,7 @@ impl Desk<'_> {
             .collect();
         let text = params.text.clone().unwrap_or_default();
         let content = if keep_open {
-            Content::Progress { text }
+            Content::ProgressUpdate { text }
         } else {
             Content::Reply {
                 text,
@@ -101,6 +100,11 @@ impl Desk<'_> {
             turn: self.me.turn(address).filter(|_| !beside).cloned(),
             ..self.delivery(key, address, content)?
         };
+        if !entries.is_empty() {
+            // The gateway may not have synced their names yet: an entry that came back after a loss of
+            // power would be asked again.
+            self.mailbox.inbox.sync_names()?;
+        }
         match copies {
             Some(copies) => self.mailbox.outbox.accept_with(&delivery, copies)?,
             None => self.mailbox.outbox.accept(&delivery)?,
@@ -114,15 +118,15 @@ impl Desk<'_> {
     }
 
     /// Where a reply goes, and what it answers.
-    fn goes_to(&mut self, params: &ReplyParams) -> Result<(Target, Vec<Held>), MailboxError> {
+    fn goes_to(&mut self, params: &ReplyParams) -> Result<(ReplyTarget, Vec<Held>), MailboxError> {
         let target = self.target(params.to)?;
         let answered: Vec<Held> = match target {
-            Target::Held(address) if params.keep_open != Some(true) => {
+            ReplyTarget::Held(address) if params.keep_open != Some(true) => {
                 self.me.held_at(address).cloned().collect()
             }
-            Target::Held(_) | Target::Own(_) => Vec::new(),
+            ReplyTarget::Held(_) | ReplyTarget::Own(_) => Vec::new(),
         };
-        if let Some(unseen) = answered.iter().find(|held| !held.seen) {
+        if let Some(unseen) = answered.iter().find(|held| !self.is_read(held)) {
             return Err(Refusal(format!("The result that showed message {} may not have reached you, so it is not clear what this answers. Nothing was sent and nothing was acknowledged; call telegram_reply without text to see what you hold, then answer.", unseen.update_id)).into());
         }
         Ok((target, answered))
@@ -149,7 +153,7 @@ impl Desk<'_> {
             } else {
                 self.me.replied(address);
             }
-            self.save(Step::Release)
+            self.release()
         };
         if let Err(error) = follow() {
             tracing::warn!(error = %Chain(&error), "a committed reply is followed up at the next call");
@@ -216,23 +220,23 @@ impl Desk<'_> {
     }
 
     /// Where a reply goes.
-    fn target(&mut self, to: Option<To>) -> Result<Target, MailboxError> {
+    fn target(&mut self, to: Option<To>) -> Result<ReplyTarget, MailboxError> {
         if let Some(to) = to {
             let address = self.address_of(to)?;
             if to == To::Home {
-                return Ok(Target::Own(address));
+                return Ok(ReplyTarget::Own(address));
             }
             if self.me.held_at(address).next().is_some() {
-                return Ok(Target::Held(address));
+                return Ok(ReplyTarget::Held(address));
             }
             if let To::Message(id) = to
                 && self.pending.iter().any(|name| name.update_id == id)
             {
                 return Err(Refusal(format!("Message {id} was not shown to you, so you cannot answer it. Nothing was sent; call telegram_reply with `to`: {id} and without text first.")).into());
             }
-            return Ok(Target::Own(address));
+            return Ok(ReplyTarget::Own(address));
         }
-        match self.me.place() {
+        match self.me.place(self.answering) {
             Ok(target) => Ok(target),
             Err(Unplaced::NothingHeld) => {
                 let kept = self.kept();
@@ -259,7 +263,7 @@ impl Desk<'_> {
     fn repeated(
         &mut self,
         params: &ReplyParams,
-        same_files: impl Fn(&[Attached]) -> bool,
+        same_files: impl Fn(&[AttachedFile]) -> bool,
     ) -> Result<Option<Accepted>, MailboxError> {
         let text = params.text.as_deref().unwrap_or_default();
         let since = self.now.0 - i64::try_from(REPEAT_WITHIN.as_millis()).unwrap_or(0);
@@ -348,7 +352,6 @@ impl Desk<'_> {
         let last = self.mailbox.outbox.newest()?;
         let accepted = self.now.0.max(last + 1).max(self.me.shown_at.0 + 1);
         Ok(Delivery {
-            format: FORMAT,
             id: DeliveryId { accepted, key },
             session: self.mailbox.session.clone(),
             holder: self.caller.holder.as_str().to_owned(),

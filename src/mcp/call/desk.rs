@@ -10,19 +10,18 @@ pub(in crate::mcp) use self::show::Again;
 use crate::clock::Timestamp;
 use crate::error_chain::Chain;
 use crate::ids::{Address, UpdateId};
-use crate::mcp::call::{Caller, Mailbox, MailboxError};
+use crate::mcp::call::{Caller, Mailbox, MailboxError, PresentationId};
 use crate::mcp::tools::{Refusal, To};
-use crate::state::agents::holder::{self, HolderId};
+use crate::state::agents::holder;
 use crate::state::agents::{AgentFile, ClientName, Thread};
 use crate::state::gateway_status;
-use crate::state::holds::Conversation;
-use crate::state::holds::seen::{self, Marks};
+use crate::state::holds::{Conversation, Held};
 use crate::state::inbox::entry::EntryName;
 use crate::state::inbox::view::Item;
-use crate::store::atomic::{self, Durability};
+use crate::store::atomic::Durability;
 use crate::store::crash_points::Step;
 use crate::store::disk::HeldLock;
-use crate::store::format::{self, ReadError};
+use crate::store::state_file::ReadError;
 use crate::telegram::update;
 
 /// A holder's call is noted at least this often, so that others see that it is not silent.
@@ -38,9 +37,10 @@ pub(crate) struct Desk<'a> {
     /// As it is on disk.
     me_on_disk: Option<Conversation>,
     others: Vec<Other>,
-    marks: Marks,
-    /// The conversation that this call shows, to be remembered as the one that is being answered.
-    answering: Option<Address>,
+    /// The entries that this process has surely shown to this agent.
+    read: BTreeSet<EntryName>,
+    /// The conversation that `telegram_reply` has shown last.
+    pub(crate) answering: Option<Address>,
     pub(crate) notices: Vec<String>,
     _lock: HeldLock,
 }
@@ -52,25 +52,22 @@ pub(crate) fn note(
     said: impl FnOnce(&mut Conversation),
 ) -> Result<(), MailboxError> {
     let _lock = lock(mailbox, caller)?;
-    let marks = Marks::read(&mailbox.dir)?;
-    let path = mailbox.dir.conversations().join(file_name(&caller.holder));
-    let on_disk: Option<Conversation> = format::read(&mailbox.state, &path, mailbox.clock.now())?;
-    let Some(on_disk) = on_disk else {
+    let holder = caller.holder.as_str();
+    let Some(on_disk) = mailbox.holds.read(holder, mailbox.clock.now())? else {
         return Ok(());
     };
     let mut me = on_disk.clone();
-    marks.apply(&mut me);
     said(&mut me);
     if me != on_disk {
         // Lost with the power, that note only means that it is said once more.
-        format::write(&path, &me, Step::Seen, Durability::FileSynced)?;
+        mailbox.holds.write(&me, Step::Told, Durability::Unsynced)?;
     }
     Ok(())
 }
 
 /// What this agent was shown, if it can be read. What is wrong with the file is for the call to say.
 pub(crate) fn peek(mailbox: &Mailbox, caller: &Caller) -> Option<Conversation> {
-    seen::peek(&mailbox.dir, caller.holder.as_str())
+    mailbox.holds.peek(caller.holder.as_str())
 }
 
 /// Makes the server known before an agent has called it.
@@ -108,11 +105,12 @@ fn call_of(file: &mut AgentFile, caller: &Caller) {
     }
 }
 
+/// Another agent of the session.
 pub(crate) struct Other {
     conversation: Conversation,
     alive: bool,
-    /// Alive and not silent: what it holds is not shown to anybody else.
-    keeps: bool,
+    /// The entries that it keeps others from: shown by a living server process, and it is not silent.
+    kept: BTreeSet<EntryName>,
 }
 
 impl<'a> Desk<'a> {
@@ -131,12 +129,10 @@ impl<'a> Desk<'a> {
         mailbox.settle_committed(now, &mut notices)?;
         let pending = mailbox.inbox.pending()?;
         let living = holder::list_living(&mailbox.dir, now)?;
-        let marks = Marks::read(&mailbox.dir)?;
         let mut me_on_disk = None;
         let (mut others, mut left) = (Vec::new(), Vec::new());
-        for name in atomic::list(&mailbox.dir.conversations())? {
-            let path = mailbox.dir.conversations().join(&name);
-            let mut conversation: Conversation = match format::read(&mailbox.state, &path, now) {
+        for holder in mailbox.holds.holders()? {
+            let mut conversation = match mailbox.holds.read(&holder, now) {
                 Ok(Some(conversation)) => conversation,
                 Ok(None) => continue,
                 Err(error @ ReadError::Quarantined { .. }) => {
@@ -148,31 +144,39 @@ impl<'a> Desk<'a> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            if name == file_name(&caller.holder) {
+            if holder == caller.holder.as_str() {
                 me_on_disk = Some(conversation);
                 continue;
             }
-            marks.apply(&mut conversation);
             conversation.reconcile(&pending);
-            let alive = living
-                .iter()
-                .any(|holder| holder.as_str() == conversation.holder);
+            let alive = living.has_holder(&holder);
             if !alive && conversation.is_idle() {
-                left.push((path, conversation.late));
+                left.push((holder, conversation.late));
                 continue;
             }
-            let keeps = alive && !conversation.is_silent(now);
+            let kept = if alive && !conversation.is_silent(now) {
+                conversation.living_entries(|server| living.servers.contains(server))
+            } else {
+                BTreeSet::new()
+            };
             others.push(Other {
                 conversation,
                 alive,
-                keeps,
+                kept,
             });
         }
         let mut me = me_on_disk
             .clone()
             .unwrap_or_else(|| Conversation::new(caller.holder.as_str(), &caller.label, now));
-        marks.apply(&mut me);
+        let mut presented = mailbox.presented();
+        let read = presented.read(&caller.holder);
+        // Before the settled ones go: also a message that another process has settled was read.
+        me.observe_read(&mailbox.server, &read);
+        let on_disk = me.entries();
         me.reconcile(&pending);
+        presented.retain(&caller.holder, &on_disk, &me.addresses());
+        let answering = presented.answering(&caller.holder);
+        drop(presented);
         let mut desk = Self {
             mailbox,
             caller,
@@ -181,8 +185,8 @@ impl<'a> Desk<'a> {
             me,
             me_on_disk,
             others,
-            marks,
-            answering: None,
+            read,
+            answering,
             notices,
             _lock: lock,
         };
@@ -196,14 +200,19 @@ impl<'a> Desk<'a> {
     fn note_activity(&mut self) {
         let noted = self.me_on_disk.as_ref().map(|on_disk| on_disk.active_at);
         if noted.is_some_and(|at| self.now.since(at) >= ACTIVE_NOTE)
-            && let Err(error) = self.save(Step::Hold)
+            && let Err(error) = self.save(Step::Hold, Durability::Unsynced)
         {
             tracing::warn!(error = %Chain(&error), "cannot note that this agent is not silent");
         }
     }
 
+    /// Forgets durably what is settled, or was never seen.
+    pub(crate) fn release(&mut self) -> Result<(), MailboxError> {
+        self.save(Step::Release, Durability::Synced)
+    }
+
     /// Writes this holder's conversation if that says something new.
-    pub(crate) fn save(&mut self, step: Step) -> Result<(), MailboxError> {
+    fn save(&mut self, step: Step, durability: Durability) -> Result<(), MailboxError> {
         self.me.label.clone_from(&self.caller.label);
         let noted = self.me_on_disk.as_ref().map(|on_disk| on_disk.active_at);
         let fresh = noted.is_some_and(|at| self.now.since(at) < ACTIVE_NOTE);
@@ -213,29 +222,34 @@ impl<'a> Desk<'a> {
             self.now
         };
         if self.me_on_disk.as_ref() != Some(&self.me) {
-            let path = self
-                .mailbox
-                .dir
-                .conversations()
-                .join(file_name(&self.caller.holder));
-            format::write(&path, &self.me, step, Durability::Synced)?;
+            self.mailbox.holds.write(&self.me, step, durability)?;
             self.me_on_disk = Some(self.me.clone());
-            self.clear_marks();
         }
         Ok(())
     }
 
-    /// Removes the marks that the conversation just written has taken over. One that stays costs nothing
-    /// but its name.
-    fn clear_marks(&mut self) {
-        let others = self.others.iter();
-        let others = others.map(|other| other.conversation.holder.as_str());
-        if let Err(error) = self
-            .marks
-            .clear(&self.mailbox.dir, &self.me, &others.collect())
-        {
-            tracing::debug!(error = %Chain(&error), "marks that are not needed any more stay");
+    /// Whether this agent has surely read a message from this process.
+    pub(crate) fn is_read(&self, held: &Held) -> bool {
+        held.is_read(&self.mailbox.server, &self.read)
+    }
+
+    /// Tracks a result that shows something new, or another conversation to be answered.
+    fn present(
+        &self,
+        newly: BTreeSet<EntryName>,
+        answering: Option<Address>,
+    ) -> Option<PresentationId> {
+        let answering = answering.filter(|address| self.me.held_at(*address).next().is_some());
+        if newly.is_empty() && answering.is_none_or(|address| self.answering == Some(address)) {
+            return None;
         }
+        let holder = &self.caller.holder;
+        Some(self.mailbox.presented().begin(holder, newly, answering))
+    }
+
+    /// The entries that this agent has surely read from this process.
+    fn read_entries(&self) -> BTreeSet<EntryName> {
+        self.me.read_entries(&self.mailbox.server, &self.read)
     }
 
     pub(crate) fn forget_settled(&mut self, entries: &[EntryName]) {
@@ -247,11 +261,8 @@ impl<'a> Desk<'a> {
 
     /// Pending entries that another agent keeps.
     pub(crate) fn kept(&self) -> BTreeSet<EntryName> {
-        self.others
-            .iter()
-            .filter(|other| other.keeps)
-            .flat_map(|other| other.conversation.entries())
-            .collect()
+        let kept = self.others.iter().flat_map(|other| &other.kept);
+        kept.copied().collect()
     }
 
     pub(crate) fn read(&mut self, name: EntryName) -> Result<Option<Item>, MailboxError> {
@@ -341,8 +352,4 @@ impl<'a> Desk<'a> {
             "This session has no message {id}; `update_id` of a message names it. {held} Call telegram_poll to see what waits."
         ))
     }
-}
-
-fn file_name(holder: &HolderId) -> String {
-    format!("{}.json", holder.as_str())
 }

@@ -5,29 +5,19 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
 use crate::mcp::call::desk;
 use crate::mcp::call::{Caller, Mailbox, MailboxError, News};
 use crate::mcp::tools::Refusal;
 use crate::state::agents::holder;
-use crate::state::outbox::delivery::{Content, DeliveryId, Finished, Outcome};
+use crate::state::failure_notices::FailureNotices;
+use crate::state::outbox::delivery::{Content, DeliveryId, DeliveryOutcome, FinishedDelivery};
 use crate::state::outbox::notice;
-use crate::store::atomic::Durability;
-use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT, ReadError};
+use crate::store::format::ReadError;
 
 /// Most failures that one result tells; others follow with the next.
 const MOST: usize = 2;
 /// How much of a text or a reason is said.
 const WORDS: usize = 60;
-
-/// The file.
-#[derive(Debug, Serialize, Deserialize)]
-struct ToldFile {
-    format: u32,
-    told: BTreeSet<DeliveryId>,
-}
 
 impl Mailbox {
     /// The failures that this agent is to be told of, each with its words.
@@ -45,7 +35,7 @@ impl Mailbox {
         if failed.is_empty() {
             return Ok(Vec::new());
         }
-        let told = self.told()?;
+        let told = FailureNotices::read(&self.dir, self.clock.now())?.told;
         failed.retain(|id| !told.contains(id));
         if failed.is_empty() {
             return Ok(Vec::new());
@@ -71,8 +61,7 @@ impl Mailbox {
             if whose == notice::GATEWAY {
                 continue;
             }
-            let another = whose != caller.holder.as_str()
-                && living.iter().any(|holder| holder.as_str() == whose);
+            let another = whose != caller.holder.as_str() && living.has_holder(whose);
             if another {
                 continue;
             }
@@ -84,32 +73,18 @@ impl Mailbox {
     fn record_told(&self, caller: &Caller, ids: &BTreeSet<DeliveryId>) -> Result<(), MailboxError> {
         self.dir.prepare()?;
         let _lock = desk::lock(self, caller)?;
-        let mut told = self.told()?;
+        let mut notices = FailureNotices::read(&self.dir, self.clock.now())?;
         // What has left failed/ is not asked for again.
         let failed: BTreeSet<DeliveryId> = self.outbox.failed()?.into_iter().collect();
-        told.retain(|id| failed.contains(id));
-        told.extend(ids.iter().cloned());
-        let file = ToldFile {
-            format: FORMAT,
-            told,
-        };
-        format::write(&self.dir.told(), &file, Step::Told, Durability::Synced)?;
-        Ok(())
-    }
-
-    /// Damaged, it is as good as nothing: the failures are told once more.
-    fn told(&self) -> Result<BTreeSet<DeliveryId>, MailboxError> {
-        match format::read::<ToldFile>(&self.state, &self.dir.told(), self.clock.now()) {
-            Ok(file) => Ok(file.map(|file| file.told).unwrap_or_default()),
-            Err(ReadError::Quarantined { .. }) => Ok(BTreeSet::new()),
-            Err(error) => Err(error.into()),
-        }
+        notices.told.retain(|id| failed.contains(id));
+        notices.told.extend(ids.iter().cloned());
+        Ok(notices.write(&self.dir)?)
     }
 }
 
 /// What an agent should know of a failure.
-fn say(finished: &Finished) -> Option<String> {
-    let Outcome::Failed {
+fn say(finished: &FinishedDelivery) -> Option<String> {
+    let DeliveryOutcome::Failed {
         reason,
         message_ids,
     } = &finished.outcome
@@ -118,7 +93,7 @@ fn say(finished: &Finished) -> Option<String> {
     };
     let what = match &finished.delivery.content {
         Content::Reply { text, .. } => format!("your reply {:?}", cut(text)),
-        Content::Progress { text } => format!("your progress {:?}", cut(text)),
+        Content::ProgressUpdate { text } => format!("your progress {:?}", cut(text)),
         Content::Reaction { emoji, .. } => format!("your reaction {emoji:?}"),
     };
     let part = if message_ids.is_empty() {

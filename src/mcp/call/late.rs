@@ -7,19 +7,15 @@
 //! the next one is.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use crate::clock::Timestamp;
 use crate::ids::UpdateId;
 use crate::mcp::call::desk::{self, Desk};
-use crate::mcp::call::{Caller, Mailbox, MailboxError, News, Showing, ShownPage};
+use crate::mcp::call::{Caller, Mailbox, MailboxError, News, ShownPage};
 use crate::mcp::page::{self, Page};
 use crate::mcp::tools::{Refusal, ToolResult};
 use crate::state::holds::Late;
-use crate::state::holds::seen;
 use crate::state::inbox::view::{self, FileStanding, Item, Shown};
-use crate::store::atomic;
-use crate::store::crash_points::Step;
 use crate::telegram::update;
 
 /// Of most messages that one result tells; others follow with the next.
@@ -80,15 +76,15 @@ impl Mailbox {
 
 impl Desk<'_> {
     /// Removes what dead agents have left. Of files that were to come yet this one is told instead.
-    pub(crate) fn inherit(&mut self, left: Vec<(PathBuf, Vec<Late>)>) -> Result<(), MailboxError> {
-        for (path, mut late) in left {
+    pub(crate) fn inherit(&mut self, left: Vec<(String, Vec<Late>)>) -> Result<(), MailboxError> {
+        for (holder, mut late) in left {
             late.retain(|late| !late.told);
             if !late.is_empty() {
                 self.me.take_over(late);
                 // First it is ours: a kill in between leaves it with both.
-                self.save(Step::Hold)?;
+                self.release()?;
             }
-            atomic::remove(&path, Step::Hold)?;
+            self.mailbox.holds.remove(&holder)?;
         }
         Ok(())
     }
@@ -110,15 +106,9 @@ impl Desk<'_> {
         self.notices.extend(notices);
         result.notices.append(&mut self.notices);
         result.notices = page::notices(&result.notices);
-        let mark = self.me.mark();
         Ok(ShownPage {
             result,
-            showing: Showing {
-                id: seen::new_show(),
-                newly: BTreeSet::new(),
-                before: mark.clone(),
-                after: mark,
-            },
+            presentation: None,
             ready_in: None,
         })
     }

@@ -1,19 +1,20 @@
 //! The calls of an agent, as read-decide-write steps under the session lock.
 //!
-//! Owns what a call may do and the order of its writes. Showing ([`crate::mcp::call::desk`]): what others must
-//! let go of, then our hold, then the result. Replying ([`crate::mcp::call::commit`]): the outbox file (the
-//! commit point), then the settling of what it answers, then our conversation. A kill between any
-//! two is made good by the next call, of whomever: it settles what the outbox answers, and a held
-//! entry without a file is settled.
+//! Owns what a call may do and the order of its writes. Showing ([`crate::mcp::call::desk`]): the other
+//! agents let go, then our hold, then the result; nothing is synced. Replying
+//! ([`crate::mcp::call::commit`]): the names in `inbox/`, the outbox file (the commit point), then the
+//! settling of the messages that it answers, then our conversation. The next call of any agent makes good a
+//! kill between any two: it settles what the outbox answers, and a held entry without a file is settled.
 
 mod bot_health;
 mod commit;
 mod desk;
 mod failure_notices;
 pub mod late;
+mod presented;
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
@@ -21,6 +22,8 @@ use crate::error_chain::Chain;
 use crate::ids::{Address, ChatId, SessionId, UpdateId};
 use crate::mcp::attach::{Copies, Roots};
 use crate::mcp::call::desk::{Again, Desk};
+pub use crate::mcp::call::presented::PresentationId;
+use crate::mcp::call::presented::Presented;
 use crate::mcp::tools::{
     PollParams, ReactParams, Refusal, ReplyParams, Status, To, ToolResult, in_range,
 };
@@ -29,15 +32,12 @@ use crate::state::agents::holder::{HolderId, Registration};
 use crate::state::bots::migrations;
 use crate::state::bots::rate_limits::{self, HeldUntil};
 use crate::state::files::Files;
-use crate::state::holds::seen;
-use crate::state::holds::{Mark, ShowId};
+use crate::state::holds::Holds;
 use crate::state::inbox::Inbox;
-use crate::state::inbox::entry::EntryName;
 use crate::state::layout::{SessionDir, StateDir};
-use crate::state::outbox::delivery::{DeliveryId, Outcome};
-use crate::state::outbox::{Outbox, Standing};
+use crate::state::outbox::delivery::{DeliveryId, DeliveryOutcome};
+use crate::state::outbox::{DeliveryStatus, Outbox};
 use crate::store::StoreError;
-use crate::store::crash_points::Step;
 use crate::store::format::ReadError;
 use crate::store::lock::LockError;
 use crate::waker::methods::inbox_socket::{InboxSocket, RequestListener};
@@ -55,9 +55,13 @@ pub struct Mailbox {
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
     pub(super) files: Files,
+    pub(super) holds: Holds,
     pub(super) clock: Clock,
     roots: Roots,
     pub(super) registration: Mutex<Registration>,
+    /// The name of this server process in the holds that it writes.
+    pub(super) server: String,
+    presented: Mutex<Presented>,
     /// Deliveries whose answers this process has seen settled: not read again at every call.
     settled: Mutex<BTreeSet<DeliveryId>>,
 }
@@ -77,33 +81,13 @@ pub struct Caller {
     pub call: Option<String>,
 }
 
-/// What a showing has changed, to be taken back if its result is never seen.
-#[derive(Clone, Debug)]
-pub struct Showing {
-    /// Names it.
-    pub id: ShowId,
-    /// The entries that this agent has surely not seen before.
-    pub newly: BTreeSet<EntryName>,
-    /// The conversation before it.
-    pub before: Mark,
-    /// The conversation after it.
-    pub after: Mark,
-}
-
-impl Showing {
-    /// Whether it has changed nothing.
-    pub fn is_empty(&self) -> bool {
-        self.newly.is_empty() && self.before == self.after
-    }
-}
-
 /// A page that was shown.
 #[derive(Debug)]
 pub struct ShownPage {
     /// The result.
     pub result: ToolResult,
-    /// To be noted as seen when the result has gone out, and taken back if it is never seen.
-    pub showing: Showing,
+    /// The presentation to be tracked until the result went out, if it shows anything new.
+    pub presentation: Option<PresentationId>,
     /// When a message that is still being put together will be complete.
     pub ready_in: Option<Duration>,
 }
@@ -178,10 +162,13 @@ impl Mailbox {
             inbox: Inbox::new(&dir),
             outbox: Outbox::new(&state, dir.clone()),
             files: Files::new(&dir),
+            holds: Holds::new(&dir),
             session: session.id.clone(),
             home: session.chat_ids.first().copied().unwrap_or(ChatId(0)),
             reply_to_message: session.reply_to_message,
+            server: registration.name(),
             registration: Mutex::new(registration),
+            presented: Mutex::default(),
             settled: Mutex::default(),
             state,
             dir,
@@ -193,12 +180,7 @@ impl Mailbox {
     /// The folders whose changes a waiting call watches: new messages, their files, and finished
     /// deliveries.
     pub fn watched(&self) -> [std::path::PathBuf; 4] {
-        [
-            self.dir.inbox(),
-            self.dir.files(),
-            self.dir.sent(),
-            self.dir.failed(),
-        ]
+        self.dir.folders_about_calls()
     }
 
     /// Creates the folders of the session, so that they can be watched.
@@ -249,7 +231,7 @@ impl Mailbox {
         for &id in ids {
             match desk.me.find(id) {
                 // The result that showed it may be lost, as for a reply.
-                Some(held) if held.seen => {
+                Some(held) if desk.is_read(held) => {
                     acked.push(id);
                     entries.extend(held.entries.iter().copied());
                 }
@@ -258,7 +240,7 @@ impl Mailbox {
         }
         self.inbox.settle(&entries)?;
         desk.forget_settled(&entries);
-        desk.save(Step::Release)?;
+        desk.release()?;
         Ok((acked, not_acked))
     }
 
@@ -301,23 +283,29 @@ impl Mailbox {
         Ok(Desk::open(self, caller)?.show_conversation(base, to)?)
     }
 
-    /// Takes back what a result showed that the client cancelled, and so never saw.
-    pub fn unshow(&self, caller: &Caller, showing: &Showing) -> Result<(), Refusal> {
-        let undo = || -> Result<(), MailboxError> {
-            let mut desk = Desk::open(self, caller)?;
-            desk.me
-                .unshow(&showing.newly, &showing.before, &showing.after);
-            desk.save(Step::Release)
-        };
-        Ok(undo()?)
+    /// The result of a presentation is in the client's pipe.
+    pub fn mark_delivered(&self, id: PresentationId) {
+        self.presented().flushed(id);
     }
 
-    /// Marks that a result has gone out to the client.
-    pub fn went_out(&self, caller: &Caller, showing: &Showing) -> Result<(), StoreError> {
-        if showing.newly.is_empty() {
+    /// Lets go of the messages of a result that the client has cancelled, and so never saw.
+    pub fn withdraw(&self, caller: &Caller, id: PresentationId) -> Result<(), Refusal> {
+        let unread = self.presented().cancelled(id);
+        if unread.is_empty() {
             return Ok(());
         }
-        seen::mark(&self.dir, caller.holder.as_str(), showing.id)
+        let let_go = || -> Result<(), MailboxError> {
+            let mut desk = Desk::open(self, caller)?;
+            desk.me.let_go(&unread);
+            desk.release()
+        };
+        Ok(let_go()?)
+    }
+
+    pub(super) fn presented(&self) -> MutexGuard<'_, Presented> {
+        self.presented
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a reply with files may be sent, before they are copied; what an earlier call has made,
@@ -371,25 +359,25 @@ impl Mailbox {
             notices: accepted.notices.clone(),
             ..ToolResult::default()
         };
-        let standing = self.outbox.standing(&accepted.id, now)?;
-        let ended = standing != Standing::Waiting;
+        let standing = self.outbox.status(&accepted.id, now)?;
+        let ended = standing != DeliveryStatus::Waiting;
         match standing {
-            Standing::Finished(finished) => {
+            DeliveryStatus::Finished(finished) => {
                 result.notices.extend(finished.notes);
                 match finished.outcome {
-                    Outcome::Delivered { message_ids, .. } => {
+                    DeliveryOutcome::Delivered { message_ids, .. } => {
                         result.status = Some(Status::Delivered);
                         result.message_ids = message_ids;
                     }
-                    Outcome::Unknown => {
+                    DeliveryOutcome::Unknown => {
                         result.notices.push("Telegram's answer was lost: it may stand in the chat or not; it is not sent again.".to_owned());
                     }
-                    Outcome::Superseded => {
+                    DeliveryOutcome::Superseded => {
                         result
                             .notices
                             .push("A newer message took its place before it was sent.".to_owned());
                     }
-                    Outcome::Failed {
+                    DeliveryOutcome::Failed {
                         reason,
                         message_ids,
                     } => {
@@ -397,7 +385,7 @@ impl Mailbox {
                         result.reason = Some(reason);
                         result.message_ids = message_ids;
                     }
-                    Outcome::Dropped { message_ids } => {
+                    DeliveryOutcome::Dropped { message_ids } => {
                         result.status = Some(Status::Failed);
                         result.reason = Some("the person dropped it before it was sent".to_owned());
                         result.message_ids = message_ids;
@@ -405,7 +393,7 @@ impl Mailbox {
                 }
             }
             // Gone after it was accepted means finished so long ago that its record was swept.
-            Standing::Waiting | Standing::Gone => {
+            DeliveryStatus::Waiting | DeliveryStatus::Gone => {
                 if let Some(held) = self.held(accepted.address, now)? {
                     result.held_until = Some(held.opens.rfc3339());
                     if held.reason.is_some() {
@@ -420,7 +408,7 @@ impl Mailbox {
 
     /// Until when nothing goes to a chat; `None` if it is open.
     fn held(&self, address: Address, now: Timestamp) -> Result<Option<HeldUntil>, ReadError> {
-        let moves = migrations::read(&self.state, address.bot_id, now)?;
+        let moves = migrations::read_migrations(&self.state, address.bot_id, now)?;
         match rate_limits::read_limits(&self.state, address.bot_id, now) {
             Ok(gates) => Ok(gates.held(moves.current(address.chat_id), now)),
             // The gateway will report it and write new ones.

@@ -9,7 +9,7 @@ use rmcp::model::JsonObject;
 use rmcp::service::RequestContext;
 use serde::de::DeserializeOwned;
 
-use super::out::What;
+use super::out::Says;
 use super::{Served, Shared};
 use crate::mcp::attach::Copies;
 use crate::mcp::call::{Accepted, Caller, Mailbox, ShownPage, poll_limits};
@@ -217,7 +217,7 @@ impl Shared {
             if ended && result.status == Some(Status::Failed) {
                 // This result says so already.
                 let failed = BTreeSet::from([accepted.id.clone()]);
-                self.goes_out(caller, context, What::Failures(failed));
+                self.track_result(caller, context, Says::Failures(failed));
             }
             let waiting = !ended && result.held_until.is_none();
             let left = deadline.saturating_duration_since(self.clock.instant());
@@ -256,13 +256,13 @@ impl Shared {
         let page = self
             .blocking(move |served| show(&served.mailbox, &at))
             .await?;
-        if !page.showing.is_empty() {
-            self.goes_out(&caller, context, What::Showing(page.showing.clone()));
+        if let Some(presentation) = page.presentation {
+            self.track_result(&caller, context, Says::Messages(presentation));
         }
         drop(turn);
         if context.ct.is_cancelled() {
-            self.cancelled(&context.id);
-            self.note_out().await;
+            self.cancel_result(&context.id);
+            self.follow_up().await;
             return Err(cancelled());
         }
         Ok(page)

@@ -1,4 +1,5 @@
-//! What results say, and when that is noted: a result that was given up has shown nothing.
+//! The results that are on their way to the client: a cancelled one has shown nothing, and one that
+//! reached the client is noted.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
@@ -7,102 +8,101 @@ use rmcp::RoleServer;
 use rmcp::model::RequestId;
 use rmcp::service::RequestContext;
 
-use super::wire::Note;
 use super::{REMEMBERED, Shared};
-use crate::error_chain::Chain;
 use crate::ids::UpdateId;
-use crate::mcp::call::{Caller, Mailbox, News, Showing};
+use crate::mcp::call::{Caller, Mailbox, News, PresentationId};
 use crate::mcp::tools::Refusal;
 use crate::state::outbox::delivery::DeliveryId;
 
-pub(super) struct Show {
+/// A result, or a part of it, that is noted when the client has it.
+pub(super) struct PendingResult {
     pub(super) call: RequestId,
     pub(super) caller: Caller,
-    pub(super) what: What,
+    pub(super) says: Says,
     pub(super) stage: Stage,
 }
 
-/// What a result says that is noted when it is out.
+/// A part of a result that is noted when the client has it.
 #[derive(Clone, Debug)]
-pub(super) enum What {
+pub(super) enum Says {
     /// Messages.
-    Showing(Showing),
+    Messages(PresentationId),
     /// Failed deliveries.
     Failures(BTreeSet<DeliveryId>),
     /// Files of messages that are settled.
     Files(BTreeSet<UpdateId>),
 }
 
-impl What {
-    /// Whether it stands in `notices`, which an error has not.
+impl Says {
+    /// Whether it stands in `notices`. An error has none.
     pub(super) fn is_notice(&self) -> bool {
         match self {
-            Self::Showing(_) => false,
+            Self::Messages(_) => false,
             Self::Failures(_) | Self::Files(_) => true,
         }
     }
 }
 
-/// How far a result has come that showed something.
+/// How far a result has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// On its way to the client.
     Leaving,
-    /// In the client's pipe but for its newline.
-    Out,
-    /// And that is noted.
+    /// In the client's pipe, to be noted on disk.
+    Flushed,
+    /// Noted.
     Noted,
-    /// Given up by the client.
+    /// Cancelled by the client, to be taken back.
     Cancelled,
 }
 
 impl Shared {
-    /// A result will say this.
-    pub(super) fn goes_out(
+    /// Tracks a part of a result.
+    pub(super) fn track_result(
         &self,
         caller: &Caller,
         context: &RequestContext<RoleServer>,
-        what: What,
+        says: Says,
     ) {
-        let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
-        shows.push_back(Show {
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        results.push_back(PendingResult {
             call: context.id.clone(),
             caller: caller.clone(),
-            what,
+            says,
             stage: Stage::Leaving,
         });
-        if shows.len() > REMEMBERED {
-            shows.pop_front();
+        if results.len() > REMEMBERED {
+            results.pop_front();
         }
     }
 
-    /// What the agent is told of failed deliveries.
+    /// The notices about failed deliveries.
     pub(super) async fn failure_notices(
         self: &Arc<Self>,
         caller: &Caller,
         context: &RequestContext<RoleServer>,
     ) -> Vec<String> {
-        self.notices(caller, context, Mailbox::failures, What::Failures)
+        self.notices(caller, context, Mailbox::failures, Says::Failures)
             .await
     }
 
-    /// What the agent is told of files that came after their message was settled.
+    /// The notices about files that came after their message was settled.
     pub(super) async fn file_notices(
         self: &Arc<Self>,
         caller: &Caller,
         context: &RequestContext<RoleServer>,
     ) -> Vec<String> {
-        self.notices(caller, context, Mailbox::news_of_files, What::Files)
+        self.notices(caller, context, Mailbox::news_of_files, Says::Files)
             .await
     }
 
-    /// What the mailbox has to tell besides. That this is not known is no reason to refuse a call.
+    /// The notices of the mailbox. A failure to read them is no reason to refuse a call.
     async fn notices<Id: Ord + Send + 'static>(
         self: &Arc<Self>,
         caller: &Caller,
         context: &RequestContext<RoleServer>,
         news: fn(&Mailbox, &Caller) -> Result<News<Id>, Refusal>,
-        what: fn(BTreeSet<Id>) -> What,
+        says: fn(BTreeSet<Id>) -> Says,
     ) -> Vec<String> {
         let at = caller.clone();
         match self
@@ -112,90 +112,88 @@ impl Shared {
             Ok(news) if news.is_empty() => Vec::new(),
             Ok(news) => {
                 let (ids, words): (BTreeSet<_>, Vec<_>) = news.into_iter().unzip();
-                self.goes_out(caller, context, what(ids));
+                self.track_result(caller, context, says(ids));
                 words
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot look for what the agent is to be told");
+                tracing::warn!(%error, "cannot read the notices for the agent");
                 Vec::new()
             }
         }
     }
 
-    /// A result is in the client's pipe but for its newline: what it showed is noted as seen before
-    /// that follows. The mark for messages is made at once: on the protocol's own thread, which costs
-    /// less than the way to another, and nothing is synced.
-    pub(super) fn going_out(self: &Arc<Self>, call: &RequestId) -> Option<Note> {
-        let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut any = false;
-        for show in shows
-            .iter_mut()
-            .filter(|show| show.call == *call && show.stage == Stage::Leaving)
-        {
-            match (&show.what, &self.served) {
-                (What::Showing(showing), Ok(served)) => {
-                    if let Err(error) = served.mailbox.went_out(&show.caller, showing) {
-                        tracing::warn!(error = %Chain(&error), "cannot note what an agent has seen; it is shown again");
-                    }
-                    // Kept: a late cancellation takes back what was marked, too.
-                    show.stage = Stage::Noted;
+    /// A result is in the client's pipe: its agent can answer the messages from now on.
+    pub(super) fn on_flushed(&self, call: &RequestId) {
+        let Ok(served) = &self.served else { return };
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        let leaving = |one: &&mut PendingResult| one.call == *call && one.stage == Stage::Leaving;
+        for result in results.iter_mut().filter(leaving) {
+            match &result.says {
+                Says::Messages(id) => {
+                    served.mailbox.mark_delivered(*id);
+                    // Kept, in case its cancellation comes late.
+                    result.stage = Stage::Noted;
                 }
-                (What::Showing(_) | What::Failures(_) | What::Files(_), _) => {
-                    show.stage = Stage::Out;
-                    any = true;
+                Says::Failures(_) | Says::Files(_) => {
+                    result.stage = Stage::Flushed;
+                    self.flushed.notify_one();
                 }
             }
         }
-        if !any {
-            return None;
-        }
-        let shared = Arc::clone(self);
-        Some(Box::pin(async move { shared.note_out().await }))
     }
 
-    /// Notes which results have gone out, and takes back what cancelled calls showed. Before every
-    /// call, so that what the client has read, or given up, is known when it answers.
-    pub(super) async fn note_out(self: &Arc<Self>) {
+    /// Notes on disk which notices the client has. Killed before that, another process gives them once
+    /// more.
+    pub(super) async fn note_flushed(self: &Arc<Self>) {
+        loop {
+            self.flushed.notified().await;
+            self.follow_up().await;
+        }
+    }
+
+    /// Notes the notices that the client has, and takes cancelled results back. It runs before every
+    /// call, so that a call finds done whatever the client did before it.
+    pub(super) async fn follow_up(self: &Arc<Self>) {
         let _turn = self.turn.lock().await;
-        let due: Vec<(Caller, What, Stage)> = {
-            let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
-            let news = |show: &&Show| match show.stage {
-                Stage::Out | Stage::Cancelled => true,
+        let due: Vec<(Caller, Says, Stage)> = {
+            let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_due = |one: &&PendingResult| match one.stage {
+                Stage::Flushed | Stage::Cancelled => true,
                 Stage::Leaving | Stage::Noted => false,
             };
-            let due = shows.iter().filter(news);
+            let due = results.iter().filter(is_due);
             let due = due
-                .map(|show| (show.caller.clone(), show.what.clone(), show.stage))
+                .map(|one| (one.caller.clone(), one.says.clone(), one.stage))
                 .collect();
-            for show in shows.iter_mut().filter(|show| show.stage == Stage::Out) {
-                show.stage = Stage::Noted;
+            for result in results.iter_mut().filter(|one| one.stage == Stage::Flushed) {
+                result.stage = Stage::Noted;
             }
-            shows.retain(|show| show.stage != Stage::Cancelled);
+            results.retain(|one| one.stage != Stage::Cancelled);
             due
         };
-        for (caller, what, stage) in due {
-            let note = move |mailbox: &Mailbox, caller: &Caller| match (stage, what) {
-                (Stage::Out, What::Failures(ids)) => mailbox.note_told(caller, &ids),
-                (Stage::Out, What::Files(ids)) => mailbox.note_files(caller, &ids),
-                (Stage::Cancelled, What::Showing(showing)) => mailbox.unshow(caller, &showing),
-                (Stage::Cancelled, What::Failures(_) | What::Files(_))
-                | (Stage::Out, What::Showing(_))
+        for (caller, says, stage) in due {
+            let note = move |mailbox: &Mailbox, caller: &Caller| match (stage, says) {
+                (Stage::Flushed, Says::Failures(ids)) => mailbox.note_told(caller, &ids),
+                (Stage::Flushed, Says::Files(ids)) => mailbox.note_files(caller, &ids),
+                (Stage::Cancelled, Says::Messages(id)) => mailbox.withdraw(caller, id),
+                (Stage::Cancelled, Says::Failures(_) | Says::Files(_))
+                | (Stage::Flushed, Says::Messages(_))
                 | (Stage::Leaving | Stage::Noted, _) => Ok(()),
             };
             if let Err(error) = self
                 .blocking(move |served| note(&served.mailbox, &caller))
                 .await
             {
-                tracing::warn!(%error, ?stage, "cannot note what an agent has seen; it is shown again");
+                tracing::warn!(%error, ?stage, "cannot follow up a result; its messages or notices are shown again");
             }
         }
     }
 
-    /// The client gave a call up, and will never see what it showed.
-    pub(super) fn cancelled(&self, call: &RequestId) {
-        let mut shows = self.shows.lock().unwrap_or_else(PoisonError::into_inner);
-        for show in shows.iter_mut().filter(|show| show.call == *call) {
-            show.stage = Stage::Cancelled;
+    /// The client has cancelled a call, and never sees its result.
+    pub(super) fn cancel_result(&self, call: &RequestId) {
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        for result in results.iter_mut().filter(|one| one.call == *call) {
+            result.stage = Stage::Cancelled;
         }
     }
 }

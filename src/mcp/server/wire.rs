@@ -108,17 +108,12 @@ impl<R: AsyncRead + Unpin> AsyncRead for EofReader<R> {
     }
 }
 
-/// What is done about an answer before it is complete.
-pub(super) type Note = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Holds the newline of an answer back until it is noted on disk what the answer has shown: whoever
-/// has read the whole line can rely on it, and a kill before leaves at most a line that has no end.
-pub(super) struct AnswerWriter<W, F> {
+/// Tells which answers are in the client's pipe, from the first byte to the newline.
+pub(super) struct ResultWriter<W, F> {
     writer: W,
-    note: F,
-    /// The line that is being written, without its newline.
+    on_flushed: F,
+    /// The line that is being written.
     line: Vec<u8>,
-    noting: Option<Note>,
 }
 
 #[derive(Deserialize)]
@@ -126,47 +121,42 @@ struct AnswerLine {
     id: RequestId,
 }
 
-impl<W, F> AnswerWriter<W, F> {
-    pub(super) fn new(writer: W, note: F) -> Self {
+impl<W, F: Fn(RequestId)> ResultWriter<W, F> {
+    pub(super) fn new(writer: W, on_flushed: F) -> Self {
         Self {
             writer,
-            note,
+            on_flushed,
             line: Vec::new(),
-            noting: None,
+        }
+    }
+
+    fn wrote(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(piece);
+            if !piece.ends_with(b"\n") {
+                continue;
+            }
+            // A line without an id is a notification, which shows nothing.
+            if let Ok(answer) = serde_json::from_slice::<AnswerLine>(&self.line) {
+                (self.on_flushed)(answer.id);
+            }
+            self.line.clear();
+            reached(Step::Answer, Side::After);
         }
     }
 }
 
-impl<W: AsyncWrite + Unpin, F: Fn(RequestId) -> Option<Note> + Unpin> AsyncWrite
-    for AnswerWriter<W, F>
-{
+impl<W: AsyncWrite + Unpin, F: Fn(RequestId) + Unpin> AsyncWrite for ResultWriter<W, F> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        let newline = bytes.iter().position(|byte| *byte == b'\n');
-        if newline != Some(0) {
-            let (before, _) = bytes.split_at(newline.unwrap_or(bytes.len()));
-            let written = ready!(Pin::new(&mut this.writer).poll_write(context, before))?;
-            let (written_bytes, _) = before.split_at(written);
-            this.line.extend_from_slice(written_bytes);
-            return Poll::Ready(Ok(written));
-        }
-        if this.noting.is_none() && !this.line.is_empty() {
-            // What has no id is a notification, which shows nothing.
-            let answer = serde_json::from_slice::<AnswerLine>(&this.line);
-            this.line.clear();
-            this.noting = answer.ok().and_then(|answer| (this.note)(answer.id));
-        }
-        if let Some(noting) = &mut this.noting {
-            ready!(noting.as_mut().poll(context));
-            this.noting = None;
-        }
-        let (end, _) = bytes.split_at(1);
-        let written = ready!(Pin::new(&mut this.writer).poll_write(context, end))?;
-        reached(Step::Answer, Side::After);
+        let written = ready!(Pin::new(&mut this.writer).poll_write(context, bytes))?;
+        let (done, _) = bytes.split_at(written);
+        // In the same turn of the one thread: no later request of the client is read before this.
+        this.wrote(done);
         Poll::Ready(Ok(written))
     }
 
@@ -181,52 +171,34 @@ impl<W: AsyncWrite + Unpin, F: Fn(RequestId) -> Option<Note> + Unpin> AsyncWrite
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use std::sync::Mutex;
+
+    use tokio::io::AsyncWriteExt as _;
 
     use super::*;
 
     #[tokio::test]
-    async fn the_newline_waits_for_the_note() {
-        let (writer, mut reader) = tokio::io::duplex(1024);
-        let (done, noted) = tokio::sync::oneshot::channel::<()>();
-        let noted = std::sync::Mutex::new(Some(noted));
-        let mut writer = AnswerWriter::new(writer, move |_| {
-            let noted = noted.lock().unwrap().take()?;
-            Some(Box::pin(async move { drop(noted.await) }) as Note)
-        });
-        let answer = b"{\"id\":1,\"result\":{}}\n{\"method\":\"x\"}\n";
-        let mut writing = begin(writer.write_all(answer));
-        assert!(writing.is_pending());
-        let mut read = vec![0; 20];
-        reader.read_exact(&mut read).await.unwrap();
-        assert_eq!(read, b"{\"id\":1,\"result\":{}}");
-        done.send(()).unwrap();
-        writing.finish().await;
-        let mut rest = vec![0; answer.len() - 20];
-        reader.read_exact(&mut rest).await.unwrap();
-        assert_eq!([read, rest].concat(), answer);
+    async fn an_answer_is_flushed_when_its_whole_line_is_in_the_pipe() {
+        let (pipe, _reader) = tokio::io::duplex(1024);
+        let flushed = Mutex::new(Vec::new());
+        let mut writer = ResultWriter::new(pipe, |id| flushed.lock().unwrap().push(id));
+        writer.write_all(b"{\"id\":1,\"result\":{}}").await.unwrap();
+        assert_eq!(flushed.lock().unwrap().len(), 0);
+        writer
+            .write_all(b"\n{\"method\":\"x\"}\n{\"id\":\"b\"}\n{")
+            .await
+            .unwrap();
+        let ids = [RequestId::Number(1), RequestId::String("b".into())];
+        assert_eq!(*flushed.lock().unwrap(), ids);
     }
 
-    /// A future that is polled once and finished later.
-    struct Begun<F>(Pin<Box<F>>, bool);
-
-    fn begin<F: Future<Output = io::Result<()>>>(future: F) -> Begun<F> {
-        let mut future = Box::pin(future);
-        let waker = std::task::Waker::noop();
-        let pending = future
-            .as_mut()
-            .poll(&mut Context::from_waker(waker))
-            .is_pending();
-        Begun(future, pending)
-    }
-
-    impl<F: Future<Output = io::Result<()>>> Begun<F> {
-        fn is_pending(&self) -> bool {
-            self.1
-        }
-
-        async fn finish(&mut self) {
-            self.0.as_mut().await.unwrap();
-        }
+    #[tokio::test]
+    async fn an_answer_that_the_pipe_has_no_room_for_is_not_flushed() {
+        let (pipe, _reader) = tokio::io::duplex(10);
+        let flushed = Mutex::new(Vec::new());
+        let mut writer = ResultWriter::new(pipe, |id| flushed.lock().unwrap().push(id));
+        let write = writer.write_all(b"{\"id\":1,\"result\":{}}\n");
+        let waiting = tokio::time::timeout(std::time::Duration::from_millis(10), write).await;
+        assert!(waiting.is_err() && flushed.lock().unwrap().is_empty());
     }
 }

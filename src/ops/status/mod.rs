@@ -15,7 +15,7 @@ use crate::state::agents::holder;
 use crate::state::bots::migrations;
 use crate::state::bots::rate_limits::{self, HeldUntil};
 use crate::state::gateway_status::{self, BotHealth, GatewayStatus};
-use crate::state::holds::disk::held_entries;
+use crate::state::holds::Holds;
 use crate::state::inbox::Inbox;
 use crate::state::inbox::dead_letters;
 use crate::state::layout::StateDir;
@@ -224,7 +224,7 @@ impl SessionReport {
         let inbox = Inbox::new(&dir);
         let outbox = Outbox::new(state, dir.clone());
         let pending = inbox.pending()?;
-        let held = held_entries(state, &dir, now)?;
+        let held = Holds::new(&dir).held_entries(now)?;
         let waiting = outbox.waiting()?;
         let blocked = find_first_blocked(state, &outbox, &waiting, now)?;
         Ok(Self {
@@ -274,7 +274,7 @@ fn find_first_blocked(
             gates => gates?,
         };
         if !gates.is_empty() {
-            bots.insert(bot, (gates, migrations::read(state, bot, now)?));
+            bots.insert(bot, (gates, migrations::read_migrations(state, bot, now)?));
         }
     }
     if bots.is_empty() {
@@ -329,7 +329,7 @@ fn find_moved_chats(
         .collect();
     let mut found = Vec::new();
     for bot_id in state.all_bots()? {
-        let moves = migrations::read(state, bot_id, now)?;
+        let moves = migrations::read_migrations(state, bot_id, now)?;
         for from in moves.all().map(|migration| migration.from) {
             let to = moves.current(from);
             if chats.contains(&from) && !chats.contains(&to) {

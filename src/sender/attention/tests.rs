@@ -26,7 +26,7 @@ fn address(chat: i64) -> Address {
     }
 }
 
-fn one(chat: i64, message: i64, seen: bool) -> HeldMessage {
+fn one(chat: i64, message: i64) -> HeldMessage {
     HeldMessage {
         address: address(chat),
         message: MessageId(message),
@@ -34,12 +34,11 @@ fn one(chat: i64, message: i64, seen: bool) -> HeldMessage {
             received: message,
             update_id: UpdateId(message),
         },
-        seen,
     }
 }
 
 fn message(chat: i64, message: i64) -> MessageRef {
-    one(chat, message, true).message_ref()
+    one(chat, message).message_ref()
 }
 
 fn attention() -> Attention {
@@ -61,14 +60,9 @@ fn typing(chat: i64) -> ChatAction {
 }
 
 #[test]
-fn the_newest_message_of_each_chat_that_was_just_seen_wears_eyes() {
+fn the_newest_message_of_each_chat_that_was_just_shown_wears_eyes() {
     let mut attention = attention();
-    let held = vec![
-        one(11, 1, true),
-        one(11, 2, true),
-        one(12, 3, true),
-        one(11, 4, false),
-    ];
+    let held = vec![one(11, 1), one(11, 2), one(12, 3)];
     attention.holds(agent(), held, Sign::Activity, secs(0));
     let done = all(&mut attention, secs(0));
     assert_eq!(
@@ -80,12 +74,7 @@ fn the_newest_message_of_each_chat_that_was_just_seen_wears_eyes() {
         ]
     );
     assert_eq!(attention.receipts(BOT).count(), 2);
-    let held = vec![
-        one(11, 1, true),
-        one(11, 2, true),
-        one(12, 3, true),
-        one(11, 4, true),
-    ];
+    let held = vec![one(11, 1), one(11, 2), one(12, 3), one(11, 4)];
     attention.holds(agent(), held, Sign::Activity, secs(1));
     assert_eq!(
         all(&mut attention, secs(1)),
@@ -98,14 +87,14 @@ fn a_message_that_no_agent_holds_loses_its_eyes_and_one_that_another_agent_takes
     let mut attention = attention();
     attention.holds(
         agent(),
-        vec![one(11, 1, true), one(12, 2, true)],
+        vec![one(11, 1), one(12, 2)],
         Sign::Activity,
         secs(0),
     );
     all(&mut attention, secs(0));
     attention.holds(agent(), Vec::new(), Sign::Activity, secs(1));
     let other = (0, "thread-b".to_owned());
-    attention.holds(other, vec![one(12, 2, false)], Sign::Activity, secs(1));
+    attention.holds(other, vec![one(12, 2)], Sign::Activity, secs(1));
     assert_eq!(
         all(&mut attention, secs(1)),
         [],
@@ -124,7 +113,7 @@ fn a_message_that_no_agent_holds_loses_its_eyes_and_one_that_another_agent_takes
 #[test]
 fn eyes_that_cannot_be_put_soon_are_dropped_and_those_that_stand_are_not_forgotten() {
     let mut attention = attention();
-    attention.holds(agent(), vec![one(11, 1, true)], Sign::Activity, secs(0));
+    attention.holds(agent(), vec![one(11, 1)], Sign::Activity, secs(0));
     let closed = |_: BotId, _: ChatId| Some(Duration::from_secs(300));
     assert_eq!(attention.next(secs(0), closed, DEAD), None);
     assert!(attention.due(secs(0)).is_some());
@@ -133,7 +122,7 @@ fn eyes_that_cannot_be_put_soon_are_dropped_and_those_that_stand_are_not_forgott
 
     attention.holds(
         agent(),
-        vec![one(11, 1, true), one(11, 2, true)],
+        vec![one(11, 1), one(11, 2)],
         Sign::Activity,
         secs(20),
     );
@@ -153,12 +142,7 @@ fn eyes_from_an_earlier_time_are_taken_away_unless_the_message_is_still_held() {
     let mut attention = Attention::new(Pace::Normal, [message(11, 1), message(11, 2)]);
     let silent_for = Duration::from_secs(60);
     let start = Sign::Startup { silent_for };
-    attention.holds(
-        agent(),
-        vec![one(11, 2, true), one(11, 3, true)],
-        start,
-        secs(0),
-    );
+    attention.holds(agent(), vec![one(11, 2), one(11, 3)], start, secs(0));
     let done = all(&mut attention, secs(0));
     assert_eq!(
         done,
@@ -174,14 +158,14 @@ fn eyes_from_an_earlier_time_are_taken_away_unless_the_message_is_still_held() {
 #[test]
 fn the_agents_own_reaction_ends_ours_whenever_it_comes() {
     let mut attention = attention();
-    attention.holds(agent(), vec![one(11, 1, true)], Sign::Activity, secs(0));
+    attention.holds(agent(), vec![one(11, 1)], Sign::Activity, secs(0));
     assert!(
         !attention.agent_reacts(message(11, 1)),
         "nothing was noted yet"
     );
     assert_eq!(attention.next(secs(0), free, DEAD), None);
 
-    attention.holds(agent(), vec![one(11, 2, true)], Sign::Activity, secs(1));
+    attention.holds(agent(), vec![one(11, 2)], Sign::Activity, secs(1));
     let put = attention.next(secs(1), free, DEAD).unwrap();
     assert!(
         attention.agent_reacts(message(11, 2)),
@@ -197,7 +181,7 @@ fn eyes_of_unknown_fate_may_stand_and_refused_ones_do_not() {
     let mut attention = attention();
     attention.holds(
         agent(),
-        vec![one(11, 1, true), one(12, 2, true)],
+        vec![one(11, 1), one(12, 2)],
         Sign::Activity,
         secs(0),
     );
@@ -227,7 +211,7 @@ fn eyes_of_unknown_fate_may_stand_and_refused_ones_do_not() {
 #[test]
 fn typing_goes_on_every_four_seconds_until_there_is_no_news_for_ten_minutes() {
     let mut attention = attention();
-    attention.holds(agent(), vec![one(11, 1, true)], Sign::Activity, secs(0));
+    attention.holds(agent(), vec![one(11, 1)], Sign::Activity, secs(0));
     let mut typed = Vec::new();
     while let Some(due) = attention.due(secs(0)) {
         typed.extend(
@@ -259,20 +243,20 @@ fn dead_and_silent_agents_do_not_type() {
     let mut attention = attention();
     let silent_for = Duration::from_secs(601);
     let start = Sign::Startup { silent_for };
-    attention.holds(agent(), vec![one(11, 1, true)], start, secs(0));
+    attention.holds(agent(), vec![one(11, 1)], start, secs(0));
     assert_eq!(attention.next(secs(0), free, ALIVE), None);
     attention.agent_spoke(&agent(), secs(1));
     assert_eq!(attention.next(secs(1), free, DEAD), None);
     assert_eq!(attention.due(secs(1)), None);
     // What somebody saw by looking is no news.
-    attention.holds(agent(), vec![one(11, 1, true)], Sign::Scan, secs(2));
+    attention.holds(agent(), vec![one(11, 1)], Sign::Scan, secs(2));
     assert_eq!(attention.due(secs(2)), None);
 }
 
 #[test]
 fn a_failure_makes_typing_pause_and_a_busy_chat_skips_it() {
     let mut attention = attention();
-    attention.holds(agent(), vec![one(11, 1, true)], Sign::Activity, secs(0));
+    attention.holds(agent(), vec![one(11, 1)], Sign::Activity, secs(0));
     all(&mut attention, secs(0));
     let busy = |_: BotId, _: ChatId| Some(Duration::from_millis(250));
     assert_eq!(attention.next(secs(4), busy, ALIVE), None);

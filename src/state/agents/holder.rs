@@ -113,10 +113,25 @@ impl Drop for Registration {
     }
 }
 
-/// Lists the holders that live, and removes the registrations of dead servers. The caller holds the session
-/// lock.
-pub fn list_living(dir: &SessionDir, now: Timestamp) -> Result<BTreeSet<HolderId>, StoreError> {
-    let mut living = BTreeSet::new();
+/// The MCP server processes that live, and the agents that have called them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Living {
+    /// The names of the servers' registrations.
+    pub servers: BTreeSet<String>,
+    /// The agents.
+    pub holders: BTreeSet<HolderId>,
+}
+
+impl Living {
+    /// Whether this agent lives.
+    pub fn has_holder(&self, holder: &str) -> bool {
+        self.holders.iter().any(|one| one.as_str() == holder)
+    }
+}
+
+/// Lists the living, and removes the registrations of dead servers. The caller holds the session lock.
+pub fn list_living(dir: &SessionDir, now: Timestamp) -> Result<Living, StoreError> {
+    let mut living = Living::default();
     for name in folder(dir).names()? {
         let stored = folder(dir).file(&name);
         if !stored.is_locked()? {
@@ -137,7 +152,12 @@ pub fn list_living(dir: &SessionDir, now: Timestamp) -> Result<BTreeSet<HolderId
         };
         // Whatever its version: a newer server lives, too.
         let file: Option<AgentFile> = serde_json::from_slice(&bytes).ok();
-        living.extend(file.into_iter().flat_map(|file| file.holders));
+        living
+            .holders
+            .extend(file.into_iter().flat_map(|file| file.holders));
+        living
+            .servers
+            .extend(name.strip_suffix(".json").map(str::to_owned));
     }
     Ok(living)
 }
@@ -181,7 +201,7 @@ mod tests {
     }
 
     fn alive(dir: &SessionDir) -> Result<BTreeSet<HolderId>, StoreError> {
-        list_living(dir, Timestamp(1))
+        Ok(list_living(dir, Timestamp(1))?.holders)
     }
 
     fn registration(dir: &SessionDir, started: i64) -> Registration {

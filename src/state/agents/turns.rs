@@ -124,8 +124,14 @@ impl TurnFile {
     ) -> Result<T, StateError> {
         folder(dir).create()?;
         let writer = format!("telepost hook, pid {}", std::process::id());
-        let lock = folder(dir).path().join(format!("{}.lock", holder.as_str()));
-        let _lock = dir.storage().disk().lock(&lock, &writer, patience)?;
+        let path = folder(dir).path().join(format!("{}.lock", holder.as_str()));
+        // The gateway may remove the file of the lock between its opening and its locking.
+        let _lock = loop {
+            let lock = FileLock::take_within(&path, &writer, patience)?;
+            if lock.still_there() {
+                break lock;
+            }
+        };
         let file = file(dir, holder.as_str());
         let before = file.read_or_missing(now)?;
         let mut turns = before

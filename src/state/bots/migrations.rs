@@ -1,8 +1,7 @@
-//! Groups that have become supergroups: the new id of each, durably.
+//! Groups that have become supergroups: `bots/<bot_id>/migrations.json` has the new id of each.
 //!
-//! On disk as `bots/<bot_id>/migrations.json`. Deliveries, gates and lanes go by the new id as soon as
-//! Telegram has told it; `sessions.json` is the person's and still has the old one. Message ids do not
-//! carry over (telegram.md 8).
+//! Deliveries, rate limits and queues go by the new id as soon as Telegram has told it; `sessions.json`
+//! belongs to the person and still has the old one. Message ids do not carry over (telegram.md 8).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,29 +11,26 @@ use crate::clock::{Clock, Timestamp};
 use crate::ids::{BotId, ChatId};
 use crate::state::layout::StateDir;
 use crate::store::StoreError;
-use crate::store::atomic::{self, Durability};
 use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT, ReadError};
+use crate::store::state_file::{ReadError, StateFile};
 
-/// The file.
 #[derive(Debug, Serialize, Deserialize)]
 struct MigrationsFile {
-    format: u32,
     migrations: Vec<Migration>,
 }
 
 /// One group that became a supergroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Migration {
-    /// The id that it had.
+    /// The old id.
     pub from: ChatId,
-    /// The id that it has.
+    /// The new id.
     pub to: ChatId,
-    /// When Telegram said so.
+    /// When Telegram told it.
     pub at: Timestamp,
 }
 
-/// Where chats have gone. Pure.
+/// The migrations of one bot. Pure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Moves(BTreeMap<ChatId, Migration>);
 
@@ -52,12 +48,12 @@ impl Moves {
         at
     }
 
-    /// All of them.
+    /// All migrations.
     pub fn all(&self) -> impl Iterator<Item = Migration> {
         self.0.values().copied()
     }
 
-    /// Takes one up. `false` if nothing can be sent by it: the answer of a server that is confused.
+    /// Adds one. `false` if it leads nowhere: the answer of a confused server.
     pub fn add(&mut self, migration: Migration) -> bool {
         let groups = migration.from.0 < 0 && migration.to.0 < 0;
         if !groups || self.current(migration.to) == migration.from {
@@ -68,12 +64,9 @@ impl Moves {
     }
 }
 
-/// Reads where a bot's chats have gone. A damaged file counts as none: Telegram will say so again.
-pub fn read(state: &StateDir, bot: BotId, now: Timestamp) -> Result<Moves, ReadError> {
-    let file: Option<MigrationsFile> = match format::read(state, &state.migrations(bot), now) {
-        Err(ReadError::Quarantined { .. }) => None,
-        file => file?,
-    };
+/// Reads the migrations of a bot. A damaged file counts as none: Telegram will tell them again.
+pub fn read_migrations(state: &StateDir, bot: BotId, now: Timestamp) -> Result<Moves, ReadError> {
+    let file = migrations_file(state, bot).read_or_missing(now)?;
     let mut moves = Moves::default();
     for migration in file.into_iter().flat_map(|file| file.migrations) {
         moves.add(migration);
@@ -91,10 +84,10 @@ pub struct Migrations {
 }
 
 impl Migrations {
-    /// Takes up what stands on disk.
+    /// Reads them from disk.
     pub fn load(state: &StateDir, bot: BotId, clock: &Clock) -> Result<Self, ReadError> {
         Ok(Self {
-            moves: read(state, bot, clock.now())?,
+            moves: read_migrations(state, bot, clock.now())?,
             state: state.clone(),
             bot,
             clock: clock.clone(),
@@ -106,28 +99,23 @@ impl Migrations {
         self.moves.current(chat)
     }
 
-    /// Where all have gone.
+    /// All migrations.
     pub fn moves(&self) -> &Moves {
         &self.moves
     }
 
-    /// Telegram says that a group has another id now: recorded before anything is sent there.
-    /// `false` if that cannot be.
-    pub fn learn(&mut self, from: ChatId, to: ChatId) -> Result<bool, StoreError> {
+    /// Telegram has told that a group has another id now. The migration is durable before anything is
+    /// sent there. `false` if it leads nowhere.
+    pub fn record_migration(&mut self, from: ChatId, to: ChatId) -> Result<bool, StoreError> {
         let mut moves = self.moves.clone();
         let at = self.clock.now();
         if !moves.add(Migration { from, to, at }) {
             return Ok(false);
         }
-        let file = MigrationsFile {
-            format: FORMAT,
+        self.state.prepare_bot(self.bot)?;
+        migrations_file(&self.state, self.bot).write(&MigrationsFile {
             migrations: moves.all().collect(),
-        };
-        let path = self.state.migrations(self.bot);
-        if let Some(folder) = path.parent() {
-            atomic::create_folder(folder)?;
-        }
-        format::write(&path, &file, Step::Migration, Durability::Synced)?;
+        })?;
         tracing::warn!(
             bot_id = self.bot.0,
             from = from.0,
@@ -137,6 +125,10 @@ impl Migrations {
         self.moves = moves;
         Ok(true)
     }
+}
+
+fn migrations_file(state: &StateDir, bot: BotId) -> StateFile<MigrationsFile> {
+    state.storage().file(state.migrations(bot), Step::Migration)
 }
 
 #[cfg(test)]
@@ -172,17 +164,25 @@ mod tests {
     }
 
     #[test]
-    fn what_was_learned_is_known_after_a_restart() {
+    fn a_recorded_migration_is_known_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::new(folder.path().to_owned());
         let clock = Clock::system();
         let mut migrations = Migrations::load(&state, BOT, &clock).unwrap();
-        assert!(migrations.learn(ChatId(-1), ChatId(-100)).unwrap());
-        assert!(!migrations.learn(ChatId(-100), ChatId(-1)).unwrap());
+        assert!(
+            migrations
+                .record_migration(ChatId(-1), ChatId(-100))
+                .unwrap()
+        );
+        assert!(
+            !migrations
+                .record_migration(ChatId(-100), ChatId(-1))
+                .unwrap()
+        );
         let again = Migrations::load(&state, BOT, &clock).unwrap();
         assert_eq!(again.current(ChatId(-1)), ChatId(-100));
         assert_eq!(
-            read(&state, BotId(8), clock.now()).unwrap(),
+            read_migrations(&state, BotId(8), clock.now()).unwrap(),
             Moves::default()
         );
     }

@@ -13,7 +13,7 @@ use crate::ids::{BotId, ChatId};
 use crate::state::bots::migrations::Migrations;
 use crate::state::bots::rate_limits::RateLimits;
 use crate::state::layout::StateDir;
-use crate::store::format::ReadError;
+use crate::store::state_file::ReadError;
 use crate::telegram::api::Api;
 
 /// One bot while the gateway runs, shared by its poller, the sender and the fetcher.

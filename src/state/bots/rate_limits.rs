@@ -19,9 +19,8 @@ use crate::clock::{Clock, Timestamp};
 use crate::ids::{BotId, ChatId};
 use crate::state::layout::StateDir;
 use crate::store::StoreError;
-use crate::store::atomic::Durability;
 use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT, ReadError};
+use crate::store::state_file::{ReadError, StateFile};
 
 /// How long a blocked chat is left alone before it is tried again.
 pub const BLOCKED_FOR: Duration = Duration::from_secs(3600);
@@ -31,7 +30,6 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct RateLimitsFile {
-    format: u32,
     #[serde(rename = "gates")]
     chats: Vec<ChatLimit>,
     /// The limit of the whole bot.
@@ -119,8 +117,7 @@ pub fn read_limits(
     bot: BotId,
     now: Timestamp,
 ) -> Result<ActiveLimits, ReadError> {
-    let file: Option<RateLimitsFile> = format::read(state, &state.gates(bot), now)?;
-    let Some(RateLimitsFile { mut chats, bot, .. }) = file else {
+    let Some(RateLimitsFile { mut chats, bot }) = limits_file(state, bot).read(now)? else {
         return Ok(ActiveLimits::default());
     };
     let blocked = chats.iter().filter(|limit| limit.reason.is_some());
@@ -252,7 +249,6 @@ impl RateLimits {
             .retain(|_, (limit, opens)| *opens > now || limit.reason.is_some());
         self.whole_bot = self.whole_bot.filter(|(_, opens)| *opens > now);
         let file = RateLimitsFile {
-            format: FORMAT,
             chats: self
                 .chats
                 .values()
@@ -260,12 +256,13 @@ impl RateLimits {
                 .collect(),
             bot: self.whole_bot.map(|(pause, _)| pause),
         };
-        let path = self.state.gates(self.bot);
-        if let Some(folder) = path.parent() {
-            crate::store::atomic::create_folder(folder)?;
-        }
-        format::write(&path, &file, Step::FloodGate, Durability::Synced)
+        self.state.prepare_bot(self.bot)?;
+        limits_file(&self.state, self.bot).write(&file)
     }
+}
+
+fn limits_file(state: &StateDir, bot: BotId) -> StateFile<RateLimitsFile> {
+    state.storage().file(state.gates(bot), Step::FloodGate)
 }
 
 #[cfg(test)]

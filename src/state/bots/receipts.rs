@@ -9,9 +9,8 @@ use crate::clock::Timestamp;
 use crate::ids::{BotId, ChatId, MessageId};
 use crate::state::layout::StateDir;
 use crate::store::StoreError;
-use crate::store::atomic::{self, Durability};
 use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT, ReadError};
+use crate::store::state_file::{ReadError, StateFile};
 
 /// A message of a chat, as a bot sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,7 +25,6 @@ pub struct MessageRef {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct ReceiptsFile {
-    format: u32,
     worn: Vec<ReceiptRecord>,
 }
 
@@ -42,10 +40,7 @@ pub fn load_receipts(
     bot: BotId,
     now: Timestamp,
 ) -> Result<Vec<MessageRef>, ReadError> {
-    let file: Option<ReceiptsFile> = match format::read(state, &state.receipts(bot), now) {
-        Err(ReadError::Quarantined { .. }) => None,
-        other => other?,
-    };
+    let file = receipts_file(state, bot).read_or_missing(now)?;
     let records = file.into_iter().flat_map(|file| file.worn);
     let messages = records.map(|record| MessageRef {
         bot,
@@ -65,13 +60,12 @@ pub fn save_receipts(
         chat_id: message.chat,
         message_id: message.message,
     });
-    let file = ReceiptsFile {
-        format: FORMAT,
+    state.prepare_bot(bot)?;
+    receipts_file(state, bot).write(&ReceiptsFile {
         worn: records.collect(),
-    };
-    let path = state.receipts(bot);
-    if let Some(folder) = path.parent() {
-        atomic::create_folder(folder)?;
-    }
-    format::write(&path, &file, Step::Receipt, Durability::Synced)
+    })
+}
+
+fn receipts_file(state: &StateDir, bot: BotId) -> StateFile<ReceiptsFile> {
+    state.storage().file(state.receipts(bot), Step::Receipt)
 }

@@ -1,23 +1,27 @@
-//! What one agent was shown and is answering. Pure; one file per holder.
+//! The messages that one agent was shown and is answering, and the file that says so.
 //!
-//! The conversation never decides what is answered: the outbox does. A held entry without an inbox
-//! file is settled, whatever stands here.
+//! A conversation never decides what is answered: the outbox does. A held entry without an inbox file
+//! is settled, whatever stands here.
+//!
+//! A hold names the MCP server process that showed the message. It is written before the result goes
+//! out, and unsynced: a kill keeps it, and a loss of power ends the agent as well. Whether the result
+//! reached the client only its process knows, in memory; another process of the same agent shows the
+//! message again before a reply may settle it.
 
 pub mod changes;
-pub mod disk;
-pub mod seen;
+mod files;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::files::Holds;
 use crate::clock::Timestamp;
 use crate::ids::{Address, MessageId, UpdateId};
 use crate::state::inbox::entry::EntryName;
 use crate::state::inbox::view::Shown;
 use crate::state::outbox::delivery::DeliveryId;
-use crate::store::format::FORMAT;
 
 /// A living holder that has not called for so long no longer keeps others from its messages.
 pub const SILENCE: Duration = Duration::from_secs(30 * 60);
@@ -29,38 +33,28 @@ const LATE_MOST: usize = 20;
 /// The file of one holder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conversation {
-    /// The version of this file.
-    pub format: u32,
-    /// Whose it is.
+    /// The agent.
     pub holder: String,
-    /// Who that is, for people: the client's name and process.
+    /// The client's name and process, for people.
     pub label: String,
     /// When the holder last called.
     pub active_at: Timestamp,
-    /// When it was last shown something that it had not been shown before.
+    /// When it was first shown the newest message that it has surely read.
     pub shown_at: Timestamp,
-    /// What it was shown and has not settled, in the order of showing.
+    /// The messages that it was shown and has not settled, in the order of showing.
     pub held: Vec<Held>,
-    /// The conversation that `telegram_reply` showed last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answering: Option<Address>,
     /// The progress messages that later ones edit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub turns: Vec<Turn>,
-    /// What was settled before its files had come, the newest last.
+    pub turns: Vec<ProgressTurn>,
+    /// The messages that were settled before their files had come, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub late: Vec<Late>,
 }
 
-/// A result that showed messages, until that has surely gone out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ShowId(pub u64);
-
 /// One message that the holder was shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
-    /// As which it was shown.
+    /// Names the message.
     pub update_id: UpdateId,
     /// Telegram's id of it.
     pub message_id: MessageId,
@@ -68,22 +62,25 @@ pub struct Held {
     pub address: Address,
     /// The entries behind it.
     pub entries: Vec<EntryName>,
-    /// Whether the result that showed it went out to the client. If the server died before, nobody
-    /// knows whether the agent has seen it: then it is shown again before it may be answered.
-    pub seen: bool,
-    /// The result that showed it, while it is not known here whether that went out.
+    /// The MCP server process that showed it last; `None` if an earlier version of telepost did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub show: Option<ShowId>,
-    /// Whether a file of it was still on its way when it was shown last: it is shown again when that
-    /// has come, or is given up.
+    pub server: Option<String>,
+    /// When the holder was shown it first.
+    #[serde(default)]
+    pub shown_at: Timestamp,
+    /// Whether a file of it was still being fetched when it was shown last: it is shown again when that
+    /// file is there, or given up.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub awaits_files: bool,
+    /// Always `false`. Processes of an earlier version need the field, and then show the message again.
+    #[serde(default, skip_deserializing)]
+    pub seen: bool,
 }
 
-/// A message that was answered, acknowledged or dropped while a file of it was on its way.
+/// A message that was answered, acknowledged or dropped while a file of it was being fetched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Late {
-    /// As which it was shown.
+    /// Names the message.
     pub update_id: UpdateId,
     /// The entries behind it; they are settled.
     pub entries: Vec<EntryName>,
@@ -94,31 +91,23 @@ pub struct Late {
 
 /// A turn that has shown progress.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Turn {
+pub struct ProgressTurn {
     /// Where.
     pub address: Address,
     /// Its first progress delivery, which names it.
     pub first: DeliveryId,
 }
 
-/// What a showing changes besides the hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
-    shown_at: Timestamp,
-    answering: Option<Address>,
-    turns: Vec<Turn>,
-}
-
 /// Where a reply goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum ReplyTarget {
     /// To the conversation that the agent was shown.
     Held(Address),
     /// A message of its own: to a conversation of which it holds nothing, or that it does not answer.
     Own(Address),
 }
 
-impl Target {
+impl ReplyTarget {
     /// The place.
     pub fn address(self) -> Address {
         match self {
@@ -140,21 +129,32 @@ impl Conversation {
     /// A holder that was shown nothing.
     pub fn new(holder: &str, label: &str, now: Timestamp) -> Self {
         Self {
-            format: FORMAT,
             holder: holder.to_owned(),
             label: label.to_owned(),
             active_at: now,
             shown_at: Timestamp(0),
             held: Vec::new(),
-            answering: None,
             turns: Vec::new(),
             late: Vec::new(),
         }
     }
 
-    /// Forgets what is no longer pending: it is settled. A conversation of which nothing is left is
-    /// no longer the one that is being answered, and its turn is over. Whose files had not come is
-    /// remembered.
+    /// Takes note of the messages that the holder has surely read: newer ones than those before make the
+    /// same answer a new one, and end the turn of their conversation.
+    pub fn observe_read(&mut self, server: &str, read: &BTreeSet<EntryName>) {
+        for held in &self.held {
+            if !held.is_read(server, read) {
+                continue;
+            }
+            self.shown_at = self.shown_at.max(held.shown_at);
+            self.turns.retain(|turn| {
+                turn.address != held.address || turn.first.accepted > held.shown_at.0
+            });
+        }
+    }
+
+    /// Forgets the messages that are no longer pending: they are settled. A conversation of which nothing
+    /// is left has no turn any more. A message whose files had not come is remembered.
     pub fn reconcile(&mut self, pending: &BTreeSet<EntryName>) {
         let before = self.addresses();
         let mut late = Vec::new();
@@ -164,7 +164,7 @@ impl Conversation {
                 .iter()
                 .partition(|entry| pending.contains(entry));
             held.entries = left;
-            if held.seen && held.awaits_files {
+            if held.awaits_files {
                 late.push(Late {
                     update_id: held.update_id,
                     entries: settled,
@@ -178,15 +178,20 @@ impl Conversation {
         for address in before.difference(&after) {
             self.turns.retain(|turn| turn.address != *address);
         }
-        self.answering = self.answering.filter(|address| after.contains(address));
     }
 
-    /// Takes messages into the hold that a result shows, not yet as seen. What is held and seen already
-    /// stays as it is.
-    pub fn hold(&mut self, shown: &[&Shown], show: ShowId, now: Timestamp) {
+    /// Takes the messages that a result of this server shows into the hold. A message that the holder
+    /// has surely read from this server stays as it is.
+    pub fn hold(
+        &mut self,
+        shown: &[&Shown],
+        server: &str,
+        read: &BTreeSet<EntryName>,
+        now: Timestamp,
+    ) {
         for shown in shown {
-            let known = self.seen();
             let awaits_files = shown.message.awaits_files();
+            let known = self.read_entries(server, read);
             if shown.entries.iter().all(|entry| known.contains(entry)) {
                 for held in &mut self.held {
                     if held
@@ -199,83 +204,48 @@ impl Conversation {
                 }
                 continue;
             }
-            // A message whose showing was lost may be another now, with one more part.
+            // Shown again: it is as old as its first showing, unless it has one more part now.
+            let earlier = self.held.iter().filter(|held| {
+                let mut entries = shown.entries.iter();
+                entries.all(|entry| held.entries.contains(entry))
+            });
+            let shown_at = earlier.map(|held| held.shown_at).max().unwrap_or(now);
             for held in &mut self.held {
                 held.entries.retain(|entry| !shown.entries.contains(entry));
             }
             self.held.retain(|held| !held.entries.is_empty());
-            self.shown_at = now;
-            // Newly shown messages begin a turn of their own.
-            self.turns.retain(|turn| turn.address != shown.address);
             self.held.push(Held {
                 update_id: shown.message.update_id,
                 message_id: shown.message.message_id,
                 address: shown.address,
                 entries: shown.entries.clone(),
-                seen: false,
-                show: Some(show),
+                server: Some(server.to_owned()),
+                shown_at,
                 awaits_files,
+                seen: false,
             });
         }
     }
 
-    /// These results have gone out.
-    pub fn went_out(&mut self, shows: &BTreeSet<ShowId>) {
-        for held in &mut self.held {
-            if held.show.is_some_and(|show| shows.contains(&show)) {
-                held.seen = true;
-                held.show = None;
-            }
-        }
+    /// The entries that it holds and has surely read from this server.
+    pub fn read_entries(&self, server: &str, read: &BTreeSet<EntryName>) -> BTreeSet<EntryName> {
+        let held = self.held.iter().filter(|held| held.is_read(server, read));
+        held.flat_map(|held| held.entries.iter().copied()).collect()
     }
 
-    /// The results of which it is not known here whether they went out.
-    pub fn shows(&self) -> impl Iterator<Item = ShowId> {
-        self.held.iter().filter_map(|held| held.show)
-    }
-
-    /// The entries that it holds and has surely been shown.
-    pub fn seen(&self) -> BTreeSet<EntryName> {
-        let seen = self.held.iter().filter(|held| held.seen);
-        seen.flat_map(|held| held.entries.iter().copied()).collect()
+    /// The entries that a living server process has shown.
+    pub fn living_entries(&self, lives: impl Fn(&str) -> bool) -> BTreeSet<EntryName> {
+        let held = self.held.iter().filter(|held| held.is_of_living(&lives));
+        held.flat_map(|held| held.entries.iter().copied()).collect()
     }
 
     /// Lets go of entries without settling them: another agent takes them, or the result that
-    /// showed them was cancelled and never seen.
+    /// showed them was cancelled.
     pub fn let_go(&mut self, entries: &BTreeSet<EntryName>) {
         for held in &mut self.held {
             held.entries.retain(|entry| !entries.contains(entry));
         }
         self.held.retain(|held| !held.entries.is_empty());
-        let left = self.addresses();
-        self.answering = self.answering.filter(|address| left.contains(address));
-    }
-
-    /// How things are before or after a showing.
-    pub fn mark(&self) -> Mark {
-        Mark {
-            shown_at: self.shown_at,
-            answering: self.answering,
-            turns: self.turns.clone(),
-        }
-    }
-
-    /// Takes a showing back that nobody saw: lets go of what it showed first, and puts back what it
-    /// has changed besides and nothing else has changed since. Where some of it was answered by now,
-    /// somebody has seen it after all.
-    pub fn unshow(&mut self, newly: &BTreeSet<EntryName>, before: &Mark, after: &Mark) {
-        if newly.is_subset(&self.entries()) {
-            if self.shown_at == after.shown_at {
-                self.shown_at = before.shown_at;
-            }
-            if self.answering == after.answering {
-                self.answering = before.answering;
-            }
-            if self.turns == after.turns {
-                self.turns.clone_from(&before.turns);
-            }
-        }
-        self.let_go(newly);
     }
 
     /// The entries that it holds.
@@ -314,18 +284,15 @@ impl Conversation {
 
     /// Where a reply goes that names nothing: to the conversation that `telegram_reply` showed last,
     /// else to the only one held.
-    pub fn place(&self) -> Result<Target, Unplaced> {
-        if let Some(address) = self
-            .answering
-            .filter(|address| self.held_at(*address).next().is_some())
-        {
-            return Ok(Target::Held(address));
+    pub fn place(&self, answering: Option<Address>) -> Result<ReplyTarget, Unplaced> {
+        if let Some(address) = answering.filter(|address| self.held_at(*address).next().is_some()) {
+            return Ok(ReplyTarget::Held(address));
         }
         let addresses = self.addresses();
         let mut all = addresses.iter();
         match (all.next(), all.next()) {
             (None, _) => Err(Unplaced::NothingHeld),
-            (Some(&address), None) => Ok(Target::Held(address)),
+            (Some(&address), None) => Ok(ReplyTarget::Held(address)),
             (Some(_), Some(_)) => {
                 let first = |address: &Address| self.held_at(*address).next().cloned();
                 Err(Unplaced::Several(
@@ -346,7 +313,7 @@ impl Conversation {
     /// A progress was accepted: the first one names the turn.
     pub fn progressed(&mut self, address: Address, delivery: &DeliveryId) {
         if self.turn(address).is_none() {
-            self.turns.push(Turn {
+            self.turns.push(ProgressTurn {
                 address,
                 first: delivery.clone(),
             });
@@ -357,7 +324,6 @@ impl Conversation {
     pub fn replied(&mut self, address: Address) {
         self.held.retain(|held| held.address != address);
         self.turns.retain(|turn| turn.address != address);
-        self.answering = self.answering.filter(|answering| *answering != address);
     }
 
     /// Takes over what was settled before its files had come.
@@ -400,12 +366,9 @@ impl Conversation {
         }
     }
 
-    /// What waits for its files, or has, with nobody who was told.
+    /// The entries whose files are wanted: no result has said yet that they have come.
     pub fn awaits_files(&self) -> BTreeSet<EntryName> {
-        let held = self
-            .held
-            .iter()
-            .filter(|held| held.seen && held.awaits_files);
+        let held = self.held.iter().filter(|held| held.awaits_files);
         let late = self.late.iter().filter(|late| !late.told);
         let held = held.flat_map(|held| held.entries.iter());
         held.chain(late.flat_map(|late| late.entries.iter()))
@@ -423,8 +386,22 @@ impl Conversation {
         now.since(self.active_at) >= SILENCE
     }
 
-    fn addresses(&self) -> BTreeSet<Address> {
+    /// The conversations that it holds messages of.
+    pub fn addresses(&self) -> BTreeSet<Address> {
         self.held.iter().map(|held| held.address).collect()
+    }
+}
+
+impl Held {
+    /// Whether this server has surely shown it: `read` are the entries of its results that went out.
+    pub fn is_read(&self, server: &str, read: &BTreeSet<EntryName>) -> bool {
+        self.server.as_deref() == Some(server)
+            && self.entries.iter().all(|entry| read.contains(entry))
+    }
+
+    /// Of a hold of an earlier version only the holder is known.
+    fn is_of_living(&self, lives: impl Fn(&str) -> bool) -> bool {
+        self.server.as_deref().is_none_or(lives)
     }
 }
 

@@ -35,17 +35,26 @@ fn shown(update_id: i64, chat: i64) -> Shown {
     view::fresh(&[item]).remove(0)
 }
 
-const SHOW: ShowId = ShowId(7);
+/// The server process that shows.
+const SERVER: &str = "4711-1700000000000";
 
-fn go_out(conversation: &mut Conversation) {
-    conversation.went_out(&[SHOW].into());
+/// The results of the server that go out: all of them.
+fn all_read() -> BTreeSet<EntryName> {
+    (0..100).map(name).collect()
+}
+
+/// A result shows messages and goes out.
+fn show(conversation: &mut Conversation, shown: &[Shown], now: Timestamp) {
+    let shown: Vec<&Shown> = shown.iter().collect();
+    let before = conversation.entries();
+    conversation.hold(&shown, SERVER, &before, now);
+    conversation.observe_read(SERVER, &all_read());
 }
 
 fn holding(messages: &[(i64, i64)]) -> Conversation {
     let mut conversation = Conversation::new("h", "test", NOW);
     let shown: Vec<Shown> = messages.iter().map(|&(id, chat)| shown(id, chat)).collect();
-    conversation.hold(&shown.iter().collect::<Vec<_>>(), SHOW, NOW);
-    go_out(&mut conversation);
+    show(&mut conversation, &shown, NOW);
     conversation
 }
 
@@ -58,17 +67,17 @@ fn id(n: i64) -> DeliveryId {
 
 #[test]
 fn a_reply_that_names_nothing_goes_to_the_only_conversation_held() {
-    assert_eq!(holding(&[]).place(), Err(Unplaced::NothingHeld));
+    assert_eq!(holding(&[]).place(None), Err(Unplaced::NothingHeld));
     assert_eq!(
-        holding(&[(1, 11), (2, 11)]).place(),
-        Ok(Target::Held(address(11)))
+        holding(&[(1, 11), (2, 11)]).place(None),
+        Ok(ReplyTarget::Held(address(11)))
     );
 }
 
 #[test]
 fn with_several_held_it_goes_to_the_one_shown_last_by_reply_or_is_refused_with_the_list() {
-    let mut conversation = holding(&[(1, 11), (2, 12), (3, 11)]);
-    let Err(Unplaced::Several(choices)) = conversation.place() else {
+    let conversation = holding(&[(1, 11), (2, 12), (3, 11)]);
+    let Err(Unplaced::Several(choices)) = conversation.place(None) else {
         panic!("placed")
     };
     assert_eq!(
@@ -78,39 +87,17 @@ fn with_several_held_it_goes_to_the_one_shown_last_by_reply_or_is_refused_with_t
             .collect::<Vec<_>>(),
         [1, 2]
     );
-    conversation.answering = Some(address(12));
-    assert_eq!(conversation.place(), Ok(Target::Held(address(12))));
-}
-
-#[test]
-fn a_showing_that_nobody_saw_leaves_no_trace() {
-    let mut conversation = holding(&[(1, 11)]);
-    conversation.progressed(address(11), &id(1));
-    conversation.answering = Some(address(11));
-    let (as_it_was, before) = (conversation.clone(), conversation.mark());
-    conversation.hold(&[&shown(2, 11), &shown(3, 12)], SHOW, Timestamp(NOW.0 + 9));
-    conversation.answering = Some(address(12));
-    let after = conversation.mark();
-    conversation.unshow(&BTreeSet::from([name(2), name(3)]), &before, &after);
-    assert_eq!(conversation, as_it_was);
-}
-
-#[test]
-fn a_showing_that_was_answered_was_seen_and_its_turn_stays_over() {
-    let mut conversation = holding(&[(1, 11)]);
-    conversation.progressed(address(11), &id(1));
-    let before = conversation.mark();
-    conversation.hold(&[&shown(2, 11)], SHOW, Timestamp(NOW.0 + 9));
-    let after = conversation.mark();
-    conversation.replied(address(11));
-    conversation.unshow(&BTreeSet::from([name(2)]), &before, &after);
-    assert_eq!(conversation.turn(address(11)), None);
+    let answering = Some(address(12));
+    assert_eq!(
+        conversation.place(answering),
+        Ok(ReplyTarget::Held(address(12)))
+    );
+    assert!(conversation.place(Some(address(13))).is_err());
 }
 
 #[test]
 fn a_reply_ends_the_turn_and_leaves_other_conversations_held() {
     let mut conversation = holding(&[(1, 11), (2, 12)]);
-    conversation.answering = Some(address(11));
     conversation.progressed(address(11), &id(1));
     conversation.replied(address(11));
     assert_eq!(
@@ -121,9 +108,69 @@ fn a_reply_ends_the_turn_and_leaves_other_conversations_held() {
             .collect::<Vec<_>>(),
         [2]
     );
+    assert_eq!(conversation.turn(address(11)), None);
+}
+
+#[test]
+fn a_result_that_was_lost_ends_no_turn_and_does_not_make_the_same_answer_new() {
+    let mut conversation = holding(&[(1, 11)]);
+    conversation.progressed(address(11), &id(1));
+    let before = (conversation.shown_at, conversation.turns.clone());
+    let later = Timestamp(NOW.0 + 9);
+    conversation.hold(&[&shown(2, 11)], SERVER, &BTreeSet::new(), later);
+    conversation.observe_read(SERVER, &[name(1)].into());
+    assert_eq!(before, (conversation.shown_at, conversation.turns.clone()));
+    conversation.observe_read(SERVER, &all_read());
     assert_eq!(
-        (conversation.answering, conversation.turn(address(11))),
-        (None, None)
+        (conversation.shown_at, conversation.turn(address(11))),
+        (later, None)
+    );
+}
+
+#[test]
+fn a_message_that_another_server_shows_again_is_as_old_as_its_first_showing() {
+    let mut conversation = holding(&[(1, 11)]);
+    conversation.progressed(address(11), &id(1));
+    assert_eq!(
+        conversation.read_entries("another", &all_read()),
+        BTreeSet::new()
+    );
+    conversation.hold(
+        &[&shown(1, 11)],
+        "another",
+        &BTreeSet::new(),
+        Timestamp(NOW.0 + 9),
+    );
+    assert_eq!(conversation.held.len(), 1);
+    assert_eq!(
+        conversation.read_entries(SERVER, &all_read()),
+        BTreeSet::new()
+    );
+    assert_eq!(
+        conversation.read_entries("another", &all_read()),
+        [name(1)].into()
+    );
+    conversation.observe_read("another", &all_read());
+    assert_eq!(conversation.shown_at, NOW);
+    assert!(conversation.turn(address(11)).is_some());
+}
+
+#[test]
+fn a_hold_of_an_earlier_version_is_of_no_server_and_keeps_what_its_holder_keeps() {
+    let old = json!({"format": 1, "holder": "h", "label": "test", "active_at": NOW, "shown_at": NOW,
+        "answering": address(11), "held": [{"update_id": 1, "message_id": 10, "address": address(11),
+        "entries": [name(1)], "seen": true, "show": 7}]});
+    let mut conversation: Conversation = serde_json::from_value(old).unwrap();
+    assert_eq!(
+        conversation.read_entries(SERVER, &all_read()),
+        BTreeSet::new()
+    );
+    assert_eq!(conversation.living_entries(|_| false), [name(1)].into());
+    conversation.hold(&[&shown(1, 11)], SERVER, &BTreeSet::new(), NOW);
+    assert_eq!(conversation.living_entries(|_| false), BTreeSet::new());
+    assert_eq!(
+        conversation.living_entries(|server| server == SERVER),
+        [name(1)].into()
     );
 }
 
@@ -133,11 +180,9 @@ fn later_progress_belongs_to_the_turn_of_the_first_until_something_new_is_shown(
     conversation.progressed(address(11), &id(1));
     conversation.progressed(address(11), &id(2));
     assert_eq!(conversation.turn(address(11)), Some(&id(1)));
-    let again = shown(1, 11);
-    conversation.hold(&[&again], SHOW, NOW);
+    show(&mut conversation, &[shown(1, 11)], Timestamp(NOW.0 + 2));
     assert_eq!(conversation.turn(address(11)), Some(&id(1)));
-    let new = shown(2, 11);
-    conversation.hold(&[&new], SHOW, NOW);
+    show(&mut conversation, &[shown(2, 11)], Timestamp(NOW.0 + 3));
     assert_eq!(conversation.turn(address(11)), None);
 }
 
@@ -145,14 +190,10 @@ fn later_progress_belongs_to_the_turn_of_the_first_until_something_new_is_shown(
 fn an_acknowledgement_that_empties_a_conversation_ends_its_turn() {
     let mut conversation = holding(&[(1, 11), (2, 11)]);
     conversation.progressed(address(11), &id(1));
-    conversation.answering = Some(address(11));
     conversation.reconcile(&[name(2)].into());
     assert!(conversation.turn(address(11)).is_some());
     conversation.reconcile(&BTreeSet::new());
-    assert_eq!(
-        (conversation.turn(address(11)), conversation.answering),
-        (None, None)
-    );
+    assert_eq!(conversation.turn(address(11)), None);
     assert!(conversation.is_idle());
 }
 
@@ -167,7 +208,6 @@ fn silence_counts_from_the_last_call() {
 enum Action {
     Show(i64),
     ShowAgain,
-    Answering(i64),
     Reply(i64),
     Settle(i64),
     Cancel(i64),
@@ -178,7 +218,6 @@ fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         (0i64..12).prop_map(Action::Show),
         Just(Action::ShowAgain),
-        (0i64..3).prop_map(Action::Answering),
         (0i64..3).prop_map(Action::Reply),
         (0i64..12).prop_map(Action::Settle),
         (0i64..12).prop_map(Action::Cancel),
@@ -196,17 +235,15 @@ proptest! {
         for (step, action) in (0i64..).zip(actions) {
             match action {
                 Action::Show(id) if pending.contains(&name(id)) => {
-                    conversation.hold(&[&shown(id, id % 3)], SHOW, Timestamp(NOW.0 + step));
-                    go_out(&mut conversation);
+                    show(&mut conversation, &[shown(id, id % 3)], Timestamp(NOW.0 + step));
                     model.insert(name(id), id % 3);
                 }
                 Action::ShowAgain => {
                     let before = conversation.clone();
                     let all: Vec<Shown> = model.iter().map(|(name, chat)| shown(name.update_id.0, *chat)).collect();
-                    conversation.hold(&all.iter().collect::<Vec<_>>(), SHOW, Timestamp(NOW.0 + step));
+                    show(&mut conversation, &all, Timestamp(NOW.0 + step));
                     prop_assert_eq!(&conversation, &before);
                 }
-                Action::Answering(chat) if model.values().any(|held| *held == chat) => conversation.answering = Some(address(chat)),
                 Action::Reply(chat) => {
                     conversation.replied(address(chat));
                     pending.retain(|name| model.get(name) != Some(&chat));
@@ -222,38 +259,14 @@ proptest! {
                     model.remove(&name(id));
                 }
                 Action::Progress(chat) => conversation.progressed(address(chat), &id(step)),
-                Action::Show(_) | Action::Answering(_) => {}
+                Action::Show(_) => {}
             }
             prop_assert_eq!(conversation.entries(), model.keys().copied().collect::<BTreeSet<_>>());
-            if let Ok(target) = conversation.place() {
+            if let Ok(target) = conversation.place(None) {
                 prop_assert!(model.values().any(|chat| address(*chat) == target.address()));
-            }
-            if let Some(answering) = conversation.answering {
-                prop_assert!(model.values().any(|chat| address(*chat) == answering));
             }
         }
     }
-}
-
-#[test]
-fn what_was_shown_in_a_result_that_may_be_lost_is_held_but_not_seen() {
-    let mut conversation = Conversation::new("h", "test", NOW);
-    let first = shown(1, 11);
-    conversation.hold(&[&first], SHOW, NOW);
-    assert_eq!(
-        (conversation.entries(), conversation.seen()),
-        ([name(1)].into(), BTreeSet::new())
-    );
-    // Shown once more, and this time it went out: that the first one does says nothing any more.
-    let second = ShowId(8);
-    conversation.hold(&[&first], second, NOW);
-    assert_eq!(conversation.held.len(), 1);
-    assert_eq!(conversation.shows().collect::<Vec<_>>(), [second]);
-    go_out(&mut conversation);
-    assert_eq!(conversation.seen(), BTreeSet::new());
-    conversation.went_out(&[second].into());
-    assert_eq!(conversation.seen(), [name(1)].into());
-    assert_eq!(conversation.shows().count(), 0);
 }
 
 #[test]
@@ -262,13 +275,12 @@ fn what_is_held_knows_whether_a_file_was_on_its_way_when_it_was_shown_last() {
     let file = json!({"kind": "photo", "state": "downloading"});
     message.message.attachments = vec![serde_json::from_value(file).unwrap()];
     let mut conversation = Conversation::new("h", "test", NOW);
-    conversation.hold(&[&message], SHOW, NOW);
-    go_out(&mut conversation);
+    show(&mut conversation, &[message.clone()], NOW);
     assert!(conversation.held[0].awaits_files);
     let shown_at = conversation.shown_at;
     message.message.attachments[0].state = FileStanding::Ready;
-    conversation.hold(&[&message], SHOW, Timestamp(NOW.0 + 9));
-    assert!(!conversation.held[0].awaits_files && conversation.held[0].seen);
+    show(&mut conversation, &[message], Timestamp(NOW.0 + 9));
+    assert!(!conversation.held[0].awaits_files);
     // Nothing new was shown: the same answer again is still a repetition.
     assert_eq!(conversation.shown_at, shown_at);
 }
@@ -283,12 +295,9 @@ fn awaiting(update_id: i64) -> Shown {
 #[test]
 fn what_is_settled_before_its_files_came_is_remembered_until_the_agent_was_told() {
     let mut conversation = holding(&[(1, 11)]);
-    let messages = [awaiting(2), awaiting(3)];
-    conversation.hold(&messages.iter().collect::<Vec<_>>(), SHOW, NOW);
-    go_out(&mut conversation);
-    conversation.hold(&[&awaiting(4)], SHOW, NOW);
+    show(&mut conversation, &[awaiting(2), awaiting(3)], NOW);
     assert_eq!(conversation.awaits_files(), [name(2), name(3)].into());
-    // Somebody else takes one of them, the others are settled; nobody has surely seen the last one.
+    // Another agent takes one of them, the other one is settled.
     conversation.let_go(&[name(3)].into());
     conversation.reconcile(&BTreeSet::new());
     conversation.reconcile(&BTreeSet::new());
@@ -310,8 +319,7 @@ fn the_parts_of_an_album_are_remembered_as_one_however_they_are_settled() {
     let mut conversation = Conversation::new("h", "test", NOW);
     let mut album = awaiting(1);
     album.entries = vec![name(1), name(2)];
-    conversation.hold(&[&album], SHOW, NOW);
-    go_out(&mut conversation);
+    show(&mut conversation, &[album], NOW);
     conversation.reconcile(&[name(2)].into());
     conversation.told_of_files(&[UpdateId(1)].into());
     conversation.reconcile(&BTreeSet::new());
@@ -321,8 +329,7 @@ fn the_parts_of_an_album_are_remembered_as_one_however_they_are_settled() {
         ([name(1), name(2)].as_slice(), false)
     );
     for id in 10..10 + 2 * i64::try_from(LATE_MOST).unwrap() {
-        conversation.hold(&[&awaiting(id)], SHOW, NOW);
-        go_out(&mut conversation);
+        show(&mut conversation, &[awaiting(id)], NOW);
         conversation.reconcile(&BTreeSet::new());
     }
     assert_eq!(conversation.late.len(), LATE_MOST);

@@ -1,4 +1,4 @@
-//! The files of a reply: how each is sent, and which of them become one album. Pure.
+//! The files of a reply: how each is sent, and how they form albums. Pure.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,15 +16,15 @@ const LARGEST_ALBUM: u64 = LARGEST;
 const PHOTO_SIDES: u64 = 10_000;
 /// A photo's longer side is at most so many times the shorter (telegram.md 5).
 const PHOTO_RATIO: u32 = 20;
-/// Longest file name that a person is shown, in characters.
+/// Longest file name in the chat, in characters.
 const NAME_LONGEST: usize = 100;
 /// Longest ending that is kept when a name is cut.
 const ENDING_LONGEST: usize = 16;
 
-/// A file that goes with a reply, as its copy is.
+/// A file that goes with a reply, as its copy in the outbox is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attached {
-    /// What the person sees.
+pub struct AttachedFile {
+    /// The name in the chat.
     pub name: String,
     /// In bytes.
     pub size: u64,
@@ -42,7 +42,7 @@ pub enum FileKind {
     Photo,
     /// As it is, to be opened; neighbours are an album.
     Document,
-    /// As it is, by itself. Telegram takes WebP and what moves into no album of documents: it answers
+    /// As it is, by itself. Telegram takes no WebP and no animation into an album of documents: it answers
     /// "wrong file identifier/HTTP URL specified".
     LoneDocument,
 }
@@ -68,9 +68,9 @@ impl FileKind {
     }
 }
 
-/// Which files go out in one request, by their numbers: neighbours of one kind, so that the order
-/// stays as the agent wanted it.
-pub fn albums(files: &[Attached]) -> Vec<Vec<usize>> {
+/// Groups files into requests, by their numbers: neighbours of one kind, so that the order stays as the
+/// agent wanted it.
+pub fn group_albums(files: &[AttachedFile]) -> Vec<Vec<usize>> {
     let mut albums: Vec<(FileKind, u64, Vec<usize>)> = Vec::new();
     for (number, file) in files.iter().enumerate() {
         match albums.last_mut() {
@@ -89,9 +89,9 @@ pub fn albums(files: &[Attached]) -> Vec<Vec<usize>> {
     albums.into_iter().map(|(_, _, album)| album).collect()
 }
 
-/// A file name as a person may be shown it: one line, nothing that turns or hides a part of it, not
-/// too long, with its ending.
-pub fn shown_name(name: &str) -> String {
+/// Makes a file name safe to show: one line, no character that turns or hides a part of it, not too
+/// long, with its ending.
+pub fn clean_name(name: &str) -> String {
     let hidden = |symbol: char| {
         symbol.is_control()
             || matches!(symbol, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{061c}')
@@ -139,8 +139,8 @@ mod tests {
         FileKind::of(Some(picture), size)
     }
 
-    fn file(kind: FileKind, size: u64) -> Attached {
-        Attached {
+    fn file(kind: FileKind, size: u64) -> AttachedFile {
+        AttachedFile {
             name: "a".to_owned(),
             size,
             sha256: String::new(),
@@ -185,17 +185,17 @@ mod tests {
             (vec![LoneDocument, LoneDocument], vec![vec![0], vec![1]]),
             (vec![], vec![]),
         ] {
-            let files: Vec<Attached> = kinds.iter().map(|kind| file(*kind, 1)).collect();
-            assert_eq!(albums(&files), expected, "{kinds:?}");
+            let files: Vec<AttachedFile> = kinds.iter().map(|kind| file(*kind, 1)).collect();
+            assert_eq!(group_albums(&files), expected, "{kinds:?}");
         }
     }
 
     #[test]
     fn an_album_is_no_larger_than_one_request_may_be() {
         let files = [30, 20, 19, 2].map(|mega| file(FileKind::Document, mega * 1_000_000));
-        assert_eq!(albums(&files), [vec![0, 1], vec![2, 3]]);
+        assert_eq!(group_albums(&files), [vec![0, 1], vec![2, 3]]);
         let largest = [LARGEST, 1].map(|size| file(FileKind::Document, size));
-        assert_eq!(albums(&largest), [[0], [1]]);
+        assert_eq!(group_albums(&largest), [[0], [1]]);
     }
 
     #[test]
@@ -209,9 +209,9 @@ mod tests {
             ("\u{200b}\n", "file"),
             ("  x  ", "x"),
         ] {
-            assert_eq!(shown_name(name), shown, "{name:?}");
+            assert_eq!(clean_name(name), shown, "{name:?}");
         }
-        let long = shown_name(&format!("{}.tar", "ä".repeat(300)));
+        let long = clean_name(&format!("{}.tar", "ä".repeat(300)));
         assert_eq!(long.chars().count(), NAME_LONGEST);
         assert!(long.ends_with("….tar"), "{long}");
     }

@@ -1,4 +1,4 @@
-//! One delivery: what is to be sent, and how far it has come. Pure.
+//! One delivery: its content, and how far it has come. Pure.
 
 use std::fmt;
 
@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::ids::{Address, MessageId, SessionId, UpdateId};
 use crate::state::inbox::entry::EntryName;
-use crate::state::outbox::attachments::{self, Attached};
+use crate::state::outbox::attachments::{AttachedFile, group_albums};
+use crate::store::envelope::versioned;
 use crate::telegram::api::OutgoingMessage;
 use crate::telegram::error::Repair;
 use crate::telegram::format::{self, Rich};
@@ -21,7 +22,7 @@ pub const REPEAT_MARK: &str = "↻ may repeat\n";
 pub struct DeliveryId {
     /// When it was accepted, in milliseconds; strictly increasing within a session.
     pub accepted: i64,
-    /// Says which call made it: 32 hexadecimal digits.
+    /// The key of the call that made it: 32 hexadecimal digits.
     pub key: String,
 }
 
@@ -66,23 +67,21 @@ impl<'de> Deserialize<'de> for DeliveryId {
 /// The file of a delivery. Written once, never changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Delivery {
-    /// The version of this file.
-    pub format: u32,
-    /// Its name.
+    /// Its name on disk.
     pub id: DeliveryId,
-    /// Whose it is.
+    /// The session that it comes from.
     pub session: SessionId,
-    /// Which agent it comes from.
+    /// The agent that it comes from.
     pub holder: String,
     /// Where it goes.
     pub address: Address,
-    /// What it says.
+    /// Its content.
     pub content: Content,
-    /// The entries that it answers, and that are settled because of it.
+    /// The entries that it answers and thereby settles.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub answers: Vec<EntryName>,
-    /// The messages that it acknowledges, as the agent was shown them: for the result of the same
-    /// call made again.
+    /// The messages that it acknowledges, as the agent saw them: the result of the same call made
+    /// again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub acked: Vec<UpdateId>,
     /// The newest message that it answers.
@@ -91,35 +90,36 @@ pub struct Delivery {
     /// Whether its first message is a Telegram reply to that one.
     #[serde(default)]
     pub as_reply: bool,
-    /// How far an earlier try has come that a person lets go on: what Telegram has of it is not sent
-    /// again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resume: Option<Progress>,
-    /// Without a sound on the phone.
+    /// How far an earlier attempt came that a person has resumed: messages that Telegram has are not
+    /// sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "versioned")]
+    pub resume: Option<DeliveryState>,
+    /// Whether the phone stays silent.
     #[serde(default)]
     pub silent: bool,
-    /// The turn that it belongs to: the name of that turn's first progress delivery.
+    /// The turn that it belongs to, named by the turn's first progress update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<DeliveryId>,
 }
 
-/// What a delivery says.
+/// The content of a delivery.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Content {
-    /// An answer, or a message of the agent's own.
+    /// An answer, or a message that the agent sends unasked.
     Reply {
         /// As the agent wrote it.
         text: String,
-        /// The copies below `outbox/<id>/`, each named by its number in this list.
+        /// The copies in `outbox/<id>/`, each named by its number in this list.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        files: Vec<Attached>,
+        files: Vec<AttachedFile>,
         /// Labels of buttons.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         options: Vec<String>,
     },
-    /// How the work goes: one message per turn, edited by the next.
-    Progress {
+    /// A progress update: one message per turn, which later updates edit.
+    #[serde(rename = "progress")]
+    ProgressUpdate {
         /// As the agent wrote it.
         text: String,
     },
@@ -134,28 +134,26 @@ pub enum Content {
 
 impl Content {
     /// The files that go with it.
-    pub fn files(&self) -> &[Attached] {
+    pub fn files(&self) -> &[AttachedFile] {
         match self {
             Self::Reply { files, .. } => files,
-            Self::Progress { .. } | Self::Reaction { .. } => &[],
+            Self::ProgressUpdate { .. } | Self::Reaction { .. } => &[],
         }
     }
 
     /// The text as the agent wrote it; empty for a reaction.
     pub fn text(&self) -> &str {
         match self {
-            Self::Reply { text, .. } | Self::Progress { text } => text,
+            Self::Reply { text, .. } | Self::ProgressUpdate { text } => text,
             Self::Reaction { .. } => "",
         }
     }
 }
 
-/// How far a delivery has come. Replaced by the gateway around every request.
+/// How far a delivery has come. The gateway records it before and after every request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
-    /// The version of this file.
-    pub format: u32,
-    /// The messages that it takes, in order.
+pub struct DeliveryState {
+    /// Its messages, in order.
     pub parts: Vec<Part>,
     /// Requests made so far.
     pub attempts: u32,
@@ -167,9 +165,9 @@ pub struct Progress {
 /// One message of a delivery.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Part {
-    /// What it says, without the mark; empty for a reaction, and for files without a caption.
+    /// Its text without the mark; empty for a reaction, and for files without a caption.
     pub message: Rich,
-    /// The files that it carries, below which its text stands.
+    /// The files that it carries; its text is their caption.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<Upload>,
     /// The further messages of an album that Telegram has.
@@ -177,10 +175,10 @@ pub struct Part {
     pub album: Vec<MessageId>,
     /// How far it has come.
     pub state: PartState,
-    /// An earlier request may have had its effect: it is marked when it is sent again.
+    /// An earlier request may have had its effect, so it is sent again with the mark.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub repeat: bool,
-    /// What was changed about it because Telegram refused it as it was; each at most once.
+    /// The changes that were made because Telegram refused it; each at most once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repairs: Vec<Repair>,
 }
@@ -190,7 +188,7 @@ pub struct Part {
 pub struct Upload {
     /// Their numbers among the files of the delivery.
     pub files: Vec<usize>,
-    /// Telegram has refused them as photos: they go as they are.
+    /// Telegram has refused them as photos: they go as documents.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub as_documents: bool,
 }
@@ -199,9 +197,9 @@ pub struct Upload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum PartState {
-    /// Not sent, as far as anybody knows.
+    /// Surely not sent.
     Unsent,
-    /// A request is under way; found after a kill, it may have had its effect.
+    /// A request is under way; after a kill, it may have had its effect.
     InFlight,
     /// Telegram has it.
     Sent {
@@ -243,9 +241,9 @@ impl Part {
     }
 }
 
-/// The messages of a reply. What fits below the first file stands there, else it goes before.
-fn reply(text: &str, files: &[Attached]) -> Vec<Part> {
-    let mut uploads = attachments::albums(files)
+/// The messages of a reply. A text that fits is the caption of the first file, a longer one goes before.
+fn plan_reply(text: &str, files: &[AttachedFile]) -> Vec<Part> {
+    let mut uploads = group_albums(files)
         .into_iter()
         .map(Part::upload)
         .collect::<Vec<_>>();
@@ -256,35 +254,34 @@ fn reply(text: &str, files: &[Attached]) -> Vec<Part> {
             let mut below = split::split(&rich, CAPTION_LIMIT);
             match below.pop().filter(|_| below.is_empty()) {
                 Some(caption) => first.message = caption,
-                None => return [texts(&rich), uploads].concat(),
+                None => return [plan_texts(&rich), uploads].concat(),
             }
         }
-        (None, _) => return texts(&rich),
+        (None, _) => return plan_texts(&rich),
     }
     uploads
 }
 
-fn texts(rich: &Rich) -> Vec<Part> {
+fn plan_texts(rich: &Rich) -> Vec<Part> {
     split::split(rich, MESSAGE_LIMIT)
         .into_iter()
         .map(|message| Part::unsent(message, false))
         .collect()
 }
 
-impl Progress {
-    /// The plan of a delivery that was never tried. It is kept as it is from then on: a later
-    /// version that would render or cut differently still sends the rest of this one as begun.
+impl DeliveryState {
+    /// The plan of a delivery that was never tried. It stays as it is: a later version that renders or
+    /// splits differently still sends the rest of this one as begun.
     pub fn plan(content: &Content) -> Self {
         let parts = match content {
-            Content::Reply { text, files, .. } => reply(text, files),
-            Content::Progress { text } => {
+            Content::Reply { text, files, .. } => plan_reply(text, files),
+            Content::ProgressUpdate { text } => {
                 let message = split::fit(&format::markdown(text), MESSAGE_LIMIT);
                 vec![Part::unsent(message, false)]
             }
             Content::Reaction { .. } => vec![Part::unsent(Rich::default(), false)],
         };
         Self {
-            format: crate::store::format::FORMAT,
             parts,
             attempts: 0,
             last_failure: None,
@@ -348,8 +345,8 @@ impl Progress {
         self.last_failure = Some(failure);
     }
 
-    /// The request may have had its effect: from now on the message is sent with the mark. Where the
-    /// mark makes it too long it is cut in two; a caption goes before its files then.
+    /// The request may have had its effect: from now on the message is sent with the mark. If the mark
+    /// makes it too long it is split in two; a caption then goes before its files.
     pub fn doubted(&mut self, index: usize, failure: String) {
         self.failed(index, failure);
         let Some(part) = self.parts.get_mut(index) else {
@@ -376,8 +373,7 @@ impl Progress {
         }
     }
 
-    /// Puts what stands below files into messages of its own, before them. Returns whether there was
-    /// something.
+    /// Sends a caption as a message of its own, before the files. Returns whether there was one.
     fn without_caption(&mut self, index: usize) -> bool {
         let Some(part) = self.parts.get_mut(index) else {
             return false;
@@ -394,7 +390,7 @@ impl Progress {
         true
     }
 
-    /// Telegram does not take these files as photos: they go as they are. Returns whether that
+    /// Telegram does not take these files as photos: they go as documents. Returns whether that
     /// changes anything.
     pub fn as_documents(&mut self, index: usize) -> bool {
         let upload = self
@@ -439,8 +435,8 @@ impl Progress {
         }
     }
 
-    /// Telegram found the message too long: it goes in two halves, or what stands below files goes
-    /// before them. Returns whether it could be cut.
+    /// Telegram found the message too long: it goes in two halves, or a caption goes before its files.
+    /// Returns whether it could be split.
     pub fn halve(&mut self, index: usize) -> bool {
         if self
             .parts
@@ -491,7 +487,7 @@ impl Progress {
         }
     }
 
-    /// Puts several messages in the place of one; returns how many.
+    /// Replaces one message by several; returns how many.
     fn cut(&mut self, index: usize, limit: usize) -> usize {
         let Some(part) = self.parts.get(index) else {
             return 0;
@@ -517,19 +513,23 @@ impl Progress {
 
 /// The file of a finished delivery, in `sent/` or `failed/`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Finished {
-    /// The version of this file.
-    pub format: u32,
-    /// What was to be sent.
+pub struct FinishedDelivery {
+    /// The delivery.
+    #[serde(with = "versioned")]
     pub delivery: Delivery,
     /// How it ended.
-    pub outcome: Outcome,
-    /// When.
+    pub outcome: DeliveryOutcome,
+    /// When it ended.
     pub finished_at: Timestamp,
-    /// How far it had come, where it can be tried again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub progress: Option<Progress>,
-    /// What the agent should know of how it was delivered.
+    /// How far it came, if it can be tried again.
+    #[serde(
+        rename = "progress",
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "versioned"
+    )]
+    pub state: Option<DeliveryState>,
+    /// Hints for the agent on how it was delivered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
@@ -537,7 +537,7 @@ pub struct Finished {
 /// How a delivery ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
-pub enum Outcome {
+pub enum DeliveryOutcome {
     /// Telegram has all of it.
     Delivered {
         /// As these messages.
@@ -545,26 +545,26 @@ pub enum Outcome {
         /// How many of them were sent with the mark.
         repeats: usize,
     },
-    /// A progress or a reaction whose fate is unknown, and that is not repeated on doubt.
+    /// A progress update or a reaction of unknown fate, which is not repeated on doubt.
     Unknown,
-    /// A newer progress or the final reply took its place before it was sent.
+    /// A newer progress update or the final reply superseded it before it was sent.
     Superseded,
-    /// A person did not want it sent, or not the rest of it.
+    /// A person dropped it, or the rest of it.
     Dropped {
-        /// What Telegram had before.
+        /// The messages that Telegram had by then.
         message_ids: Vec<MessageId>,
     },
     /// It can never be delivered.
     Failed {
-        /// Why, in the server's words or ours.
+        /// The reason, in the server's words or ours.
         reason: String,
-        /// What Telegram had before.
+        /// The messages that Telegram had by then.
         message_ids: Vec<MessageId>,
     },
 }
 
-impl Outcome {
-    /// The message that later progress of the same turn edits.
+impl DeliveryOutcome {
+    /// The message that later progress updates of the same turn edit.
     pub fn last_message(&self) -> Option<MessageId> {
         match self {
             Self::Delivered { message_ids, .. } => message_ids.last().copied(),

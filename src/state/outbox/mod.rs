@@ -1,11 +1,11 @@
-//! The outbox: messages of agents, durable before the agent is told so, until Telegram has accepted them.
+//! The outbox: messages of agents, durable before the agent hears of it, until Telegram has accepted them.
 //!
-//! On disk: `outbox/<accepted>-<key>.json` is a [`delivery::Delivery`], written once by the MCP
-//! side: the commit point of a reply and of the acknowledgement of the messages that it answers.
-//! `<…>.progress.json` is the gateway's [`delivery::Progress`]: what is in flight and what Telegram
-//! accepted, message by message. `sent/` and `failed/` have delivery and result in one file; once
-//! that file exists, the outbox files no longer count. `outbox/<accepted>-<key>/` has the copies of its
-//! files while they may still be sent.
+//! `outbox/<accepted>-<key>.json` is a [`delivery::Delivery`], written once by the MCP server: the commit
+//! point of a reply and of the acknowledgement of the messages that it answers. `<…>.progress.json` is
+//! the sender's [`delivery::DeliveryState`]: the message in flight and those that Telegram has accepted.
+//! `sent/` and `failed/` have delivery and result in one file; once that file exists, the files in
+//! `outbox/` no longer count. `outbox/<accepted>-<key>/` has the copies of a delivery's files while they
+//! may still be sent.
 
 pub mod attachments;
 pub mod changes;
@@ -23,62 +23,66 @@ use crate::ids::{Address, BotId, ChatId, MessageId};
 use crate::state::agents::holder::short_hash;
 use crate::state::inbox::entry::EntryName;
 use crate::state::layout::{SessionDir, StateDir};
-use crate::state::outbox::delivery::{Content, Delivery, DeliveryId, Finished, Outcome, Progress};
+use crate::state::outbox::delivery::{
+    Content, Delivery, DeliveryId, DeliveryOutcome, DeliveryState, FinishedDelivery,
+};
 use crate::store::StoreError;
-use crate::store::atomic::{self, Durability};
 use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT, ReadError};
 use crate::store::staging::{self, CopyError, Staging};
+use crate::store::state_file::{ReadError, StateFile, StateFolder};
 
 /// How long a finished delivery is kept.
 const KEEP_MS: i64 = 7 * 24 * 3600 * 1000;
 /// How many finished deliveries are kept.
 const KEEP_MOST: usize = 1000;
 
-const PROGRESS_SUFFIX: &str = ".progress.json";
+const STATE_SUFFIX: &str = ".progress.json";
 
 /// The outbox of one session.
 #[derive(Clone, Debug)]
 pub struct Outbox {
-    state: StateDir,
     dir: SessionDir,
+    waiting: StateFolder<Delivery>,
+    states: StateFolder<DeliveryState>,
+    sent: StateFolder<FinishedDelivery>,
+    failed: StateFolder<FinishedDelivery>,
+    drops: StateFolder<DropRequest>,
 }
 
 /// A file in `drops/`. Only its name counts.
 #[derive(Debug, Serialize, Deserialize)]
 struct DropRequest {
-    format: u32,
     at: Timestamp,
 }
 
 /// Where a delivery stands.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Standing {
-    /// On disk, not yet with Telegram.
+pub enum DeliveryStatus {
+    /// On disk, and Telegram does not have all of it yet.
     Waiting,
-    /// Finished, one way or the other.
-    Finished(Box<Finished>),
-    /// Not there (any more).
+    /// Finished, with any outcome.
+    Finished(Box<FinishedDelivery>),
+    /// Not on disk, or not any more.
     Gone,
 }
 
 impl Outbox {
     /// The outbox of a session whose folders exist.
     pub fn new(state: &StateDir, dir: SessionDir) -> Self {
+        let storage = state.storage();
         Self {
-            state: state.clone(),
+            waiting: storage.folder(dir.outbox(), Step::Accept),
+            states: storage.folder(dir.outbox(), Step::Accepted),
+            sent: storage.folder(dir.sent(), Step::Finish),
+            failed: storage.folder(dir.failed(), Step::Finish),
+            drops: storage.folder(dir.drops(), Step::Drop),
             dir,
         }
     }
 
     /// Accepts a delivery: the commit point. The caller holds the session lock.
     pub fn accept(&self, delivery: &Delivery) -> Result<(), StoreError> {
-        format::write(
-            &self.path(&delivery.id),
-            delivery,
-            Step::Accept,
-            Durability::Synced,
-        )
+        entry(&self.waiting, &delivery.id).write(delivery)
     }
 
     /// A folder for the copies of a delivery that is not accepted yet.
@@ -86,18 +90,18 @@ impl Outbox {
         Staging::create(&self.dir.outbox())
     }
 
-    /// Accepts a delivery with its copies, which stand durably in their place before it does.
+    /// Accepts a delivery with its copies, which are durable before it.
     pub fn accept_with(&self, delivery: &Delivery, mut copies: Staging) -> Result<(), StoreError> {
         copies.publish(&self.copies(&delivery.id), Step::Attach)?;
         let accepted = self.accept(delivery);
         // If only its last sync has failed, it is there and counts.
-        if accepted.is_ok() || self.path(&delivery.id).exists() {
+        if accepted.is_ok() || self.may_wait(&delivery.id) {
             copies.keep();
         }
         accepted
     }
 
-    /// Accepts a delivery that takes the place of another one, with all of its files.
+    /// Accepts a delivery that replaces another one, with all files of that one.
     pub fn accept_again(&self, delivery: &Delivery, of: &DeliveryId) -> Result<(), StoreError> {
         let count = delivery.content.files().len();
         if count == 0 {
@@ -108,7 +112,7 @@ impl Outbox {
             let from = self.copy(of, number);
             match copies.take_over(&number.to_string(), &from) {
                 Ok(()) => {}
-                // The gateway says of which file it is when it comes to it.
+                // The sender names the missing file when it comes to it.
                 Err(CopyError::Read(error)) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(CopyError::Read(error)) => return Err(StoreError::new("read", &from, error)),
                 Err(CopyError::Store(error)) => return Err(error),
@@ -127,110 +131,116 @@ impl Outbox {
         self.dir.outbox().join(id.to_string())
     }
 
-    /// Removes copies that belong to no delivery: of calls that were cut short before they accepted
-    /// one, and of deliveries that are over. Copies that are being made are left alone.
+    /// Removes copies without a delivery: of calls that were cut short, and of finished deliveries.
+    /// Copies that are being made stay.
     pub fn sweep_copies(&self) -> Result<(), StoreError> {
         let belongs = |name: &str| {
             let Some(id) = DeliveryId::parse(name) else {
                 return Ok(None);
             };
-            let failed = self.dir.failed().join(format!("{id}.json"));
-            Ok(Some(self.path(&id).exists() || failed.exists()))
+            let waits = entry(&self.waiting, &id).exists()?;
+            Ok(Some(waits || entry(&self.failed, &id).exists()?))
         };
         staging::sweep(&self.dir.outbox(), belongs, Step::Sweep)
     }
 
-    /// Makes the names in `outbox/` durable: whoever finds a delivery does not know whether the sync
-    /// of its commit has failed, or is still to come.
+    /// Makes the names in `outbox/` durable. A process that finds a delivery cannot tell whether the sync of
+    /// its commit has failed or is still to come.
     pub fn sync_names(&self) -> Result<(), StoreError> {
-        atomic::sync_folder(&self.dir.outbox())
+        self.waiting.sync()
     }
 
     /// The deliveries that are not finished, in the order of acceptance.
     pub fn waiting(&self) -> Result<BTreeSet<DeliveryId>, StoreError> {
-        names(&self.dir.outbox())
+        list_ids(&self.waiting)
     }
 
-    /// Calls `found` for each delivery that is not finished, in no order and without keeping any.
-    pub fn each_waiting(&self, mut found: impl FnMut(DeliveryId)) -> Result<(), StoreError> {
-        atomic::visit(&self.dir.outbox(), |name| {
+    /// Visits each delivery that is not finished, unordered and without keeping the names.
+    pub fn each_waiting(&self, mut visitor: impl FnMut(DeliveryId)) -> Result<(), StoreError> {
+        self.waiting.visit(|name| {
             if let Some(id) = name.strip_suffix(".json").and_then(DeliveryId::parse) {
-                found(id);
+                visitor(id);
             }
         })
     }
 
     /// Whether a delivery may still have its file.
     pub fn may_wait(&self, id: &DeliveryId) -> bool {
-        self.path(id).try_exists().unwrap_or(true)
+        entry(&self.waiting, id).exists().unwrap_or(true)
     }
 
     /// Reads a delivery.
     pub fn read(&self, id: &DeliveryId, now: Timestamp) -> Result<Option<Delivery>, ReadError> {
-        format::read(&self.state, &self.path(id), now)
+        entry(&self.waiting, id).read(now)
     }
 
     /// Reads how far a delivery has come.
-    pub fn progress(&self, id: &DeliveryId, now: Timestamp) -> Result<Option<Progress>, ReadError> {
-        format::read(&self.state, &self.progress_path(id), now)
-    }
-
-    /// Records how far a delivery has come, durably.
-    pub fn record(
+    pub fn delivery_state(
         &self,
         id: &DeliveryId,
-        progress: &Progress,
+        now: Timestamp,
+    ) -> Result<Option<DeliveryState>, ReadError> {
+        self.state_file(id).read(now)
+    }
+
+    /// Records durably how far a delivery has come.
+    pub fn record_state(
+        &self,
+        id: &DeliveryId,
+        state: &DeliveryState,
         step: Step,
     ) -> Result<(), StoreError> {
-        format::write(&self.progress_path(id), progress, step, Durability::Synced)
+        self.state_file(id).at(step).write(state)
+    }
+
+    fn state_file(&self, id: &DeliveryId) -> StateFile<DeliveryState> {
+        self.states.file(format!("{id}{STATE_SUFFIX}"))
     }
 
     /// Records the end of a delivery in `sent/` or `failed/`, then takes it out of `outbox/`.
-    pub fn finish(&self, finished: &Finished) -> Result<(), StoreError> {
+    pub fn finish(&self, finished: &FinishedDelivery) -> Result<(), StoreError> {
         let id = &finished.delivery.id;
         let folder = match finished.outcome {
-            Outcome::Failed { .. } => self.dir.failed(),
-            Outcome::Delivered { .. }
-            | Outcome::Unknown
-            | Outcome::Superseded
-            | Outcome::Dropped { .. } => self.dir.sent(),
+            DeliveryOutcome::Failed { .. } => &self.failed,
+            DeliveryOutcome::Delivered { .. }
+            | DeliveryOutcome::Unknown
+            | DeliveryOutcome::Superseded
+            | DeliveryOutcome::Dropped { .. } => &self.sent,
         };
-        let path = folder.join(format!("{id}.json"));
-        format::write(&path, finished, Step::Finish, Durability::Synced)?;
+        entry(folder, id).write(finished)?;
         self.leave(id)
     }
 
-    /// Takes a delivery out of `outbox/` whose result another gateway has recorded: durably, unless
-    /// it died before it synced.
+    /// Takes a delivery out of `outbox/` whose result an earlier gateway has recorded. That gateway may
+    /// have died before it synced the result.
     pub fn leave_recorded(&self, id: &DeliveryId) -> Result<(), StoreError> {
-        atomic::sync_folder(&self.dir.sent())?;
-        atomic::sync_folder(&self.dir.failed())?;
+        self.sent.sync()?;
+        self.failed.sync()?;
         self.leave(id)
     }
 
     /// Takes a finished delivery out of `outbox/`. Unsynced: `sent/` wins where both exist.
     fn leave(&self, id: &DeliveryId) -> Result<(), StoreError> {
-        atomic::remove(&self.path(id), Step::Leave)?;
-        atomic::remove(&self.progress_path(id), Step::Leave)?;
-        // A person may let a failed one be tried again: its copies go with its record.
-        if self.dir.failed().join(format!("{id}.json")).exists() {
+        entry(&self.waiting, id).at(Step::Leave).remove()?;
+        self.state_file(id).at(Step::Leave).remove()?;
+        // A person may retry a failed delivery: its copies go with its record.
+        if entry(&self.failed, id).exists()? {
             return Ok(());
         }
         staging::remove(&self.copies(id), Step::Leave)
     }
 
     /// Where a delivery stands. `sent/` and `failed/` win over `outbox/`.
-    pub fn standing(&self, id: &DeliveryId, now: Timestamp) -> Result<Standing, ReadError> {
+    pub fn status(&self, id: &DeliveryId, now: Timestamp) -> Result<DeliveryStatus, ReadError> {
         if let Some(finished) = self.finished(id, now)? {
-            return Ok(Standing::Finished(finished));
+            return Ok(DeliveryStatus::Finished(finished));
         }
-        if self.path(id).exists() {
-            return Ok(Standing::Waiting);
+        if entry(&self.waiting, id).exists()? {
+            return Ok(DeliveryStatus::Waiting);
         }
-        // It may have been finished between the two looks.
-        Ok(self
-            .finished(id, now)?
-            .map_or(Standing::Gone, Standing::Finished))
+        // It may have been finished between the two reads.
+        let finished = self.finished(id, now)?;
+        Ok(finished.map_or(DeliveryStatus::Gone, DeliveryStatus::Finished))
     }
 
     /// The record of a delivery's end, if it has ended.
@@ -238,15 +248,13 @@ impl Outbox {
         &self,
         id: &DeliveryId,
         now: Timestamp,
-    ) -> Result<Option<Box<Finished>>, ReadError> {
-        for folder in [self.dir.sent(), self.dir.failed()] {
-            if let Some(finished) =
-                format::read(&self.state, &folder.join(format!("{id}.json")), now)?
-            {
-                return Ok(Some(Box::new(finished)));
-            }
-        }
-        Ok(None)
+    ) -> Result<Option<Box<FinishedDelivery>>, ReadError> {
+        let sent = entry(&self.sent, id).read(now)?;
+        let finished = match sent {
+            None => entry(&self.failed, id).read(now)?,
+            sent => sent,
+        };
+        Ok(finished.map(Box::new))
     }
 
     /// The delivery that a call made, by the call's key.
@@ -261,57 +269,58 @@ impl Outbox {
         Ok(all)
     }
 
-    /// When the newest delivery was accepted that is still on disk, finished or not; 0 if there is none.
+    /// When the newest delivery on disk was accepted, finished or not; 0 if there is none.
     pub fn newest(&self) -> Result<i64, StoreError> {
         let mut newest = 0;
-        // In the order in which they move, so that none is missed.
-        for folder in [self.dir.outbox(), self.dir.sent(), self.dir.failed()] {
-            atomic::visit(&folder, |name| {
-                let id = name.strip_suffix(".json").and_then(DeliveryId::parse);
-                newest = newest.max(id.map_or(0, |id| id.accepted));
-            })?;
-        }
+        let mut visitor = |name: String| {
+            let id = name.strip_suffix(".json").and_then(DeliveryId::parse);
+            newest = newest.max(id.map_or(0, |id| id.accepted));
+        };
+        // In the order in which deliveries move, so that none is missed.
+        self.waiting.visit(&mut visitor)?;
+        self.sent.visit(&mut visitor)?;
+        self.failed.visit(&mut visitor)?;
         Ok(newest)
     }
 
-    /// All deliveries that are finished and still on disk, in the order of acceptance.
+    /// All finished deliveries that are on disk, in the order of acceptance.
     pub fn all_finished(&self) -> Result<BTreeSet<DeliveryId>, StoreError> {
-        let mut all = names(&self.dir.sent())?;
-        all.append(&mut names(&self.dir.failed())?);
+        let mut all = list_ids(&self.sent)?;
+        all.append(&mut list_ids(&self.failed)?);
         Ok(all)
     }
 
-    /// What waiting deliveries answer, as far as they can be read: somebody may still have to settle it.
+    /// The entries that waiting deliveries answer, as far as they can be read; they may not be settled yet.
     /// Moves and reports nothing.
     pub fn answered(&self) -> Result<BTreeSet<EntryName>, StoreError> {
         let waiting = self.waiting()?;
-        let read = |id: &DeliveryId| format::peek::<Delivery>(&self.path(id));
-        let answers = waiting.iter().filter_map(read);
-        Ok(answers.flat_map(|delivery| delivery.answers).collect())
+        let deliveries = waiting
+            .iter()
+            .filter_map(|id| entry(&self.waiting, id).peek());
+        Ok(deliveries.flat_map(|delivery| delivery.answers).collect())
     }
 
-    /// Reads what was to be sent, finished or not.
+    /// Reads a delivery, finished or not.
     pub fn read_any(&self, id: &DeliveryId, now: Timestamp) -> Result<Option<Delivery>, ReadError> {
-        match self.standing(id, now)? {
-            Standing::Finished(finished) => Ok(Some(finished.delivery)),
-            Standing::Waiting => self.read(id, now),
-            Standing::Gone => Ok(None),
+        match self.status(id, now)? {
+            DeliveryStatus::Finished(finished) => Ok(Some(finished.delivery)),
+            DeliveryStatus::Waiting => self.read(id, now),
+            DeliveryStatus::Gone => Ok(None),
         }
     }
 
-    /// Where a message of a chat went, if it is one of those that this session has sent and that are
-    /// still kept. The newest are looked at first.
+    /// Where a message of a chat went, if this session has sent it and still keeps its record. The
+    /// newest are searched first.
     pub fn sent_to(&self, bot: BotId, chat: ChatId, message: MessageId) -> Option<Address> {
-        let ids = names(&self.dir.sent()).ok()?;
+        let ids = list_ids(&self.sent).ok()?;
         ids.iter().rev().find_map(|id| {
-            let path = self.dir.sent().join(format!("{id}.json"));
-            let finished: Finished = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+            let finished = entry(&self.sent, id).peek()?;
             let address = finished.delivery.address;
-            let Outcome::Delivered { message_ids, .. } = finished.outcome else {
+            let DeliveryOutcome::Delivered { message_ids, .. } = finished.outcome else {
                 return None;
             };
-            ((address.bot_id, address.chat_id) == (bot, chat) && message_ids.contains(&message))
-                .then_some(address)
+            let is_it = (address.bot_id, address.chat_id) == (bot, chat);
+            (is_it && message_ids.contains(&message)).then_some(address)
         })
     }
 
@@ -324,12 +333,12 @@ impl Outbox {
     ) -> Result<Option<MessageId>, ReadError> {
         let all = self.all_finished()?;
         for id in all.range(turn..before).rev() {
-            let Standing::Finished(finished) = self.standing(id, now)? else {
+            let DeliveryStatus::Finished(finished) = self.status(id, now)? else {
                 continue;
             };
             let delivery = &finished.delivery;
             let is_of_turn = delivery.id == *turn || delivery.turn.as_ref() == Some(turn);
-            let is_progress = matches!(delivery.content, Content::Progress { .. });
+            let is_progress = matches!(delivery.content, Content::ProgressUpdate { .. });
             let message = finished.outcome.last_message();
             if is_of_turn && is_progress && message.is_some() {
                 return Ok(message);
@@ -338,14 +347,13 @@ impl Outbox {
         Ok(None)
     }
 
-    /// The deliveries that nobody can deliver and that nobody has tried again, in the order of
-    /// acceptance.
+    /// The failed deliveries that no one has retried, in the order of acceptance.
     pub fn failed(&self) -> Result<Vec<DeliveryId>, StoreError> {
-        let failed = names(&self.dir.failed())?;
+        let failed = list_ids(&self.failed)?;
         if failed.is_empty() {
             return Ok(Vec::new());
         }
-        let sent = names(&self.dir.sent())?;
+        let sent = list_ids(&self.sent)?;
         let waiting = self.waiting()?;
         let all = failed.iter().chain(&sent).chain(&waiting);
         let keys: BTreeSet<&str> = all.map(|id| id.key.as_str()).collect();
@@ -354,38 +362,23 @@ impl Outbox {
     }
 
     /// Records that a failed delivery was dropped, and takes it out of `failed/`.
-    pub fn forget_failed(&self, dropped: &Finished) -> Result<(), StoreError> {
-        // What a killed gateway has left in outbox/ must go first: without a record it would count.
+    pub fn forget_failed(&self, dropped: &FinishedDelivery) -> Result<(), StoreError> {
+        // The leftovers of a killed gateway in outbox/ go first: without a record they would count.
         let id = &dropped.delivery.id;
-        let name = format!("{id}.json");
         self.leave_recorded(id)?;
-        format::write(
-            &self.dir.sent().join(&name),
-            dropped,
-            Step::Finish,
-            Durability::Synced,
-        )?;
-        atomic::remove(&self.dir.failed().join(&name), Step::Sweep)?;
+        entry(&self.sent, id).write(dropped)?;
+        entry(&self.failed, id).at(Step::Sweep).remove()?;
         staging::remove(&self.copies(id), Step::Leave)
     }
 
-    /// How often messages were sent once more because their fate was unknown, over all deliveries
-    /// that are kept.
+    /// How often a message of unknown fate was sent again, over all deliveries that are kept.
     pub fn repeats(&self, now: Timestamp) -> Result<usize, ReadError> {
         let mut repeats = 0;
-        for id in names(&self.dir.sent())? {
-            match format::read::<Finished>(
-                &self.state,
-                &self.dir.sent().join(format!("{id}.json")),
-                now,
-            ) {
-                Ok(Some(finished)) => {
-                    if let Outcome::Delivered { repeats: some, .. } = finished.outcome {
-                        repeats += some;
-                    }
-                }
-                Ok(None) | Err(ReadError::Quarantined { .. }) => {}
-                Err(error) => return Err(error),
+        for id in list_ids(&self.sent)? {
+            let finished = entry(&self.sent, &id).read_or_missing(now)?;
+            let outcome = finished.map(|finished| finished.outcome);
+            if let Some(DeliveryOutcome::Delivered { repeats: some, .. }) = outcome {
+                repeats += some;
             }
         }
         Ok(repeats)
@@ -393,49 +386,38 @@ impl Outbox {
 
     /// Whether a person has asked to drop a delivery.
     pub fn drop_asked(&self, id: &DeliveryId) -> bool {
-        self.drop_path(id).exists()
+        entry(&self.drops, id).exists().unwrap_or(false)
     }
 
     /// The deliveries that a person has asked to drop.
     pub fn drops(&self) -> Result<BTreeSet<DeliveryId>, StoreError> {
-        names(&self.dir.drops())
+        list_ids(&self.drops)
     }
 
     /// Records durably that a person has asked to drop a delivery.
     pub fn ask_to_drop(&self, id: &DeliveryId, now: Timestamp) -> Result<(), StoreError> {
-        let request = DropRequest {
-            format: FORMAT,
-            at: now,
-        };
-        format::write(
-            &self.drop_path(id),
-            &request,
-            Step::Drop,
-            Durability::Synced,
-        )
+        entry(&self.drops, id).write(&DropRequest { at: now })
     }
 
     /// Removes a request to drop a delivery that is fulfilled, or came too late.
     pub fn forget_drop(&self, id: &DeliveryId) -> Result<(), StoreError> {
-        atomic::remove(&self.drop_path(id), Step::Leave)
+        entry(&self.drops, id).at(Step::Leave).remove()
     }
 
-    fn drop_path(&self, id: &DeliveryId) -> PathBuf {
-        self.dir.drops().join(format!("{id}.json"))
-    }
-
-    /// Removes finished deliveries beyond their time or number, and progress that has lost its
-    /// delivery to a kill between the two removals.
+    /// Removes finished deliveries beyond their time or number, and states that a kill has separated from
+    /// their delivery.
     pub fn sweep(&self, now: Timestamp) -> Result<(), StoreError> {
         let mut past = Vec::new();
-        for folder in [self.dir.sent(), self.dir.failed()] {
-            let finished = names(&folder)?;
+        for folder in [&self.sent, &self.failed] {
+            let finished = list_ids(folder)?;
             let beyond = finished.len().saturating_sub(KEEP_MOST);
             for (index, id) in finished.iter().enumerate() {
-                // A loss of power may have brought its delivery back, and nothing but the result tells
-                // the sender that it is out.
-                if (index < beyond || self.is_past(id, now)?) && !self.path(id).exists() {
-                    past.push(folder.join(format!("{id}.json")));
+                // A loss of power may have restored its delivery, and only the result tells the sender
+                // that it is out.
+                if (index < beyond || self.is_past(id, now)?)
+                    && !entry(&self.waiting, id).exists()?
+                {
+                    past.push(entry(folder, id).at(Step::Sweep));
                 }
             }
         }
@@ -444,21 +426,17 @@ impl Outbox {
             // file has left the outbox unsynced.
             self.sync_names()?;
         }
-        for path in past {
-            atomic::remove(&path, Step::Sweep)?;
+        for file in past {
+            file.remove()?;
         }
-        // Thousands may wait: of their names none is kept.
+        // Thousands may wait: their names are not kept.
         let mut orphans = Vec::new();
-        atomic::visit(&self.dir.outbox(), |name| {
-            let id = name
-                .strip_suffix(PROGRESS_SUFFIX)
-                .and_then(DeliveryId::parse);
-            if id.is_some_and(|id| !self.may_wait(&id)) {
-                orphans.push(name);
-            }
+        self.states.visit(|name| {
+            let id = name.strip_suffix(STATE_SUFFIX).and_then(DeliveryId::parse);
+            orphans.extend(id.filter(|id| !self.may_wait(id)));
         })?;
-        for name in orphans {
-            atomic::remove(&self.dir.outbox().join(name), Step::Sweep)?;
+        for id in orphans {
+            self.state_file(&id).at(Step::Sweep).remove()?;
         }
         self.sweep_copies()
     }
@@ -475,25 +453,19 @@ impl Outbox {
             Err(ReadError::Store(error)) => Err(error),
         }
     }
-
-    fn path(&self, id: &DeliveryId) -> PathBuf {
-        self.dir.outbox().join(format!("{id}.json"))
-    }
-
-    fn progress_path(&self, id: &DeliveryId) -> PathBuf {
-        self.dir.outbox().join(format!("{id}{PROGRESS_SUFFIX}"))
-    }
 }
 
-fn names(folder: &std::path::Path) -> Result<BTreeSet<DeliveryId>, StoreError> {
-    let names = atomic::list(folder)?;
-    Ok(names
-        .iter()
-        .filter_map(|name| DeliveryId::parse(name.strip_suffix(".json")?))
-        .collect())
+fn entry<T>(folder: &StateFolder<T>, id: &DeliveryId) -> StateFile<T> {
+    folder.file(format!("{id}.json"))
 }
 
-/// The key of the delivery that tries a failed one again.
+fn list_ids<T>(folder: &StateFolder<T>) -> Result<BTreeSet<DeliveryId>, StoreError> {
+    let names = folder.names()?;
+    let ids = names.iter().filter_map(|name| name.strip_suffix(".json"));
+    Ok(ids.filter_map(DeliveryId::parse).collect())
+}
+
+/// The key of the delivery that retries a failed one.
 pub fn retry_key(failed: &DeliveryId) -> String {
     short_hash(&["retry", &failed.to_string()])
 }
@@ -513,7 +485,6 @@ mod tests {
 
     fn delivery(accepted: i64) -> Delivery {
         Delivery {
-            format: FORMAT,
             id: DeliveryId {
                 accepted,
                 key: format!("{accepted:032x}"),
@@ -541,17 +512,16 @@ mod tests {
     }
 
     /// Finished a second after it was accepted.
-    fn delivered(delivery: Delivery) -> Finished {
-        let outcome = Outcome::Delivered {
+    fn delivered(delivery: Delivery) -> FinishedDelivery {
+        let outcome = DeliveryOutcome::Delivered {
             message_ids: vec![MessageId(5)],
             repeats: 0,
         };
-        Finished {
-            format: FORMAT,
+        FinishedDelivery {
             finished_at: Timestamp(delivery.id.accepted + 1000),
             delivery,
             outcome,
-            progress: None,
+            state: None,
             notes: Vec::new(),
         }
     }
@@ -562,14 +532,14 @@ mod tests {
         let delivery = delivery(1_700_000_000_000);
         outbox.accept(&delivery).unwrap();
         assert_eq!(
-            outbox.standing(&delivery.id, Timestamp(1)).unwrap(),
-            Standing::Waiting
+            outbox.status(&delivery.id, Timestamp(1)).unwrap(),
+            DeliveryStatus::Waiting
         );
         let finished = delivered(delivery.clone());
         outbox.finish(&finished).unwrap();
         outbox.accept(&delivery).unwrap();
-        let standing = outbox.standing(&delivery.id, Timestamp(1)).unwrap();
-        assert_eq!(standing, Standing::Finished(Box::new(finished)));
+        let status = outbox.status(&delivery.id, Timestamp(1)).unwrap();
+        assert_eq!(status, DeliveryStatus::Finished(Box::new(finished)));
     }
 
     #[test]
@@ -586,7 +556,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sweep_takes_old_results_and_progress_without_a_delivery_and_nothing_else() {
+    fn the_sweep_removes_old_results_and_states_without_a_delivery_and_nothing_else() {
         let (_folder, outbox) = outbox();
         let now = Timestamp(1_700_000_000_000);
         let old = delivery(now.0 - KEEP_MS - 1001);
@@ -596,9 +566,9 @@ mod tests {
         for delivery in [&old, &late, &fresh, &waiting] {
             outbox.accept(delivery).unwrap();
             outbox
-                .record(
+                .record_state(
                     &delivery.id,
-                    &Progress::plan(&delivery.content),
+                    &DeliveryState::plan(&delivery.content),
                     Step::InFlight,
                 )
                 .unwrap();
@@ -607,15 +577,15 @@ mod tests {
         outbox.finish(&delivered(late.clone())).unwrap();
         outbox.finish(&delivered(fresh.clone())).unwrap();
         outbox
-            .record(&old.id, &Progress::plan(&old.content), Step::InFlight)
+            .record_state(&old.id, &DeliveryState::plan(&old.content), Step::InFlight)
             .unwrap();
         outbox.sweep(now).unwrap();
         assert_eq!(
             outbox.all().unwrap().into_iter().collect::<Vec<_>>(),
             [late.id, fresh.id, waiting.id.clone()]
         );
-        assert_eq!(outbox.progress(&old.id, now).unwrap(), None);
-        assert!(outbox.progress(&waiting.id, now).unwrap().is_some());
+        assert_eq!(outbox.delivery_state(&old.id, now).unwrap(), None);
+        assert!(outbox.delivery_state(&waiting.id, now).unwrap().is_some());
     }
 
     #[test]
@@ -628,13 +598,13 @@ mod tests {
         // A loss of power has brought it back, and no gateway has run since.
         outbox.accept(&old).unwrap();
         outbox.sweep(now).unwrap();
-        let standing = outbox.standing(&old.id, now).unwrap();
+        let status = outbox.status(&old.id, now).unwrap();
         assert_eq!(
-            standing,
-            Standing::Finished(Box::new(delivered(old.clone())))
+            status,
+            DeliveryStatus::Finished(Box::new(delivered(old.clone())))
         );
         outbox.leave_recorded(&old.id).unwrap();
         outbox.sweep(now).unwrap();
-        assert_eq!(outbox.standing(&old.id, now).unwrap(), Standing::Gone);
+        assert_eq!(outbox.status(&old.id, now).unwrap(), DeliveryStatus::Gone);
     }
 }

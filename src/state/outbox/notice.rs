@@ -1,8 +1,8 @@
-//! What the gateway itself tells a person, once, through the outbox.
+//! Notices of the gateway itself to a person, each sent once through the outbox.
 //!
-//! The delivery's key says what the notice is about, so that a kill between the notice and the note that it
-//! was given finds it in the outbox. The gateway takes no session lock: its delivery may get the same
-//! millisecond as an agent's, and then the key says which is first.
+//! The key of the delivery names the subject of the notice. After a kill between the notice and the record
+//! of it, the gateway finds the delivery in the outbox. The gateway takes no session lock: its delivery may
+//! get the same millisecond as a delivery of an agent, and then the key decides which goes first.
 
 use crate::clock::Timestamp;
 use crate::ids::{Address, MessageId, SessionId};
@@ -10,38 +10,36 @@ use crate::state::agents::holder::short_hash;
 use crate::state::outbox::Outbox;
 use crate::state::outbox::delivery::{Content, Delivery, DeliveryId};
 use crate::store::StoreError;
-use crate::store::format::FORMAT;
 
-/// As whose the notices of the gateway stand in the outbox; no agent has that name.
+/// The holder of the gateway's notices; no agent has this name.
 pub const GATEWAY: &str = "gateway";
 
 /// One notice.
 #[derive(Clone, Debug)]
 pub struct Notice<'a> {
-    /// Of which session.
+    /// The session.
     pub session: &'a SessionId,
-    /// In which chat.
+    /// The chat and topic.
     pub address: Address,
-    /// What it is about, in parts that are always the same for the same thing.
+    /// Its subject, in parts that are always the same for the same subject.
     pub about: &'a [&'a str],
-    /// What the person reads.
+    /// Its text.
     pub text: String,
-    /// The message that it is about.
+    /// The message that it replies to.
     pub reply_to: Option<MessageId>,
     /// Whether the phone stays silent.
     pub silent: bool,
 }
 
-/// Tells the person, durably, unless that was done before.
-pub fn give(outbox: &Outbox, notice: Notice<'_>, now: Timestamp) -> Result<(), StoreError> {
+/// Sends a notice durably, unless it was sent before.
+pub fn send_notice(outbox: &Outbox, notice: Notice<'_>, now: Timestamp) -> Result<(), StoreError> {
     let key = short_hash(notice.about);
     if outbox.by_key(&key)?.is_some() {
-        // Its own sync may have failed, or been cut short.
+        // The sync of its commit may have failed.
         return outbox.sync_names();
     }
     let last = outbox.newest()?;
     outbox.accept(&Delivery {
-        format: FORMAT,
         id: DeliveryId {
             accepted: now.0.max(last + 1),
             key,

@@ -8,7 +8,7 @@ fn decision(status: u16, header: Option<&str>, body: &str) -> FailureDecision {
 
 #[test]
 fn the_wait_of_a_429_is_found_wherever_the_server_puts_it() {
-    let wait = |seconds| FailureDecision::CloseGate(Duration::from_secs_f64(seconds));
+    let wait = |seconds| FailureDecision::RateLimit(Duration::from_secs_f64(seconds));
     for (header, parameters, expected) in [
         (None, r#","parameters":{"retry_after":7}"#, wait(7.0)),
         (
@@ -45,7 +45,9 @@ fn the_wait_of_a_429_is_found_wherever_the_server_puts_it() {
 
 /// telegram.md 9.
 const TABLE: &[(u16, &str, FailureDecision)] = {
-    use FailureDecision::{Fail, Park, Repair as By, Retry, RetryMarked, StopBot, TreatAsDone};
+    use FailureDecision::{
+        ChatBlocked, Fail, Repair as By, Retry, RetryMarked, StopBot, TreatAsDone,
+    };
     &[
         (500, "Internal Server Error: restart", RetryMarked),
         (502, "Bad Gateway", RetryMarked),
@@ -120,36 +122,40 @@ const TABLE: &[(u16, &str, FailureDecision)] = {
             "Bad Request: message can't be edited",
             By(Repair::NewMessage),
         ),
-        (403, "Forbidden: bot was blocked by the user", Park),
-        (403, "Forbidden: user is deactivated", Park),
+        (403, "Forbidden: bot was blocked by the user", ChatBlocked),
+        (403, "Forbidden: user is deactivated", ChatBlocked),
         (
             403,
             "Forbidden: bot was kicked from the supergroup chat",
-            Park,
+            ChatBlocked,
         ),
         (
             403,
             "Forbidden: bot is not a member of the channel chat",
-            Park,
+            ChatBlocked,
         ),
-        (403, "Forbidden: the group chat was deleted", Park),
+        (403, "Forbidden: the group chat was deleted", ChatBlocked),
         (
             403,
             "Forbidden: bot can't initiate conversation with a user",
-            Park,
+            ChatBlocked,
         ),
         (
             403,
             "Forbidden: the bot can't send messages to the bot",
-            Park,
+            ChatBlocked,
         ),
-        (400, "Bad Request: chat not found", Park),
-        (400, "Bad Request: PEER_ID_INVALID", Park),
-        (400, "Bad Request: have no rights to send a message", Park),
+        (400, "Bad Request: chat not found", ChatBlocked),
+        (400, "Bad Request: PEER_ID_INVALID", ChatBlocked),
+        (
+            400,
+            "Bad Request: have no rights to send a message",
+            ChatBlocked,
+        ),
         (
             400,
             "Bad Request: not enough rights to send text messages to the chat",
-            Park,
+            ChatBlocked,
         ),
         (400, "Bad Request: TOPIC_CLOSED", Fail),
         (400, "Bad Request: message text is empty", Fail),
@@ -241,7 +247,7 @@ fn every_class_of_failure_has_its_decision() {
         (
             403,
             r#"{"ok":false,"error_code":403,"description":"Forbidden: bot was blocked by the user"}"#,
-            FailureDecision::Park,
+            FailureDecision::ChatBlocked,
         ),
     ] {
         assert_eq!(decision(status, None, body), expected, "{body}");

@@ -106,7 +106,7 @@ impl AbsenceCheck<'_> {
                     // The agent's answer, which follows, makes a sound.
                     silent: notice == AbsenceNotice::Back,
                 };
-                notice::give(&Outbox::new(self.state, self.dir.clone()), notice, now)
+                notice::send_notice(&Outbox::new(self.state, self.dir.clone()), notice, now)
             }
             AbsenceEffect::Remove => {
                 tracing::debug!(session = %self.id, "an absence is over");

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use serde_json::json;
-use telepost::state::outbox::delivery::{Content, Progress};
+use telepost::state::outbox::delivery::{Content, DeliveryState};
 use telepost::telegram::format::{EntityStyle, Rich, is_blank, markdown};
 use telepost::telegram::split::{fit, split};
 
@@ -49,7 +49,7 @@ pub(crate) fn judge_repairs(source: &str) -> Result<(), String> {
         files: Vec::new(),
         options: Vec::new(),
     };
-    let mut progress = Progress::plan(&content);
+    let mut progress = DeliveryState::plan(&content);
     for index in (0..progress.parts.len()).rev() {
         progress.halve(index);
     }

@@ -6,16 +6,14 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::ids::{Address, UpdateId};
 use crate::mcp::call::desk::Desk;
-use crate::mcp::call::{MailboxError, Showing, ShownPage};
+use crate::mcp::call::{MailboxError, ShownPage};
 use crate::mcp::page::{self, Page};
 use crate::mcp::tools::{Refusal, To, ToolResult};
-use crate::state::holds::Held;
-use crate::state::holds::seen;
+use crate::state::holds::{Conversation, Held};
 use crate::state::inbox::entry::EntryName;
 use crate::state::inbox::view::{self, MessageView, Shown};
-use crate::store::atomic::{self, Durability};
+use crate::store::atomic::Durability;
 use crate::store::crash_points::Step;
-use crate::store::format;
 
 /// How many entries beyond a page are read, to find the parts and edits of what is on it.
 const LOOKAHEAD: usize = 128;
@@ -34,18 +32,16 @@ pub(in crate::mcp) enum Again {
 impl Desk<'_> {
     /// Pending entries that an agent held that is dead or silent.
     fn left_behind(&self) -> BTreeSet<EntryName> {
-        self.others
-            .iter()
-            .filter(|other| !other.keeps)
-            .flat_map(|other| other.conversation.entries())
-            .collect()
+        let held = self.others.iter().map(|other| &other.conversation);
+        let held: BTreeSet<EntryName> = held.flat_map(Conversation::entries).collect();
+        held.difference(&self.kept()).copied().collect()
     }
 
     /// Reads entries that were not shown to this agent, oldest first: those of a page and what may
     /// belong to them. The last message is left out where more entries follow that were not read,
     /// because some of its parts may be among them.
     fn fresh(&mut self, limit: usize, only: Option<Address>) -> Result<Vec<Shown>, MailboxError> {
-        let (mine, kept) = (self.me.seen(), self.kept());
+        let (mine, kept) = (self.read_entries(), self.kept());
         let most = SEARCH.max(limit + LOOKAHEAD);
         let names: Vec<EntryName> = self
             .pending
@@ -88,7 +84,7 @@ impl Desk<'_> {
             .me
             .held
             .iter()
-            .filter(|held| held.seen && only.is_none_or(|address| held.address == address))
+            .filter(|held| self.is_read(held) && only.is_none_or(|address| held.address == address))
             .cloned()
             .collect();
         held.sort_by_key(|held| held.entries.first().copied());
@@ -102,7 +98,7 @@ impl Desk<'_> {
     fn with_news_of_files(&mut self) -> Result<Vec<Shown>, MailboxError> {
         let waiting = self.me.held.iter();
         let waiting: Vec<Held> = waiting
-            .filter(|held| held.seen && held.awaits_files)
+            .filter(|held| self.is_read(held) && held.awaits_files)
             .cloned()
             .collect();
         let mut news = Vec::new();
@@ -171,7 +167,7 @@ impl Desk<'_> {
                 on_page.push(shown);
             }
         }
-        self.shown(base, page, &on_page, ready_in)
+        self.shown(base, page, &on_page, only, ready_in)
     }
 
     /// Puts the first part of a message on a page.
@@ -212,7 +208,7 @@ impl Desk<'_> {
         let message = self.part_of(&shown, again, part)?;
         let mut page = Page::new(&base, 1);
         page.push(message);
-        self.shown(base, page, &[shown], None)
+        self.shown(base, page, &[shown], None, None)
     }
 
     pub(in crate::mcp) fn part_of(
@@ -238,7 +234,6 @@ impl Desk<'_> {
         let Some(address) = address else {
             return self.show(base, 1, Again::Never, None);
         };
-        self.answering = Some(address);
         // What the agent has not seen comes first, so that a second call goes on where a full page ended.
         self.show(base, 20, Again::Also, Some(address))
     }
@@ -266,41 +261,35 @@ impl Desk<'_> {
         mut result: ToolResult,
         page: Page,
         on_page: &[Shown],
+        answering: Option<Address>,
         ready_in: Option<Duration>,
     ) -> Result<ShownPage, MailboxError> {
         // Every message of the page is the first part of one of `on_page`, in the same order.
         let entries = view::entries_of(on_page);
-        let newly: BTreeSet<EntryName> = entries.difference(&self.me.seen()).copied().collect();
-        if !newly.is_empty() {
-            // The gateway may not have synced the folder yet; what was shown must never vanish.
-            self.mailbox.inbox.sync_names()?;
-        }
+        let newly = entries.difference(&self.read_entries()).copied().collect();
         // First the others let go, then we hold: a kill in between leaves a message that nobody
-        // holds, which is offered as new, and never one that two hold.
-        let conversations = self.mailbox.dir.conversations();
+        // holds, which is offered as new, and never one that two hold. A loss of power ends every
+        // server process, and with them all holds: nothing is synced.
+        let holds = &self.mailbox.holds;
         for other in &mut self.others {
             if other.conversation.entries().is_disjoint(&entries) {
                 continue;
             }
             other.conversation.let_go(&entries);
-            let path = conversations.join(format!("{}.json", other.conversation.holder));
             if other.conversation.is_idle() && other.conversation.late.is_empty() && !other.alive {
-                atomic::remove(&path, Step::Hold)?;
-                atomic::sync_folder(&conversations)?;
+                holds.remove(&other.conversation.holder)?;
             } else {
-                format::write(&path, &other.conversation, Step::Hold, Durability::Synced)?;
+                holds.write(&other.conversation, Step::Hold, Durability::Unsynced)?;
             }
         }
         let newest = self.mailbox.outbox.newest()?;
         // After every reply so far, whatever the clock says: "newly shown since" is a comparison.
         let shown_at = Timestamp(self.now.0.max(newest + 1));
-        let before = self.me.mark();
-        let answering = self.answering.or(self.me.answering);
-        let id = seen::new_show();
-        self.me
-            .hold(&on_page.iter().collect::<Vec<_>>(), id, shown_at);
-        self.me.answering = answering.filter(|address| self.me.held_at(*address).next().is_some());
-        self.save(Step::Hold)?;
+        let on_page: Vec<&Shown> = on_page.iter().collect();
+        let server = &self.mailbox.server;
+        self.me.hold(&on_page, server, &self.read, shown_at);
+        self.save(Step::Hold, Durability::Unsynced)?;
+        let presentation = self.present(newly, answering);
 
         let shown = entries.iter().filter(|name| self.pending.contains(name));
         result.remaining = self.pending.len() - shown.count();
@@ -316,12 +305,7 @@ impl Desk<'_> {
         result.notices = page::notices(&result.notices);
         Ok(ShownPage {
             result,
-            showing: Showing {
-                id,
-                newly,
-                before,
-                after: self.me.mark(),
-            },
+            presentation,
             ready_in,
         })
     }
@@ -331,10 +315,9 @@ impl Desk<'_> {
         // Agents of one client have the same label: as one line, or all but the first would be lost
         // as repetitions.
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for other in self.others.iter().filter(|other| other.keeps) {
-            let conversation = &other.conversation;
-            let count = conversation.entries().difference(shown).count();
-            *counts.entry(&conversation.label).or_default() += count;
+        for other in &self.others {
+            let count = other.kept.difference(shown).count();
+            *counts.entry(&other.conversation.label).or_default() += count;
         }
         counts
             .into_iter()

@@ -12,11 +12,11 @@ fn reply(text: &str) -> Content {
 #[test]
 fn what_telegram_has_is_never_sent_again() {
     let text = "x".repeat(9000);
-    let mut progress = Progress::plan(&reply(&text));
+    let mut progress = DeliveryState::plan(&reply(&text));
     assert_eq!(progress.parts.len(), 3);
     progress.begin(0);
     progress.accepted(0, MessageId(5));
-    let after_restart: Progress =
+    let after_restart: DeliveryState =
         serde_json::from_str(&serde_json::to_string(&progress).unwrap()).unwrap();
     assert_eq!(after_restart, progress);
     assert_eq!(after_restart.next(), Some(1));
@@ -24,7 +24,7 @@ fn what_telegram_has_is_never_sent_again() {
 
 #[test]
 fn a_message_in_doubt_is_marked_and_one_that_surely_failed_is_not() {
-    let mut progress = Progress::plan(&reply("hello"));
+    let mut progress = DeliveryState::plan(&reply("hello"));
     progress.begin(0);
     progress.failed(0, "refused".to_owned());
     assert_eq!(progress.text(0).text, "hello");
@@ -40,7 +40,7 @@ fn a_message_in_doubt_is_marked_and_one_that_surely_failed_is_not() {
 #[test]
 fn a_full_message_in_doubt_is_cut_so_that_the_mark_fits() {
     let text = "x".repeat(5000);
-    let mut progress = Progress::plan(&reply(&text));
+    let mut progress = DeliveryState::plan(&reply(&text));
     progress.begin(0);
     progress.doubted(0, "lost".to_owned());
     assert_eq!(progress.parts.len(), 3);
@@ -58,7 +58,7 @@ fn a_full_message_in_doubt_is_cut_so_that_the_mark_fits() {
 }
 
 /// The parts as kind (t for text, u for upload), files and text length.
-fn shape(progress: &Progress) -> Vec<(char, Vec<usize>, usize)> {
+fn shape(progress: &DeliveryState) -> Vec<(char, Vec<usize>, usize)> {
     let parts = progress.parts.iter();
     parts
         .map(|part| {
@@ -71,14 +71,14 @@ fn shape(progress: &Progress) -> Vec<(char, Vec<usize>, usize)> {
         .collect()
 }
 
-fn with_files(text: &str, kinds: &[FileKind]) -> Progress {
-    let file = |kind: &FileKind| Attached {
+fn with_files(text: &str, kinds: &[FileKind]) -> DeliveryState {
+    let file = |kind: &FileKind| AttachedFile {
         name: "a".to_owned(),
         size: 1,
         sha256: String::new(),
         kind: *kind,
     };
-    Progress::plan(&Content::Reply {
+    DeliveryState::plan(&Content::Reply {
         text: text.to_owned(),
         files: kinds.iter().map(file).collect(),
         options: Vec::new(),
@@ -151,8 +151,8 @@ fn a_caption_that_has_no_room_for_the_mark_goes_before_its_files() {
     assert_eq!(fits.text(0).code_points(), CAPTION_LIMIT);
 }
 
-fn reply_plan(text: &str) -> Progress {
-    Progress::plan(&reply(text))
+fn reply_plan(text: &str) -> DeliveryState {
+    DeliveryState::plan(&reply(text))
 }
 
 #[test]
