@@ -232,7 +232,7 @@ impl SessionDir {
     }
 
     /// Pending entries.
-    pub fn inbox(&self) -> PathBuf {
+    pub(in crate::state) fn inbox(&self) -> PathBuf {
         self.root.join("inbox")
     }
 
@@ -242,8 +242,14 @@ impl SessionDir {
     }
 
     /// The conversation of each agent.
-    pub fn conversations(&self) -> PathBuf {
+    pub(in crate::state) fn conversations(&self) -> PathBuf {
         self.root.join("conversations")
+    }
+
+    /// The folders in which a change may end the wait of a call: new messages, their files, and finished
+    /// deliveries.
+    pub fn folders_about_calls(&self) -> [PathBuf; 4] {
+        [self.inbox(), self.files(), self.sent(), self.failed()]
     }
 
     /// The folders in which a change may be a reason to wake an agent, or not to.
@@ -288,17 +294,17 @@ impl SessionDir {
     }
 
     /// Deliveries that Telegram has accepted.
-    pub fn sent(&self) -> PathBuf {
+    pub(in crate::state) fn sent(&self) -> PathBuf {
         self.root.join("sent")
     }
 
     /// Files that came with messages.
-    pub fn files(&self) -> PathBuf {
+    pub(in crate::state) fn files(&self) -> PathBuf {
         self.root.join("files")
     }
 
     /// Deliveries that have failed.
-    pub fn failed(&self) -> PathBuf {
+    pub(in crate::state) fn failed(&self) -> PathBuf {
         self.root.join("failed")
     }
 

@@ -180,12 +180,7 @@ impl Mailbox {
     /// The folders whose changes a waiting call watches: new messages, their files, and finished
     /// deliveries.
     pub fn watched(&self) -> [std::path::PathBuf; 4] {
-        [
-            self.dir.inbox(),
-            self.dir.files(),
-            self.dir.sent(),
-            self.dir.failed(),
-        ]
+        self.dir.folders_about_calls()
     }
 
     /// Creates the folders of the session, so that they can be watched.
