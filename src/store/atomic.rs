@@ -175,25 +175,6 @@ fn name_file(
     Ok(file)
 }
 
-/// Creates an empty file, unsynced. A file that exists already is success.
-pub fn create_empty(path: &Path, step: Step) -> Result<(), StoreError> {
-    mark_step(step, Side::Before);
-    #[cfg(feature = "test-hooks")]
-    super::power::remember_naming(path, true);
-    let attempt = Attempt::new(step, 1);
-    let create = || {
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        options.open(path)
-    };
-    attempt
-        .part(0)
-        .and_then(|()| create())
-        .map_err(|source| StoreError::new("write", path, source))?;
-    mark_step(step, Side::After);
-    Ok(())
-}
-
 /// Makes the names in a folder durable.
 pub fn sync_folder(folder: &Path) -> Result<(), StoreError> {
     File::open(folder)
