@@ -13,7 +13,7 @@ use telepost::routing::recent::RecentlyAdmitted;
 use telepost::routing::{RouteDecision, Routes};
 use telepost::state::gateway_status::GatewayStatus;
 use telepost::state::holds::Conversation;
-use telepost::state::inbox::dead_letters::DeadUpdate;
+use telepost::state::inbox::dead_letters::DeadLetter;
 use telepost::state::inbox::entry::{Entry, EntryName};
 use telepost::state::inbox::view::{self, Item};
 use telepost::state::outbox::delivery::{Delivery, DeliveryState, FinishedDelivery};
@@ -94,7 +94,7 @@ pub fn state(bytes: &[u8]) {
     if let Some(entry) = file::<Entry>(bytes) {
         update(entry.update.get().as_bytes());
     }
-    file::<DeadUpdate>(bytes);
+    file::<DeadLetter>(bytes);
     file::<GatewayStatus>(bytes);
     if let Some(mut conversation) = file::<Conversation>(bytes) {
         let pending = conversation.entries();

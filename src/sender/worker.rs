@@ -74,7 +74,7 @@ impl DeliveryWorker {
         let dir = state.session(session);
         Self {
             outbox: Outbox::new(state, dir.clone()),
-            inbox: Inbox::new(state, dir),
+            inbox: Inbox::new(&dir),
             bot,
             clock,
         }

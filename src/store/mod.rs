@@ -9,7 +9,6 @@ pub mod atomic;
 pub mod crash_points;
 pub mod disk;
 pub mod envelope;
-pub mod format;
 pub mod lock;
 #[cfg(feature = "test-hooks")]
 mod power;

@@ -152,6 +152,16 @@ pub enum Inspection<T> {
     Damaged(String),
 }
 
+impl<T> Inspection<T> {
+    /// The value of an intact file.
+    pub fn intact(self) -> Option<T> {
+        match self {
+            Self::Intact(value) => Some(value),
+            Self::Missing | Self::Newer(_) | Self::Damaged(_) => None,
+        }
+    }
+}
+
 /// One file of the state folder.
 pub struct StateFile<T> {
     storage: Storage,
@@ -184,6 +194,11 @@ impl<T> StateFile<T> {
     /// Whether a file is there.
     pub fn exists(&self) -> Result<bool, StoreError> {
         self.storage.disk().exists(&self.path)
+    }
+
+    /// When its name last changed. `None` if that is unknown.
+    pub fn renamed_at(&self) -> Option<Timestamp> {
+        self.storage.disk().renamed_at(&self.path)
     }
 
     /// Gives the file another name, unsynced. `false` if there is none.
@@ -235,12 +250,7 @@ impl<T: DeserializeOwned> StateFile<T> {
 
     /// Reads the file if it can be read now. Moves and reports nothing.
     pub fn peek(&self) -> Option<T> {
-        match self.inspect() {
-            Ok(Inspection::Intact(value)) => Some(value),
-            Ok(Inspection::Missing | Inspection::Newer(_) | Inspection::Damaged(_)) | Err(_) => {
-                None
-            }
-        }
+        self.inspect().ok().and_then(Inspection::intact)
     }
 
     /// Reads the file with its damage. Moves and reports nothing.
@@ -363,6 +373,11 @@ impl<T> StateFolder<T> {
     /// Makes its names durable.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.storage.disk().sync_folder(&self.path)
+    }
+
+    /// Makes the names of a batch durable, as this step.
+    pub fn sync_batch(&self, step: Step) -> Result<(), StoreError> {
+        self.storage.disk().sync_batch(&self.path, step)
     }
 }
 

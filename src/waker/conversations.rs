@@ -61,7 +61,7 @@ impl Conversations {
             .filter_map(|holder| self.find(holder))
             .filter(|conversation| !conversation.is_silent(now))
             // A message whose server process is gone may not have reached the agent.
-            .flat_map(|conversation| conversation.living_entries(&lives))
+            .flat_map(|conversation| conversation.living_entries(lives))
             .collect();
         pending.difference(&held).copied().collect()
     }

@@ -183,13 +183,19 @@ fn a_damaged_conversation_is_kept_and_what_it_held_is_offered_again() {
         let bytes = way.inflict(&path);
         let shown = agent.poll(json!({}));
         assert_eq!(texts(&shown), ["one"], "{way:?}");
-        let notice = shown["notices"][0].as_str().unwrap();
-        assert!(
-            notice.contains("the messages that it held are offered again")
-                && notice.contains("was unreadable"),
-            "{way:?}: {notice}"
-        );
-        is_kept(&house, &path, bytes);
+        if way == Damage::Empty {
+            // A loss of power leaves that of a hold, which is not synced.
+            assert!(shown["notices"].is_null(), "{shown}");
+            assert_eq!(names_in(&house.state().join("quarantine")), [""; 0]);
+        } else {
+            let notice = shown["notices"][0].as_str().unwrap();
+            assert!(
+                notice.contains("the messages that it held are offered again")
+                    && notice.contains("was unreadable"),
+                "{way:?}: {notice}"
+            );
+            is_kept(&house, &path, bytes);
+        }
         let answer = agent.reply(json!({"text": "still here"}));
         assert_eq!(answer["status"], "delivered", "{way:?}");
     });

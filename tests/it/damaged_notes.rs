@@ -134,6 +134,11 @@ fn a_note_of_a_downtime_of_a_newer_telepost_is_left_alone_and_said_in_the_log() 
     is_unchanged(&path, &bytes);
 }
 
+/// The notices of a result are noted once the client has it.
+fn wait_until_noted(path: &Path) {
+    wait_for("the note", || path.exists().then_some(()).ok_or("none"));
+}
+
 #[test]
 fn damaged_notes_of_what_was_told_are_kept_and_failures_told_once_more() {
     in_every_way(|way| {
@@ -141,6 +146,7 @@ fn damaged_notes_of_what_was_told_are_kept_and_failures_told_once_more() {
         let mut agent = failed_behind_its_back(&house);
         assert_eq!(told(&agent.poll(json!({}))).len(), 1);
         let path = house.session("told.json");
+        wait_until_noted(&path);
         let bytes = way.inflict(&path);
         assert_eq!(told(&agent.poll(json!({}))).len(), 1, "{way:?}");
         is_kept(&house, &path, bytes);
@@ -154,6 +160,7 @@ fn notes_of_what_was_told_of_a_newer_telepost_are_left_alone_and_calls_go_on() {
     let mut agent = failed_behind_its_back(&house);
     assert_eq!(told(&agent.poll(json!({}))).len(), 1);
     let path = house.session("told.json");
+    wait_until_noted(&path);
     let bytes = make_newer(&path);
     let result = agent.poll(json!({}));
     assert_eq!(told(&result), [""; 0]);

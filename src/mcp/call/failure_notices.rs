@@ -13,9 +13,8 @@ use crate::mcp::tools::Refusal;
 use crate::state::agents::holder;
 use crate::state::outbox::delivery::{Content, DeliveryId, DeliveryOutcome, FinishedDelivery};
 use crate::state::outbox::notice;
-use crate::store::atomic::Durability;
 use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT, ReadError};
+use crate::store::state_file::{ReadError, StateFile};
 
 /// Most failures that one result tells; others follow with the next.
 const MOST: usize = 2;
@@ -25,7 +24,6 @@ const WORDS: usize = 60;
 /// The file.
 #[derive(Debug, Serialize, Deserialize)]
 struct ToldFile {
-    format: u32,
     told: BTreeSet<DeliveryId>,
 }
 
@@ -88,21 +86,18 @@ impl Mailbox {
         let failed: BTreeSet<DeliveryId> = self.outbox.failed()?.into_iter().collect();
         told.retain(|id| failed.contains(id));
         told.extend(ids.iter().cloned());
-        let file = ToldFile {
-            format: FORMAT,
-            told,
-        };
-        format::write(&self.dir.told(), &file, Step::Told, Durability::Synced)?;
-        Ok(())
+        Ok(self.told_file().write(&ToldFile { told })?)
     }
 
-    /// Damaged, it is as good as nothing: the failures are told once more.
+    /// Reads the failures that were told. After damage they are told once more.
     fn told(&self) -> Result<BTreeSet<DeliveryId>, MailboxError> {
-        match format::read::<ToldFile>(&self.state, &self.dir.told(), self.clock.now()) {
-            Ok(file) => Ok(file.map(|file| file.told).unwrap_or_default()),
-            Err(ReadError::Quarantined { .. }) => Ok(BTreeSet::new()),
-            Err(error) => Err(error.into()),
-        }
+        let file = self.told_file().read_or_missing(self.clock.now())?;
+        Ok(file.map(|file| file.told).unwrap_or_default())
+    }
+
+    fn told_file(&self) -> StateFile<ToldFile> {
+        let path = self.dir.told();
+        self.dir.storage().file(path, Step::Told)
     }
 }
 

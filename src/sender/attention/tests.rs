@@ -97,7 +97,7 @@ fn a_message_that_no_agent_holds_loses_its_eyes_and_one_that_another_agent_takes
     attention.holds(other, vec![one(12, 2)], Sign::Activity, secs(1));
     assert_eq!(
         all(&mut attention, secs(1)),
-        [],
+        [typing(12)],
         "another may be about to take it"
     );
     assert_eq!(

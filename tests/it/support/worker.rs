@@ -264,6 +264,7 @@ impl<'a> Worker<'a> {
             arguments["files"] = json!(self.files);
         }
         self.replying = if self.looks_after { ids } else { Vec::new() };
+        let deaths = self.deaths;
         let answer = self.call_until_heard("telegram_reply", &arguments);
         self.replying.clear();
         let Some(answer) = answer else {
@@ -280,6 +281,9 @@ impl<'a> Worker<'a> {
             }
             // The messages that it was shown may not have reached it: it looks again and answers then.
             Answer::Refused(words) if words.contains("may not have reached you") => {}
+            // A loss of power takes the hold along, with the server process.
+            Answer::Refused(words)
+                if self.deaths > deaths && words.contains("was not shown to you") => {}
             Answer::Refused(words) => panic!("{} was refused: {words}", self.name()),
         }
     }
