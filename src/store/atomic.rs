@@ -6,9 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -173,25 +171,6 @@ fn name_file(
         sync_folder(parent_of(path))?;
     }
     Ok(file)
-}
-
-/// Creates an empty file, unsynced. A file that exists already is success.
-pub fn create_empty(path: &Path, step: Step) -> Result<(), StoreError> {
-    mark_step(step, Side::Before);
-    #[cfg(feature = "test-hooks")]
-    super::power::remember_naming(path, true);
-    let attempt = Attempt::new(step, 1);
-    let create = || {
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        options.open(path)
-    };
-    attempt
-        .part(0)
-        .and_then(|()| create())
-        .map_err(|source| StoreError::new("write", path, source))?;
-    mark_step(step, Side::After);
-    Ok(())
 }
 
 /// Makes the names in a folder durable.

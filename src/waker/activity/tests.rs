@@ -4,7 +4,6 @@ use crate::ids::SessionId;
 use crate::state::agents::{AgentFile, Reach};
 use crate::state::layout::StateDir;
 use crate::store::atomic;
-use crate::store::envelope::FORMAT;
 use crate::waker::activity::*;
 
 const NOW: Timestamp = Timestamp(1_000_000);
@@ -164,7 +163,6 @@ fn the_turns_of_another_process_say_nothing() {
     let agent = Registered {
         name: "7-1".to_owned(),
         file: AgentFile {
-            format: FORMAT,
             pid: 7,
             started_at: NOW,
             client_process: client.clone(),
