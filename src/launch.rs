@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::GatewayStart;
 use crate::state::gateway_status;
 use crate::state::layout::StateDir;
+use crate::state::logs;
 use crate::store::StoreError;
 
 /// Printed by a started gateway once it holds its locks.
@@ -147,9 +148,9 @@ pub fn report_failure(message: &str, code: u8) {
 pub fn report_ready(state: &StateDir) -> Result<(), StoreError> {
     // A starter that is gone is no reason not to run.
     drop(writeln!(io::stdout(), "{READY}"));
-    let (log, path) = state.open_gateway_output()?;
+    let log = logs::open_output(state)?;
     let moved = rustix::stdio::dup2_stdout(&log).and_then(|()| rustix::stdio::dup2_stderr(&log));
-    moved.map_err(|error| StoreError::new("write to", &path, error.into()))
+    moved.map_err(|error| StoreError::new("write to", &logs::folder(state), error.into()))
 }
 
 /// Makes sure that a gateway runs, for an MCP server.

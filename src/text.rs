@@ -1,7 +1,32 @@
-//! Text of other people, made safe for a terminal: nothing in it may move the cursor, change the window's title or
-//! turn the direction of the line. Pure.
+//! Texts for people: sizes, spans of time, and texts of other people made safe for a terminal. Pure.
 
-/// A text for one line of a table: what could act upon a terminal is shown as `\u{1b}`.
+/// A span of seconds, such as `3 min`.
+pub fn format_span(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        7200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// A size as Telegram's clients show it, rounded up: a size above a limit looks so.
+pub fn format_megabytes(size: u64) -> String {
+    let tenths = size.saturating_mul(10).div_ceil(1 << 20);
+    match (tenths / 10, tenths % 10) {
+        (whole, 0) => format!("{whole} MB"),
+        (whole, tenth) => format!("{whole}.{tenth} MB"),
+    }
+}
+
+/// A number of things, such as `1 message` or `2 messages`.
+pub fn format_count(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
+/// A text for one line of a table. Characters that could act upon a terminal are escaped, as in `\u{1b}`:
+/// none moves the cursor, changes the title of the window or turns the direction of the line.
 pub fn one_line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -14,7 +39,7 @@ pub fn one_line(text: &str) -> String {
     out
 }
 
-/// A JSON text whose strings hold nothing that could act upon a terminal; still the same JSON.
+/// The same JSON without characters that could act upon a terminal.
 pub fn json(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -60,6 +85,13 @@ mod tests {
             one_line(HOSTILE),
             "a\\u{1b}]0;title\\u{7}\\u{9b}31m\\u{202e}b\\u{d} \\u{e0041}é👨‍💻"
         );
+    }
+
+    #[test]
+    fn a_size_above_the_limit_looks_so() {
+        assert_eq!(format_megabytes(20 << 20), "20 MB");
+        assert_eq!(format_megabytes((20 << 20) + 1), "20.1 MB");
+        assert_eq!(format_megabytes(1), "0.1 MB");
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! What can be asked on the command line. The comments here are what `--help` prints.
+//! The command line. `--help` prints the comments here.
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::Env;
 use crate::install::client::Client;
 use crate::launch::LaunchStage;
 
@@ -15,26 +16,28 @@ pub(super) struct Cli {
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// How much is logged: error, warn, info, debug, trace, or a tracing filter [default: $TELEPOST_LOG]
-    #[arg(long, global = true, value_name = "LEVEL", value_parser = crate::cli::logging::checked)]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = super::logging::check_level)]
     pub(super) log_level: Option<String>,
     #[command(subcommand)]
-    pub(super) command: Command,
+    pub(super) command: CliCommand,
 }
 
-const EXIT_CODES: &str = "Exit codes:\n  0  all is well\n  1  not all of what was asked could be done\n  2  the command line was not understood\n  3  the configuration is refused, or no bot has a token\n  4  another gateway runs already\n  5  the state folder cannot be used\n  6  Telegram cannot be talked to\n  7  a file of Claude Code or Codex cannot be changed, or you said no\n  8  there is no such delivery, or that cannot be done with it\n  70 a bug in telepost";
+impl Cli {
+    /// How much is logged, unless the default holds.
+    pub(super) fn log_level<'a>(&'a self, env: &'a Env) -> Option<&'a str> {
+        self.log_level
+            .as_deref()
+            .or_else(|| env.get("TELEPOST_LOG"))
+    }
+}
+
+const EXIT_CODES: &str = "Exit codes:\n  0  success\n  1  not everything that was asked could be done\n  2  the command line was not understood\n  3  the configuration is refused, or no bot has a token\n  4  another gateway is already running\n  5  the state folder cannot be used\n  6  no connection to Telegram can be made\n  7  a file of Claude Code or Codex cannot be changed, or you said no\n  8  there is no such delivery, or its state does not allow that\n  70 a bug in telepost";
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum CliCommand {
     /// Serve one agent session over stdio (started by Claude Code or Codex)
-    Mcp {
-        /// Which session of the configuration [default: $TG_SESSION_ID, else by working directory, else `default`]
-        #[arg(long, value_name = "ID")]
-        session: Option<String>,
-        /// Never start a gateway
-        #[arg(long)]
-        no_gateway: bool,
-    },
-    /// Take in what a hook of Claude Code or Codex tells; its exit code is always 0
+    Mcp(McpOptions),
+    /// Take in an event from a hook of Claude Code or Codex; the exit code is always 0
     Hook {
         /// Which: session-start, prompt, stop, stop-failure, end
         event: String,
@@ -43,38 +46,27 @@ pub(super) enum Command {
         session: Option<String>,
     },
     /// Poll Telegram and send: one per machine
-    Gateway {
-        /// Run in the background, and return when it is ready
-        #[arg(long)]
-        detach: bool,
-        /// Stop the running gateway first, and take over
-        #[arg(long)]
-        replace: bool,
-        #[arg(long, hide = true)]
-        stage: Option<LaunchStage>,
-        #[command(subcommand)]
-        action: Option<GatewayAction>,
-    },
+    Gateway(GatewayOptions),
     /// Check the configuration and the tokens, and change nothing
     Check,
     /// Register telepost with a client: server, hooks, command, skill, permission; shows the difference and asks
     Install(InstallOptions),
-    /// Take all of that back
+    /// Undo what install did
     Uninstall(UninstallOptions),
-    /// Show how the gateway, the bots and the sessions are
+    /// Show the state of the gateway, the bots and the sessions
     Status {
-        /// For programs
+        /// As JSON, for programs
         #[arg(long)]
         json: bool,
     },
-    /// Show what waits to be sent or has failed, try a failed one again, drop one
+    /// List messages that wait to be sent or have failed; retry or drop one
     Outbox {
         #[command(subcommand)]
         action: OutboxAction,
     },
-    /// Remove sessions that are no longer in the configuration, with everything that waits there; asks
+    /// Remove sessions that are no longer in the configuration, with all their messages; asks first
     Prune(PruneOptions),
-    /// Look after what waits and what nobody could read
+    /// List, show and drop waiting messages; retry unreadable updates
     Inbox {
         /// Only this session
         #[arg(long, global = true, value_name = "ID")]
@@ -82,7 +74,7 @@ pub(super) enum Command {
         #[command(subcommand)]
         action: InboxAction,
     },
-    /// Look after the files that came with messages
+    /// Remove files that came with messages
     Files {
         #[command(subcommand)]
         action: FilesAction,
@@ -92,6 +84,30 @@ pub(super) enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct McpOptions {
+    /// Which session of the configuration [default: $TG_SESSION_ID, else by working directory, else `default`]
+    #[arg(long, value_name = "ID")]
+    pub(super) session: Option<String>,
+    /// Never start a gateway
+    #[arg(long)]
+    pub(super) no_gateway: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GatewayOptions {
+    /// Run in the background, and return when it is ready
+    #[arg(long)]
+    pub(super) detach: bool,
+    /// Stop the running gateway first, and take over
+    #[arg(long)]
+    pub(super) replace: bool,
+    #[arg(long, hide = true)]
+    pub(super) stage: Option<LaunchStage>,
+    #[command(subcommand)]
+    pub(super) action: Option<GatewayAction>,
 }
 
 #[derive(Debug, Args)]
@@ -147,20 +163,20 @@ pub(super) enum Scope {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum OutboxAction {
-    /// Show what waits to be sent and what could not be delivered
+    /// List messages that wait to be sent or could not be delivered
     List {
-        /// For programs
+        /// As JSON, for programs
         #[arg(long)]
         json: bool,
     },
-    /// Send a failed delivery again: what Telegram does not have of it
+    /// Send the parts of a failed delivery that Telegram does not have
     Retry {
-        /// Its id, or the beginning of it
+        /// The id of the delivery, or the beginning of it
         id: String,
     },
-    /// Do not send a delivery, or not the rest of it
+    /// Do not send a delivery, or the rest of it
     Drop {
-        /// Its id, or the beginning of it
+        /// The id of the delivery, or the beginning of it
         id: String,
     },
 }
@@ -173,15 +189,15 @@ pub(super) enum GatewayAction {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum FilesAction {
-    /// Remove the files of messages that are answered; those of messages that wait always stay
+    /// Remove the files of answered messages; the files of waiting messages always stay
     Prune {
         /// Only this session
         #[arg(long, value_name = "ID")]
         session: Option<String>,
-        /// Only files that came longer ago than that, such as 7d, 12h, 30m
-        #[arg(long, value_name = "SPAN", value_parser = super::files::span)]
+        /// Only files older than this, such as 7d, 12h, 30m
+        #[arg(long, value_name = "SPAN", value_parser = super::files::parse_span)]
         older_than: Option<std::time::Duration>,
-        /// Say what would be removed, and remove nothing
+        /// Say what would be removed, but remove nothing
         #[arg(long)]
         dry_run: bool,
     },
@@ -189,28 +205,28 @@ pub(super) enum FilesAction {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum InboxAction {
-    /// List the messages that wait and the updates that nobody could read
+    /// List waiting messages and unreadable updates
     List {
-        /// For programs
+        /// As JSON, for programs
         #[arg(long)]
         json: bool,
     },
-    /// Show all of a message or of an unreadable update, as JSON
+    /// Show a message or an unreadable update in full, as JSON
     Show {
         /// The ids that `list` shows
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
     },
-    /// Take in unreadable updates again, after an update of telepost or of its configuration
+    /// Try unreadable updates again, after an update of telepost or of its configuration
     Retry {
         /// The ids that `list` shows
         #[arg(required_unless_present = "all", value_name = "ID")]
         ids: Vec<String>,
-        /// All of them
+        /// All unreadable updates
         #[arg(long, conflicts_with = "ids")]
         all: bool,
     },
-    /// Drop messages, which no agent will see, or unreadable updates
+    /// Drop messages, so that no agent sees them, or unreadable updates
     Drop {
         /// The ids that `list` shows
         #[arg(required = true, value_name = "ID")]

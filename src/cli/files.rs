@@ -1,91 +1,83 @@
-//! `telepost files`: the files that came with messages, for people who need room.
+//! `telepost files`: removes files that came with messages, for people who need room.
 
 use std::time::Duration;
 
 use super::arguments::FilesAction;
-use super::{Failure, known, named, print};
-use crate::clock::Clock;
-use crate::config::Config;
+use super::failure::Failure;
+use super::setup::Setup;
+use super::terminal::print;
 use crate::ids::SessionId;
-use crate::state::files::state::megabytes;
-use crate::state::files::{Files, Kept};
-use crate::state::layout::StateDir;
+use crate::state::files::{Files, StoredFiles, total_bytes};
 use crate::store::StoreError;
+use crate::text::{format_count, format_megabytes};
 
-/// Does what was asked, and prints what became of it.
-pub(super) fn run(
-    action: &FilesAction,
-    config: &Config,
-    state: &StateDir,
-    clock: &Clock,
-) -> Result<(), Failure> {
+pub(super) fn run(setup: &Setup, action: &FilesAction) -> Result<(), Failure> {
     let FilesAction::Prune {
         session,
         older_than,
         dry_run,
     } = action;
     let older_than = older_than.unwrap_or(Duration::ZERO);
-    if let Some(id) = session {
-        known(&named(id)?, config, state)?;
-    }
-    let mut lines = Vec::new();
-    for id in state.all_sessions()? {
-        if session.as_ref().is_some_and(|only| only != id.as_str()) {
-            continue;
+    let (sessions, owner) = match session {
+        Some(name) => {
+            let id = setup.find_session(name)?;
+            let owner = format!("session {id} has");
+            (vec![id], owner)
         }
-        lines.extend(prune(state, &id, older_than, *dry_run, clock)?);
+        None => (setup.state.all_sessions()?, "there are".to_owned()),
+    };
+    let mut lines = Vec::new();
+    for id in sessions {
+        lines.extend(prune(setup, &id, older_than, *dry_run)?);
     }
     if lines.is_empty() {
-        let which = match session {
-            Some(id) => format!("session {id} has"),
-            None => "there are".to_owned(),
-        };
-        return print(&format!("Nothing to do: {which} no files.\n"));
+        return print(&format!("Nothing to do: {owner} no files.\n"));
     }
     print(&lines.concat())
 }
 
-/// Works with a gateway and without one: only the gateway adds files, and only for messages that wait.
+/// Works with a gateway and without one: the gateway adds files only for messages that wait.
 fn prune(
-    state: &StateDir,
+    setup: &Setup,
     id: &SessionId,
     older_than: Duration,
     dry_run: bool,
-    clock: &Clock,
 ) -> Result<Option<String>, StoreError> {
-    let files = Files::new(state, state.session(id));
-    let going = files.prunable(older_than, clock.now())?;
-    let mut staying = files.kept()?;
-    staying.retain(|kept| !going.iter().any(|gone| gone.update_id == kept.update_id));
+    let files = Files::new(&setup.state.session(id));
+    let going = files.prunable(older_than, setup.clock.now())?;
+    let mut staying = files.stored()?;
+    staying.retain(|stored| !going.iter().any(|gone| gone.update_id == stored.update_id));
     if going.is_empty() && staying.is_empty() {
         return Ok(None);
     }
     if !dry_run {
-        for kept in &going {
-            files.remove(kept.update_id)?;
+        for stored in &going {
+            files.remove(stored.update_id)?;
         }
     }
     let verb = if dry_run { "would remove" } else { "removed" };
     let rest = if staying.is_empty() {
         String::new()
     } else {
-        let staying = sum(&staying);
-        format!("; those of {staying} stay, because they wait or are younger")
+        let staying = format_sum(&staying);
+        format!("; the files of {staying} stay, because they wait or are younger")
     };
-    Ok(Some(format!(
-        "{id}: {verb} the files of {}{rest}.\n",
-        sum(&going)
-    )))
+    let going = format_sum(&going);
+    Ok(Some(format!("{id}: {verb} the files of {going}{rest}.\n")))
 }
 
-fn sum(kept: &[Kept]) -> String {
-    let bytes = kept.iter().map(|kept| kept.bytes).sum();
-    format!("{} messages ({})", kept.len(), megabytes(bytes))
+fn format_sum(stored: &[StoredFiles]) -> String {
+    format!(
+        "{} ({})",
+        format_count(stored.len(), "message"),
+        format_megabytes(total_bytes(stored))
+    )
 }
 
 /// Reads a span such as `7d`, `12h`, `30m` or `90s`.
-pub(super) fn span(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no span; write a number and d, h, m or s, such as 7d");
+pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
+    let wrong =
+        || format!("{text:?} is not a span of time; write a number and d, h, m or s, such as 7d");
     let unit = text.chars().last().ok_or_else(wrong)?;
     let seconds = match unit {
         'd' => 86_400,
@@ -110,8 +102,8 @@ mod tests {
 
     #[test]
     fn a_span_is_a_number_and_a_unit() {
-        assert_eq!(span("7d"), Ok(Duration::from_secs(604_800)));
-        assert_eq!(span("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_span("7d"), Ok(Duration::from_secs(604_800)));
+        assert_eq!(parse_span("90s"), Ok(Duration::from_secs(90)));
         for wrong in [
             "",
             "d",
@@ -122,7 +114,7 @@ mod tests {
             "99999999999999999999d",
             "7dd ",
         ] {
-            assert!(span(wrong).is_err(), "{wrong}");
+            assert!(parse_span(wrong).is_err(), "{wrong}");
         }
     }
 }

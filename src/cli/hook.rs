@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::arguments::Cli;
-use super::clock;
+use super::setup::clock;
 use crate::config::{self, Config, ConfigError, Env};
 use crate::error_chain::Chain;
 use crate::hook::{Hook, HookInput, HookKind, handle_hook};

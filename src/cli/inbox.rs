@@ -1,93 +1,75 @@
-//! `telepost inbox`: what [`Care`] finds, for people and programs.
+//! `telepost inbox`.
 
 use super::arguments::InboxAction;
-use super::{Failure, known, named, print};
-use crate::ops::inbox::{Care, Done, Line};
-use crate::ops::status::{span, table};
-use crate::state::layout::StateDir;
-use crate::{clock, config, text};
+use super::failure::Failure;
+use super::setup::Setup;
+use super::terminal::{format_table, print, print_json};
+use crate::ops::inbox::{AdminResult, InboxAdmin, InboxRow};
+use crate::telegram::update::content::short;
+use crate::text::{format_span, one_line};
 
 /// Most characters of a text in the list.
-const TEXT_SHOWN: usize = 60;
+const TEXT_MAX: usize = 60;
 
-/// Does what was asked, and prints what became of it.
 pub(super) fn run(
-    action: &InboxAction,
+    setup: &Setup,
     session: Option<&str>,
-    config: &config::Config,
-    state: &StateDir,
-    clock: &clock::Clock,
+    action: &InboxAction,
 ) -> Result<(), Failure> {
-    let only = session.map(named).transpose()?;
-    if let Some(id) = &only {
-        known(id, config, state)?;
-    }
-    let care = Care {
-        state,
-        config,
-        clock,
+    let only = session.map(|name| setup.find_session(name)).transpose()?;
+    let admin = InboxAdmin {
+        state: &setup.state,
+        config: &setup.config,
+        clock: &setup.clock,
         only: only.as_ref(),
     };
     match action {
-        InboxAction::List { json: true } => print_json(&care.list()?),
-        InboxAction::List { json: false } => print(&list(&care.list()?)),
+        InboxAction::List { json: true } => print_json(&admin.list()?),
+        InboxAction::List { json: false } => print(&format_list(&admin.list()?)),
         InboxAction::Show { ids } => {
-            let all = ids
-                .iter()
-                .map(|id| care.show(id))
-                .collect::<Result<Vec<_>, _>>()?;
-            all.iter().try_for_each(print_json)
+            let all: Result<Vec<_>, _> = ids.iter().map(|id| admin.show(id)).collect();
+            all?.iter().try_for_each(print_json)
         }
-        InboxAction::Retry { all: true, .. } => report(&care.retry(&[])?),
-        InboxAction::Retry { ids, .. } => report(&care.retry(ids)?),
-        InboxAction::Drop { ids } => report(&care.drop(ids)?),
+        InboxAction::Retry { all: true, .. } => report(&admin.retry(&[])?),
+        InboxAction::Retry { ids, .. } => report(&admin.retry(ids)?),
+        InboxAction::Drop { ids } => report(&admin.drop(ids)?),
     }
 }
 
-fn list(lines: &[Line]) -> String {
-    if lines.is_empty() {
+fn format_list(rows: &[InboxRow]) -> String {
+    if rows.is_empty() {
         return "Nothing waits, and nothing is unreadable.\n".to_owned();
     }
-    let rows = lines.iter().map(|line| {
-        let said = line.text.as_ref().or(line.reason.as_ref());
-        let said = said.map(String::as_str).unwrap_or_default();
+    let lines = rows.iter().map(|row| {
+        let text = row.text.as_ref().or(row.reason.as_ref());
+        let text = text.map(String::as_str).unwrap_or_default();
+        let place = row.session.as_ref().map(ToString::to_string);
         vec![
-            line.id.clone(),
-            line.session
-                .as_ref()
-                .map_or_else(|| format!("(bot {})", line.bot_id), ToString::to_string),
-            line.state.to_owned(),
-            span(line.age_s),
-            line.kind.clone().unwrap_or_default(),
-            text::one_line(line.from.as_deref().unwrap_or_default()),
-            text::one_line(&crate::telegram::update::content::short(said, TEXT_SHOWN)),
+            row.id.clone(),
+            place.unwrap_or_else(|| format!("(bot {})", row.bot_id)),
+            row.state.to_owned(),
+            format_span(row.age_s),
+            row.kind.clone().unwrap_or_default(),
+            one_line(row.from.as_deref().unwrap_or_default()),
+            one_line(&short(text, TEXT_MAX)),
         ]
     });
     let head = ["id", "session", "state", "age", "kind", "from", "text"];
-    table(&head, rows) + "\n"
+    format_table(&head, lines)
 }
 
-fn report(done: &[Done]) -> Result<(), Failure> {
-    if done.is_empty() {
-        return print("There are no dead letters.\n");
+fn report(results: &[AdminResult]) -> Result<(), Failure> {
+    if results.is_empty() {
+        return print("There are no unreadable updates.\n");
     }
-    for one in done {
-        print(&format!("{}: {}\n", one.id, one.words))?;
+    for result in results {
+        print(&format!("{}: {}\n", result.id, result.words))?;
     }
-    let left = done.iter().filter(|one| !one.good).count();
-    if left == 0 {
-        return Ok(());
+    match results.iter().filter(|result| !result.is_done).count() {
+        0 => Ok(()),
+        failed => Err(Failure::refused(format!(
+            "{failed} of {} could not be taken in and are kept",
+            results.len()
+        ))),
     }
-    Err(Failure::NotDone(format!(
-        "{left} of {} could not be taken in and are kept",
-        done.len()
-    )))
-}
-
-fn print_json<T: serde::Serialize>(value: &T) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Io {
-        operation: "write JSON",
-        source: error.into(),
-    })?;
-    print(&format!("{}\n", text::json(&text)))
 }

@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use super::arguments::{Cli, InstallOptions, Scope, UninstallOptions};
-use super::ask::{Said, ask};
-use super::{Failure, load, print};
+use super::failure::Failure;
+use super::setup::{self, Setup};
+use super::terminal::{Confirmation, confirm, print};
 use crate::config::{Binding, Config, Env, GatewayStart, Session, TokenState, Tokens};
 use crate::error_chain::Chain;
 use crate::install::client::{Client, ClientFiles};
@@ -32,11 +33,11 @@ fn usage_error(message: impl Into<String>) -> Failure {
 pub(super) fn install(cli: &Cli, env: &Env, options: &InstallOptions) -> Result<(), Failure> {
     let client = options.client;
     let files = locate_files(client, env)?;
-    let (config, _) = load(cli, env)?;
+    let config = Setup::load(cli, env)?.config;
     let here = std::env::current_dir().ok();
     let selection = Selection::resolve(&config, env, options, here.as_deref())?;
     let called = std::env::args_os().next().map(PathBuf::from);
-    let program = find_program(&called.unwrap_or_default(), &super::program()?, env);
+    let program = find_program(&called.unwrap_or_default(), &setup::find_program()?, env);
     let registration = selection.registration(&config, &program)?;
     let proposal = propose_install(&files, &registration, options.replace);
     let proposal = proposal.map_err(InstallFailure::from)?;
@@ -127,10 +128,10 @@ fn confirm_and_carry_out(proposal: &Proposal, dry_run: bool, yes: bool) -> Resul
         return Ok(false);
     }
     if !yes {
-        match ask(&format!("\nChange {files}?"))? {
-            Said::Yes => {}
-            Said::No => return Err(InstallFailure::Declined.into()),
-            Said::Nobody => {
+        match confirm(&format!("\nChange {files}?"))? {
+            Confirmation::Yes => {}
+            Confirmation::No => return Err(InstallFailure::Declined.into()),
+            Confirmation::NoTerminal => {
                 return Err(usage_error(
                     "nothing was changed: there is no terminal to ask on; check the difference above, \
                      then run the command again with --yes",

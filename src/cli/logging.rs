@@ -1,7 +1,7 @@
 //! Where log lines go: always stderr for the MCP server (stdout is the protocol's), stderr and a
 //! rotating file for the gateway. Never message text or tokens above DEBUG.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -9,15 +9,15 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::cli::stderr_is_terminal;
 use crate::state::layout::StateDir;
-use crate::store::{StoreError, atomic};
+use crate::state::logs;
+use crate::store::StoreError;
 
 /// How many days of logs are kept.
 const DAYS: usize = 7;
 
-/// Logs of the MCP server: warnings, unless asked for more.
-pub(crate) fn for_mcp(level: Option<&str>) {
+/// Starts the log of an MCP server: warnings, unless the level says more.
+pub(super) fn start_for_mcp(level: Option<&str>) {
     let stderr = fmt::layer().with_writer(io::stderr).with_ansi(false);
     let started = tracing_subscriber::registry()
         .with(filter(level, LevelFilter::WARN))
@@ -26,14 +26,13 @@ pub(crate) fn for_mcp(level: Option<&str>) {
     drop(started);
 }
 
-/// Logs of the gateway: a file per day, and stderr when it runs in the foreground.
-pub(crate) fn for_gateway(
+/// Starts the log of the gateway: a file per day, and stderr when it runs in the foreground.
+pub(super) fn start_for_gateway(
     state: &StateDir,
     level: Option<&str>,
     stderr: bool,
 ) -> Result<(), StoreError> {
-    let folder = state.logs();
-    atomic::create_folder(&folder)?;
+    let folder = logs::create_folder(state)?;
     let file = RollingFileAppender::builder()
         .rotation(Rotation::DAILY)
         .filename_prefix("gateway")
@@ -45,7 +44,7 @@ pub(crate) fn for_gateway(
     let stderr = stderr.then(|| {
         fmt::layer()
             .with_writer(io::stderr)
-            .with_ansi(stderr_is_terminal())
+            .with_ansi(io::stderr().is_terminal())
     });
     let started = tracing_subscriber::registry()
         .with(filter(level, LevelFilter::INFO))
@@ -53,9 +52,9 @@ pub(crate) fn for_gateway(
         .with(stderr)
         .try_init();
     drop(started);
-    // A panic is told where everything else is told.
+    // A panic belongs in the same log.
     std::panic::set_hook(Box::new(|panic| {
-        let words = panic.payload_as_str().unwrap_or("no words");
+        let words = panic.payload_as_str().unwrap_or("no message");
         tracing::error!(
             place = panic.location().map(ToString::to_string),
             "panic: {words}"
@@ -64,8 +63,8 @@ pub(crate) fn for_gateway(
     Ok(())
 }
 
-/// What somebody has written on the command line, if it is a level or a filter.
-pub(crate) fn checked(text: &str) -> Result<String, String> {
+/// Accepts a level or a filter from the command line.
+pub(super) fn check_level(text: &str) -> Result<String, String> {
     let is_understood = if text.contains(['=', ',']) {
         text.parse::<Targets>().is_ok()
     } else {
@@ -75,7 +74,7 @@ pub(crate) fn checked(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(
-        "write error, warn, info, debug, trace, off, or a filter such as telepost::wake=debug"
+        "write error, warn, info, debug, trace, off, or a filter such as telepost::waker=debug"
             .to_owned(),
     )
 }

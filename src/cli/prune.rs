@@ -1,53 +1,55 @@
-//! `telepost prune` as people meet it: what is lost, the question, and what became of it.
+//! `telepost prune`: shows the data of each leftover session, asks, and removes it.
 
 use super::arguments::PruneOptions;
-use super::ask::{Said, ask};
-use super::{Failure, print};
-use crate::clock::Clock;
-use crate::config::Config;
-use crate::ops::prune::Prune;
-use crate::state::layout::StateDir;
+use super::failure::Failure;
+use super::setup::Setup;
+use super::terminal::{Confirmation, confirm, print};
+use crate::ops::prune::{LeftoverSession, SessionPruner};
 
-/// Shows what goes with each session, asks, and removes it.
-pub(super) fn run(
-    options: &PruneOptions,
-    config: &Config,
-    state: &StateDir,
-    clock: &Clock,
-) -> Result<(), Failure> {
-    let prune = Prune {
-        state,
-        config,
-        clock,
+pub(super) fn run(setup: &Setup, options: &PruneOptions) -> Result<(), Failure> {
+    let pruner = SessionPruner {
+        state: &setup.state,
+        config: &setup.config,
+        clock: &setup.clock,
     };
-    let found = prune.find(&options.sessions)?;
-    if found.is_empty() {
+    let leftovers = pruner.find(&options.sessions)?;
+    if leftovers.is_empty() {
         return print(
             "Every session that has a folder is in the configuration: nothing to remove.\n",
         );
     }
-    for left in &found {
-        print(&left.words())?;
+    for leftover in &leftovers {
+        print(&describe(leftover))?;
     }
     if !options.yes {
-        let question = match found.as_slice() {
+        let question = match leftovers.as_slice() {
             [one] => format!("\nRemove session {} for good?", one.id),
             many => format!("\nRemove these {} sessions for good?", many.len()),
         };
-        match ask(&question)? {
-            Said::Yes => {}
-            Said::No => return Err(Failure::NotDone("nothing was removed".to_owned())),
-            Said::Nobody => {
-                return Err(Failure::NotDone(
-                    "nothing was removed: there is no terminal to ask on; run the command again with --yes"
-                        .to_owned(),
+        match confirm(&question)? {
+            Confirmation::Yes => {}
+            Confirmation::No => return Err(Failure::refused("nothing was removed")),
+            Confirmation::NoTerminal => {
+                return Err(Failure::refused(
+                    "nothing was removed: there is no terminal to ask on; run the command again with --yes",
                 ));
             }
         }
     }
-    for left in &found {
-        prune.remove(left)?;
-        print(&format!("Session {} is removed.\n", left.id))?;
+    for leftover in &leftovers {
+        pruner.remove(leftover)?;
+        print(&format!("Session {} is removed.\n", leftover.id))?;
     }
     Ok(())
+}
+
+fn describe(session: &LeftoverSession) -> String {
+    format!(
+        "Session {} is not in the configuration. Removing it deletes for good:\n  waiting messages: {}\n  answers that Telegram does not have: {}\n  answers that could not be delivered: {}\n  its record of the last days, and files that came with messages\n  ({})\n",
+        session.id,
+        session.pending,
+        session.outbox,
+        session.failed,
+        session.folder.display(),
+    )
 }

@@ -9,11 +9,11 @@
 
 use crate::clock::Timestamp;
 use crate::ids::{Address, UpdateId, UserId};
-use crate::ops::status::{SessionReport, span};
+use crate::ops::status::SessionReport;
 use crate::routing::commands::SKIP_MOST;
 use crate::telegram::format::{Entity, EntityStyle, Rich};
 use crate::telegram::update::content::short;
-use crate::text::one_line;
+use crate::text::{format_span, one_line};
 
 /// The commands as Telegram's menu shows them: name and description. `/start` is the first command of every chat and needs no line.
 pub const MENU: [(&str, &str); 5] = [
@@ -119,7 +119,7 @@ pub fn status(report: &SessionReport, now: Timestamp) -> Rich {
     };
     let oldest = report
         .oldest_age_s
-        .map(|age| format!(", the oldest for {}", span(age)));
+        .map(|age| format!(", the oldest for {}", format_span(age)));
     let waiting = format!(
         "{}{with_agent}{}",
         report.pending,
@@ -132,7 +132,7 @@ pub fn status(report: &SessionReport, now: Timestamp) -> Rich {
             "\nAgent: {agent}\nWaiting: {waiting}\nTo send: {}",
             report.outbox
         ));
-    if let Some(held) = report.held_for_people(now) {
+    if let Some(held) = report.format_held_until(now) {
         words = words.say(&format!(", held until {held}"));
     }
     if report.failed > 0 {
@@ -163,7 +163,7 @@ pub fn queue(first: &[QueueLine], all: usize, elsewhere: usize) -> Rich {
         words = words
             .say("\n")
             .code(&one.id.to_string())
-            .say(&format!(" · {}{seen} · ", span(one.age_s)))
+            .say(&format!(" · {}{seen} · ", format_span(one.age_s)))
             .code(&said);
     }
     if let Some(more) = all.checked_sub(first.len()).filter(|more| *more > 0) {

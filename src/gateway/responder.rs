@@ -17,7 +17,7 @@ use super::commands::{self, QUEUE_SHOWN, QueueLine, Skipped};
 use crate::clock::{Clock, Timestamp};
 use crate::error_chain::Chain;
 use crate::ids::{Address, ChatId, MessageId, SessionId, UpdateId, UserId};
-use crate::ops::inbox;
+use crate::ops::inbox::{PendingMessage, for_each_waiting};
 use crate::ops::status::SessionReport;
 use crate::routing::commands::Command;
 use crate::sender::command_replies::{CommandReply, CommandReplyInbox};
@@ -25,7 +25,7 @@ use crate::state::bots::BotHandle;
 use crate::state::inbox::Inbox;
 use crate::state::layout::StateDir;
 use crate::store::StoreError;
-use crate::store::format::ReadError;
+use crate::store::state_file::ReadError;
 use crate::telegram::api::{Api, MenuScope};
 use crate::telegram::error::ApiError;
 use crate::telegram::format::Rich;
@@ -183,7 +183,7 @@ impl Responder {
             Command::Skip { ids, others } => {
                 let mut here = Vec::new();
                 self.each_waiting(session, call.address.chat_id, |one| {
-                    here.extend(ids.iter().any(|id| one.is(*id)).then_some(one));
+                    here.extend(ids.iter().any(|id| one.contains(*id)).then_some(one));
                 })?;
                 let done = ids
                     .iter()
@@ -201,11 +201,11 @@ impl Responder {
         &self,
         session: &SessionId,
         chat: ChatId,
-        mut take: impl FnMut(inbox::Waiting),
+        mut take: impl FnMut(PendingMessage),
     ) -> Result<usize, ReadError> {
         let chat = self.bot.current_chat(chat);
         let mut elsewhere = 0;
-        inbox::each_waiting(&self.state, session, self.clock.now(), |one| {
+        for_each_waiting(&self.state, session, self.clock.now(), |one| {
             let address = one.shown.address;
             if address.bot_id == self.bot.api.id() && self.bot.current_chat(address.chat_id) == chat
             {
@@ -221,13 +221,13 @@ impl Responder {
     fn skip(
         &self,
         session: &SessionId,
-        here: &[inbox::Waiting],
+        here: &[PendingMessage],
         id: UpdateId,
     ) -> Result<Skipped, StoreError> {
-        let Some(found) = here.iter().find(|one| one.is(id)) else {
+        let Some(found) = here.iter().find(|one| one.contains(id)) else {
             return Ok(Skipped::NotHere);
         };
-        let inbox = Inbox::new(&self.state, self.state.session(session));
+        let inbox = Inbox::new(&self.state.session(session));
         let moved = inbox.settle(&found.shown.entries)?;
         Ok(match (moved.is_empty(), found.held) {
             (true, _) => Skipped::NotHere,
@@ -238,7 +238,7 @@ impl Responder {
 }
 
 /// A message as `/queue` shows it.
-fn line(one: &inbox::Waiting, now: Timestamp) -> QueueLine {
+fn line(one: &PendingMessage, now: Timestamp) -> QueueLine {
     let message = &one.shown.message;
     let from = message.from.as_ref().map(|from| from.name.clone());
     QueueLine {

@@ -1,10 +1,10 @@
-//! Looking after the inbox by hand: what waits, what nobody could read, trying that again, and
-//! dropping what nobody needs. Works with a gateway and without one.
+//! The inbox by hand: lists the waiting messages and the dead letters (updates that telepost could not read),
+//! tries dead letters again, and drops both. Works with a gateway and without one.
 //!
-//! A message is named by its `update_id`, a dead letter by `dead-` and the beginning of its hash.
-//! What changes a session is done under its session lock, like a tool call, and with the steps that
-//! others have: an entry and its synced folder before its letter goes, a tombstone for what is
-//! dropped. Whoever is killed in between may do it again.
+//! The name of a message is its `update_id`; the name of a dead letter is `dead-` and the beginning of its
+//! hash. Every change of a session happens under its session lock and in the same steps as elsewhere: an
+//! entry and its synced folder before its letter goes, a tombstone for a dropped message. A killed command
+//! may be repeated.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,84 +14,66 @@ use serde::Serialize;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::ids::{BotId, SessionId, UpdateId};
-use crate::ops::status;
+use crate::ops::{OpsError, list_sessions, lock_session};
 use crate::routing::{Recipient, RouteDecision, Routes, build_routes};
 use crate::state::bots::migrations;
 use crate::state::files::Files;
 use crate::state::gateway_status;
-use crate::state::inbox::dead_letters::{self, DeadUpdate};
-use crate::state::inbox::entry::EntryName;
+use crate::state::holds::Holds;
+use crate::state::inbox::Inbox;
+use crate::state::inbox::dead_letters::{self, DeadLetter};
+use crate::state::inbox::entry::{Entry, EntryName};
 use crate::state::inbox::view::{self, Item, MessageView, Shown};
-use crate::state::inbox::{self, Inbox};
 use crate::state::layout::StateDir;
-use crate::store::StateError;
-use crate::store::disk::HeldLock;
-use crate::store::format::ReadError;
+use crate::store::state_file::ReadError;
 use crate::telegram::update;
 
-/// How a dead letter's name begins.
-const DEAD: &str = "dead-";
-/// How many characters of its hash a name shows.
+/// How the name of a dead letter begins.
+const DEAD_PREFIX: &str = "dead-";
+/// How many characters of the hash a name shows.
 const HASH_SHOWN: usize = 12;
-/// How few may be typed.
-const HASH_LEAST: usize = 6;
+/// How many of them a person must type at least.
+const HASH_MIN: usize = 6;
 
-/// What a person asked for could not be done. Nothing of it was touched.
-#[derive(Debug, thiserror::Error)]
-pub enum CareError {
-    /// The state cannot be used, or another process has the session lock.
-    #[error(transparent)]
-    State(StateError),
-    /// There is no such thing, or more than one, or it is still needed.
-    #[error("{0}")]
-    Refused(String),
-}
+/// How many entries are read at a time.
+const READ_AT_ONCE: usize = 256;
 
-impl<E: Into<StateError>> From<E> for CareError {
-    fn from(error: E) -> Self {
-        Self::State(error.into())
-    }
-}
-
-/// So many entries are read at a time.
-const AT_ONCE: usize = 256;
-
-/// A line of the list.
+/// A row of the list.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Line {
+pub struct InboxRow {
     /// The `update_id` of a message, or the name of a dead letter.
     pub id: String,
     /// `waiting`, `shown` (to an agent, and not answered) or `dead`.
     pub state: &'static str,
-    /// The session; a dead letter has none yet.
+    /// The session; a dead letter belongs to none yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionId>,
     /// The bot that received it.
     pub bot_id: BotId,
-    /// When.
+    /// When the bot received it.
     pub received_at: String,
     /// How long ago that was.
     pub age_s: u64,
-    /// What kind of message it is.
+    /// The kind of message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Who wrote it.
+    /// The name of its author.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// What it says.
+    /// Its text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// Why it could not be read.
+    /// Why it is unreadable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
 /// One message or letter as `show` prints it.
 #[derive(Debug, Serialize)]
-pub struct Whole {
-    /// What the list says of it.
+pub struct InboxDetails {
+    /// Its row in the list.
     #[serde(flatten)]
-    pub line: Line,
+    pub row: InboxRow,
     /// The message as an agent sees it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<MessageView>,
@@ -99,20 +81,20 @@ pub struct Whole {
     pub updates: Vec<Box<serde_json::value::RawValue>>,
 }
 
-/// What became of one thing that was asked.
+/// The result of one retry or drop.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Done {
-    /// What was asked.
+pub struct AdminResult {
+    /// The name of the message or dead letter.
     pub id: String,
-    /// What became of it, for people.
+    /// The result, for people.
     pub words: String,
-    /// Whether it is done.
-    pub good: bool,
+    /// Whether the request was carried out.
+    pub is_done: bool,
 }
 
 /// The inboxes of one state folder.
 #[derive(Debug)]
-pub struct Care<'a> {
+pub struct InboxAdmin<'a> {
     /// The state folder.
     pub state: &'a StateDir,
     /// The configuration.
@@ -125,57 +107,58 @@ pub struct Care<'a> {
 
 /// A message that waits, with its entries.
 #[derive(Clone, Debug)]
-pub struct Waiting {
+pub struct PendingMessage {
     /// Its session.
     pub session: SessionId,
     /// The bot that received it.
     pub bot: BotId,
-    /// As an agent would be shown it now.
+    /// The message as an agent would see it now.
     pub shown: Shown,
-    /// Whether an agent was shown it.
+    /// Whether an agent has seen it.
     pub held: bool,
 }
 
-enum Found {
-    Waiting(Box<Waiting>),
-    Dead(DeadUpdate),
+/// The thing that a name stands for.
+enum InboxItem {
+    Message(Box<PendingMessage>),
+    DeadLetter(DeadLetter),
 }
 
-impl Care<'_> {
-    /// What waits and what nobody could read, each oldest first.
-    pub fn list(&self) -> Result<Vec<Line>, CareError> {
+impl InboxAdmin<'_> {
+    /// The waiting messages, then the dead letters, each oldest first.
+    pub fn list(&self) -> Result<Vec<InboxRow>, OpsError> {
         let now = self.clock.now();
-        let mut lines = Vec::new();
+        let mut rows = Vec::new();
         for id in self.sessions()? {
-            lines.extend(self.waiting(&id)?.iter().map(|waiting| waiting.line(now)));
+            rows.extend(self.waiting(&id)?.iter().map(|waiting| waiting.row(now)));
         }
         if self.only.is_none() {
-            let letters = dead_letters::all(self.state, now)?;
-            lines.extend(letters.iter().map(|letter| dead_line(letter, now)));
+            let letters = dead_letters::read_all(self.state, now)?;
+            rows.extend(letters.iter().map(|letter| dead_letter_row(letter, now)));
         }
-        Ok(lines)
+        Ok(rows)
     }
 
-    /// All of one message or letter.
-    pub fn show(&self, id: &str) -> Result<Whole, CareError> {
+    /// One message or dead letter in full.
+    pub fn show(&self, id: &str) -> Result<InboxDetails, OpsError> {
         let now = self.clock.now();
         match self.find(id)? {
-            Found::Dead(letter) => Ok(Whole {
-                line: dead_line(&letter, now),
+            InboxItem::DeadLetter(letter) => Ok(InboxDetails {
+                row: dead_letter_row(&letter, now),
                 message: None,
                 updates: vec![letter.update],
             }),
-            Found::Waiting(mut waiting) => {
+            InboxItem::Message(mut waiting) => {
                 let inbox = self.inbox(&waiting.session);
-                let files = Files::new(self.state, self.state.session(&waiting.session));
-                // What the log says of a damaged one is said there.
+                let files = Files::new(&self.state.session(&waiting.session));
+                // The log reports damaged files.
                 drop(files.fill(&mut waiting.shown, now));
                 let mut updates = Vec::new();
                 for &name in &waiting.shown.entries {
                     updates.extend(inbox.peek(name)?.map(|entry| entry.update));
                 }
-                Ok(Whole {
-                    line: waiting.line(now),
+                Ok(InboxDetails {
+                    row: waiting.row(now),
                     message: Some(waiting.shown.message.clone().at(now, waiting.held)),
                     updates,
                 })
@@ -183,28 +166,28 @@ impl Care<'_> {
         }
     }
 
-    /// Tries to take in letters again: after an update of telepost, or of the configuration. All of
-    /// them if none is named.
-    pub fn retry(&self, ids: &[String]) -> Result<Vec<Done>, CareError> {
+    /// Takes dead letters in again, after an update of telepost or of the configuration. Without ids, all
+    /// of them.
+    pub fn retry(&self, ids: &[String]) -> Result<Vec<AdminResult>, OpsError> {
         let mut letters = Vec::new();
         for id in ids {
             match self.find(id)? {
-                Found::Dead(letter) => letters.push(letter),
-                Found::Waiting(_) => {
-                    return Err(CareError::Refused(format!(
-                        "{id} is a message that waits for an agent already; only dead letters are tried again"
+                InboxItem::DeadLetter(letter) => letters.push(letter),
+                InboxItem::Message(_) => {
+                    return Err(OpsError::Refused(format!(
+                        "{id} is a message, which already waits for an agent; only unreadable updates (dead-…) are tried again"
                     )));
                 }
             }
         }
         if ids.is_empty() {
-            letters = dead_letters::all(self.state, self.clock.now())?;
+            letters = dead_letters::read_all(self.state, self.clock.now())?;
         }
-        letters.iter().map(|letter| self.take_in(letter)).collect()
+        letters.iter().map(|letter| self.ingest(letter)).collect()
     }
 
-    /// Drops messages and letters. All are looked up before the first one goes.
-    pub fn drop(&self, ids: &[String]) -> Result<Vec<Done>, CareError> {
+    /// Drops messages and dead letters. All are looked up before the first one goes.
+    pub fn drop(&self, ids: &[String]) -> Result<Vec<AdminResult>, OpsError> {
         let found = ids
             .iter()
             .map(|id| self.find(id))
@@ -213,40 +196,40 @@ impl Care<'_> {
             .zip(found)
             .map(|(id, found)| {
                 let words = match found {
-                    Found::Dead(letter) => {
+                    InboxItem::DeadLetter(letter) => {
                         dead_letters::remove(self.state, &letter)?;
-                        "dropped; nothing is left of it".to_owned()
+                        "dropped for good".to_owned()
                     }
-                    Found::Waiting(waiting) => self.settle(&waiting)?,
+                    InboxItem::Message(waiting) => self.settle(&waiting)?,
                 };
-                Ok(Done {
+                Ok(AdminResult {
                     id: id.clone(),
                     words,
-                    good: true,
+                    is_done: true,
                 })
             })
             .collect()
     }
 
-    fn settle(&self, waiting: &Waiting) -> Result<String, CareError> {
-        let _lock = self.lock(&waiting.session)?;
+    fn settle(&self, waiting: &PendingMessage) -> Result<String, OpsError> {
+        let _lock = lock_session(self.state, &waiting.session, "inbox")?;
         let moved = self
             .inbox(&waiting.session)
             .settle(&waiting.shown.entries)?
             .len();
         Ok(match moved {
-            0 => "an agent has answered it meanwhile".to_owned(),
+            0 => "an agent has already answered it".to_owned(),
             1 => "dropped; no agent will see it".to_owned(),
             parts => format!("dropped, all {parts} parts; no agent will see it"),
         })
     }
 
-    fn take_in(&self, letter: &DeadUpdate) -> Result<Done, CareError> {
-        let done = |good, words: String| {
-            Ok(Done {
-                id: dead_id(letter),
+    fn ingest(&self, letter: &DeadLetter) -> Result<AdminResult, OpsError> {
+        let done = |is_done, words: String| {
+            Ok(AdminResult {
+                id: dead_letter_name(letter),
                 words,
-                good,
+                is_done,
             })
         };
         let update = match update::read(letter.update.get()) {
@@ -254,7 +237,7 @@ impl Care<'_> {
             Err(error) => {
                 return done(
                     false,
-                    format!("this telepost cannot read it either: {error}"),
+                    format!("this version of telepost cannot read it either: {error}"),
                 );
             }
         };
@@ -262,7 +245,7 @@ impl Care<'_> {
             return done(
                 false,
                 format!(
-                    "no session uses bot {}, as far as the last gateway knew; start a gateway with the new configuration first",
+                    "no session used bot {} when the gateway last ran; start a gateway with the new configuration first",
                     letter.bot_id
                 ),
             );
@@ -272,24 +255,26 @@ impl Care<'_> {
             RouteDecision::NotAddressed { session, .. } => {
                 return done(
                     false,
-                    format!("it does not address the bot (require_mention of session {session})"),
+                    format!(
+                        "it does not address the bot, as require_mention of session {session} demands"
+                    ),
                 );
             }
             RouteDecision::Refuse(refused) => {
-                return done(false, format!("refused: {}", refused.why.as_str()));
+                return done(false, format!("not admitted: {}", refused.why.as_str()));
             }
             RouteDecision::Ignore(why) => return done(false, format!("ignored: {why}")),
         };
         if let Recipient::Command(command) = routes.recipient(&update) {
             let words = format!(
-                "it is /{}, which the gateway answers when it is written",
+                "it is the command /{}, which the gateway answers only when it arrives",
                 command.name()
             );
             return done(false, words);
         }
-        let _lock = self.lock(&session)?;
+        let _lock = lock_session(self.state, &session, "inbox")?;
         let (inbox, now) = (self.inbox(&session), self.clock.now());
-        let seen = inbox.seen()?;
+        let seen = inbox.stored()?;
         let known = match seen.iter().rfind(|name| name.update_id == update.id) {
             Some(&name) => inbox.knows(name, letter.bot_id, now)?,
             None => false,
@@ -297,7 +282,7 @@ impl Care<'_> {
         if !known {
             let last = seen.iter().map(|name| name.received).max().unwrap_or(0);
             let received = Timestamp(now.0.max(last + 1));
-            inbox.put(&inbox::entry(
+            inbox.put(&Entry::new(
                 address,
                 update.id,
                 received,
@@ -309,19 +294,19 @@ impl Care<'_> {
         done(
             true,
             if known {
-                format!("session {session} has it already, as message {}", update.id)
+                format!("session {session} already has it, as message {}", update.id)
             } else {
                 format!("now message {} of session {session}", update.id)
             },
         )
     }
 
-    /// The gate for a bot, as the last gateway knew it; `None` if it has no session.
-    fn routes(&self, bot: BotId) -> Result<Option<Routes>, CareError> {
-        let Some(presence) = gateway_status::read(self.state, self.clock.now())? else {
+    /// The routes of a bot, as the last gateway knew it; `None` if it has no session.
+    fn routes(&self, bot: BotId) -> Result<Option<Routes>, OpsError> {
+        let Some(status) = gateway_status::read(self.state, self.clock.now())? else {
             return Ok(None);
         };
-        let sessions = presence
+        let sessions = status
             .sessions
             .iter()
             .filter(|(_, session)| session.bot_id == bot)
@@ -329,131 +314,112 @@ impl Care<'_> {
         let moves = migrations::read_migrations(self.state, bot, self.clock.now())?;
         let mut routes = build_routes(self.config, sessions);
         routes = routes.following(|chat| moves.current(chat));
-        let bot = presence
-            .bots
-            .iter()
-            .find(|presence| presence.id == Some(bot));
+        let bot = status.bots.iter().find(|status| status.id == Some(bot));
         if let Some(username) = bot.and_then(|bot| bot.username.as_ref()) {
             routes.set_username(username);
         }
         Ok((routes != Routes::default()).then_some(routes))
     }
 
-    fn find(&self, id: &str) -> Result<Found, CareError> {
-        if let Some(hash) = id.strip_prefix(DEAD) {
+    fn find(&self, id: &str) -> Result<InboxItem, OpsError> {
+        if let Some(hash) = id.strip_prefix(DEAD_PREFIX) {
             return self.find_dead(id, hash);
         }
         let Ok(update_id) = id.parse().map(UpdateId) else {
-            return Err(CareError::Refused(format!(
-                "{id} is neither the number of a message nor the name of a dead letter; `telepost inbox list` shows them"
+            return Err(OpsError::Refused(format!(
+                "{id} is neither the number of a message nor the name of an unreadable update (dead-…); `telepost inbox list` shows both"
             )));
         };
         let mut found = Vec::new();
         for session in self.sessions()? {
             let all = self.waiting(&session)?.into_iter();
-            found.extend(all.filter(|waiting| waiting.is(update_id)));
+            found.extend(all.filter(|waiting| waiting.contains(update_id)));
         }
         let ids: BTreeSet<&SessionId> = found.iter().map(|waiting| &waiting.session).collect();
         if ids.len() > 1 {
             let ids: Vec<&str> = ids.into_iter().map(SessionId::as_str).collect();
-            return Err(CareError::Refused(format!(
-                "there is a message {id} in several sessions ({}); say which with --session",
+            return Err(OpsError::Refused(format!(
+                "several sessions have a message {id} ({}); choose one with --session",
                 ids.join(", ")
             )));
         }
         found
             .pop()
-            .map(|waiting| Found::Waiting(Box::new(waiting)))
+            .map(|waiting| InboxItem::Message(Box::new(waiting)))
             .ok_or_else(|| {
-                CareError::Refused(format!(
-                    "no message {id} waits; `telepost inbox list` shows what does"
+                OpsError::Refused(format!(
+                    "no message {id} is waiting; `telepost inbox list` shows the messages that are"
                 ))
             })
     }
 
-    fn find_dead(&self, id: &str, hash: &str) -> Result<Found, CareError> {
-        let mut letters = dead_letters::all(self.state, self.clock.now())?;
-        letters.retain(|letter| hash.len() >= HASH_LEAST && letter.hash().starts_with(hash));
+    fn find_dead(&self, id: &str, hash: &str) -> Result<InboxItem, OpsError> {
+        let mut letters = dead_letters::read_all(self.state, self.clock.now())?;
+        letters.retain(|letter| hash.len() >= HASH_MIN && letter.hash().starts_with(hash));
         match (letters.pop(), letters.is_empty()) {
-            (Some(letter), true) => Ok(Found::Dead(letter)),
-            (Some(_), false) => Err(CareError::Refused(format!(
-                "{id} is the beginning of several names; write more of it"
+            (Some(letter), true) => Ok(InboxItem::DeadLetter(letter)),
+            (Some(_), false) => Err(OpsError::Refused(format!(
+                "several names begin with {id}; write more of it"
             ))),
-            (None, _) => Err(CareError::Refused(format!(
-                "there is no dead letter {id}; `telepost inbox list` shows them"
+            (None, _) => Err(OpsError::Refused(format!(
+                "there is no unreadable update {id}; `telepost inbox list` shows them"
             ))),
         }
     }
 
-    fn sessions(&self) -> Result<Vec<SessionId>, CareError> {
+    fn sessions(&self) -> Result<Vec<SessionId>, OpsError> {
         if let Some(only) = self.only {
             return Ok(vec![only.clone()]);
         }
-        let mut ids: BTreeSet<SessionId> = self.config.sessions.keys().cloned().collect();
-        ids.extend(self.state.all_sessions()?);
-        Ok(ids.into_iter().collect())
+        Ok(list_sessions(self.config, self.state)?)
     }
 
     fn inbox(&self, session: &SessionId) -> Inbox {
-        Inbox::new(self.state, self.state.session(session))
+        Inbox::new(&self.state.session(session))
     }
 
-    fn lock(&self, session: &SessionId) -> Result<HeldLock, CareError> {
-        let dir = self.state.session(session);
-        dir.prepare()?;
-        let who = format!("telepost inbox, pid {}", std::process::id());
-        Ok(dir.take_lock(&who)?)
-    }
-
-    fn waiting(&self, session: &SessionId) -> Result<Vec<Waiting>, CareError> {
-        Ok(waiting(self.state, session, self.clock.now())?)
+    fn waiting(&self, session: &SessionId) -> Result<Vec<PendingMessage>, OpsError> {
+        let mut all = Vec::new();
+        for_each_waiting(self.state, session, self.clock.now(), |waiting| {
+            all.push(waiting)
+        })?;
+        Ok(all)
     }
 }
 
-/// The messages of a session that wait, oldest first.
-pub fn waiting(
+/// Passes each waiting message of a session to `take`, oldest first. Only a few are in memory at a time, so
+/// an edit that lies far behind its message is a message of its own, as on the pages of an agent.
+pub fn for_each_waiting(
     state: &StateDir,
     session: &SessionId,
     now: Timestamp,
-) -> Result<Vec<Waiting>, ReadError> {
-    let mut all = Vec::new();
-    each_waiting(state, session, now, |waiting| all.push(waiting))?;
-    Ok(all)
-}
-
-/// Goes through the messages of a session that wait, oldest first. Few of them are in memory at a time, so
-/// an edit that lies far behind its message is one of its own, as on the pages that agents are shown.
-pub fn each_waiting(
-    state: &StateDir,
-    session: &SessionId,
-    now: Timestamp,
-    mut take: impl FnMut(Waiting),
+    mut take: impl FnMut(PendingMessage),
 ) -> Result<(), ReadError> {
     let dir = state.session(session);
-    let inbox = Inbox::new(state, dir.clone());
-    let held: BTreeSet<EntryName> = status::held(&dir, now)?;
+    let inbox = Inbox::new(&dir);
+    let held = Holds::new(&dir).held_entries(now)?;
     let mut names = inbox.pending()?.into_iter().peekable();
     let mut items: Vec<Item> = Vec::new();
     loop {
-        for name in names.by_ref().take(AT_ONCE) {
+        for name in names.by_ref().take(READ_AT_ONCE) {
             match inbox.read(name, now) {
                 Ok(Some(entry)) => items.push(Item {
                     name,
                     address: entry.address,
                     update: update::read(entry.update.get()).ok(),
                 }),
-                // Settled meanwhile, or kept in quarantine now, as the log says.
+                // Settled meanwhile, or moved to the quarantine, as the log says.
                 Ok(None) | Err(ReadError::Quarantined { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        if items.len() <= AT_ONCE / 2 && names.peek().is_some() {
+        if items.len() <= READ_AT_ONCE / 2 && names.peek().is_some() {
             continue;
         }
-        // To what begins among the last of them more may belong that was not read yet.
+        // More parts of a message that begins among the last entries may follow unread.
         let open = names
             .peek()
-            .and_then(|_| items.iter().nth_back(AT_ONCE / 2));
+            .and_then(|_| items.iter().nth_back(READ_AT_ONCE / 2));
         let open = open.map(|item| item.name);
         let is_open = |name: &EntryName| open.is_some_and(|open| *name > open);
         let mut taken = BTreeSet::new();
@@ -462,7 +428,7 @@ pub fn each_waiting(
                 continue;
             }
             taken.extend(shown.entries.iter().copied());
-            take(Waiting {
+            take(PendingMessage {
                 session: session.clone(),
                 bot: shown.address.bot_id,
                 held: shown.entries.iter().any(|entry| held.contains(entry)),
@@ -476,30 +442,32 @@ pub fn each_waiting(
     }
 }
 
-impl Waiting {
+impl PendingMessage {
     /// Whether an update is part of it.
-    pub fn is(&self, update_id: UpdateId) -> bool {
+    pub fn contains(&self, update_id: UpdateId) -> bool {
         let mut entries = self.shown.entries.iter();
         entries.any(|name| name.update_id == update_id)
     }
 
     /// How long it has waited.
     pub fn age(&self, now: Timestamp) -> Duration {
-        let received = self.shown.entries.first().map(|name| name.received_at());
-        now.since(received.unwrap_or(now))
+        now.since(self.received_at().unwrap_or(now))
     }
 
-    fn line(&self, now: Timestamp) -> Line {
+    fn received_at(&self) -> Option<Timestamp> {
+        let first = self.shown.entries.first()?;
+        Some(first.received_at())
+    }
+
+    fn row(&self, now: Timestamp) -> InboxRow {
         let message = &self.shown.message;
-        let received = self.shown.entries.first().map(|name| name.received_at());
-        let received = received.unwrap_or(now);
-        Line {
+        InboxRow {
             id: message.update_id.to_string(),
             state: if self.held { "shown" } else { "waiting" },
             session: Some(self.session.clone()),
             bot_id: self.bot,
-            received_at: received.rfc3339(),
-            age_s: now.since(received).as_secs(),
+            received_at: self.received_at().unwrap_or(now).rfc3339(),
+            age_s: self.age(now).as_secs(),
             kind: Some(message.kind.clone()),
             from: message.from.as_ref().map(|from| from.name.clone()),
             text: Some(message.text.clone()),
@@ -508,9 +476,9 @@ impl Waiting {
     }
 }
 
-fn dead_line(letter: &DeadUpdate, now: Timestamp) -> Line {
-    Line {
-        id: dead_id(letter),
+fn dead_letter_row(letter: &DeadLetter, now: Timestamp) -> InboxRow {
+    InboxRow {
+        id: dead_letter_name(letter),
         state: "dead",
         session: None,
         bot_id: letter.bot_id,
@@ -523,7 +491,7 @@ fn dead_line(letter: &DeadUpdate, now: Timestamp) -> Line {
     }
 }
 
-fn dead_id(letter: &DeadUpdate) -> String {
+fn dead_letter_name(letter: &DeadLetter) -> String {
     let hash: String = letter.hash().chars().take(HASH_SHOWN).collect();
-    format!("{DEAD}{hash}")
+    format!("{DEAD_PREFIX}{hash}")
 }

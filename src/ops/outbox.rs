@@ -1,10 +1,10 @@
-//! What a person does with deliveries: look at them, try a failed one again, drop one.
+//! Deliveries by hand: list them, retry a failed one, drop one.
 //!
-//! The gateway never takes the session lock, and nobody but the gateway moves a delivery that waits.
-//! So nothing here races with it. *Retry* makes a new delivery under the session lock, whose key
-//! comes from the failed one: asked for twice, it is sent once, and what Telegram had of the first try
-//! is not sent again. The record of the failed one moves to `sent/`, and it no longer counts. *Drop* leaves a
-//! marker in `drops/`, which the gateway honours before its next request.
+//! The gateway alone moves a delivery that waits, and it never takes the session lock, so nothing here
+//! races with it. *Retry* makes a new delivery under the session lock. Its key comes from the failed one:
+//! a second request sends nothing twice, and the messages that Telegram accepted are not sent again. The
+//! record of the failed one moves to `sent/` and no longer counts. *Drop* leaves a marker in `drops/`,
+//! which the gateway honours before its next request.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::clock::{Clock, Timestamp};
 use crate::ids::SessionId;
+use crate::ops::{OpsError, lock_session};
 use crate::state::bots::{migrations, rate_limits};
 use crate::state::layout::StateDir;
 use crate::state::outbox::attachments::AttachedFile;
@@ -19,76 +20,56 @@ use crate::state::outbox::delivery::{
     Content, Delivery, DeliveryId, DeliveryOutcome, DeliveryState, FinishedDelivery, PartState,
 };
 use crate::state::outbox::{DeliveryStatus, Outbox, retry_key};
-use crate::store::StateError;
-use crate::store::disk::HeldLock;
-use crate::store::format::ReadError;
+use crate::store::state_file::ReadError;
+use crate::telegram::update::content::short;
+use crate::text::one_line;
 
-/// How long a running gateway is given to honour a drop before that is said.
-const DROP_PATIENCE: Duration = Duration::from_secs(3);
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// How much of a text is shown in a list.
-const TEXT_SHOWN: usize = 60;
+/// How long a drop waits for a running gateway to honour it.
+const DROP_TIMEOUT: Duration = Duration::from_secs(3);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Most characters of a text in the list.
+const TEXT_MAX: usize = 60;
 
 /// One delivery in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Row {
-    /// Its id; any part of its beginning that no other has names it.
+pub struct OutboxRow {
+    /// Its id; a unique beginning of it names the delivery too.
     pub id: DeliveryId,
-    /// Whose it is.
+    /// Its session.
     pub session: SessionId,
     /// Seconds since it was accepted.
     pub age_s: u64,
-    /// Where it goes: chat and topic.
+    /// Its chat and topic.
     pub to: String,
     /// `reply`, `progress` or `reaction`.
     pub kind: &'static str,
     /// `waiting`, `held`, `parked`, `dropping` or `failed`.
     pub state: &'static str,
-    /// How many of its messages Telegram has.
+    /// How many of its messages Telegram has accepted.
     pub sent: usize,
-    /// How many messages it has, once it was tried.
+    /// How many messages it has, once it was attempted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages: Option<usize>,
-    /// Until when nothing goes to its chat.
+    /// When its chat opens again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_until: Option<String>,
-    /// Why it failed, or what went wrong last.
+    /// Why it or its last attempt failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The first line of its text.
     pub text: String,
 }
 
-/// It could not be done.
-#[derive(Debug, thiserror::Error)]
-pub enum ManageError {
-    /// The state cannot be used, or somebody else is at work.
-    #[error(transparent)]
-    State(StateError),
-    /// No delivery, or several, begin with that.
-    #[error("{0}; `telepost outbox list` shows what there is")]
-    NotFound(String),
-    /// It is there, but that cannot be done with it.
-    #[error("{0}")]
-    Refused(String),
-}
-
-impl<E: Into<StateError>> From<E> for ManageError {
-    fn from(error: E) -> Self {
-        Self::State(error.into())
-    }
-}
-
-/// The outboxes of a state folder.
+/// The outboxes of the sessions of one state folder.
 #[derive(Debug)]
-pub struct Outboxes {
+pub struct OutboxAdmin {
     state: StateDir,
     sessions: Vec<SessionId>,
     clock: Clock,
 }
 
-impl Outboxes {
-    /// Those of these sessions.
+impl OutboxAdmin {
+    /// The outboxes of these sessions.
     pub fn new(state: &StateDir, sessions: Vec<SessionId>, clock: Clock) -> Self {
         Self {
             state: state.clone(),
@@ -97,22 +78,22 @@ impl Outboxes {
         }
     }
 
-    /// What waits and what has failed, in the order of acceptance.
-    pub fn list(&self) -> Result<Vec<Row>, ManageError> {
+    /// The deliveries that wait or have failed, in the order of acceptance.
+    pub fn list(&self) -> Result<Vec<OutboxRow>, OpsError> {
         let mut rows = Vec::new();
         for session in &self.sessions {
             let outbox = self.outbox(session);
             for id in outbox.waiting()? {
                 let read = outbox.read(&id, self.clock.now());
                 if let Some(delivery) = unless_damaged(read)?.flatten() {
-                    rows.extend(self.waiting(&outbox, &delivery)?);
+                    rows.extend(self.waiting_row(&outbox, &delivery)?);
                 }
             }
             for id in outbox.failed()? {
                 if let Some(finished) =
                     unless_damaged(outbox.finished(&id, self.clock.now()))?.flatten()
                 {
-                    rows.push(self.failed(&finished));
+                    rows.push(self.failed_row(&finished));
                 }
             }
         }
@@ -120,11 +101,17 @@ impl Outboxes {
         Ok(rows)
     }
 
-    fn waiting(&self, outbox: &Outbox, delivery: &Delivery) -> Result<Option<Row>, ManageError> {
+    fn waiting_row(
+        &self,
+        outbox: &Outbox,
+        delivery: &Delivery,
+    ) -> Result<Option<OutboxRow>, OpsError> {
         let now = self.clock.now();
-        // A kill came between the record of its end and its removal.
-        if let Some(finished) = unless_damaged(outbox.finished(&delivery.id, now))?.flatten() {
-            drop(finished);
+        if unless_damaged(outbox.finished(&delivery.id, now))?
+            .flatten()
+            .is_some()
+        {
+            // A kill came between the record of its end and its removal.
             return Ok(None);
         }
         let progress = unless_damaged(outbox.delivery_state(&delivery.id, now))?
@@ -145,7 +132,7 @@ impl Outboxes {
         let failure = progress
             .as_ref()
             .and_then(|progress| progress.last_failure.clone());
-        Ok(Some(Row {
+        Ok(Some(OutboxRow {
             state,
             held_until: held.map(|held| held.opens.rfc3339()),
             reason: parked.or(failure),
@@ -153,7 +140,7 @@ impl Outboxes {
         }))
     }
 
-    fn failed(&self, finished: &FinishedDelivery) -> Row {
+    fn failed_row(&self, finished: &FinishedDelivery) -> OutboxRow {
         let reason = match &finished.outcome {
             DeliveryOutcome::Failed { reason, .. } => Some(reason.clone()),
             DeliveryOutcome::Delivered { .. }
@@ -161,20 +148,20 @@ impl Outboxes {
             | DeliveryOutcome::Superseded
             | DeliveryOutcome::Dropped { .. } => None,
         };
-        Row {
+        OutboxRow {
             state: "failed",
             reason,
             ..self.row(&finished.delivery, finished.state.as_ref())
         }
     }
 
-    fn row(&self, delivery: &Delivery, progress: Option<&DeliveryState>) -> Row {
+    fn row(&self, delivery: &Delivery, progress: Option<&DeliveryState>) -> OutboxRow {
         let (kind, text) = match &delivery.content {
             Content::Reply { text, .. } => ("reply", text.as_str()),
             Content::ProgressUpdate { text } => ("progress", text.as_str()),
             Content::Reaction { emoji, .. } => ("reaction", emoji.as_str()),
         };
-        Row {
+        OutboxRow {
             id: delivery.id.clone(),
             session: delivery.session.clone(),
             age_s: self
@@ -193,11 +180,11 @@ impl Outboxes {
         }
     }
 
-    /// Sends a failed delivery once more, as a new one; says what comes of it.
-    pub fn retry(&self, name: &str) -> Result<String, ManageError> {
+    /// Sends a failed delivery once more, as a new one. Returns the result in words.
+    pub fn retry(&self, name: &str) -> Result<String, OpsError> {
         let (session, id) = self.find(name)?;
         let outbox = self.outbox(&session);
-        let _lock = self.lock(&session)?;
+        let _lock = lock_session(&self.state, &session, "outbox")?;
         let now = self.clock.now();
         let key = retry_key(&id);
         let all = outbox.all()?;
@@ -205,25 +192,25 @@ impl Outboxes {
         let finished = match outbox.status(&id, now)? {
             DeliveryStatus::Finished(finished) => finished,
             DeliveryStatus::Waiting => {
-                return Err(ManageError::Refused(format!(
-                    "{id} has not failed: it still waits, and is sent as soon as that is possible"
+                return Err(OpsError::NoDelivery(format!(
+                    "{id} has not failed: it still waits, and is sent as soon as possible"
                 )));
             }
-            DeliveryStatus::Gone => return Err(gone(&id)),
+            DeliveryStatus::Gone => return Err(not_found(format!("{id} is gone"))),
         };
         if let Some(made) = made {
             // The commit may have been cut short before it was durable.
             outbox.sync_names()?;
-            return retried(&outbox, *finished, made, "is being tried again already");
+            return supersede(&outbox, *finished, made, "is already being retried");
         }
         if !matches!(finished.outcome, DeliveryOutcome::Failed { .. }) {
-            return Err(ManageError::Refused(format!(
+            return Err(OpsError::NoDelivery(format!(
                 "{id} has not failed, so there is nothing to try again"
             )));
         }
         if matches!(finished.delivery.content, Content::ProgressUpdate { .. }) {
-            return Err(ManageError::Refused(format!(
-                "{id} said how the work was going then; it is not sent late. `telepost outbox drop {id}` removes it from the list"
+            return Err(OpsError::NoDelivery(format!(
+                "{id} is a progress message, and is not sent late; `telepost outbox drop {id}` removes it from the list"
             )));
         }
         let last = all.last().map_or(0, |id| id.accepted);
@@ -236,23 +223,23 @@ impl Outboxes {
             answers: Vec::new(),
             acked: Vec::new(),
             turn: None,
-            resume: finished.state.clone().map(anew),
+            resume: finished.state.clone().map(allow_repairs),
             ..finished.delivery.clone()
         };
         outbox.accept_again(&delivery, &id)?;
-        retried(&outbox, *finished, &again, "is tried again")
+        supersede(&outbox, *finished, &again, "is retried")
     }
 
-    /// Sees to it that a delivery is not sent, or not the rest of it; says what comes of it.
-    pub async fn drop(&self, name: &str, gateway_runs: bool) -> Result<String, ManageError> {
+    /// Drops a delivery: none or nothing more of it is sent. Returns the result in words.
+    pub async fn drop(&self, name: &str, gateway_runs: bool) -> Result<String, OpsError> {
         let (session, id) = self.find(name)?;
         let outbox = self.outbox(&session);
-        let lock = self.lock(&session)?;
+        let lock = lock_session(&self.state, &session, "outbox")?;
         match outbox.status(&id, self.clock.now())? {
-            DeliveryStatus::Gone => Err(gone(&id)),
+            DeliveryStatus::Gone => Err(not_found(format!("{id} is gone"))),
             DeliveryStatus::Finished(finished) => {
                 let DeliveryOutcome::Failed { message_ids, .. } = &finished.outcome else {
-                    return Err(ManageError::Refused(format!(
+                    return Err(OpsError::NoDelivery(format!(
                         "{id} is finished, so there is nothing to drop"
                     )));
                 };
@@ -269,22 +256,22 @@ impl Outboxes {
                 outbox.ask_to_drop(&id, self.clock.now())?;
                 drop(lock);
                 if gateway_runs {
-                    let deadline = self.clock.instant() + DROP_PATIENCE;
+                    let deadline = self.clock.instant() + DROP_TIMEOUT;
                     while self.clock.instant() < deadline {
                         if outbox.status(&id, self.clock.now())? != DeliveryStatus::Waiting {
-                            return self.ended(&outbox, &id);
+                            return self.describe_drop(&outbox, &id);
                         }
-                        self.clock.sleep(LOOK_AGAIN).await;
+                        self.clock.sleep(POLL_INTERVAL).await;
                     }
                 }
                 Ok(format!(
-                    "{id} is dropped by the gateway before it sends anything more of it\n"
+                    "{id} will be dropped by the gateway before it sends anything more of it\n"
                 ))
             }
         }
     }
 
-    fn ended(&self, outbox: &Outbox, id: &DeliveryId) -> Result<String, ManageError> {
+    fn describe_drop(&self, outbox: &Outbox, id: &DeliveryId) -> Result<String, OpsError> {
         let finished = outbox.finished(id, self.clock.now())?;
         Ok(match finished.map(|finished| finished.outcome) {
             Some(DeliveryOutcome::Dropped { message_ids }) if !message_ids.is_empty() => format!(
@@ -298,8 +285,8 @@ impl Outboxes {
         })
     }
 
-    /// The delivery whose id begins like that.
-    fn find(&self, name: &str) -> Result<(SessionId, DeliveryId), ManageError> {
+    /// The delivery with this id, or the only one whose id begins with it.
+    fn find(&self, name: &str) -> Result<(SessionId, DeliveryId), OpsError> {
         let mut found = Vec::new();
         for session in &self.sessions {
             for id in self.outbox(session).all()? {
@@ -315,35 +302,24 @@ impl Outboxes {
         let count = found.len();
         match found.pop() {
             Some(only) if count == 1 => Ok(only),
-            Some(_) => Err(ManageError::NotFound(format!(
-                "{count} deliveries begin with {name:?}"
-            ))),
-            None => Err(ManageError::NotFound(format!(
-                "there is no delivery {name:?}"
-            ))),
+            Some(_) => Err(not_found(format!("{count} deliveries begin with {name:?}"))),
+            None => Err(not_found(format!("there is no delivery {name:?}"))),
         }
     }
 
     fn outbox(&self, session: &SessionId) -> Outbox {
         Outbox::new(&self.state, self.state.session(session))
     }
-
-    fn lock(&self, session: &SessionId) -> Result<HeldLock, ManageError> {
-        let dir = self.state.session(session);
-        dir.prepare()?;
-        let who = format!("telepost outbox, pid {}", std::process::id());
-        Ok(dir.take_lock(&who)?)
-    }
 }
 
-/// The failed one no longer counts: another has taken its place. Until that is recorded, the key of the
-/// other one says so.
-fn retried(
+/// Records that another delivery has taken the place of a failed one. Until then, the key of the other one
+/// says so.
+fn supersede(
     outbox: &Outbox,
     mut failed: FinishedDelivery,
     made: &DeliveryId,
     what: &str,
-) -> Result<String, ManageError> {
+) -> Result<String, OpsError> {
     let id = failed.delivery.id.clone();
     if matches!(
         failed.outcome,
@@ -356,8 +332,8 @@ fn retried(
     Ok(format!("{id} {what}, as {made}\n"))
 }
 
-/// What is left to send, with every repair allowed once more.
-fn anew(mut progress: DeliveryState) -> DeliveryState {
+/// The unsent rest, with every repair allowed once more.
+fn allow_repairs(mut progress: DeliveryState) -> DeliveryState {
     for part in &mut progress.parts {
         if !matches!(part.state, PartState::Sent { .. }) {
             part.repairs.clear();
@@ -367,11 +343,13 @@ fn anew(mut progress: DeliveryState) -> DeliveryState {
     progress
 }
 
-fn gone(id: &DeliveryId) -> ManageError {
-    ManageError::NotFound(format!("{id} is gone"))
+fn not_found(words: String) -> OpsError {
+    OpsError::NoDelivery(format!(
+        "{words}; `telepost outbox list` shows the deliveries"
+    ))
 }
 
-/// What was damaged is reported when it is moved, and counts as not there in a list.
+/// In a list, a damaged file counts as missing: its move to the quarantine is logged.
 fn unless_damaged<T>(read: Result<T, ReadError>) -> Result<Option<T>, ReadError> {
     match read {
         Err(ReadError::Quarantined { .. }) => Ok(None),
@@ -379,23 +357,13 @@ fn unless_damaged<T>(read: Result<T, ReadError>) -> Result<Option<T>, ReadError>
     }
 }
 
-/// Without what must not reach a terminal.
-pub fn printable(text: &str) -> String {
-    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    clean.collect()
-}
-
-/// The first line of a text, or what the files are named that go without one.
+/// The first line of a text, or the names of its files if it has none.
 fn first_line(text: &str, files: &[AttachedFile]) -> String {
     let line = text.lines().find(|line| !line.trim().is_empty());
     let names = || {
         let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
         names.join(", ")
     };
-    let clean = printable(&line.map_or_else(names, str::to_owned));
-    let mut shown: String = clean.chars().take(TEXT_SHOWN).collect();
-    if clean.chars().count() > TEXT_SHOWN {
-        shown.push('…');
-    }
-    shown.trim().to_owned()
+    let line = line.map_or_else(names, str::to_owned);
+    one_line(short(&line, TEXT_MAX).trim())
 }

@@ -103,7 +103,7 @@ impl ChatActions {
         }
         for (number, session) in (0u16..).zip(self.sessions.iter().cloned().collect::<Vec<_>>()) {
             let folder = self.state.session(&session).conversations();
-            let names = match atomic::list(&folder) {
+            let names = match atomic::list_names(&folder) {
                 Ok(names) => names,
                 Err(error) => {
                     tracing::warn!(%session, error = %Chain(&error), "cannot see what the agents hold");

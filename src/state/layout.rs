@@ -1,8 +1,7 @@
-//! Where everything lies below the state folder. docs/state-files.md describes each file.
+//! The paths of the state folder. docs/state-files.md describes each file.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,9 +15,9 @@ use crate::store::state_file::Storage;
 
 /// How long to wait for the session lock, which others hold for milliseconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-/// How the folder of a session ends that is being removed.
-const PRUNED: &str = ".pruned";
-/// Less than that is no room: a few small files.
+/// How the name of a session folder ends during its removal.
+const REMOVED: &str = ".pruned";
+/// With less room than a few small files take, the disk counts as full.
 const SMALLEST: u64 = 16 * 1024;
 
 /// The state folder.
@@ -40,18 +39,18 @@ impl StateDir {
         Self { storage }
     }
 
-    /// Makes the values of its files, see [`crate::store::state_file::StateFile`].
+    /// Makes the [`crate::store::state_file::StateFile`] of each file.
     pub fn storage(&self) -> &Storage {
         &self.storage
     }
 
-    /// Creates what is missing, and refuses a folder that belongs to somebody else.
+    /// Creates the folder if it is missing, and refuses one that belongs to another user.
     pub fn prepare(&self) -> Result<(), StoreError> {
         self.storage.disk().create_folder(self.root())?;
         self.storage.disk().check_owner(self.root())
     }
 
-    /// Whether no file can be written any more. Where nobody can tell, there is room.
+    /// Whether the disk is full. An unknown size counts as room.
     pub fn is_full(&self) -> bool {
         rustix::fs::statvfs(self.root()).is_ok_and(|disk| {
             // Some file systems do not say how large they are.
@@ -65,62 +64,56 @@ impl StateDir {
     }
 
     /// The lock of the gateway.
-    pub fn gateway_lock(&self) -> PathBuf {
+    pub(in crate::state) fn gateway_lock(&self) -> PathBuf {
         self.root().join("gateway.lock")
     }
 
-    /// What the gateway says of itself.
-    pub fn gateway(&self) -> PathBuf {
+    /// The status of the gateway.
+    pub(in crate::state) fn gateway(&self) -> PathBuf {
         self.root().join("gateway.json")
     }
 
     /// The folder of the gateway's logs.
-    pub fn logs(&self) -> PathBuf {
+    pub(in crate::state) fn logs(&self) -> PathBuf {
         self.root().join("logs")
     }
 
-    /// Opens the file for the output of a detached gateway; its log has files of its own beside it.
-    pub fn open_gateway_output(&self) -> Result<(File, PathBuf), StoreError> {
-        self.storage.disk().create_folder(&self.logs())?;
-        let path = self.logs().join("gateway.output");
-        let mut options = OpenOptions::new();
-        match options.append(true).create(true).mode(0o600).open(&path) {
-            Ok(file) => Ok((file, path)),
-            Err(source) => Err(StoreError::new("open", &path, source)),
-        }
-    }
-
     /// Unreadable files.
-    pub fn quarantine(&self) -> PathBuf {
+    pub(in crate::state) fn quarantine(&self) -> PathBuf {
         self.root().join("quarantine")
     }
 
+    /// How many damaged files are kept.
+    pub fn quarantine_count(&self) -> Result<u64, StoreError> {
+        Ok(atomic::list_names(&self.quarantine())?.len() as u64)
+    }
+
     /// The rate limits of a bot.
-    pub fn gates(&self, bot: BotId) -> PathBuf {
+    pub(in crate::state) fn gates(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("gates.json")
     }
 
     /// Groups of a bot that have become supergroups.
-    pub fn migrations(&self, bot: BotId) -> PathBuf {
+    pub(in crate::state) fn migrations(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("migrations.json")
     }
 
     /// Every bot that has a folder.
     pub fn all_bots(&self) -> Result<Vec<BotId>, StoreError> {
-        let names = atomic::list(&self.root().join("bots"))?;
+        let names = atomic::list_names(&self.root().join("bots"))?;
         Ok(names
             .iter()
             .filter_map(|name| name.parse().ok().map(BotId))
             .collect())
     }
 
-    /// The messages that wear a receipt of a bot.
-    pub fn receipts(&self, bot: BotId) -> PathBuf {
+    /// The messages with a receipt of a bot.
+    pub(in crate::state) fn receipts(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("receipts.json")
     }
 
-    /// Updates of a bot that belong to no session.
-    pub fn bot_dead(&self, bot: BotId) -> PathBuf {
+    /// The dead letters of a bot.
+    pub(in crate::state) fn bot_dead(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("dead")
     }
 
@@ -134,7 +127,7 @@ impl StateDir {
     }
 
     /// The folder that holds one folder per session.
-    pub fn sessions(&self) -> PathBuf {
+    pub(in crate::state) fn sessions(&self) -> PathBuf {
         self.root().join("sessions")
     }
 
@@ -146,13 +139,13 @@ impl StateDir {
         }
     }
 
-    /// The name that the folder of a session has while it is removed; no session can have it.
-    pub fn pruned(&self, id: &SessionId, now: Timestamp) -> PathBuf {
-        self.sessions().join(format!(".{id}-{}{PRUNED}", now.0))
+    /// The name of a session folder during its removal; no session can have it.
+    pub(in crate::state) fn removed_session(&self, id: &SessionId, now: Timestamp) -> PathBuf {
+        self.sessions().join(format!(".{id}-{}{REMOVED}", now.0))
     }
 
     /// The folders of sessions that are being removed.
-    pub fn all_pruned(&self) -> Result<Vec<PathBuf>, StoreError> {
+    pub(in crate::state) fn removed_sessions(&self) -> Result<Vec<PathBuf>, StoreError> {
         let folder = self.sessions();
         let failed = |source| StoreError::new("list the folder", &folder, source);
         let entries = match fs::read_dir(&folder) {
@@ -165,7 +158,7 @@ impl StateDir {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            if name.starts_with('.') && name.ends_with(PRUNED) {
+            if name.starts_with('.') && name.ends_with(REMOVED) {
                 found.push(entry.path());
             }
         }
@@ -174,7 +167,7 @@ impl StateDir {
 
     /// Every session that has a folder, configured or not.
     pub fn all_sessions(&self) -> Result<Vec<SessionId>, StoreError> {
-        let names = atomic::list(&self.sessions())?;
+        let names = atomic::list_names(&self.sessions())?;
         Ok(names
             .iter()
             .filter_map(|name| SessionId::new(name).ok())
@@ -201,7 +194,6 @@ impl SessionDir {
         for folder in [
             self.inbox(),
             self.done(),
-            self.dead(),
             self.conversations(),
             self.agents(),
             self.wakes(),
@@ -228,12 +220,12 @@ impl SessionDir {
     }
 
     /// The session lock: held for read-decide-write only.
-    pub fn lock(&self) -> PathBuf {
+    pub(in crate::state) fn lock(&self) -> PathBuf {
         self.root.join("session.lock")
     }
 
-    /// Takes that lock. Others hold it for milliseconds; after 5 s whoever has it is named. `who` is
-    /// for them.
+    /// Takes that lock. Others hold it for milliseconds; after 5 s the error names the holder. `who` names this
+    /// process to others.
     pub fn take_lock(&self, who: &str) -> Result<HeldLock, LockError> {
         let disk = self.storage.disk();
         disk.lock(&self.lock(), who, LOCK_PATIENCE)
@@ -245,16 +237,11 @@ impl SessionDir {
     }
 
     /// Settled entries.
-    pub fn done(&self) -> PathBuf {
+    pub(in crate::state) fn done(&self) -> PathBuf {
         self.root.join("done")
     }
 
-    /// Entries that were not understood.
-    pub fn dead(&self) -> PathBuf {
-        self.root.join("dead")
-    }
-
-    /// What each agent was shown.
+    /// The conversation of each agent.
     pub fn conversations(&self) -> PathBuf {
         self.root.join("conversations")
     }
@@ -271,36 +258,36 @@ impl SessionDir {
     }
 
     /// Living MCP servers.
-    pub fn agents(&self) -> PathBuf {
+    pub(in crate::state) fn agents(&self) -> PathBuf {
         self.root.join("agents")
     }
 
     /// Requests to wake agents, their answers, and markers of calls.
-    pub fn wakes(&self) -> PathBuf {
+    pub(in crate::state) fn wakes(&self) -> PathBuf {
         self.root.join("wakes")
     }
 
     /// The turns of the agents, as the hooks of their clients report them.
-    pub fn turns(&self) -> PathBuf {
+    pub(in crate::state) fn turns(&self) -> PathBuf {
         self.root.join("turns")
     }
 
     /// The last wake, and how each way of waking has done.
-    pub fn wake(&self) -> PathBuf {
+    pub(in crate::state) fn wake(&self) -> PathBuf {
         self.root.join("wake.json")
     }
 
     /// The absence of agents, and the chats that were told.
-    pub fn down(&self) -> PathBuf {
+    pub(in crate::state) fn down(&self) -> PathBuf {
         self.root.join("down.json")
     }
 
     /// Deliveries that are not finished.
-    pub fn outbox(&self) -> PathBuf {
+    pub(in crate::state) fn outbox(&self) -> PathBuf {
         self.root.join("outbox")
     }
 
-    /// Deliveries that Telegram has.
+    /// Deliveries that Telegram has accepted.
     pub fn sent(&self) -> PathBuf {
         self.root.join("sent")
     }
@@ -310,18 +297,18 @@ impl SessionDir {
         self.root.join("files")
     }
 
-    /// Deliveries that nobody can deliver.
+    /// Deliveries that have failed.
     pub fn failed(&self) -> PathBuf {
         self.root.join("failed")
     }
 
-    /// Deliveries that a person does not want sent any more.
-    pub fn drops(&self) -> PathBuf {
+    /// Deliveries that a person wants dropped.
+    pub(in crate::state) fn drops(&self) -> PathBuf {
         self.root.join("drops")
     }
 
-    /// Which failures the agents were told of.
-    pub fn told(&self) -> PathBuf {
+    /// The failures that the agents were told of.
+    pub(in crate::state) fn told(&self) -> PathBuf {
         self.root.join("told.json")
     }
 }

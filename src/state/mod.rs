@@ -6,12 +6,15 @@
 pub(crate) mod absence;
 pub mod agents;
 pub mod bots;
+pub mod failure_notices;
 pub mod files;
 pub mod gateway_status;
 pub mod holds;
 pub mod inbox;
 pub mod layout;
+pub mod logs;
 pub mod outbox;
+pub mod removal;
 pub mod sweep;
 pub(crate) mod wake_log;
 pub(crate) mod wake_requests;

@@ -5,6 +5,7 @@ use crate::clock::Timestamp;
 use crate::state::files::Files;
 use crate::state::inbox::Inbox;
 use crate::state::layout::StateDir;
+use crate::state::logs;
 use crate::state::outbox::Outbox;
 use crate::store::{StoreError, atomic};
 
@@ -26,14 +27,10 @@ pub fn sweep(state: &StateDir, now: Timestamp, file_time: Timestamp) -> Result<(
         ] {
             atomic::remove_leftovers(&folder, file_time);
         }
-        Inbox::new(state, dir.clone()).sweep(now)?;
-        Files::new(state, dir.clone()).sweep(now)?;
+        Inbox::new(&dir).sweep(now)?;
+        Files::new(&dir).sweep(now)?;
         Outbox::new(state, dir).sweep(now)?;
     }
     atomic::remove_leftovers(state.root(), file_time);
-    // The log's writer sets no modes.
-    for name in atomic::list(&state.logs())? {
-        atomic::make_private(&state.logs().join(name))?;
-    }
-    Ok(())
+    logs::make_private(state)
 }

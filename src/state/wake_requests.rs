@@ -170,12 +170,12 @@ fn modified_at(path: &Path) -> Option<Timestamp> {
 
 /// Removes the files of registrations that are not among the living ones.
 pub(crate) fn remove_stale(dir: &SessionDir, living: &BTreeSet<&str>) -> Result<(), StoreError> {
-    for name in atomic::list(&dir.wakes())? {
+    for name in atomic::list_names(&dir.wakes())? {
         let path = dir.wakes().join(&name);
         let registration = name.split('.').next().unwrap_or_default();
         // A server that has not registered yet may be in its first call.
         if !living.contains(registration) && !lock::is_held(&path)? {
-            atomic::remove(&path, Step::Sweep)?;
+            atomic::remove_file(&path, Step::Sweep)?;
         }
     }
     Ok(())

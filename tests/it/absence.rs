@@ -77,7 +77,7 @@ fn a_person_who_writes_to_a_session_that_is_gone_is_told_once_and_once_when_it_i
     assert_eq!((told.reply_to, told.silent), (Some(1), false));
     assert_eq!(down(&house)["reason"], "its tmux session is gone");
     let text = String::from_utf8(house.run(&["status"]).stdout).unwrap();
-    assert!(text.contains("ONE: it is not running since "), "{text}");
+    assert!(text.contains("ONE: not running since "), "{text}");
 
     terminal.session("shop", &client(&house));
     house.wait_to_hear(&[DOWN_TEXT, BACK_TEXT]);

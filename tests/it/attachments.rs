@@ -398,7 +398,7 @@ fn a_file_of_another_size_than_announced_is_never_given_out() {
     let file = settled(&mut house.agent(), &sent).remove(0);
     assert_eq!((&file["state"], file.get("path")), (&json!("failed"), None));
     assert!(
-        file["reason"].as_str().unwrap().contains("not with 500"),
+        file["reason"].as_str().unwrap().contains("instead of 500"),
         "{file}"
     );
 }
@@ -649,13 +649,13 @@ fn prune_removes_the_files_of_answered_messages_and_never_those_that_wait() {
     );
     let planned = prune(&["--dry-run"]);
     assert!(
-        planned.starts_with("ONE: would remove the files of 1 messages (2.1 MB)"),
+        planned.starts_with("ONE: would remove the files of 1 message (2.1 MB)"),
         "{planned}"
     );
     assert!(there(&old) && there(&new));
     let done = prune(&[]);
     assert!(
-        done.starts_with("ONE: removed the files of 1 messages (2.1 MB)"),
+        done.starts_with("ONE: removed the files of 1 message (2.1 MB)"),
         "{done}"
     );
     assert!(!there(&old) && there(&new));

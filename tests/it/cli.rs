@@ -48,7 +48,7 @@ fn a_detached_gateway_is_ready_when_the_command_returns_and_survives_it() {
     let started = detach(&house);
     let logs = house.state().join("logs");
     let words = format!(
-        "The gateway runs in the background; its log is in {}\n",
+        "The gateway is running in the background; its log is in {}\n",
         logs.display()
     );
     assert_eq!(all(&started), (Some(0), words, String::new()));
@@ -170,7 +170,7 @@ fn gateway_stop_stops_the_gateway_in_an_orderly_way() {
 fn gateway_stop_without_a_gateway_is_no_error() {
     let house = House::new();
     let stopped = house.run(&["gateway", "stop"]);
-    let words = "No gateway runs.\n".to_owned();
+    let words = "No gateway is running.\n".to_owned();
     assert_eq!(all(&stopped), (Some(0), words, String::new()));
     assert!(!house.state().exists(), "nothing is created by it");
 }
@@ -265,7 +265,7 @@ fn help_exits_with_0_and_names_every_command_and_exit_code() {
         "install",
         "uninstall",
         "3  the configuration is refused",
-        "4  another gateway runs already",
+        "4  another gateway is already running",
         "7  a file of Claude Code or Codex",
     ] {
         assert!(words.contains(part), "{part}: {words}");
@@ -336,8 +336,7 @@ fn a_session_or_a_level_that_is_not_there_is_refused_by_name() {
     ] {
         let output = house.run(command);
         assert_eq!(output.status.code(), Some(1), "{command:?}");
-        let words =
-            "telepost: there is no session NOPE; `telepost status` shows those that there are\n";
+        let words = "telepost: there is no session NOPE; `telepost status` lists the sessions\n";
         assert_eq!(err(&output), words, "{command:?}");
     }
     let output = house.run(&["prune", "ONE"]);

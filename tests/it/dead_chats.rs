@@ -34,8 +34,11 @@ fn a_person_who_blocked_the_bot_gets_what_waits_when_they_come_back_and_nothing_
         [Some(0), Some(1)]
     );
     let text = String::from_utf8(house.run(&["status"]).stdout).unwrap();
-    assert!(text.contains("(parked)"), "{text}");
-    assert!(text.contains("ONE: a chat cannot be written to"), "{text}");
+    assert!(text.contains("(blocked)"), "{text}");
+    assert!(
+        text.contains("ONE: Telegram accepts no messages for one of its chats"),
+        "{text}"
+    );
 
     // Also for the next gateway: it does not knock again.
     gateway.kill();

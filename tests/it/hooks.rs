@@ -85,7 +85,7 @@ fn an_agent_that_stops_while_messages_wait_is_told_so_once_and_nothing_of_what_t
         if worked { Ok(()) } else { Err(way) }
     });
     let text = String::from_utf8(house.run(&["status"]).stdout).unwrap();
-    let remark = "It is told of messages at the end of each turn by Stop hook (last worked ";
+    let remark = "It learns of messages at the end of each turn through Stop hook (last worked ";
     assert!(text.contains(remark), "{text}");
 }
 

@@ -54,7 +54,7 @@ fn an_empty_inbox_says_so() {
     );
     assert_eq!(
         inbox(&house, &["retry", "--all"]),
-        (0, "There are no dead letters.\n".to_owned())
+        (0, "There are no unreadable updates.\n".to_owned())
     );
 }
 
@@ -193,7 +193,7 @@ fn a_dead_letter_of_a_stranger_stays_where_it_is() {
     assert_eq!(code, 1);
     assert!(
         text.contains(&format!(
-            "{dead}: refused: the chat is in no session's chat_ids"
+            "{dead}: not admitted: the chat is in no session's chat_ids"
         )),
         "{text}"
     );
@@ -202,10 +202,7 @@ fn a_dead_letter_of_a_stranger_stays_where_it_is() {
         (vec![], 1)
     );
     let (code, text) = inbox(&house, &["drop", &dead]);
-    assert_eq!(
-        (code, text),
-        (0, format!("{dead}: dropped; nothing is left of it\n"))
-    );
+    assert_eq!((code, text), (0, format!("{dead}: dropped for good\n")));
     assert_eq!(list(&house), [] as [Value; 0]);
 }
 
@@ -225,7 +222,7 @@ fn a_retry_that_is_killed_between_the_entry_and_the_letter_is_done_once() {
         (code, text),
         (
             0,
-            format!("{dead}: session ONE has it already, as message 1900000001\n")
+            format!("{dead}: session ONE already has it, as message 1900000001\n")
         )
     );
     assert_eq!(

@@ -154,7 +154,7 @@ fn a_person_who_blocks_the_bot_is_left_alone_before_anything_was_refused() {
     assert_eq!(parked(&house)[0]["reason"], why);
     let text = String::from_utf8(house.run(&["status"]).stdout).unwrap();
     assert!(
-        text.contains(&format!("Chat 11 cannot be written to: {why}")),
+        text.contains(&format!("Chat 11 accepts no messages: {why}")),
         "{text}"
     );
 

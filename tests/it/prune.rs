@@ -132,8 +132,8 @@ fn prune_says_what_is_lost_and_removes_only_what_is_not_configured() {
     let text = out(&asked);
     for line in [
         "Session TWO is not in the configuration",
-        "1 message that wait",
-        "1 answer that Telegram does not have",
+        "waiting messages: 1",
+        "answers that Telegram does not have: 1",
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }

@@ -45,10 +45,10 @@ fn without_a_gateway_people_are_told_how_to_start_one() {
     let house = House::new();
     let output = house.run(&["status"]);
     let expected = "\
-Gateway: does not run. Start it with `telepost gateway --detach`; messages wait at Telegram for 24 hours.
+Gateway: not running. Start it with `telepost gateway --detach`; Telegram keeps messages for 24 hours.
 
- session  waiting  shown  oldest  to send  held until  failed  unreadable
- ONE      0        0              0                    0       0
+ session  waiting  shown  oldest  to send  held until  failed
+ ONE      0        0              0                    0
 ";
     assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
 }
@@ -177,5 +177,5 @@ fn messages_that_may_stand_twice_are_counted_and_explained() {
     house.agent_asked("one").reply(json!({"text": "answer"}));
     assert_eq!(house.status()["sessions"][0]["repeats"], 1);
     let text = String::from_utf8(house.run(&["status"]).stdout).unwrap();
-    assert!(text.contains("ONE: 1 message(s) may stand twice"), "{text}");
+    assert!(text.contains("ONE: 1 message may appear twice"), "{text}");
 }

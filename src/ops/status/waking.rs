@@ -5,14 +5,12 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::clock::Timestamp;
-use crate::ids::SessionId;
-use crate::ops::outbox::printable;
 use crate::state::absence::{Absence, AbsencePhase};
 use crate::state::agents::list_registered;
 use crate::state::agents::turns::TurnFile;
 use crate::state::layout::SessionDir;
 use crate::state::wake_log::{MethodId, MethodRecord, WakeLog};
-use crate::store::format::ReadError;
+use crate::store::state_file::ReadError;
 use crate::waker::activity::AgentState;
 use crate::waker::conversations::Conversations;
 use crate::waker::list_candidates;
@@ -20,18 +18,18 @@ use crate::waker::methods::tmux::TmuxMethod;
 use crate::waker::methods::tmux::guard::TypingRules;
 use crate::waker::methods::{METHODS, WakeMethod};
 
-/// The way that keeps an agent from falling asleep over messages, and wakes nobody. It is known once a
-/// hook was heard.
-const STOP_HOOK: &str = "Stop hook";
+/// The way that keeps an agent at work when messages have arrived, and wakes no idle agent. It counts as
+/// available once a hook has reported.
+pub const STOP_HOOK: &str = "Stop hook";
 
 /// How the agents of a session can be woken.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct WakingReport {
-    /// The agents that live, newest last.
+    /// The living agents, newest last.
     pub agents: Vec<LivingAgent>,
-    /// The ways that can be used now, or that have been.
+    /// The ways that can be used now, or were used before.
     pub ways: Vec<WayReport>,
-    /// Since when nobody is there, if people were told so.
+    /// Since when no agent is there, if people were told so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub down: Option<DownReport>,
 }
@@ -41,57 +39,13 @@ pub struct WakingReport {
 pub struct DownReport {
     /// Since when.
     pub since: String,
-    /// What is missing.
+    /// The missing part.
     pub reason: &'static str,
 }
 
 impl WakingReport {
     pub(super) fn is_empty(&self) -> bool {
         self.agents.is_empty() && self.ways.is_empty() && self.down.is_none()
-    }
-
-    /// What a person should know of it. `waits`: whether messages wait that nobody was shown.
-    pub(super) fn remark(&self, id: &SessionId, waits: bool) -> Option<String> {
-        if self.agents.is_empty()
-            && let Some(down) = &self.down
-        {
-            return Some(format!(
-                "{id}: it is not running since {} ({}), and who wrote was told so. What waits is shown to the next agent that you start.",
-                down.since, down.reason
-            ));
-        }
-        if self.agents.is_empty() {
-            let refused = self.ways.iter().find_map(|way| way.refused.as_ref());
-            return waits.then(|| match refused {
-                Some(refused) => format!(
-                    "{id}: its agent was not woken by tmux, {}.",
-                    printable(refused)
-                ),
-                None => format!(
-                    "{id}: no agent is there. What waits is shown to the next one that you start."
-                ),
-            });
-        }
-        let said = |wakes: bool| -> Vec<String> {
-            let ways = self.ways.iter();
-            ways.filter(|way| way.live && (way.name == STOP_HOOK) != wakes)
-                .map(WayReport::to_text)
-                .collect()
-        };
-        let (wakes, hook) = (said(true), said(false).concat());
-        Some(match (wakes.is_empty(), hook.is_empty()) {
-            (true, true) => format!(
-                "{id}: its agent cannot be woken. It sees messages when it calls telegram_poll; tell it to."
-            ),
-            (true, false) => format!(
-                "{id}: its agent cannot be woken while it is idle. It is told of messages at the end of each turn by {hook}."
-            ),
-            (false, true) => format!("{id}: its agent is woken by {}.", wakes.join(", else ")),
-            (false, false) => format!(
-                "{id}: its agent is woken by {}, and told at the end of each turn by {hook}.",
-                wakes.join(", else ")
-            ),
-        })
     }
 }
 
@@ -109,35 +63,17 @@ impl WayReport {
             refused: None,
         }
     }
-
-    fn to_text(&self) -> String {
-        let worked = self
-            .worked_at
-            .as_ref()
-            .map(|at| format!("last worked {at}"));
-        let failed = self
-            .failed_at
-            .as_ref()
-            .zip(self.reason.as_ref())
-            .map(|(at, reason)| format!("failed {at}: {}", printable(reason)));
-        let refused = self.refused.as_deref().map(printable);
-        let said: Vec<String> = worked.into_iter().chain(failed).chain(refused).collect();
-        if said.is_empty() {
-            return self.name.clone();
-        }
-        format!("{} ({})", self.name, said.join("; "))
-    }
 }
 
-/// An agent that lives.
+/// A living agent.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LivingAgent {
     /// The process of its MCP server.
     pub pid: u32,
-    /// Its client, as that calls itself.
+    /// The name and version of its client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
-    /// What it is doing.
+    /// Its activity.
     pub state: AgentState,
     /// How it can be woken.
     pub ways: Vec<String>,
@@ -146,11 +82,11 @@ pub struct LivingAgent {
 /// A way of waking agents.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WayReport {
-    /// Which.
+    /// Its name.
     pub name: String,
-    /// Whether an agent that lives can be woken by it.
+    /// Whether it can wake a living agent.
     pub live: bool,
-    /// When messages were last taken after it.
+    /// When messages were last taken after its use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worked_at: Option<String>,
     /// When it last failed, if that is newer, and why.
@@ -159,13 +95,13 @@ pub struct WayReport {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Why nothing is typed now, although something waits.
+    /// Why nothing is typed now, although a message waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
 }
 
 /// How the agents of a session can be woken.
-pub(super) fn gather(
+pub(super) fn gather_waking(
     dir: &SessionDir,
     typing: Option<&TypingRules>,
     now: Timestamp,

@@ -186,7 +186,7 @@ pub fn remove_stale_locks(dir: &SessionDir) -> Result<(), StoreError> {
         // The first hook of an agent takes the lock before it writes the file.
         let path = folder(dir).path().join(&name);
         match FileLock::try_take(&path, "telepost gateway, clearing up") {
-            Ok(_lock) if !file.exists()? => atomic::remove(&path, Step::Sweep)?,
+            Ok(_lock) if !file.exists()? => atomic::remove_file(&path, Step::Sweep)?,
             Ok(_) | Err(LockError::Held { .. }) => {}
             Err(LockError::Store(error)) => return Err(error),
         }

@@ -1,7 +1,7 @@
-//! The files of one session on disk, and how much room they may take.
+//! The files that came with the messages of one session, and how much room they may take.
 //!
-//! The gateway puts files here; it alone does, and a folder appears with everything in it. Whoever removes
-//! one looks first that no message waits that has it.
+//! On disk: `files/<update_id>/` has the file and its `state.json`. Only the gateway adds such a folder, and
+//! it appears complete. A folder is removed only while no waiting message has it.
 
 pub mod state;
 
@@ -17,42 +17,42 @@ use sha2::{Digest as _, Sha256};
 use crate::clock::Timestamp;
 use crate::error_chain::Chain;
 use crate::ids::UpdateId;
-use crate::state::files::state::{FileState, STATE_FILE, Standing};
+use crate::state::files::state::{FetchResult, FileState, STATE_FILE};
 use crate::state::inbox::Inbox;
 use crate::state::inbox::view::{AttachmentView, FileStanding, Shown};
-use crate::state::layout::{SessionDir, StateDir};
+use crate::state::layout::SessionDir;
 use crate::store::StoreError;
 use crate::store::atomic;
 use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT, ReadError};
+use crate::store::envelope::encode;
 use crate::store::staging::{self, Staging};
+use crate::store::state_file::{ReadError, StateFile};
 
 /// How many bytes the files of one session may take.
 pub const QUOTA: u64 = 1 << 30;
-/// How long a file stays after it came, when its message is settled and no tombstone of it is left.
+/// How long a file stays after its message is settled and its tombstone is gone.
 pub const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The files of one session.
 #[derive(Clone, Debug)]
 pub struct Files {
-    state: StateDir,
     dir: SessionDir,
 }
 
-/// What one message takes.
+/// The files of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct StoredFiles {
     /// The message.
     pub update_id: UpdateId,
-    /// Since when.
+    /// When they came.
     pub since: Timestamp,
     /// Bytes.
     pub bytes: u64,
 }
 
-/// A file that is being written. Unless it is finished, it goes again with this value.
+/// A file that is being written. Dropped unfinished, it is removed.
 #[derive(Debug)]
-pub struct Partial {
+pub struct PartialFile {
     staging: Staging,
     file: File,
     name: String,
@@ -63,52 +63,53 @@ pub struct Partial {
 
 impl Files {
     /// The files of a session whose folders exist.
-    pub fn new(state: &StateDir, dir: SessionDir) -> Self {
-        Self {
-            state: state.clone(),
-            dir,
-        }
+    pub fn new(dir: &SessionDir) -> Self {
+        Self { dir: dir.clone() }
     }
 
     fn folder(&self, id: UpdateId) -> PathBuf {
         self.dir.files().join(id.to_string())
     }
 
-    /// How the file of a message stands; `None` if it is not there and nobody has given it up.
-    pub fn standing(
+    fn state_file(&self, id: UpdateId) -> StateFile<FileState> {
+        let path = self.folder(id).join(STATE_FILE);
+        self.dir.storage().file(path, Step::Download)
+    }
+
+    /// The result of fetching the file of a message; `None` if the file is still to be fetched.
+    pub fn result(
         &self,
         id: UpdateId,
         content: &str,
         now: Timestamp,
-    ) -> Result<Option<Standing>, ReadError> {
-        let path = self.folder(id).join(STATE_FILE);
-        let state: Option<FileState> = format::read(&self.state, &path, now)?;
-        let standing = state
-            .filter(|state| state.content == state::key(content))
-            .map(|state| state.standing);
-        // Somebody may have removed the file alone.
-        Ok(standing.filter(|standing| match standing {
-            Standing::Ready { .. } => standing
+    ) -> Result<Option<FetchResult>, ReadError> {
+        let state = self.state_file(id).read(now)?;
+        let result = state
+            .filter(|state| state.content == state::content_key(content))
+            .map(|state| state.result);
+        // A person may have removed the file alone.
+        Ok(result.filter(|result| match result {
+            FetchResult::Ready { .. } => result
                 .file()
                 .is_some_and(|file| self.folder(id).join(file).is_file()),
-            Standing::Failed { .. } | Standing::NoRoom { .. } => true,
+            FetchResult::Failed { .. } | FetchResult::NoRoom { .. } => true,
         }))
     }
 
-    /// Says of each file of a message how it stands now. What cannot be read is said of the file, and
-    /// keeps nobody from the message. Returns what the agent should know besides.
+    /// Fills in the state of each file of a message. An unreadable state becomes the reason of that file and
+    /// does not hold back the message. Returns notices for the agent.
     pub fn fill(&self, shown: &mut Shown, now: Timestamp) -> Vec<String> {
         let mut notices = Vec::new();
         for (view, file) in shown.message.attachments.iter_mut().zip(&shown.files) {
             for &id in &file.updates {
-                match self.standing(id, &file.content, now) {
-                    Ok(Some(standing)) => {
-                        self.say(view, id, standing);
+                match self.result(id, &file.content, now) {
+                    Ok(Some(result)) => {
+                        self.fill_result(view, id, result);
                         break;
                     }
                     Ok(None) => {}
                     Err(error @ ReadError::Quarantined { .. }) => {
-                        notices.push(format!("A file is fetched once more. {}", Chain(&error)));
+                        notices.push(format!("A file is being fetched again. {}", Chain(&error)));
                     }
                     Err(error) => {
                         view.state = FileStanding::Failed;
@@ -120,33 +121,33 @@ impl Files {
         notices
     }
 
-    fn say(&self, view: &mut AttachmentView, id: UpdateId, standing: Standing) {
-        let path = standing.file().map(|file| self.folder(id).join(file));
-        match standing {
-            Standing::Ready { size, sha256, .. } => {
+    fn fill_result(&self, view: &mut AttachmentView, id: UpdateId, result: FetchResult) {
+        let path = result.file().map(|file| self.folder(id).join(file));
+        match result {
+            FetchResult::Ready { size, sha256, .. } => {
                 view.state = FileStanding::Ready;
                 view.path = path.map(|path| path.display().to_string());
                 view.size = Some(size);
                 view.sha256 = Some(sha256);
                 view.reason = None;
             }
-            Standing::Failed { reason } | Standing::NoRoom { reason } => {
+            FetchResult::Failed { reason } | FetchResult::NoRoom { reason } => {
                 view.state = FileStanding::Failed;
                 view.reason = Some(reason);
             }
         }
     }
 
-    /// Whether there is a state of a message's file, whatever it says.
-    pub fn has_state(&self, id: UpdateId) -> bool {
+    /// Whether a result is recorded for the file of a message.
+    pub fn has_result(&self, id: UpdateId) -> bool {
         self.folder(id).join(STATE_FILE).is_file()
     }
 
-    /// Begins a file under a name of ours.
-    pub fn begin(&self, name: String) -> Result<Partial, StoreError> {
+    /// Begins a file with a name from [`state::name_file`].
+    pub fn begin(&self, name: String) -> Result<PartialFile, StoreError> {
         let staging = Staging::create(&self.dir.files())?;
         let (file, path) = staging.file(&name)?;
-        Ok(Partial {
+        Ok(PartialFile {
             staging,
             file,
             name,
@@ -156,10 +157,10 @@ impl Files {
         })
     }
 
-    /// The file is complete: from now on it is there, durably.
+    /// Publishes a complete file, durably.
     pub fn finish(
         &self,
-        partial: Partial,
+        partial: PartialFile,
         id: UpdateId,
         content: &str,
         now: Timestamp,
@@ -171,24 +172,24 @@ impl Files {
             .fold(String::new(), |digits, byte| format!("{digits}{byte:02x}"));
         let failed = |source| StoreError::new("write", &partial.path, source);
         partial.file.sync_all().map_err(failed)?;
-        let standing = Standing::Ready {
+        let result = FetchResult::Ready {
             file: partial.name,
             size: partial.size,
             sha256,
         };
-        self.publish(partial.staging, id, content, standing, now)
+        self.publish(partial.staging, id, content, result, now)
     }
 
-    /// Nothing is fetched: says so, durably.
+    /// Records that a file is not fetched, durably.
     pub fn give_up(
         &self,
         id: UpdateId,
         content: &str,
-        standing: Standing,
+        result: FetchResult,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let staging = Staging::create(&self.dir.files())?;
-        self.publish(staging, id, content, standing, now)
+        self.publish(staging, id, content, result, now)
     }
 
     fn publish(
@@ -196,32 +197,31 @@ impl Files {
         mut staging: Staging,
         id: UpdateId,
         content: &str,
-        standing: Standing,
+        result: FetchResult,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let state = FileState {
-            format: FORMAT,
-            content: state::key(content),
+            content: state::content_key(content),
             at: now,
-            standing,
+            result,
         };
         let (mut file, path) = staging.file(STATE_FILE)?;
         let failed = |source| StoreError::new("write", &path, source);
-        file.write_all(&format::encode(&path, &state)?)
+        file.write_all(&encode(&path, &state)?)
             .and_then(|()| file.sync_all())
             .map_err(failed)?;
         staging.sync()?;
-        // What was given up for lack of room, or belonged to another bot's update of that number.
-        staging::remove(&self.folder(id), Step::Sweep)?;
+        // An older result: a lack of room, or the update of another bot with the same number.
+        staging::remove_folder(&self.folder(id), Step::Sweep)?;
         staging.publish(&self.folder(id), Step::Download)?;
         staging.keep();
         Ok(())
     }
 
-    /// What lies here, by message. The order is that of the numbers, which says nothing.
-    pub fn kept(&self) -> Result<Vec<Kept>, StoreError> {
-        let mut kept = Vec::new();
-        for name in atomic::list(&self.dir.files())? {
+    /// The files of each message, in no useful order.
+    pub fn stored(&self) -> Result<Vec<StoredFiles>, StoreError> {
+        let mut stored = Vec::new();
+        for name in atomic::list_names(&self.dir.files())? {
             let Ok(update_id) = name.parse().map(UpdateId) else {
                 continue;
             };
@@ -230,96 +230,101 @@ impl Files {
                 continue;
             };
             let mut bytes = 0;
-            for file in atomic::list(&folder)? {
-                // One that is gone this moment takes no room.
+            for file in atomic::list_names(&folder)? {
+                // A file that has just been removed takes no room.
                 bytes += std::fs::metadata(folder.join(file)).map_or(0, |file| file.len());
             }
-            kept.push(Kept {
+            stored.push(StoredFiles {
                 update_id,
-                // The last change of a name in it: when it was filled.
+                // The time of the last change of a name in it, that is, when it was filled.
                 since: Timestamp(metadata.mtime().saturating_mul(1000)),
                 bytes,
             });
         }
-        Ok(kept)
+        Ok(stored)
     }
 
-    /// What of it belongs to no message that waits, the oldest first.
-    fn settled(&self) -> Result<Vec<Kept>, StoreError> {
-        // In this order: a folder that is there now had its entry before.
-        let mut kept = self.kept()?;
-        let pending = Inbox::new(&self.state, self.dir.clone()).pending()?;
+    /// The files of messages that no longer wait, oldest first.
+    fn settled(&self) -> Result<Vec<StoredFiles>, StoreError> {
+        // In this order: the entry of a folder that exists now existed before it.
+        let mut stored = self.stored()?;
+        let pending = Inbox::new(&self.dir).pending()?;
         let pending: BTreeSet<UpdateId> = pending.iter().map(|name| name.update_id).collect();
-        kept.retain(|kept| !pending.contains(&kept.update_id));
-        kept.sort_by_key(|kept| (kept.since, kept.update_id));
-        Ok(kept)
+        stored.retain(|stored| !pending.contains(&stored.update_id));
+        stored.sort_by_key(|stored| (stored.since, stored.update_id));
+        Ok(stored)
     }
 
-    /// Makes room for a file below the quota: files of settled messages go, the oldest first. `false`
-    /// if that is not enough.
+    /// Makes room for a file below the quota by removing files of settled messages, oldest first. `false` if
+    /// that is not enough: then nothing is removed.
     pub fn make_room(&self, bytes: u64, quota: u64) -> Result<bool, StoreError> {
-        let mut used: u64 = self.kept()?.iter().map(|kept| kept.bytes).sum();
-        let fits = |used: u64| used.saturating_add(bytes) <= quota;
-        if fits(used) {
+        let used = total_bytes(&self.stored()?).saturating_add(bytes);
+        if used <= quota {
             return Ok(true);
         }
         let settled = self.settled()?;
-        let most: u64 = settled.iter().map(|kept| kept.bytes).sum();
-        // What would be removed in vain stays.
-        if !fits(used.saturating_sub(most)) {
+        if used.saturating_sub(total_bytes(&settled)) > quota {
             return Ok(false);
         }
-        for kept in settled {
-            if fits(used) {
-                break;
-            }
-            self.remove(kept.update_id)?;
-            used = used.saturating_sub(kept.bytes);
-        }
+        self.evict(settled, used, quota)?;
         Ok(true)
     }
 
-    /// Removes what is past its time, and what a kill has left.
+    /// Removes files that are past their time, and leftovers of a kill.
     pub fn sweep(&self, now: Timestamp) -> Result<(), StoreError> {
-        staging::sweep(&self.dir.files(), |_| Ok(None), Step::Sweep)?;
-        // An agent may still be at work on what it has answered.
-        let inbox = Inbox::new(&self.state, self.dir.clone());
+        staging::sweep_folders(&self.dir.files(), |_| Ok(None), Step::Sweep)?;
+        // An agent may still work with the files of a message that it has answered.
+        let inbox = Inbox::new(&self.dir);
         let seen: BTreeSet<UpdateId> = inbox
-            .seen()?
+            .stored()?
             .into_iter()
             .map(|name| name.update_id)
             .collect();
-        for kept in self.settled()? {
-            if !seen.contains(&kept.update_id) && now.since(kept.since) > KEEP {
-                self.remove(kept.update_id)?;
+        for stored in self.settled()? {
+            if !seen.contains(&stored.update_id) && now.since(stored.since) > KEEP {
+                self.remove(stored.update_id)?;
             }
         }
-        let mut used: u64 = self.kept()?.iter().map(|kept| kept.bytes).sum();
-        for kept in self.settled()? {
-            if used <= QUOTA {
+        let used = total_bytes(&self.stored()?);
+        self.evict(self.settled()?, used, QUOTA)
+    }
+
+    /// Removes files, in this order, until no more than the quota is used.
+    fn evict(&self, files: Vec<StoredFiles>, mut used: u64, quota: u64) -> Result<(), StoreError> {
+        for stored in files {
+            if used <= quota {
                 break;
             }
-            self.remove(kept.update_id)?;
-            used = used.saturating_sub(kept.bytes);
+            self.remove(stored.update_id)?;
+            used = used.saturating_sub(stored.bytes);
         }
         Ok(())
     }
 
-    /// The files of settled messages that came longer ago than that.
-    pub fn prunable(&self, older_than: Duration, now: Timestamp) -> Result<Vec<Kept>, StoreError> {
+    /// The files of settled messages that are at least so old.
+    pub fn prunable(
+        &self,
+        older_than: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<StoredFiles>, StoreError> {
         let mut settled = self.settled()?;
-        settled.retain(|kept| now.since(kept.since) >= older_than);
+        settled.retain(|stored| now.since(stored.since) >= older_than);
         Ok(settled)
     }
 
     /// Removes the files of a message.
     pub fn remove(&self, id: UpdateId) -> Result<(), StoreError> {
-        staging::remove(&self.folder(id), Step::Sweep)
+        staging::remove_folder(&self.folder(id), Step::Sweep)
     }
 }
 
-impl Partial {
-    /// The next bytes.
+/// The room that files take together.
+pub fn total_bytes(files: &[StoredFiles]) -> u64 {
+    files.iter().map(|stored| stored.bytes).sum()
+}
+
+impl PartialFile {
+    /// Writes the next bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.file
             .write_all(bytes)
@@ -344,7 +349,8 @@ impl Partial {
 mod tests {
     use super::*;
     use crate::ids::{Address, BotId, ChatId, SessionId};
-    use crate::state::inbox;
+    use crate::state::inbox::entry::Entry;
+    use crate::state::layout::StateDir;
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
@@ -353,7 +359,7 @@ mod tests {
         let state = StateDir::new(folder.path().to_owned());
         let dir = state.session(&SessionId::new("ONE").unwrap());
         dir.prepare().unwrap();
-        (folder, Files::new(&state, dir))
+        (folder, Files::new(&dir))
     }
 
     fn put(files: &Files, id: i64, size: usize) {
@@ -369,18 +375,16 @@ mod tests {
             topic_id: None,
         };
         let raw = serde_json::value::RawValue::from_string("{}".to_owned()).unwrap();
-        let entry = inbox::entry(address, UpdateId(id), NOW, raw);
-        Inbox::new(&files.state, files.dir.clone())
-            .put(&entry)
-            .unwrap();
+        let entry = Entry::new(address, UpdateId(id), NOW, raw);
+        Inbox::new(&files.dir).put(&entry).unwrap();
     }
 
     fn ids(files: &Files) -> Vec<i64> {
         let mut ids: Vec<i64> = files
-            .kept()
+            .stored()
             .unwrap()
             .iter()
-            .map(|kept| kept.update_id.0)
+            .map(|stored| stored.update_id.0)
             .collect();
         ids.sort_unstable();
         ids
@@ -400,7 +404,7 @@ mod tests {
     fn a_state_is_believed_only_of_the_bytes_that_it_is_about_and_while_they_are_there() {
         let (_folder, files) = files();
         put(&files, 1, 10);
-        let there = |content: &str| files.standing(UpdateId(1), content, NOW).unwrap().is_some();
+        let there = |content: &str| files.result(UpdateId(1), content, NOW).unwrap().is_some();
         assert!(there("content") && !there("of another bot"));
         std::fs::remove_file(files.folder(UpdateId(1)).join("document.bin")).unwrap();
         assert!(!there("content"));
@@ -413,7 +417,7 @@ mod tests {
             put(&files, id, 1000);
         }
         wait_for_an_answer(&files, 1);
-        let used: u64 = files.kept().unwrap().iter().map(|kept| kept.bytes).sum();
+        let used = total_bytes(&files.stored().unwrap());
         assert!(files.make_room(0, used).unwrap());
         assert!(!files.make_room(used, used).unwrap());
         assert_eq!(ids(&files), [1, 2, 3], "removed in vain");
@@ -425,17 +429,12 @@ mod tests {
     fn a_file_that_was_given_up_may_come_later() {
         let (_folder, files) = files();
         let reason = "no room".to_owned();
-        let standing = Standing::NoRoom { reason };
+        let result = FetchResult::NoRoom { reason };
         files
-            .give_up(UpdateId(1), "content", standing.clone(), NOW)
+            .give_up(UpdateId(1), "content", result.clone(), NOW)
             .unwrap();
-        let now = |files: &Files| {
-            files
-                .standing(UpdateId(1), "content", NOW)
-                .unwrap()
-                .unwrap()
-        };
-        assert_eq!(now(&files), standing);
+        let now = |files: &Files| files.result(UpdateId(1), "content", NOW).unwrap().unwrap();
+        assert_eq!(now(&files), result);
         put(&files, 1, 10);
         assert_eq!(now(&files).file(), Some("document.bin"));
     }

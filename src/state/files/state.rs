@@ -1,4 +1,4 @@
-//! How one file stands, what it is called here, and the words about it. Pure.
+//! The result of fetching one file, and its name here. Pure.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::state::agents::holder::short_hash;
-use crate::telegram::update::file::{FETCH_BYTES, IncomingFile};
+use crate::telegram::update::file::IncomingFile;
 
 /// The name of the state within the folder of a file.
 pub const STATE_FILE: &str = "state.json";
@@ -14,22 +14,21 @@ pub const STATE_FILE: &str = "state.json";
 /// The file `state.json`. Written once, with the folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileState {
-    /// The version of this file.
-    pub format: u32,
-    /// Which bytes this is about: [`key`] of them. A bot that comes to a session may count its updates
-    /// from a number that the one before it had.
+    /// The bytes that this is about, as [`content_key`]: a new bot of a session may reuse the update ids of
+    /// the bot before it.
     pub content: String,
     /// When it was written.
     pub at: Timestamp,
-    /// How it stands.
-    pub standing: Standing,
+    /// The result.
+    #[serde(rename = "standing")]
+    pub result: FetchResult,
 }
 
-/// How a file stands for good, or until somebody makes room.
+/// The result of fetching a file: final, except for [`FetchResult::NoRoom`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
-pub enum Standing {
-    /// It is there.
+pub enum FetchResult {
+    /// The file is there.
     Ready {
         /// Its name in the folder.
         file: String,
@@ -38,21 +37,21 @@ pub enum Standing {
         /// Its SHA-256, as 64 hexadecimal digits.
         sha256: String,
     },
-    /// It can never be fetched.
+    /// The file can never be fetched.
     Failed {
         /// Why, for the agent.
         reason: String,
     },
-    /// The session's files take all the room that they may; fetched when there is some again.
+    /// The files of the session take all the room that they may. The file is fetched once there is room.
     NoRoom {
-        /// The same, for the agent.
+        /// Why, for the agent.
         reason: String,
     },
 }
 
-impl Standing {
-    /// The name of the file, if it is there and the name is one of ours: a state that somebody has
-    /// changed must not lead out of its folder.
+impl FetchResult {
+    /// The name of the file, if it is there and the name is one of ours: a forged state must not lead out of
+    /// its folder.
     pub fn file(&self) -> Option<&str> {
         let Self::Ready { file, .. } = self else {
             return None;
@@ -62,19 +61,18 @@ impl Standing {
     }
 }
 
-/// [`IncomingFile::content`] as it stands in a file: nothing that came from outside.
-pub fn key(content: &str) -> String {
+/// The identity of the bytes, from [`IncomingFile::content`], as a hash: no text from outside stands in the file.
+pub fn content_key(content: &str) -> String {
     short_hash(&[content])
 }
 
-/// What the file is called here: its kind, and an ending from [`ENDINGS`]. Nothing that a person
-/// wrote is in it.
-pub fn name_of(file: &IncomingFile) -> String {
-    format!("{}.{}", file.kind, ending(file))
+/// The name of a file here: its kind, and an ending from [`ENDINGS`]. It holds no text of a person.
+pub fn name_file(file: &IncomingFile) -> String {
+    format!("{}.{}", file.kind, choose_ending(file))
 }
 
-/// The endings that a file may have here, and the types that stand for them. Programs choose by the
-/// ending what to do with a file, so that none but these is taken over.
+/// The endings that a file may have here, and their media types. Programs choose by the ending how to handle
+/// a file, so only harmless ones are accepted.
 const ENDINGS: [(&str, &[&str]); 52] = [
     ("jpg", &["image/jpeg"]),
     ("png", &["image/png"]),
@@ -139,9 +137,9 @@ const ENDINGS: [(&str, &[&str]); 52] = [
     ("txt", &["text/plain"]),
 ];
 
-/// By the ending of the sender's name where it says more than the type does ("text/plain" for a
-/// program), else by the type, else by the kind.
-fn ending(file: &IncomingFile) -> &'static str {
+/// The ending from the sender's file name where it says more than the media type ("text/plain" for source
+/// code), else from the type, else from the kind.
+fn choose_ending(file: &IncomingFile) -> &'static str {
     let listed = |wanted: &str| {
         let found = ENDINGS.iter().find(|(ending, _)| *ending == wanted);
         found.map(|(ending, _)| *ending)
@@ -172,7 +170,7 @@ fn ending(file: &IncomingFile) -> &'static str {
             _ => return None,
         })
     };
-    // Only a document comes with a name that is worth more than what Telegram made of it.
+    // Telegram converts all kinds but documents, whose name is therefore the best source.
     let first = if file.kind == "document" {
         by_name()
     } else {
@@ -183,39 +181,6 @@ fn ending(file: &IncomingFile) -> &'static str {
         .or_else(by_name)
         .or_else(by_kind)
         .unwrap_or("bin")
-}
-
-/// Why an agent cannot have a file of that size.
-pub fn too_big(size: Option<u64>) -> String {
-    format!(
-        "{}; bots can fetch at most {}. Ask the person for a part of it, a smaller version or a link",
-        size.map_or_else(
-            || "it is too big".to_owned(),
-            |size| format!("it has {}", megabytes(size))
-        ),
-        megabytes(FETCH_BYTES)
-    )
-}
-
-/// What the person is told of such a file.
-pub fn told_person(size: Option<u64>) -> String {
-    format!(
-        "{}, and a bot can fetch at most {}. The agent knows that you sent it, but cannot open it.",
-        size.map_or_else(
-            || "This file is too big".to_owned(),
-            |size| format!("This file has {}", megabytes(size))
-        ),
-        megabytes(FETCH_BYTES)
-    )
-}
-
-/// A size as Telegram's clients show it, rounded up: what is above a limit looks so.
-pub fn megabytes(size: u64) -> String {
-    let tenths = size.saturating_mul(10).div_ceil(1 << 20);
-    match (tenths / 10, tenths % 10) {
-        (whole, 0) => format!("{whole} MB"),
-        (whole, tenth) => format!("{whole}.{tenth} MB"),
-    }
 }
 
 #[cfg(test)]
@@ -271,7 +236,7 @@ mod tests {
             ("document", None, None, "document.bin"),
         ] {
             assert_eq!(
-                name_of(&file(kind, name, mime)),
+                name_file(&file(kind, name, mime)),
                 expected,
                 "{name:?} {mime:?}"
             );
@@ -283,7 +248,7 @@ mod tests {
         let named = |file: &str| {
             let (file, sha256) = (file.to_owned(), String::new());
             let size = 1;
-            Standing::Ready { file, size, sha256 }
+            FetchResult::Ready { file, size, sha256 }
                 .file()
                 .map(str::to_owned)
         };
@@ -291,13 +256,5 @@ mod tests {
         for bad in ["../state", "/etc/passwd", "a/b", "..", ".", "", STATE_FILE] {
             assert_eq!(named(bad), None, "{bad:?}");
         }
-    }
-
-    #[test]
-    fn what_is_above_the_limit_looks_so() {
-        assert_eq!(megabytes(FETCH_BYTES), "20 MB");
-        assert_eq!(megabytes(FETCH_BYTES + 1), "20.1 MB");
-        assert_eq!(megabytes(25 << 20), "25 MB");
-        assert_eq!(megabytes(1), "0.1 MB");
     }
 }

@@ -1,7 +1,10 @@
 //! `conversations/<holder>.json`, the file of each holder.
 
+use std::collections::BTreeSet;
+
 use crate::clock::Timestamp;
 use crate::state::holds::Conversation;
+use crate::state::inbox::entry::EntryName;
 use crate::state::layout::SessionDir;
 use crate::store::StoreError;
 use crate::store::atomic::Durability;
@@ -49,6 +52,19 @@ impl Holds {
             .iter()
             .filter_map(|holder| self.peek(holder))
             .collect())
+    }
+
+    /// The entries that agents hold. A damaged conversation counts as missing.
+    pub fn held_entries(&self, now: Timestamp) -> Result<BTreeSet<EntryName>, ReadError> {
+        let mut held = BTreeSet::new();
+        for holder in self.holders()? {
+            match self.read(&holder, now) {
+                Ok(Some(conversation)) => held.extend(conversation.entries()),
+                Ok(None) | Err(ReadError::Quarantined { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(held)
     }
 
     /// Writes a conversation.

@@ -24,7 +24,7 @@ impl EntryName {
         if received.len() != 13 || !received.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        // Only as it is written: a mailbox has a hundred thousand names, so none is written to compare.
+        // Only the canonical form. With a hundred thousand names, formatting each one to compare would cost.
         let digits = update_id.strip_prefix('-').unwrap_or(update_id);
         let written = !digits.starts_with(['0', '+']) || update_id == "0";
         written.then_some(Self {
@@ -67,9 +67,7 @@ impl<'de> Deserialize<'de> for EntryName {
 /// The file of an entry. Written once, never changed.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Entry {
-    /// The version of this file.
-    pub format: u32,
-    /// Where the gate let it in.
+    /// The address that admitted it.
     pub address: Address,
     /// The update's id, also in the name.
     pub update_id: UpdateId,
@@ -80,6 +78,21 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The entry of an admitted update.
+    pub fn new(
+        address: Address,
+        update_id: UpdateId,
+        received: Timestamp,
+        update: Box<RawValue>,
+    ) -> Self {
+        Self {
+            address,
+            update_id,
+            received,
+            update,
+        }
+    }
+
     /// Its name.
     pub fn name(&self) -> EntryName {
         EntryName {

@@ -1,27 +1,27 @@
 //! The inbox: admitted updates, one immutable file each, from pending to settled.
 //!
-//! On disk: `inbox/<received>-<update_id>.json` is pending; `done/` has the same file once it is
-//! settled; `dead/` has entries that no version could read. Entries move in that direction only. After a
-//! crash an entry is in exactly one of these folders, or in none and then Telegram delivers it again.
+//! On disk: `inbox/<received>-<update_id>.json` is pending; a settled entry is the same file in `done/`.
+//! After a crash an entry is in one of these folders, in both, which counts as settled, or in none: then
+//! Telegram delivers it again.
 //!
-//! The gateway adds entries; the MCP server or the gateway settles them, whichever comes first. Nothing
-//! here decides which messages are shown or answered.
+//! The gateway adds entries; the MCP server or the gateway settles them. The decision which messages are
+//! shown or answered is not made here.
 
 pub mod dead_letters;
 pub mod entry;
 pub mod view;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use crate::clock::Timestamp;
 use crate::ids::{BotId, UpdateId};
 use crate::state::inbox::entry::{Entry, EntryName};
-use crate::state::layout::{SessionDir, StateDir};
+use crate::state::layout::SessionDir;
 use crate::store::StoreError;
-use crate::store::atomic::{self, Durability, Prepared};
+use crate::store::atomic::Durability;
 use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT, ReadError};
+use crate::store::disk::PreparedFile;
+use crate::store::state_file::{Inspection, ReadError, StateFile, StateFolder};
 
 /// How long a settled entry stays as a tombstone. Telegram keeps updates for 24 h.
 pub const TOMBSTONE_MS: i64 = 48 * 3600 * 1000;
@@ -29,71 +29,75 @@ pub const TOMBSTONE_MS: i64 = 48 * 3600 * 1000;
 /// The inbox of one session.
 #[derive(Clone, Debug)]
 pub struct Inbox {
-    state: StateDir,
-    dir: SessionDir,
+    pending: StateFolder<Entry>,
+    settled: StateFolder<Entry>,
 }
 
 impl Inbox {
     /// The inbox of a session whose folders exist.
-    pub fn new(state: &StateDir, dir: SessionDir) -> Self {
+    pub fn new(dir: &SessionDir) -> Self {
+        let pending = dir.storage().folder(dir.inbox(), Step::InboxEntry);
         Self {
-            state: state.clone(),
-            dir,
+            pending: pending.with(Durability::FileSynced),
+            settled: dir.storage().folder(dir.done(), Step::Command),
         }
+    }
+
+    fn pending_file(&self, name: EntryName) -> StateFile<Entry> {
+        self.pending.file(name.file_name())
+    }
+
+    fn settled_file(&self, name: EntryName) -> StateFile<Entry> {
+        self.settled.file(name.file_name())
     }
 
     /// Writes an entry. Durable only after [`Self::sync`].
     pub fn put(&self, entry: &Entry) -> Result<(), StoreError> {
-        let path = self.dir.inbox().join(entry.name().file_name());
-        format::write(&path, entry, Step::InboxEntry, Durability::FileSynced)
+        self.pending_file(entry.name()).write(entry)
     }
 
-    /// The bytes of an entry, durable and without a name: a file system commits several syncs at once,
-    /// so the entries of a batch are prepared side by side.
-    pub fn prepare(&self, entry: &Entry) -> Result<Prepared, StoreError> {
-        let path = self.dir.inbox().join(entry.name().file_name());
-        atomic::prepare(&path, &format::encode(&path, entry)?, Step::InboxEntry)
+    /// Makes the bytes of an entry durable, without a name. A file system commits several syncs at once, so the
+    /// entries of a batch are prepared in parallel.
+    pub fn prepare(&self, entry: &Entry) -> Result<PreparedFile, StoreError> {
+        self.pending_file(entry.name()).prepare(entry)
     }
 
-    /// Writes a command of the bot as a tombstone, durably: it is carried out now, and never becomes
-    /// an entry.
+    /// Writes a bot command as a tombstone, durably: it is carried out now, and is never pending.
     pub fn put_command(&self, command: &Entry) -> Result<(), StoreError> {
-        let path = self.dir.done().join(command.name().file_name());
-        format::write(&path, command, Step::Command, Durability::Synced)
+        self.settled_file(command.name()).write(command)
     }
 
     /// Makes the names in `inbox/` durable.
     pub fn sync_names(&self) -> Result<(), StoreError> {
-        atomic::sync_folder(&self.dir.inbox())
+        self.pending.sync()
     }
 
     /// Makes the entries of a batch durable.
     pub fn sync(&self) -> Result<(), StoreError> {
-        atomic::sync_batch(&self.dir.inbox(), Step::InboxSync)
+        self.pending.sync_batch(Step::InboxSync)
     }
 
     /// The names of the pending entries, oldest first.
     pub fn pending(&self) -> Result<BTreeSet<EntryName>, StoreError> {
         let mut names = Vec::new();
-        atomic::visit(&self.dir.inbox(), |name| {
-            names.extend(EntryName::parse(&name));
-        })?;
+        let visitor = |name: String| names.extend(EntryName::parse(&name));
+        self.pending.visit(visitor)?;
         Ok(names.into_iter().collect())
     }
 
-    /// Every update that this session has seen, in the order in which entries move, so that one
-    /// that moves meanwhile is not missed. It may be named twice.
-    pub fn seen(&self) -> Result<Vec<EntryName>, StoreError> {
-        let mut seen = Vec::new();
-        for folder in [self.dir.inbox(), self.dir.done(), self.dir.dead()] {
-            atomic::visit(&folder, |name| seen.extend(EntryName::parse(&name)))?;
+    /// Every stored update. The folders are read in the order in which entries move, so an entry that moves
+    /// meanwhile is not missed, but may be named twice.
+    pub fn stored(&self) -> Result<Vec<EntryName>, StoreError> {
+        let mut names = Vec::new();
+        for folder in [&self.pending, &self.settled] {
+            folder.visit(|name| names.extend(EntryName::parse(&name)))?;
         }
-        Ok(seen)
+        Ok(names)
     }
 
-    /// Whether an entry of that name is there and is this bot's. A damaged pending entry does not
-    /// count: it goes to quarantine, and Telegram's copy takes its place. A damaged tombstone does:
-    /// its name is all that it has to tell.
+    /// Whether an entry of that name is stored for this bot. A damaged pending entry does not count: it moves to
+    /// the quarantine, and Telegram's copy takes its place. A damaged tombstone counts, because its name alone
+    /// matters.
     pub fn knows(&self, name: EntryName, bot: BotId, now: Timestamp) -> Result<bool, StoreError> {
         match self.read(name, now) {
             Ok(Some(entry)) => return Ok(entry.bot() == bot),
@@ -102,100 +106,72 @@ impl Inbox {
             Err(ReadError::Quarantined { .. }) => return Ok(false),
             Err(ReadError::Store(error)) => return Err(error),
         }
-        for folder in [self.dir.done(), self.dir.dead()] {
-            let path = folder.join(name.file_name());
-            match std::fs::read(&path) {
-                Ok(bytes) => {
-                    let entry: Option<Entry> = serde_json::from_slice(&bytes).ok();
-                    return Ok(entry.is_none_or(|entry| entry.bot() == bot));
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(source) => return Err(StoreError::new("read", &path, source)),
-            }
-        }
-        Ok(false)
+        Ok(match self.settled_file(name).inspect()? {
+            Inspection::Missing => false,
+            Inspection::Intact(entry) => entry.bot() == bot,
+            Inspection::Newer(_) | Inspection::Damaged(_) => true,
+        })
     }
 
-    /// Reads a pending entry. `None` if it is settled meanwhile.
+    /// Reads a pending entry. `None` if it has been settled.
     pub fn read(&self, name: EntryName, now: Timestamp) -> Result<Option<Entry>, ReadError> {
-        format::read(&self.state, &self.dir.inbox().join(name.file_name()), now)
+        self.pending_file(name).read(now)
     }
 
-    /// Reads a pending entry and leaves it as it is, whatever is wrong with it.
+    /// Reads a pending entry without moving a damaged file.
     pub fn peek(&self, name: EntryName) -> Result<Option<Entry>, StoreError> {
-        Self::peek_at(&self.dir.inbox().join(name.file_name()))
+        Ok(self.pending_file(name).inspect()?.intact())
     }
 
-    /// The same of a settled entry that is still there as a tombstone.
+    /// Does the same with a tombstone.
     pub fn peek_settled(&self, name: EntryName) -> Result<Option<Entry>, StoreError> {
-        Self::peek_at(&self.dir.done().join(name.file_name()))
+        Ok(self.settled_file(name).inspect()?.intact())
     }
 
-    fn peek_at(path: &Path) -> Result<Option<Entry>, StoreError> {
-        match std::fs::read(path) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(StoreError::new("read", path, source)),
-        }
-    }
-
-    /// Reads a settled entry that is still there as a tombstone.
+    /// Reads the tombstone of an update.
     pub fn read_settled(
         &self,
         update_id: UpdateId,
         now: Timestamp,
     ) -> Result<Option<Entry>, ReadError> {
         let suffix = format!("-{update_id}.json");
-        let names = atomic::list(&self.dir.done())?;
-        match names.iter().rev().find(|name| name.ends_with(&suffix)) {
-            Some(name) => format::read(&self.state, &self.dir.done().join(name), now),
+        let names = self.settled.names()?;
+        match names.iter().rfind(|name| name.ends_with(&suffix)) {
+            Some(name) => self.settled.file(name).read(now),
             None => Ok(None),
         }
     }
 
-    /// Settles entries, durably. Those that are settled already are no error: whoever comes first
-    /// does it. Returns those that this call moved.
+    /// Settles entries, durably. Entries that another process has settled are no error. Returns the entries
+    /// that this call moved.
     pub fn settle(&self, names: &[EntryName]) -> Result<Vec<EntryName>, StoreError> {
         let mut moved = Vec::new();
         for &name in names {
-            let file = name.file_name();
-            if atomic::rename(
-                &self.dir.inbox().join(&file),
-                &self.dir.done().join(&file),
-                Step::Settle,
-            )? {
+            let pending = self.pending_file(name).at(Step::Settle);
+            if pending.rename_to(&self.settled_file(name))? {
                 moved.push(name);
             }
         }
-        // Also what was moved before: by another process, it may have died before it synced.
+        // Also for entries that another process moved: it may have died before it synced.
         if !names.is_empty() {
-            // The new name first: a loss of power in between leaves two names, never none.
-            atomic::sync_folder(&self.dir.done())?;
-            atomic::sync_folder(&self.dir.inbox())?;
+            // The new names first: a loss of power in between leaves two names, never none.
+            self.settled.sync()?;
+            self.pending.sync()?;
         }
         Ok(moved)
     }
 
-    /// How many entries were not understood.
-    pub fn dead_count(&self) -> Result<usize, StoreError> {
-        Ok(atomic::list(&self.dir.dead())?.len())
-    }
-
-    /// Removes tombstones that are older than [`TOMBSTONE_MS`], counted from when they were settled,
-    /// which the file system tells.
+    /// Removes tombstones that were settled more than [`TOMBSTONE_MS`] ago, by the clock of the file system.
     pub fn sweep(&self, now: Timestamp) -> Result<usize, StoreError> {
-        use std::os::unix::fs::MetadataExt as _;
         let mut removed = 0;
-        for name in atomic::list(&self.dir.done())? {
-            let path = self.dir.done().join(&name);
-            let Ok(metadata) = std::fs::metadata(&path) else {
+        for name in self.settled.names()? {
+            let file = self.settled.file(&name).at(Step::Sweep);
+            let Some(settled) = file.renamed_at() else {
                 continue;
             };
-            // A rename changes ctime, not mtime: this is when the entry was settled.
-            let settled = metadata.ctime().saturating_mul(1000);
             let received = EntryName::parse(&name).map_or(0, |name| name.received);
-            if now.0.saturating_sub(settled.max(received)) > TOMBSTONE_MS {
-                atomic::remove(&path, Step::Sweep)?;
+            if now.0.saturating_sub(settled.0.max(received)) > TOMBSTONE_MS {
+                file.remove()?;
                 removed += 1;
             }
         }
@@ -203,26 +179,12 @@ impl Inbox {
     }
 }
 
-/// An entry for an update that the gate admitted.
-pub fn entry(
-    address: crate::ids::Address,
-    update_id: UpdateId,
-    received: Timestamp,
-    update: Box<serde_json::value::RawValue>,
-) -> Entry {
-    Entry {
-        format: FORMAT,
-        address,
-        update_id,
-        received,
-        update,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::{Address, ChatId, SessionId};
+    use crate::state::layout::StateDir;
+    use crate::store::atomic;
 
     const BOT: BotId = BotId(7);
 
@@ -231,7 +193,7 @@ mod tests {
         let state = StateDir::new(folder.path().to_owned());
         let dir = state.session(&SessionId::new("ONE").unwrap());
         dir.prepare().unwrap();
-        let inbox = Inbox::new(&state, dir);
+        let inbox = Inbox::new(&dir);
         (folder, state, inbox)
     }
 
@@ -244,7 +206,7 @@ mod tests {
         let raw =
             serde_json::value::RawValue::from_string(format!(r#"{{"update_id":{update_id}}}"#))
                 .unwrap();
-        entry(address, UpdateId(update_id), Timestamp(received), raw)
+        Entry::new(address, UpdateId(update_id), Timestamp(received), raw)
     }
 
     #[test]
@@ -289,9 +251,9 @@ mod tests {
             .session(&SessionId::new("ONE").unwrap())
             .inbox()
             .join(entry.name().file_name());
-        atomic::replace(&path, b"{\"for", Step::InboxEntry, Durability::Synced).unwrap();
+        atomic::replace_file(&path, b"{\"for", Step::InboxEntry, Durability::Synced).unwrap();
         assert!(!inbox.knows(entry.name(), BOT, Timestamp(1)).unwrap());
-        assert_eq!(atomic::list(&state.quarantine()).unwrap().len(), 1);
+        assert_eq!(atomic::list_names(&state.quarantine()).unwrap().len(), 1);
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! What an agent sees of the pending entries. Pure, computed whenever somebody polls, so entries
-//! never change: parts of one album and of a text that Telegram cut are shown as one message, an
-//! edit replaces the text that nobody has seen yet, long texts come in parts. What one message
-//! looks like is in `render`.
+//! The messages that an agent sees, computed from the pending entries at each poll. Pure.
+//!
+//! Entries never change. Parts of one album, or of a text that Telegram cut, form one message; an edit replaces a
+//! text that no agent has seen yet; long texts come in parts. `render` makes one message.
 
 mod render;
 
@@ -17,16 +17,16 @@ use crate::routing::is_near_limit;
 use crate::state::inbox::entry::EntryName;
 use crate::telegram::update::{Body, Forward, Message, Update};
 
-/// How long the newest part of something in several parts waits for the next.
+/// How long the newest part of an album or of a cut text waits for the next one.
 pub const JOIN_MS: i64 = 1000;
-/// A wait that seems longer means that the clock was set back.
+/// A longer wait means that the clock was set back.
 const JOIN_AT_MOST: Duration = Duration::from_secs(5);
-/// What waited longer is marked, so that the agent asks before it acts on it.
+/// Messages that waited longer are marked, so that the agent asks before it acts on them.
 const BACKLOG_SECONDS: u64 = 15 * 60;
-/// Most bytes of JSON that the text of one part may take: with the largest envelope a message stays
-/// below a page of 9,000 bytes.
+/// Most bytes of JSON for the text of one part: with the largest envelope, a message stays below a page of 9,000
+/// bytes.
 pub const PART_BYTES: usize = 4500;
-/// How many of them each file of the message takes away.
+/// How many of these bytes each file of the message takes.
 const FILE_BYTES: usize = 200;
 
 /// A pending entry, read.
@@ -36,11 +36,11 @@ pub struct Item {
     pub name: EntryName,
     /// Where it came from.
     pub address: Address,
-    /// What it brings; `None` if this version cannot read it.
+    /// The update; `None` if this version cannot read it.
     pub update: Option<Update>,
 }
 
-/// One message as an agent is shown it, with what stands behind it.
+/// One message as an agent sees it, with its entries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shown {
     /// The entries that are settled with it.
@@ -51,29 +51,27 @@ pub struct Shown {
     pub message: MessageView,
     /// The files of `message.attachments`, in the same order.
     pub files: Vec<FileRef>,
-    /// Not shown before this time, because more may come; `None` if nothing can.
+    /// Not shown before this time, because more parts may come; `None` if none can.
     pub ready_at: Option<Timestamp>,
 }
 
-/// One file of a message: where its state is to be found.
+/// One file of a message, to look up its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileRef {
     /// The updates that brought it, the newest first: an edit brings the file of its message again.
     pub updates: Vec<UpdateId>,
-    /// Which bytes it is about.
+    /// The identity of its bytes.
     pub content: String,
 }
 
 impl Shown {
-    /// How long it has to wait for its next part. The times of entries are made strictly increasing,
-    /// so they may lie ahead of the clock, and after the clock was set back far ahead: nothing waits
-    /// for that.
+    /// How long it waits for its next part. The times of entries strictly increase, so they may lie ahead of the
+    /// clock, and far ahead of a clock that was set back: then the message does not wait.
     pub fn wait(&self, now: Timestamp) -> Option<Duration> {
         within(self.ready_at?.since(now))
     }
 
-    /// How long a call that waits anyway gives its files to arrive: most are there within the time that
-    /// an album has to wait for.
+    /// How long a waiting call gives the files to arrive: most come within the time that an album waits.
     pub fn wait_for_files(&self, now: Timestamp) -> Option<Duration> {
         let newest = self.entries.iter().map(|name| name.received).max()?;
         let wait = Timestamp(newest + JOIN_MS).since(now);
@@ -104,7 +102,7 @@ pub struct MessageView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "PersonView")]
     pub from: Option<PersonView>,
-    /// What the person wrote, as Markdown; what it is in brackets for kinds without text.
+    /// The text as Markdown, or a description in brackets for kinds without text.
     pub text: String,
     /// When it was sent.
     pub sent_at: String,
@@ -125,7 +123,7 @@ pub struct MessageView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ReplyView")]
     pub reply_to: Option<ReplyView>,
-    /// Who wrote it first: the words of a third party.
+    /// The first author: these are the words of a third party.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ForwardView")]
     pub forwarded_from: Option<ForwardView>,
@@ -183,11 +181,11 @@ pub struct PersonView {
 pub struct ReplyView {
     /// Its id within the chat; 0 if it is in none that you see.
     pub message_id: MessageId,
-    /// Who wrote it.
+    /// Its author.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub from: Option<String>,
-    /// Up to 300 characters of it, or what it is in brackets.
+    /// Up to 300 characters of it, or a description in brackets.
     pub text: String,
     /// The part that the person marked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -213,7 +211,7 @@ pub struct ForwardView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub username: Option<String>,
-    /// Who signed it, in a channel or group that speaks for itself.
+    /// The signature, in a channel or group that writes as itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub signature: Option<String>,
@@ -273,7 +271,7 @@ pub enum FileStanding {
     Failed,
 }
 
-/// Groups entries that nobody was shown yet into messages, oldest first.
+/// Groups entries that no agent has seen into messages, oldest first.
 pub fn fresh(items: &[Item]) -> Vec<Shown> {
     let mut groups: Vec<Vec<&Item>> = Vec::new();
     for item in items {
@@ -288,7 +286,7 @@ pub fn fresh(items: &[Item]) -> Vec<Shown> {
     groups.iter().filter_map(|group| show(group)).collect()
 }
 
-/// Shows entries again as the one message as which they were shown before.
+/// Combines entries that were shown as one message into that message again.
 pub fn together(items: &[Item]) -> Option<Shown> {
     show(&items.iter().collect::<Vec<_>>())
 }
@@ -300,7 +298,7 @@ fn belongs(group: &[&Item], item: &Item) -> bool {
         return false;
     };
     let same_place = |other: &Item| other.address == item.address;
-    // Ephemeral messages all have the id 0: nobody can tell which one was edited, or cut.
+    // Ephemeral messages all have the id 0, so an edit or a cut cannot be assigned.
     if message.message_id.0 == 0 {
         return false;
     }
@@ -330,7 +328,7 @@ fn belongs(group: &[&Item], item: &Item) -> bool {
     same_sender && (album || cut)
 }
 
-/// Where a message comes from, without the time: each part of a forwarded text has its own.
+/// The origin of a forwarded message, without the time, which differs for each part of a text.
 fn origin(message: &Message) -> Option<Forward> {
     message.forward().map(|forward| Forward {
         date: None,
@@ -349,7 +347,7 @@ fn message_of(item: &Item) -> Option<(&Message, bool)> {
 fn show(group: &[&Item]) -> Option<Shown> {
     let first = group.first()?;
     let newest = group.iter().map(|item| item.name.received).max()?;
-    // Only what may still grow has to wait; an ordinary message is shown at once.
+    // Only a message that may grow waits; an ordinary one is shown at once.
     let may_grow = group
         .iter()
         .filter_map(|item| message_of(item))
@@ -378,7 +376,7 @@ impl MessageView {
         self
     }
 
-    /// Whether a file of it is still on its way.
+    /// Whether a file of it is still being fetched.
     pub fn awaits_files(&self) -> bool {
         let mut files = self.attachments.iter();
         files.any(|file| file.state == FileStanding::Downloading)
@@ -405,8 +403,8 @@ impl MessageView {
         self.pieces().len()
     }
 
-    /// Files take room that the text then has not. As many bytes for each, however it stands: the
-    /// parts of a message must not change while they are read.
+    /// Each file takes the same room from the text, whatever its state: the parts of a message must not change
+    /// while an agent reads them.
     fn pieces(&self) -> Vec<&str> {
         parts(
             &self.text,

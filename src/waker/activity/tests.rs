@@ -203,7 +203,7 @@ fn claude_codes_file_is_believed_if_it_is_of_this_process_and_can_be_read() {
     let read = |text: &str| {
         let step = crate::store::crash_points::Step::Presence;
         let durability = atomic::Durability::Unsynced;
-        atomic::replace(&path, text.as_bytes(), step, durability).unwrap();
+        atomic::replace_file(&path, text.as_bytes(), step, durability).unwrap();
         read_claude_state(folder.path(), &me).map(|says| says.state)
     };
     let (ticks, _) = me.start.split_once('b').unwrap_or((&me.start, ""));

@@ -21,7 +21,7 @@ const NAME_CHARS: usize = 64;
 /// Where Telegram's clients cut a text.
 const CUT_CHARS: usize = 4096;
 
-/// The message of a group of entries, of which `first` is the oldest.
+/// Renders the message of a group of entries, of which `first` is the oldest.
 pub(super) fn message(first: &Item, group: &[&Item]) -> (MessageView, Vec<FileRef>) {
     let mut files = Vec::new();
     let mut view = MessageView {
@@ -68,7 +68,7 @@ fn said(view: &mut MessageView, files: &mut Vec<FileRef>, first: &Message, group
         .first()
         .and_then(|item| message_of(item))
         .is_some_and(|(_, edited)| edited);
-    // An edit of what was shown before says something new: it has not waited since the first text.
+    // An edit of a message that was shown before is news: it has waited since the edit, not since the first text.
     let sent = if edited { first.edited_at() } else { None };
     view.sent_at = Timestamp::from_unix_seconds(sent.unwrap_or(first.date)).rfc3339();
     view.reply_to = reply_to(first);
@@ -122,7 +122,7 @@ fn pressed(view: &mut MessageView, press: &Press) {
     if let Some(message) = &press.message {
         view.message_id = message.message_id;
         view.chat = chat(&message.chat);
-        // Date 0 means that nobody can see it any more.
+        // Date 0 means that the message is no longer visible.
         view.reply_to = (message.date != 0).then(|| quoted(message));
     }
 }
@@ -154,7 +154,7 @@ fn brought_by(group: &[&Item], message_id: MessageId, content: &str) -> Vec<Upda
     brought.map(|item| item.name.update_id).collect()
 }
 
-/// A file as far as the message tells of it; how it stands is found in its state.
+/// A file as the message describes it; its state is filled in later.
 fn attachment(file: &IncomingFile) -> AttachmentView {
     let words = |words: &Option<String>| words.as_deref().map(|words| short(words, NAME_CHARS));
     AttachmentView {
@@ -192,7 +192,7 @@ fn quoted(message: &Message) -> ReplyView {
     }
 }
 
-/// A reply to a message of another chat or topic, of which only the kind is told, or to a story.
+/// A reply to a story, or to a message of another chat or topic, of which Telegram gives only the kind.
 fn elsewhere(message: &Message) -> Option<ReplyView> {
     if let Some(story) = message.rest.get("reply_to_story") {
         let place = story.get("chat").cloned();
@@ -214,7 +214,7 @@ fn elsewhere(message: &Message) -> Option<ReplyView> {
     let from = fields.remove("origin").map(|origin| Forward::read(&origin));
     fields.remove("chat");
     fields.remove("message_id");
-    // What is left are the fields of a message's content.
+    // The remaining fields are those of a message's content.
     let content = Message {
         rest: fields,
         text: None,

@@ -1,0 +1,82 @@
+//! The things that most commands need before they begin.
+
+use std::path::PathBuf;
+
+use super::arguments::Cli;
+use super::failure::Failure;
+use crate::clock::Clock;
+use crate::config::{self, Config, ConfigError, Env};
+use crate::ids::SessionId;
+use crate::launch::Launch;
+use crate::state::layout::StateDir;
+use crate::text::one_line;
+
+/// The configuration, the state folder that it names, and the clocks.
+pub(super) struct Setup {
+    pub(super) config: Config,
+    pub(super) state: StateDir,
+    pub(super) clock: Clock,
+}
+
+impl Setup {
+    pub(super) fn load(cli: &Cli, env: &Env) -> Result<Self, ConfigError> {
+        let path = config::config_path(cli.config.as_deref(), env)?;
+        let config = Config::load(&path, env)?;
+        let state = StateDir::new(config::state_dir(Some(&config), env)?);
+        let clock = clock(env);
+        Ok(Self {
+            config,
+            state,
+            clock,
+        })
+    }
+
+    /// The session of that name. Refuses one that is neither configured nor has a folder.
+    pub(super) fn find_session(&self, name: &str) -> Result<SessionId, Failure> {
+        let id = SessionId::new(name).map_err(|error| {
+            Failure::refused(format!("{} is not a session id: {error}", one_line(name)))
+        })?;
+        if self.config.sessions.contains_key(&id) || self.state.all_sessions()?.contains(&id) {
+            return Ok(id);
+        }
+        Err(Failure::refused(format!(
+            "there is no session {id}; `telepost status` lists the sessions"
+        )))
+    }
+
+    /// How to start a gateway with this configuration.
+    pub(super) fn launch(&self, replace: bool) -> Result<Launch, Failure> {
+        Ok(Launch {
+            program: find_program()?,
+            config: self.config.path.clone(),
+            state: self.state.root().to_owned(),
+            replace,
+        })
+    }
+}
+
+/// The path of this program.
+pub(super) fn find_program() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(Failure::io("find this program"))
+}
+
+/// Runs a future to its end on this thread.
+pub(super) fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::io("start the runtime"))?;
+    Ok(runtime.block_on(future))
+}
+
+#[cfg(not(feature = "test-hooks"))]
+pub(super) fn clock(_env: &Env) -> Clock {
+    Clock::system()
+}
+
+/// A test moves the wall clock of one process with `TELEPOST_TEST_CLOCK_MS`.
+#[cfg(feature = "test-hooks")]
+pub(super) fn clock(env: &Env) -> Clock {
+    let shift = env.get("TELEPOST_TEST_CLOCK_MS");
+    Clock::shifted(shift.and_then(|shift| shift.parse().ok()).unwrap_or(0))
+}
