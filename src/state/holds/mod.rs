@@ -386,6 +386,12 @@ impl Conversation {
         now.since(self.active_at) >= SILENCE
     }
 
+    /// The conversations of which this server has surely shown messages that are still held.
+    pub fn read_addresses(&self, server: &str, read: &BTreeSet<EntryName>) -> BTreeSet<Address> {
+        let held = self.held.iter().filter(|held| held.is_read(server, read));
+        held.map(|held| held.address).collect()
+    }
+
     /// The conversations that it holds messages of.
     pub fn addresses(&self) -> BTreeSet<Address> {
         self.held.iter().map(|held| held.address).collect()
