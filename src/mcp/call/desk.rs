@@ -174,7 +174,12 @@ impl<'a> Desk<'a> {
         me.observe_read(&mailbox.server, &read);
         let on_disk = me.entries();
         me.reconcile(&pending);
-        presented.retain(&caller.holder, &on_disk, &me.addresses());
+        // A conversation that was answered is not the one to answer next.
+        presented.retain(
+            &caller.holder,
+            &on_disk,
+            &me.read_addresses(&mailbox.server, &read),
+        );
         let answering = presented.answering(&caller.holder);
         drop(presented);
         let mut desk = Self {
