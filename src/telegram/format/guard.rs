@@ -72,12 +72,12 @@ fn outside(end: usize, inert: &[Range<usize>]) -> Vec<Range<usize>> {
     stretches
 }
 
-/// What a first look at a source finds.
+/// The result of a first look at a source.
 struct Outline {
     /// Places without delimiters of emphasis, in order.
     inert: Vec<Range<usize>>,
     tables: Vec<Range<usize>>,
-    /// What is put into the heads of tables that have longer rows.
+    /// Additions to the heads of tables that have longer rows.
     wider_heads: Vec<Edit>,
 }
 
