@@ -224,6 +224,8 @@ fn rewrite<'a>(
                 let block = code_block(source, &range, inner);
                 edits.push((range, block, false));
             }
+            // At the beginning of a line of its own a fence would swallow its first word.
+            TagName::Quote if inner.contains("```") || inner.contains("~~~") => {}
             TagName::Quote => quotes.push(open.start..close.end),
         }
     }
