@@ -16,7 +16,7 @@ use crate::state::inbox::entry::EntryName;
 use crate::state::layout::StateDir;
 use crate::state::outbox::Outbox;
 use crate::store::StoreError;
-use crate::store::format::ReadError;
+use crate::store::state_file::ReadError;
 use crate::telegram::api::{Api, DownloadSource};
 use crate::telegram::error::ApiError;
 use crate::telegram::update::file::{FETCH_BYTES, IncomingFile};

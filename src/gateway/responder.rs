@@ -25,7 +25,7 @@ use crate::state::bots::BotHandle;
 use crate::state::inbox::Inbox;
 use crate::state::layout::StateDir;
 use crate::store::StoreError;
-use crate::store::format::ReadError;
+use crate::store::state_file::ReadError;
 use crate::telegram::api::{Api, MenuScope};
 use crate::telegram::error::ApiError;
 use crate::telegram::format::Rich;

@@ -25,7 +25,7 @@ use crate::state::inbox::dead_letters::{self, DeadLetter};
 use crate::state::inbox::entry::{Entry, EntryName};
 use crate::state::inbox::view::{self, Item, MessageView, Shown};
 use crate::state::layout::StateDir;
-use crate::store::format::ReadError;
+use crate::store::state_file::ReadError;
 use crate::telegram::update;
 
 /// How the name of a dead letter begins.

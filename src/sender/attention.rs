@@ -92,7 +92,7 @@ impl ChatAction {
     }
 }
 
-/// What became of a chat action.
+/// The result of a chat action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActionResult {
     /// It is done.

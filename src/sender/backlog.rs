@@ -36,7 +36,7 @@ const SCAN_SHARE: u32 = 20;
 /// A delivery that is newer shows that its agent is at work. After a restart older ones are read as well.
 const RECENT: Duration = Duration::from_secs(60);
 
-/// What is on disk and has to be done about it.
+/// The deliveries on disk that no queue has, and the work that they ask for.
 #[derive(Debug)]
 pub(super) struct Backlog {
     state: StateDir,

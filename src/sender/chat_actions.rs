@@ -86,7 +86,7 @@ impl ChatActions {
         }
     }
 
-    /// What an agent holds has changed.
+    /// The holds of an agent have changed.
     pub(super) fn observe(&mut self, change: &HoldChange, now: Duration) {
         let session = self.sessions.iter().position(|id| *id == change.session);
         let session = session.and_then(|number| u16::try_from(number).ok());
@@ -100,8 +100,9 @@ impl ChatActions {
         if self.receipts == Receipts::Off {
             return;
         }
-        for (number, session) in (0u16..).zip(self.sessions.iter().cloned().collect::<Vec<_>>()) {
-            let holders = match Holds::new(&self.state.session(&session)).holders() {
+        let sessions = Arc::clone(&self.sessions);
+        for (number, session) in (0u16..).zip(sessions.iter()) {
+            let holders = match Holds::new(&self.state.session(session)).holders() {
                 Ok(holders) => holders,
                 Err(error) => {
                     tracing::warn!(%session, error = %Chain(&error), "cannot see what the agents hold");

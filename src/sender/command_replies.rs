@@ -132,7 +132,7 @@ impl CommandReplies {
         }
     }
 
-    /// A request has ended. What Telegram says of the chat counts for everything that goes there.
+    /// A request has ended. A refusal of the chat holds for everything that goes there.
     pub(super) fn ended(&mut self, (id, chat, answer): SentReply, queues: &mut BotQueues) {
         let now = queues.now();
         self.sending.remove(&(id, chat));

@@ -154,7 +154,7 @@ impl Sender {
         self.backlog.put_away_dropped(&mut self.queues);
         self.backlog.put_away_superseded(&mut self.queues);
         self.command_replies.start(&mut self.queues);
-        // What a reply supersedes is put away durably before the reply goes.
+        // Superseded deliveries are put away durably before the reply goes.
         if !self.backlog.has_superseded(&self.queues) {
             self.start_workers(stop);
         }

@@ -35,7 +35,7 @@ pub struct QueueKey {
     pub key: u128,
 }
 
-/// What decides the place of a delivery. A turn is named by the time at which its first progress update
+/// The kind of a delivery, which decides its place. A turn is named by the time at which its first progress update
 /// was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryKind {
@@ -65,7 +65,7 @@ pub struct SendPermit {
     pub key: QueueKey,
 }
 
-/// What became of a permit.
+/// The result of a permit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum SendEnd {
     /// The delivery has left the outbox.
@@ -192,7 +192,7 @@ impl SendQueue {
         Some(SendPermit { chat, key })
     }
 
-    /// What may come next in each chat, whether or not its time has come.
+    /// The deliveries that may come next in each chat, whether or not their time has come.
     fn choices(&self) -> impl Iterator<Item = (ChatId, (Rank, QueueKey))> {
         let chats = self.chats.iter();
         chats.flat_map(|(chat, queue)| queue.choices().map(move |choice| (*chat, choice)))

@@ -1,4 +1,4 @@
-//! What is changed about a message that Telegram refuses as it is. Pure.
+//! Changes to a message that Telegram refuses as it is. Pure.
 //!
 //! Each change is made once per message. It stands in the part, which is recorded before the next
 //! request: a kill does not repeat it without end.
@@ -6,9 +6,9 @@
 use crate::ids::ChatId;
 use crate::state::outbox::delivery::{Content, DeliveryState};
 use crate::telegram::error::Repair;
-use crate::telegram::split;
+use crate::telegram::split::{self, MESSAGE_LIMIT};
 
-/// What came of a repair.
+/// The result of a repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repaired {
     /// It can be sent again at once.
@@ -46,7 +46,11 @@ pub fn apply_repair(
         _ if matches!(content, Content::Reaction { .. }) => false,
         Repair::Plain => {
             let formatted = !part.message.entities.is_empty();
-            state.without_entities(index);
+            if is_update {
+                part.message = split::fit(&part.message.without_formatting(), MESSAGE_LIMIT);
+            } else {
+                state.without_entities(index);
+            }
             formatted
         }
         Repair::Split if is_update => {
@@ -68,7 +72,7 @@ pub fn apply_repair(
     }
 }
 
-/// What the agent should know of how a delivery went out.
+/// Hints for the agent on how a delivery went out.
 pub fn repair_notes(state: &DeliveryState) -> Vec<String> {
     let made = |repair: Repair| state.has_repair(repair);
     let notes = [

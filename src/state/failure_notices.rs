@@ -1,4 +1,4 @@
-//! `told.json`: the failed deliveries that the agents of a session were told of.
+//! `told.json`: the failed deliveries of a session that an agent was told of.
 
 use std::collections::BTreeSet;
 
@@ -11,25 +11,21 @@ use crate::store::StoreError;
 use crate::store::crash_points::Step;
 use crate::store::state_file::{ReadError, StateFile};
 
-/// The file.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct FailureNotices {
-    /// The failures that were told.
-    pub told: BTreeSet<DeliveryId>,
+struct ToldFile {
+    told: BTreeSet<DeliveryId>,
 }
 
-impl FailureNotices {
-    /// Reads the file. A damaged one counts as missing: the failures are told once more.
-    pub fn read(dir: &SessionDir, now: Timestamp) -> Result<Self, ReadError> {
-        Ok(Self::file(dir).read_or_missing(now)?.unwrap_or_default())
-    }
+/// Reads the failures that an agent was told of. A damaged file counts as missing: they are told once more.
+pub fn read_told(dir: &SessionDir, now: Timestamp) -> Result<BTreeSet<DeliveryId>, ReadError> {
+    Ok(file(dir).read_or_missing(now)?.unwrap_or_default().told)
+}
 
-    /// Writes the file, durably. The caller holds the session lock.
-    pub fn write(&self, dir: &SessionDir) -> Result<(), StoreError> {
-        Self::file(dir).write(self)
-    }
+/// Records the failures that an agent was told of. The caller holds the session lock.
+pub fn record_told(dir: &SessionDir, told: BTreeSet<DeliveryId>) -> Result<(), StoreError> {
+    file(dir).write(&ToldFile { told })
+}
 
-    fn file(dir: &SessionDir) -> StateFile<Self> {
-        dir.storage().file(dir.told(), Step::Told)
-    }
+fn file(dir: &SessionDir) -> StateFile<ToldFile> {
+    dir.storage().file(dir.told(), Step::Told)
 }

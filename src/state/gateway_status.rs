@@ -205,7 +205,7 @@ pub fn take_gateway_lock(
 
 /// Names the process that holds the lock of the gateway.
 pub fn name_gateway(state: &StateDir) -> String {
-    lock::holder(&state.gateway_lock())
+    lock::read_holder(&state.gateway_lock())
 }
 
 /// The running gateway's own view, shared by its tasks.

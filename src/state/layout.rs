@@ -85,7 +85,7 @@ impl StateDir {
 
     /// How many damaged files are kept.
     pub fn quarantine_count(&self) -> Result<u64, StoreError> {
-        Ok(atomic::list(&self.quarantine())?.len() as u64)
+        Ok(atomic::list_names(&self.quarantine())?.len() as u64)
     }
 
     /// The rate limits of a bot.
@@ -100,7 +100,7 @@ impl StateDir {
 
     /// Every bot that has a folder.
     pub fn all_bots(&self) -> Result<Vec<BotId>, StoreError> {
-        let names = atomic::list(&self.root().join("bots"))?;
+        let names = atomic::list_names(&self.root().join("bots"))?;
         Ok(names
             .iter()
             .filter_map(|name| name.parse().ok().map(BotId))
@@ -167,7 +167,7 @@ impl StateDir {
 
     /// Every session that has a folder, configured or not.
     pub fn all_sessions(&self) -> Result<Vec<SessionId>, StoreError> {
-        let names = atomic::list(&self.sessions())?;
+        let names = atomic::list_names(&self.sessions())?;
         Ok(names
             .iter()
             .filter_map(|name| SessionId::new(name).ok())

@@ -1,4 +1,4 @@
-//! The files of the state folder: where each lies, how it is written, and what its damage means.
+//! The files of the state folder: path, durability, and the meaning of damage.
 //!
 //! A [`StateFile`] is one value with the path, the crash point and the durability of a file. Every read
 //! goes through it, so a newer version is refused and kept, and an unreadable file moves to the
@@ -41,7 +41,7 @@ pub enum ReadError {
         path: PathBuf,
         /// Where it is.
         kept: PathBuf,
-        /// What is wrong with it.
+        /// The damage, for people.
         reason: String,
     },
     /// The operating system refused.
@@ -139,7 +139,7 @@ impl PartialEq for Storage {
 
 impl Eq for Storage {}
 
-/// What lies at the path of a file.
+/// The content at the path of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inspection<T> {
     /// No file.
@@ -253,7 +253,7 @@ impl<T: DeserializeOwned> StateFile<T> {
         self.inspect().ok().and_then(Inspection::intact)
     }
 
-    /// Tells what lies there. Moves and reports nothing.
+    /// Reads the file with its damage. Moves and reports nothing.
     pub fn inspect(&self) -> Result<Inspection<T>, StoreError> {
         self.look().map(|(_, found)| found)
     }

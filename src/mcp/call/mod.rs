@@ -38,8 +38,8 @@ use crate::state::layout::{SessionDir, StateDir};
 use crate::state::outbox::delivery::{DeliveryId, DeliveryOutcome};
 use crate::state::outbox::{DeliveryStatus, Outbox};
 use crate::store::StoreError;
-use crate::store::format::ReadError;
 use crate::store::lock::LockError;
+use crate::store::state_file::ReadError;
 use crate::waker::methods::inbox_socket::{InboxSocket, RequestListener};
 
 /// Most ids in one `ack`.

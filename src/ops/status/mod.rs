@@ -21,7 +21,7 @@ use crate::state::inbox::dead_letters;
 use crate::state::layout::StateDir;
 use crate::state::outbox::Outbox;
 use crate::state::outbox::delivery::DeliveryId;
-use crate::store::format::ReadError;
+use crate::store::state_file::ReadError;
 use crate::waker::methods::tmux::guard::TypingRules;
 
 /// How many waiting deliveries are read in search of a blocked one.

@@ -248,7 +248,7 @@ fn dead_and_silent_agents_do_not_type() {
     attention.agent_spoke(&agent(), secs(1));
     assert_eq!(attention.next(secs(1), free, DEAD), None);
     assert_eq!(attention.due(secs(1)), None);
-    // What somebody saw by looking is no news.
+    // A scan that finds no change is no sign of life.
     attention.holds(agent(), vec![one(11, 1)], Sign::Scan, secs(2));
     assert_eq!(attention.due(secs(2)), None);
 }

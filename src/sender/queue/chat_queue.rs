@@ -54,7 +54,7 @@ impl ChatQueue {
         replies.chain(self.reactions.values()).copied().collect()
     }
 
-    /// What may come next, the more important first.
+    /// The deliveries that may come next, the more important first.
     pub(super) fn choices(&self) -> impl Iterator<Item = (Rank, QueueKey)> {
         let begun = self.begun.filter(|begun| self.replies.contains(begun));
         let reply = begun.or_else(|| self.replies.first().copied());

@@ -1,4 +1,4 @@
-//! What the gateway keeps of each bot: rate limits, migrations and receipts, and what its tasks share.
+//! Each bot of the gateway: its rate limits, migrations and receipts, and the handle that its tasks share.
 
 pub mod migrations;
 pub mod rate_limits;

@@ -212,7 +212,7 @@ impl Files {
             .map_err(failed)?;
         staging.sync()?;
         // An older result: a lack of room, or the update of another bot with the same number.
-        staging::remove(&self.folder(id), Step::Sweep)?;
+        staging::remove_folder(&self.folder(id), Step::Sweep)?;
         staging.publish(&self.folder(id), Step::Download)?;
         staging.keep();
         Ok(())
@@ -221,7 +221,7 @@ impl Files {
     /// The files of each message, in no useful order.
     pub fn stored(&self) -> Result<Vec<StoredFiles>, StoreError> {
         let mut stored = Vec::new();
-        for name in atomic::list(&self.dir.files())? {
+        for name in atomic::list_names(&self.dir.files())? {
             let Ok(update_id) = name.parse().map(UpdateId) else {
                 continue;
             };
@@ -230,7 +230,7 @@ impl Files {
                 continue;
             };
             let mut bytes = 0;
-            for file in atomic::list(&folder)? {
+            for file in atomic::list_names(&folder)? {
                 // A file that has just been removed takes no room.
                 bytes += std::fs::metadata(folder.join(file)).map_or(0, |file| file.len());
             }
@@ -272,7 +272,7 @@ impl Files {
 
     /// Removes files that are past their time, and leftovers of a kill.
     pub fn sweep(&self, now: Timestamp) -> Result<(), StoreError> {
-        staging::sweep(&self.dir.files(), |_| Ok(None), Step::Sweep)?;
+        staging::sweep_folders(&self.dir.files(), |_| Ok(None), Step::Sweep)?;
         // An agent may still work with the files of a message that it has answered.
         let inbox = Inbox::new(&self.dir);
         let seen: BTreeSet<UpdateId> = inbox
@@ -314,7 +314,7 @@ impl Files {
 
     /// Removes the files of a message.
     pub fn remove(&self, id: UpdateId) -> Result<(), StoreError> {
-        staging::remove(&self.folder(id), Step::Sweep)
+        staging::remove_folder(&self.folder(id), Step::Sweep)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a watch on the holds of agents reports.
+//! Changes in the holds of agents, as a watch reports them.
 
 use std::path::{Path, PathBuf};
 

@@ -251,9 +251,9 @@ mod tests {
             .session(&SessionId::new("ONE").unwrap())
             .inbox()
             .join(entry.name().file_name());
-        atomic::replace(&path, b"{\"for", Step::InboxEntry, Durability::Synced).unwrap();
+        atomic::replace_file(&path, b"{\"for", Step::InboxEntry, Durability::Synced).unwrap();
         assert!(!inbox.knows(entry.name(), BOT, Timestamp(1)).unwrap());
-        assert_eq!(atomic::list(&state.quarantine()).unwrap().len(), 1);
+        assert_eq!(atomic::list_names(&state.quarantine()).unwrap().len(), 1);
     }
 
     #[test]

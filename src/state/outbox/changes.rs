@@ -1,4 +1,4 @@
-//! What a watch on the folders of outboxes reports.
+//! Changes in the outboxes, as a watch reports them.
 
 use std::path::{Path, PathBuf};
 

@@ -120,7 +120,7 @@ fn a_letter_that_cannot_be_kept_holds_up_none_of_the_good_ones_and_is_not_confir
     let mut writer = open(&state);
     let dead = state.root().join(format!("bots/{BOT}/dead"));
     atomic::create_folder(dead.parent().unwrap()).unwrap();
-    atomic::replace(&dead, b"in its place", Step::DeadLetter, Durability::Synced).unwrap();
+    atomic::replace_file(&dead, b"in its place", Step::DeadLetter, Durability::Synced).unwrap();
     let batch = [raw("null"), message(5, 11)];
     writer.store(&batch).unwrap_err();
     assert_eq!(pending(&state), [5]);
