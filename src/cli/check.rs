@@ -37,7 +37,7 @@ pub(super) fn run(cli: &Cli, env: &Env) -> Result<(), Failure> {
         format_table(&["session", "name", "bot", "chats", "people"], rows)
     );
     for warning in config.warnings().iter().chain(tokens.warnings()) {
-        text.push_str(&format!("warning: {warning}\n"));
+        text.extend(["warning: ", warning, "\n"]);
     }
     print(&text)
 }

@@ -25,12 +25,12 @@ pub(super) fn run(cli: &Cli, env: &Env, options: &McpOptions) -> Result<(), Fail
     logging::start_for_mcp(cli.log_level(env));
     let client = ProcessId::parent();
     // A server that cannot serve says so in its tools: the agent is the one that can tell a person.
-    let served = open_session(cli, env, options, &client);
-    let served = served.map_err(|error| Chain(&error).to_string());
-    if let Err(error) = &served {
+    let session = open_session(cli, env, options, &client);
+    let session = session.map_err(|error| Chain(&error).to_string());
+    if let Err(error) = &session {
         tracing::error!("{error}");
     }
-    let server = Server::new(served, client, clock(env));
+    let server = Server::new(session, client, clock(env));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

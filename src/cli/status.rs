@@ -63,8 +63,11 @@ fn bot_row(bot: &BotReport) -> Vec<String> {
     };
     let polled = bot.last_poll_age_s;
     vec![
-        bot.username.iter().map(|name| format!("@{name}")).collect(),
-        bot.id.iter().map(ToString::to_string).collect(),
+        bot.username
+            .as_ref()
+            .map(|name| format!("@{name}"))
+            .unwrap_or_default(),
+        bot.id.map(|id| id.to_string()).unwrap_or_default(),
         state,
         polled.map_or_else(
             || "never".to_owned(),

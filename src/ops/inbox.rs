@@ -381,7 +381,7 @@ impl InboxAdmin<'_> {
     fn waiting(&self, session: &SessionId) -> Result<Vec<PendingMessage>, OpsError> {
         let mut all = Vec::new();
         for_each_waiting(self.state, session, self.clock.now(), |waiting| {
-            all.push(waiting)
+            all.push(waiting);
         })?;
         Ok(all)
     }

@@ -196,7 +196,7 @@ impl OutboxAdmin {
                     "{id} has not failed: it still waits, and is sent as soon as possible"
                 )));
             }
-            DeliveryStatus::Gone => return Err(not_found(format!("{id} is gone"))),
+            DeliveryStatus::Gone => return Err(not_found(&format!("{id} is gone"))),
         };
         if let Some(made) = made {
             // The commit may have been cut short before it was durable.
@@ -236,7 +236,7 @@ impl OutboxAdmin {
         let outbox = self.outbox(&session);
         let lock = lock_session(&self.state, &session, "outbox")?;
         match outbox.status(&id, self.clock.now())? {
-            DeliveryStatus::Gone => Err(not_found(format!("{id} is gone"))),
+            DeliveryStatus::Gone => Err(not_found(&format!("{id} is gone"))),
             DeliveryStatus::Finished(finished) => {
                 let DeliveryOutcome::Failed { message_ids, .. } = &finished.outcome else {
                     return Err(OpsError::NoDelivery(format!(
@@ -302,8 +302,10 @@ impl OutboxAdmin {
         let count = found.len();
         match found.pop() {
             Some(only) if count == 1 => Ok(only),
-            Some(_) => Err(not_found(format!("{count} deliveries begin with {name:?}"))),
-            None => Err(not_found(format!("there is no delivery {name:?}"))),
+            Some(_) => Err(not_found(&format!(
+                "{count} deliveries begin with {name:?}"
+            ))),
+            None => Err(not_found(&format!("there is no delivery {name:?}"))),
         }
     }
 
@@ -343,7 +345,7 @@ fn allow_repairs(mut progress: DeliveryState) -> DeliveryState {
     progress
 }
 
-fn not_found(words: String) -> OpsError {
+fn not_found(words: &str) -> OpsError {
     OpsError::NoDelivery(format!(
         "{words}; `telepost outbox list` shows the deliveries"
     ))

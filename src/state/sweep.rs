@@ -1,5 +1,5 @@
-//! Removes from the state folder what is past its time: leftovers of killed writers, old tombstones, results
-//! and files.
+//! Removes files that are past their time: leftovers of killed writers, old tombstones, results and files of
+//! messages.
 
 use crate::clock::Timestamp;
 use crate::state::files::Files;
