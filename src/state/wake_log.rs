@@ -96,7 +96,7 @@ pub(crate) struct UnansweredCount {
     pub(crate) at: Timestamp,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WakeLog {
     pub(crate) number: i64,
     /// The last wake, until its batch has been shown.
@@ -120,20 +120,6 @@ pub(crate) struct WakeLog {
     /// The agent whose input line may hold a command that was pasted and not sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) typed: Option<AgentKey>,
-}
-
-impl Default for WakeLog {
-    fn default() -> Self {
-        Self {
-            number: 0,
-            wake: None,
-            records: BTreeMap::new(),
-            stop_hook: MethodRecord::default(),
-            unanswered: BTreeMap::new(),
-            refused: None,
-            typed: None,
-        }
-    }
 }
 
 impl WakeLog {

@@ -93,7 +93,7 @@ async fn names_of_no_interest_end_no_wait_and_too_many_names_are_all() {
         write(&folder.path().join(format!("{number}.json")));
     }
     assert!(changes_within(&watch, PATIENCE).await);
-    tokio::time::sleep(SILENCE).await;
+    Clock::system().sleep(SILENCE).await;
     let news = watch.news();
     assert!(news.all && news.names.len() == NAMES_MAX);
 }
