@@ -41,8 +41,8 @@ pub enum Step {
     InFlight,
     /// What Telegram answered is recorded.
     Accepted,
-    /// A flood gate is recorded.
-    FloodGate,
+    /// A rate limit is recorded.
+    RateLimit,
     /// The new id of a group that became a supergroup is recorded.
     Migration,
     /// A bot command becomes a tombstone in `done/`, before it is carried out.
@@ -107,7 +107,7 @@ impl Step {
         Self::Release,
         Self::InFlight,
         Self::Accepted,
-        Self::FloodGate,
+        Self::RateLimit,
         Self::Migration,
         Self::Command,
         Self::Prune,
@@ -149,7 +149,7 @@ impl Step {
             Self::Release => "release",
             Self::InFlight => "in-flight",
             Self::Accepted => "accepted",
-            Self::FloodGate => "flood-gate",
+            Self::RateLimit => "rate-limit",
             Self::Migration => "migration",
             Self::Command => "command",
             Self::Prune => "prune",
