@@ -17,7 +17,7 @@ use telepost::state::inbox::dead_letters::DeadLetter;
 use telepost::state::inbox::entry::{Entry, EntryName};
 use telepost::state::inbox::view::{self, Item};
 use telepost::state::outbox::delivery::{Delivery, DeliveryState, FinishedDelivery};
-use telepost::store::format;
+use telepost::store::envelope;
 use telepost::telegram::format as words;
 use telepost::telegram::split;
 use telepost::telegram::update as reading;
@@ -126,9 +126,9 @@ pub fn state(bytes: &[u8]) {
 
 /// A file that is accepted is written as one that is accepted.
 fn file<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Option<T> {
-    let value: T = format::parse(bytes).ok()?;
-    let again = serde_json::to_vec(&value).expect("JSON");
-    assert!(format::parse::<T>(&again).is_ok(), "cannot be read back");
+    let value: T = envelope::parse(bytes).ok()?;
+    let again = envelope::encode(Path::new(""), &value).expect("JSON");
+    assert!(envelope::parse::<T>(&again).is_ok(), "cannot be read back");
     Some(value)
 }
 

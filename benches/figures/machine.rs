@@ -83,7 +83,7 @@ pub(crate) fn durable_file(folder: &Path) -> (Duration, Duration) {
     let bytes = [b'x'; 500];
     let write = |durability| {
         let began = Instant::now();
-        atomic::replace(
+        atomic::replace_file(
             &folder.join("durable"),
             &bytes,
             Step::InboxEntry,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use telepost::clock::{Clock, Timestamp};
 use telepost::ids::{Address, BotId, ChatId, UpdateId};
-use telepost::state::inbox;
+use telepost::state::inbox::entry::Entry;
 
 use crate::gateway::quiet_gateway;
 use crate::house::OWNER;
@@ -115,7 +115,7 @@ fn fill(house: &House, count: usize) {
             first / 1000
         );
         let update = serde_json::value::RawValue::from_string(update).unwrap();
-        let entry = inbox::entry(address, UpdateId(id), Timestamp(first + id), update);
+        let entry = Entry::new(address, UpdateId(id), Timestamp(first + id), update);
         let bytes = serde_json::to_vec(&entry).unwrap();
         fs::write(folder.join(entry.name().file_name()), bytes).unwrap();
     }

@@ -43,7 +43,7 @@ fn prune(
     older_than: Duration,
     dry_run: bool,
 ) -> Result<Option<String>, StoreError> {
-    let files = Files::new(&setup.state, setup.state.session(id));
+    let files = Files::new(&setup.state.session(id));
     let going = files.prunable(older_than, setup.clock.now())?;
     let mut staying = files.stored()?;
     staying.retain(|stored| !going.iter().any(|gone| gone.update_id == stored.update_id));

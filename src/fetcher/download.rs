@@ -10,14 +10,13 @@ use crate::fetcher::too_big::{TooBigFile, explain_to_agent, notify_person};
 use crate::ids::{Address, MessageId, SessionId};
 use crate::state::files::state::{FetchResult, name_file};
 use crate::state::files::{Files, PartialFile, QUOTA};
-use crate::state::holds::Conversation;
-use crate::state::holds::Holds;
+use crate::state::holds::{Conversation, Holds};
 use crate::state::inbox::Inbox;
 use crate::state::inbox::entry::EntryName;
 use crate::state::layout::StateDir;
 use crate::state::outbox::Outbox;
 use crate::store::StoreError;
-use crate::store::format::ReadError;
+use crate::store::state_file::ReadError;
 use crate::telegram::api::{Api, DownloadSource};
 use crate::telegram::error::ApiError;
 use crate::telegram::update::file::{FETCH_BYTES, IncomingFile};
@@ -101,7 +100,7 @@ pub(super) struct Downloader {
 
 impl Downloader {
     pub(super) fn files(&self, session: &SessionId) -> Files {
-        Files::new(&self.state, self.state.session(session))
+        Files::new(&self.state.session(session))
     }
 
     /// The entries that were shown or settled before their files had come. A damaged conversation is

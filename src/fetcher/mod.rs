@@ -207,7 +207,7 @@ impl Fetcher {
 
     fn scan_session(&mut self, session: &SessionId, rescan: bool) -> Result<(), StoreError> {
         let dir = self.downloader.state.session(session);
-        let inbox = Inbox::new(&self.downloader.state, dir);
+        let inbox = Inbox::new(&dir);
         let files = self.downloader.files(session);
         let mut pending = inbox.pending()?;
         // Agents may wait for files of settled entries.

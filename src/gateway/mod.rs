@@ -67,7 +67,7 @@ pub enum GatewayError {
     Store(#[from] StoreError),
     /// A file of the state is newer than this program.
     #[error(transparent)]
-    Read(#[from] crate::store::format::ReadError),
+    Read(#[from] crate::store::state_file::ReadError),
     /// No HTTPS.
     #[error(transparent)]
     Client(#[from] ClientError),

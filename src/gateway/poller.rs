@@ -18,7 +18,7 @@ use crate::config::Pace;
 use crate::error_chain::Chain;
 use crate::state::gateway_status::{BotHealth, StatusWriter};
 use crate::store::StoreError;
-use crate::store::crash_points::{Side, Step, reached};
+use crate::store::crash_points::{Side, Step, mark_step};
 use crate::telegram::api::Api;
 use crate::telegram::error::ApiError;
 use crate::telegram::polling::{Backoff, POLL_DEADLINE, POLL_WAIT, PollFailure, offset_after};
@@ -120,7 +120,7 @@ impl Poller {
             return Some(self.record_failure(&error));
         }
         if self.offset.is_some() {
-            reached(Step::Confirm, Side::Before);
+            mark_step(Step::Confirm, Side::Before);
         }
         // In a conflict every poll waits: a poll without a wait is answered while the other program polls.
         let conflict = matches!(self.failure, Some(PollFailure::Conflict(_)));
@@ -142,7 +142,7 @@ impl Poller {
 
     async fn accept(&mut self, updates: &[Box<RawValue>]) -> Option<Duration> {
         if self.offset.is_some() {
-            reached(Step::Confirm, Side::After);
+            mark_step(Step::Confirm, Side::After);
         }
         if self.failure.take().is_some() {
             tracing::info!(bot_id = self.api.id().0, "polling works again");

@@ -25,7 +25,7 @@ use crate::state::bots::BotHandle;
 use crate::state::inbox::Inbox;
 use crate::state::layout::StateDir;
 use crate::store::StoreError;
-use crate::store::format::ReadError;
+use crate::store::state_file::ReadError;
 use crate::telegram::api::{Api, MenuScope};
 use crate::telegram::error::ApiError;
 use crate::telegram::format::Rich;
@@ -227,7 +227,7 @@ impl Responder {
         let Some(found) = here.iter().find(|one| one.contains(id)) else {
             return Ok(Skipped::NotHere);
         };
-        let inbox = Inbox::new(&self.state, self.state.session(session));
+        let inbox = Inbox::new(&self.state.session(session));
         let moved = inbox.settle(&found.shown.entries)?;
         Ok(match (moved.is_empty(), found.held) {
             (true, _) => Skipped::NotHere,

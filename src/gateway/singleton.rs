@@ -99,12 +99,11 @@ impl Locks {
             config.display(),
             state.root().display()
         );
-        let path = state.gateway_lock();
-        let gateway =
-            FileLock::take_within(&path, &who, PROBE_PATIENCE).map_err(|error| match error {
-                LockError::Held { path, holder } => SingletonError::SameState { holder, path },
-                LockError::Store(error) => error.into(),
-            })?;
+        let gateway = gateway_status::take_gateway_lock(state, &who, PROBE_PATIENCE);
+        let gateway = gateway.map_err(|error| match error {
+            LockError::Held { path, holder } => SingletonError::SameState { holder, path },
+            LockError::Store(error) => error.into(),
+        })?;
         let folder = bot_lock_folder()?;
         let bots = bots
             .iter()
@@ -202,7 +201,7 @@ pub async fn stop(state: &StateDir, clock: &Clock) -> Result<bool, SingletonErro
         if clock.instant() >= deadline {
             return Err(match asked {
                 Some(pid) => SingletonError::WillNotStop { pid },
-                None => SingletonError::Unknown(crate::store::lock::holder(&state.gateway_lock())),
+                None => SingletonError::Unknown(gateway_status::name_gateway(state)),
             });
         }
         clock.sleep(Duration::from_millis(20)).await;

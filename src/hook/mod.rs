@@ -257,7 +257,7 @@ impl HookSession<'_> {
 
     fn summarize_mailbox(&self, agent: &HookAgent) -> Result<MailboxSummary, StateError> {
         let mut mailbox = MailboxSummary::default();
-        let pending = Inbox::new(self.state, self.dir.clone()).pending()?;
+        let pending = Inbox::new(&self.dir).pending()?;
         if pending.is_empty() {
             return Ok(mailbox);
         }

@@ -33,7 +33,7 @@ use self::proposal::{FileChange, Goal};
 use self::record::{FileRecord, InstallRecord, hash_text};
 use self::registration::ServerRegistration;
 use crate::store::StoreError;
-use crate::store::format::{self, Unparsable};
+use crate::store::envelope::{self, Unparsable};
 
 /// The changes that an installation would make.
 pub fn propose_install(
@@ -188,7 +188,7 @@ fn read_record(path: &Path) -> Result<Option<InstallRecord>, InstallError> {
     let Some(text) = read_text(path)? else {
         return Ok(None);
     };
-    format::parse(text.as_bytes()).map(Some).map_err(|error| {
+    envelope::parse(text.as_bytes()).map(Some).map_err(|error| {
         let reason = match error {
             Unparsable::Newer(found) => {
                 format!("has format {found}, which only a newer telepost can read")

@@ -11,7 +11,7 @@ use super::record::{Backup, FileRecord, InstallRecord, hash_text};
 use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
 use crate::store::crash_points::Step;
-use crate::store::format;
+use crate::store::envelope;
 
 /// Changes for a person to agree to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl Proposal {
     /// Refuses a read-only folder before the first change rather than halfway.
     fn check_writable(&self) -> Result<(), StoreError> {
         for path in self.written_paths() {
-            let real = atomic::real(path);
+            let real = atomic::resolve_links(path);
             let folder = real.ancestors().skip(1).find(|folder| folder.exists());
             if let Some(folder) = folder
                 && let Err(error) = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK)
@@ -125,7 +125,7 @@ impl Proposal {
         if let Err(error) = prepared {
             for backup in created {
                 // A backup that stays is found and used by the next run.
-                drop(atomic::remove(&backup, Step::InstallBackup));
+                drop(atomic::remove_file(&backup, Step::InstallBackup));
             }
             return Err(InstallError::Untouched(error));
         }
@@ -170,7 +170,8 @@ impl Proposal {
             atomic::create_folder(folder)?;
         }
         let (step, durability) = (Step::InstallRecord, Durability::Synced);
-        format::write(&self.record_path, record, step, durability)
+        let bytes = envelope::encode(&self.record_path, record)?;
+        atomic::replace_file(&self.record_path, &bytes, step, durability)
     }
 
     fn uninstall(&self) -> Result<(), InstallError> {
@@ -193,7 +194,7 @@ impl Proposal {
                 atomic::remove_empty_folder(folder);
             }
         }
-        atomic::remove(&self.record_path, Step::InstallRecord)?;
+        atomic::remove_file(&self.record_path, Step::InstallRecord)?;
         if let Some(own) = own {
             let is_gone = record.folders.contains(own) && atomic::remove_empty_folder(own);
             if !is_gone {
@@ -222,7 +223,7 @@ fn create_backup(
         if fs::symlink_metadata(&backup).is_err() {
             created.push(backup.clone());
             let (step, durability) = (Step::InstallBackup, Durability::Synced);
-            atomic::replace(&backup, before.as_bytes(), step, durability)?;
+            atomic::replace_file(&backup, before.as_bytes(), step, durability)?;
             break backup;
         }
         if fs::read_to_string(&backup).is_ok_and(|text| text == before) {
@@ -237,7 +238,7 @@ fn create_backup(
 }
 
 fn remove_file(path: &Path, step: Step) -> Result<(), StoreError> {
-    atomic::remove(path, step)?;
+    atomic::remove_file(path, step)?;
     path.parent().map_or(Ok(()), atomic::sync_folder)
 }
 
@@ -255,7 +256,10 @@ impl FileChange {
         let path = &self.file.path;
         let Some(after) = &self.after else {
             // A link that led to nothing before stays; what it leads to was created and goes.
-            return Ok(remove_file(&atomic::real(path), Step::InstallFile)?);
+            return Ok(remove_file(
+                &atomic::resolve_links(path),
+                Step::InstallFile,
+            )?);
         };
         if let Some(folder) = path.parent() {
             atomic::create_folder(folder)?;

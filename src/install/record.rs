@@ -6,13 +6,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::store::format::FORMAT;
-
 /// The record of an installation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct InstallRecord {
-    /// The version of this file.
-    pub(super) format: u32,
     /// The files that telepost has changed.
     pub(super) files: BTreeMap<PathBuf, FileRecord>,
     /// The folders that telepost has created.
@@ -43,16 +39,6 @@ impl FileRecord {
     /// Whether a text is what telepost wrote.
     pub(super) fn has_written(&self, text: &str) -> bool {
         self.written == hash_text(text)
-    }
-}
-
-impl Default for InstallRecord {
-    fn default() -> Self {
-        Self {
-            format: FORMAT,
-            files: BTreeMap::new(),
-            folders: BTreeSet::new(),
-        }
     }
 }
 

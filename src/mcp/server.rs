@@ -36,7 +36,7 @@ use crate::mcp::call::{Caller, Mailbox};
 use crate::state::agents::holder::HolderId;
 use crate::state::agents::process::ProcessId;
 use crate::state::agents::{ClientName, check_thread_id};
-use crate::store::crash_points::{Side, Step, reached};
+use crate::store::crash_points::{Side, Step, mark_step};
 
 /// A connection that lives longer is more than a health check.
 const LIVE: Duration = Duration::from_secs(3);
@@ -183,7 +183,7 @@ impl ServerHandler for Server {
         };
         let arguments = request.arguments.unwrap_or_default();
         let result = self.shared.call(tool, arguments, &context).await;
-        reached(Step::Answer, Side::Before);
+        mark_step(Step::Answer, Side::Before);
         Ok(answer(result).into())
     }
 

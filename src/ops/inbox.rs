@@ -20,12 +20,12 @@ use crate::state::bots::migrations;
 use crate::state::files::Files;
 use crate::state::gateway_status;
 use crate::state::holds::Holds;
+use crate::state::inbox::Inbox;
 use crate::state::inbox::dead_letters::{self, DeadLetter};
-use crate::state::inbox::entry::EntryName;
+use crate::state::inbox::entry::{Entry, EntryName};
 use crate::state::inbox::view::{self, Item, MessageView, Shown};
-use crate::state::inbox::{self, Inbox};
 use crate::state::layout::StateDir;
-use crate::store::format::ReadError;
+use crate::store::state_file::ReadError;
 use crate::telegram::update;
 
 /// How the name of a dead letter begins.
@@ -150,7 +150,7 @@ impl InboxAdmin<'_> {
             }),
             InboxItem::Message(mut waiting) => {
                 let inbox = self.inbox(&waiting.session);
-                let files = Files::new(self.state, self.state.session(&waiting.session));
+                let files = Files::new(&self.state.session(&waiting.session));
                 // The log reports damaged files.
                 drop(files.fill(&mut waiting.shown, now));
                 let mut updates = Vec::new();
@@ -274,7 +274,7 @@ impl InboxAdmin<'_> {
         }
         let _lock = lock_session(self.state, &session, "inbox")?;
         let (inbox, now) = (self.inbox(&session), self.clock.now());
-        let seen = inbox.seen()?;
+        let seen = inbox.stored()?;
         let known = match seen.iter().rfind(|name| name.update_id == update.id) {
             Some(&name) => inbox.knows(name, letter.bot_id, now)?,
             None => false,
@@ -282,7 +282,7 @@ impl InboxAdmin<'_> {
         if !known {
             let last = seen.iter().map(|name| name.received).max().unwrap_or(0);
             let received = Timestamp(now.0.max(last + 1));
-            inbox.put(&inbox::entry(
+            inbox.put(&Entry::new(
                 address,
                 update.id,
                 received,
@@ -375,7 +375,7 @@ impl InboxAdmin<'_> {
     }
 
     fn inbox(&self, session: &SessionId) -> Inbox {
-        Inbox::new(self.state, self.state.session(session))
+        Inbox::new(&self.state.session(session))
     }
 
     fn waiting(&self, session: &SessionId) -> Result<Vec<PendingMessage>, OpsError> {
@@ -396,7 +396,7 @@ pub fn for_each_waiting(
     mut take: impl FnMut(PendingMessage),
 ) -> Result<(), ReadError> {
     let dir = state.session(session);
-    let inbox = Inbox::new(state, dir.clone());
+    let inbox = Inbox::new(&dir);
     let held = Holds::new(&dir).held_entries(now)?;
     let mut names = inbox.pending()?.into_iter().peekable();
     let mut items: Vec<Item> = Vec::new();

@@ -20,7 +20,7 @@ use crate::state::outbox::delivery::{
     Content, Delivery, DeliveryId, DeliveryOutcome, DeliveryState, FinishedDelivery, PartState,
 };
 use crate::state::outbox::{DeliveryStatus, Outbox, retry_key};
-use crate::store::format::ReadError;
+use crate::store::state_file::ReadError;
 use crate::telegram::update::content::short;
 use crate::text::one_line;
 

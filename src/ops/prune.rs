@@ -83,7 +83,7 @@ impl SessionPruner<'_> {
         let dir = self.state.session(&id);
         let outbox = Outbox::new(self.state, dir.clone());
         Ok(LeftoverSession {
-            pending: Inbox::new(self.state, dir.clone()).pending()?.len(),
+            pending: Inbox::new(&dir).pending()?.len(),
             outbox: outbox.waiting()?.len(),
             failed: outbox.failed()?.len(),
             folder: dir.root().to_owned(),

@@ -169,8 +169,7 @@ impl Backlog {
         let now = self.clock.now();
         if let DeliveryStatus::Finished(finished) = outbox.status(&id, now)? {
             // A kill came between the record and the removal.
-            Inbox::new(&self.state, self.state.session(session))
-                .settle(&finished.delivery.answers)?;
+            Inbox::new(&self.state.session(session)).settle(&finished.delivery.answers)?;
             outbox.leave_recorded(&id)?;
             return Ok(());
         }

@@ -6,7 +6,7 @@
 use crate::ids::ChatId;
 use crate::state::outbox::delivery::{Content, DeliveryState};
 use crate::telegram::error::Repair;
-use crate::telegram::split;
+use crate::telegram::split::{self, MESSAGE_LIMIT};
 
 /// The result of a repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,11 @@ pub fn apply_repair(
         _ if matches!(content, Content::Reaction { .. }) => false,
         Repair::Plain => {
             let formatted = !part.message.entities.is_empty();
-            state.without_entities(index);
+            if is_update {
+                part.message = split::fit(&part.message.without_formatting(), MESSAGE_LIMIT);
+            } else {
+                state.without_entities(index);
+            }
             formatted
         }
         Repair::Split if is_update => {

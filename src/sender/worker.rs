@@ -19,7 +19,7 @@ use crate::state::outbox::delivery::{
     Content, Delivery, DeliveryId, DeliveryOutcome, DeliveryState, FinishedDelivery,
 };
 use crate::store::StoreError;
-use crate::store::crash_points::{Side, Step, reached};
+use crate::store::crash_points::{Side, Step, mark_step};
 use crate::store::state_file::ReadError;
 use crate::telegram::api::{FileToSend, Media, OutgoingMessage};
 use crate::telegram::error::{ApiError, FailureDecision, Repair};
@@ -74,7 +74,7 @@ impl DeliveryWorker {
         let dir = state.session(session);
         Self {
             outbox: Outbox::new(state, dir.clone()),
-            inbox: Inbox::new(state, dir),
+            inbox: Inbox::new(&dir),
             bot,
             clock,
         }
@@ -239,9 +239,9 @@ impl DeliveryWorker {
         state.begin(index);
         self.outbox
             .record_state(&delivery.id, state, Step::InFlight)?;
-        reached(Step::Send, Side::Before);
+        mark_step(Step::Send, Side::Before);
         let answer = self.make_request(delivery, &request, files).await;
-        reached(Step::Send, Side::After);
+        mark_step(Step::Send, Side::After);
         match answer {
             Ok(ids) => {
                 let (first, album) = ids.split_first().unwrap_or((&MessageId(0), &[]));

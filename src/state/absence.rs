@@ -10,7 +10,6 @@ use crate::ids::{Address, MessageId};
 use crate::state::inbox::entry::EntryName;
 use crate::state::layout::SessionDir;
 use crate::store::crash_points::Step;
-use crate::store::envelope::FORMAT;
 use crate::store::state_file::StateFile;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +55,6 @@ pub(crate) struct WaitingChat {
 /// The note of an absence, as long as that lasts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Absence {
-    pub(crate) format: u32,
     /// When it was noticed; this names it.
     pub(crate) since: Timestamp,
     #[serde(rename = "absence")]
@@ -72,7 +70,6 @@ pub(crate) struct Absence {
 impl Absence {
     pub(crate) fn new(missing: Missing, now: Timestamp) -> Self {
         Self {
-            format: FORMAT,
             since: now,
             missing,
             phase: AbsencePhase::Doubtful,

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,7 @@ use crate::state::layout::StateDir;
 use crate::store::StoreError;
 use crate::store::atomic::Durability;
 use crate::store::crash_points::Step;
-use crate::store::lock;
+use crate::store::lock::{self, FileLock, LockError};
 use crate::store::state_file::{ReadError, StateFile};
 use crate::telegram::error::Conflict;
 
@@ -191,6 +192,20 @@ fn file(state: &StateDir) -> StateFile<GatewayStatus> {
 /// Whether a gateway runs.
 pub fn is_running(state: &StateDir) -> Result<bool, StoreError> {
     lock::is_held(&state.gateway_lock())
+}
+
+/// Takes the lock of the gateway. `who` names this process to others.
+pub fn take_gateway_lock(
+    state: &StateDir,
+    who: &str,
+    patience: Duration,
+) -> Result<FileLock, LockError> {
+    FileLock::take_within(&state.gateway_lock(), who, patience)
+}
+
+/// Names the process that holds the lock of the gateway.
+pub fn name_gateway(state: &StateDir) -> String {
+    lock::read_holder(&state.gateway_lock())
 }
 
 /// The running gateway's own view, shared by its tasks.

@@ -64,43 +64,43 @@ impl StateDir {
     }
 
     /// The lock of the gateway.
-    pub fn gateway_lock(&self) -> PathBuf {
+    pub(in crate::state) fn gateway_lock(&self) -> PathBuf {
         self.root().join("gateway.lock")
     }
 
     /// The status of the gateway.
-    pub fn gateway(&self) -> PathBuf {
+    pub(in crate::state) fn gateway(&self) -> PathBuf {
         self.root().join("gateway.json")
     }
 
     /// The folder of the gateway's logs.
-    pub fn logs(&self) -> PathBuf {
+    pub(in crate::state) fn logs(&self) -> PathBuf {
         self.root().join("logs")
     }
 
     /// Unreadable files.
-    pub fn quarantine(&self) -> PathBuf {
+    pub(in crate::state) fn quarantine(&self) -> PathBuf {
         self.root().join("quarantine")
     }
 
     /// How many damaged files are kept.
     pub fn quarantine_count(&self) -> Result<u64, StoreError> {
-        Ok(atomic::list(&self.quarantine())?.len() as u64)
+        Ok(atomic::list_names(&self.quarantine())?.len() as u64)
     }
 
     /// The rate limits of a bot.
-    pub fn gates(&self, bot: BotId) -> PathBuf {
+    pub(in crate::state) fn gates(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("gates.json")
     }
 
     /// Groups of a bot that have become supergroups.
-    pub fn migrations(&self, bot: BotId) -> PathBuf {
+    pub(in crate::state) fn migrations(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("migrations.json")
     }
 
     /// Every bot that has a folder.
     pub fn all_bots(&self) -> Result<Vec<BotId>, StoreError> {
-        let names = atomic::list(&self.root().join("bots"))?;
+        let names = atomic::list_names(&self.root().join("bots"))?;
         Ok(names
             .iter()
             .filter_map(|name| name.parse().ok().map(BotId))
@@ -108,12 +108,12 @@ impl StateDir {
     }
 
     /// The messages with a receipt of a bot.
-    pub fn receipts(&self, bot: BotId) -> PathBuf {
+    pub(in crate::state) fn receipts(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("receipts.json")
     }
 
     /// The dead letters of a bot.
-    pub fn bot_dead(&self, bot: BotId) -> PathBuf {
+    pub(in crate::state) fn bot_dead(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("dead")
     }
 
@@ -127,7 +127,7 @@ impl StateDir {
     }
 
     /// The folder that holds one folder per session.
-    pub fn sessions(&self) -> PathBuf {
+    pub(in crate::state) fn sessions(&self) -> PathBuf {
         self.root().join("sessions")
     }
 
@@ -140,12 +140,12 @@ impl StateDir {
     }
 
     /// The name of a session folder during its removal; no session can have it.
-    pub fn removed_session(&self, id: &SessionId, now: Timestamp) -> PathBuf {
+    pub(in crate::state) fn removed_session(&self, id: &SessionId, now: Timestamp) -> PathBuf {
         self.sessions().join(format!(".{id}-{}{REMOVED}", now.0))
     }
 
     /// The folders of sessions that are being removed.
-    pub fn removed_sessions(&self) -> Result<Vec<PathBuf>, StoreError> {
+    pub(in crate::state) fn removed_sessions(&self) -> Result<Vec<PathBuf>, StoreError> {
         let folder = self.sessions();
         let failed = |source| StoreError::new("list the folder", &folder, source);
         let entries = match fs::read_dir(&folder) {
@@ -167,7 +167,7 @@ impl StateDir {
 
     /// Every session that has a folder, configured or not.
     pub fn all_sessions(&self) -> Result<Vec<SessionId>, StoreError> {
-        let names = atomic::list(&self.sessions())?;
+        let names = atomic::list_names(&self.sessions())?;
         Ok(names
             .iter()
             .filter_map(|name| SessionId::new(name).ok())
@@ -220,7 +220,7 @@ impl SessionDir {
     }
 
     /// The session lock: held for read-decide-write only.
-    pub fn lock(&self) -> PathBuf {
+    pub(in crate::state) fn lock(&self) -> PathBuf {
         self.root.join("session.lock")
     }
 
@@ -232,18 +232,24 @@ impl SessionDir {
     }
 
     /// Pending entries.
-    pub fn inbox(&self) -> PathBuf {
+    pub(in crate::state) fn inbox(&self) -> PathBuf {
         self.root.join("inbox")
     }
 
     /// Settled entries.
-    pub fn done(&self) -> PathBuf {
+    pub(in crate::state) fn done(&self) -> PathBuf {
         self.root.join("done")
     }
 
     /// The conversation of each agent.
-    pub fn conversations(&self) -> PathBuf {
+    pub(in crate::state) fn conversations(&self) -> PathBuf {
         self.root.join("conversations")
+    }
+
+    /// The folders in which a change may end the wait of a call: new messages, their files, and finished
+    /// deliveries.
+    pub fn folders_about_calls(&self) -> [PathBuf; 4] {
+        [self.inbox(), self.files(), self.sent(), self.failed()]
     }
 
     /// The folders in which a change may be a reason to wake an agent, or not to.
@@ -258,57 +264,57 @@ impl SessionDir {
     }
 
     /// Living MCP servers.
-    pub fn agents(&self) -> PathBuf {
+    pub(in crate::state) fn agents(&self) -> PathBuf {
         self.root.join("agents")
     }
 
     /// Requests to wake agents, their answers, and markers of calls.
-    pub fn wakes(&self) -> PathBuf {
+    pub(in crate::state) fn wakes(&self) -> PathBuf {
         self.root.join("wakes")
     }
 
     /// The turns of the agents, as the hooks of their clients report them.
-    pub fn turns(&self) -> PathBuf {
+    pub(in crate::state) fn turns(&self) -> PathBuf {
         self.root.join("turns")
     }
 
     /// The last wake, and how each way of waking has done.
-    pub fn wake(&self) -> PathBuf {
+    pub(in crate::state) fn wake(&self) -> PathBuf {
         self.root.join("wake.json")
     }
 
     /// The absence of agents, and the chats that were told.
-    pub fn down(&self) -> PathBuf {
+    pub(in crate::state) fn down(&self) -> PathBuf {
         self.root.join("down.json")
     }
 
     /// Deliveries that are not finished.
-    pub fn outbox(&self) -> PathBuf {
+    pub(in crate::state) fn outbox(&self) -> PathBuf {
         self.root.join("outbox")
     }
 
     /// Deliveries that Telegram has accepted.
-    pub fn sent(&self) -> PathBuf {
+    pub(in crate::state) fn sent(&self) -> PathBuf {
         self.root.join("sent")
     }
 
     /// Files that came with messages.
-    pub fn files(&self) -> PathBuf {
+    pub(in crate::state) fn files(&self) -> PathBuf {
         self.root.join("files")
     }
 
     /// Deliveries that have failed.
-    pub fn failed(&self) -> PathBuf {
+    pub(in crate::state) fn failed(&self) -> PathBuf {
         self.root.join("failed")
     }
 
     /// Deliveries that a person wants dropped.
-    pub fn drops(&self) -> PathBuf {
+    pub(in crate::state) fn drops(&self) -> PathBuf {
         self.root.join("drops")
     }
 
     /// The failures that the agents were told of.
-    pub fn told(&self) -> PathBuf {
+    pub(in crate::state) fn told(&self) -> PathBuf {
         self.root.join("told.json")
     }
 }

@@ -33,7 +33,7 @@ pub fn open_output(state: &StateDir) -> Result<File, StoreError> {
 
 /// Makes the files private: the writer of the log sets no modes.
 pub fn make_private(state: &StateDir) -> Result<(), StoreError> {
-    for name in atomic::list(&state.logs())? {
+    for name in atomic::list_names(&state.logs())? {
         atomic::make_private(&state.logs().join(name))?;
     }
     Ok(())

@@ -6,6 +6,7 @@
 pub(crate) mod absence;
 pub mod agents;
 pub mod bots;
+pub mod failure_notices;
 pub mod files;
 pub mod gateway_status;
 pub mod holds;

@@ -19,7 +19,7 @@ impl Removal {
     /// Takes the folder away from the session, durably. The caller holds the session lock.
     pub fn begin(state: &StateDir, id: &SessionId, now: Timestamp) -> Result<Self, StoreError> {
         let removed = state.removed_session(id, now);
-        atomic::rename(state.session(id).root(), &removed, Step::Prune)?;
+        atomic::rename_file(state.session(id).root(), &removed, Step::Prune)?;
         atomic::sync_folder(&state.sessions())?;
         Ok(Self(removed))
     }

@@ -27,8 +27,8 @@ pub fn sweep(state: &StateDir, now: Timestamp, file_time: Timestamp) -> Result<(
         ] {
             atomic::remove_leftovers(&folder, file_time);
         }
-        Inbox::new(state, dir.clone()).sweep(now)?;
-        Files::new(state, dir.clone()).sweep(now)?;
+        Inbox::new(&dir).sweep(now)?;
+        Files::new(&dir).sweep(now)?;
         Outbox::new(state, dir).sweep(now)?;
     }
     atomic::remove_leftovers(state.root(), file_time);

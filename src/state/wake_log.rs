@@ -18,7 +18,6 @@ use crate::state::inbox::entry::EntryName;
 use crate::state::layout::SessionDir;
 use crate::store::atomic::Durability;
 use crate::store::crash_points::Step;
-use crate::store::envelope::FORMAT;
 use crate::store::state_file::StateFile;
 
 /// Names a way of waking, on disk and for people.
@@ -99,7 +98,6 @@ pub(crate) struct UnansweredCount {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WakeLog {
-    pub(crate) format: u32,
     pub(crate) number: i64,
     /// The last wake, until its batch has been shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,7 +125,6 @@ pub(crate) struct WakeLog {
 impl Default for WakeLog {
     fn default() -> Self {
         Self {
-            format: FORMAT,
             number: 0,
             wake: None,
             records: BTreeMap::new(),

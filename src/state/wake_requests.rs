@@ -18,7 +18,6 @@ use crate::state::layout::SessionDir;
 use crate::store::StoreError;
 use crate::store::atomic::{self, Durability};
 use crate::store::crash_points::Step;
-use crate::store::envelope::FORMAT;
 use crate::store::lock::{self, FileLock};
 use crate::store::state_file::StateFile;
 
@@ -40,15 +39,13 @@ pub(crate) fn is_noise(name: &str) -> bool {
 /// A request to an MCP server to wake its agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WakeRequest {
-    format: u32,
     /// The number of the wake.
     pub(crate) number: i64,
 }
 
 impl WakeRequest {
     pub(crate) fn new(number: i64) -> Self {
-        let format = FORMAT;
-        Self { format, number }
+        Self { number }
     }
 
     pub(crate) fn file(dir: &SessionDir, registration: &str) -> StateFile<Self> {
@@ -59,7 +56,6 @@ impl WakeRequest {
 /// The report of an MCP server on a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WakeAnswer {
-    format: u32,
     /// The number of the wake.
     pub(crate) number: i64,
     /// Why the agent could not be woken, if so.
@@ -69,11 +65,7 @@ pub(crate) struct WakeAnswer {
 
 impl WakeAnswer {
     pub(crate) fn new(number: i64, error: Option<String>) -> Self {
-        Self {
-            format: FORMAT,
-            number,
-            error,
-        }
+        Self { number, error }
     }
 
     pub(crate) fn file(dir: &SessionDir, registration: &str) -> StateFile<Self> {
@@ -170,12 +162,12 @@ fn modified_at(path: &Path) -> Option<Timestamp> {
 
 /// Removes the files of registrations that are not among the living ones.
 pub(crate) fn remove_stale(dir: &SessionDir, living: &BTreeSet<&str>) -> Result<(), StoreError> {
-    for name in atomic::list(&dir.wakes())? {
+    for name in atomic::list_names(&dir.wakes())? {
         let path = dir.wakes().join(&name);
         let registration = name.split('.').next().unwrap_or_default();
         // A server that has not registered yet may be in its first call.
         if !living.contains(registration) && !lock::is_held(&path)? {
-            atomic::remove(&path, Step::Sweep)?;
+            atomic::remove_file(&path, Step::Sweep)?;
         }
     }
     Ok(())

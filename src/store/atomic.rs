@@ -6,15 +6,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
 use super::StoreError;
-use crate::store::crash_points::{Attempt, Side, Step, reached};
+use crate::store::crash_points::{Attempt, Side, Step, mark_step};
 
 /// Whether a write must survive a loss of power, or only a kill of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,18 +21,18 @@ pub enum Durability {
     Synced,
     /// The file is synced; the caller syncs the folder once for a whole batch.
     FileSynced,
-    /// Neither: for what is only informative.
+    /// Neither is synced: for files that only inform.
     Unsynced,
 }
 
 /// Creates or replaces a file as one step.
-pub fn replace(
+pub fn replace_file(
     path: &Path,
     bytes: &[u8],
     step: Step,
     durability: Durability,
 ) -> Result<(), StoreError> {
-    reached(step, Side::Before);
+    mark_step(step, Side::Before);
     let parts = if durability == Durability::Synced {
         3
     } else {
@@ -42,16 +40,16 @@ pub fn replace(
     };
     let attempt = Attempt::new(step, parts);
     let temporary = write_temporary(path, bytes, durability, attempt)?;
-    publish(temporary, path, durability, attempt)?;
-    reached(step, Side::After);
+    name_file(temporary, path, durability, attempt)?;
+    mark_step(step, Side::After);
     Ok(())
 }
 
-/// Creates or replaces a file that is somebody else's work: through links, durably, with the mode and the
-/// owner that it had. A new one is private.
+/// Creates or replaces a file of another program: through links, durably, with the mode and the owner that it
+/// had. A new file is private.
 pub fn replace_foreign(path: &Path, bytes: &[u8], step: Step) -> Result<(), StoreError> {
-    let path = &real(path);
-    reached(step, Side::Before);
+    let path = &resolve_links(path);
+    mark_step(step, Side::Before);
     let attempt = Attempt::new(step, 3);
     let temporary = write_temporary(path, bytes, Durability::Synced, attempt)?;
     if let Ok(old) = fs::metadata(path) {
@@ -65,25 +63,25 @@ pub fn replace_foreign(path: &Path, bytes: &[u8], step: Step) -> Result<(), Stor
         };
         keep().map_err(|source| StoreError::new("keep owner and mode of", path, source))?;
     }
-    publish(temporary, path, Durability::Synced, attempt)?;
-    reached(step, Side::After);
+    name_file(temporary, path, Durability::Synced, attempt)?;
+    mark_step(step, Side::After);
     Ok(())
 }
 
-/// Where a path leads: through links, also those to a file that is not there yet.
-pub fn real(path: &Path) -> PathBuf {
+/// Follows the links of a path, also to a file that does not exist yet.
+pub fn resolve_links(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
     // As many as Linux follows.
     for _ in 0..40 {
         match fs::read_link(&path) {
-            Ok(target) => path = parent(&path).join(target),
+            Ok(target) => path = parent_of(&path).join(target),
             Err(_) => break,
         }
     }
     path
 }
 
-/// A file whose bytes are durable, and that has no name yet.
+/// A file whose bytes are durable and that has no name yet.
 #[derive(Debug)]
 pub struct Prepared {
     temporary: NamedTempFile,
@@ -92,9 +90,10 @@ pub struct Prepared {
     attempt: Attempt,
 }
 
-/// The first half of [`replace`] with [`Durability::FileSynced`]: a batch is prepared side by side.
-pub fn prepare(path: &Path, bytes: &[u8], step: Step) -> Result<Prepared, StoreError> {
-    reached(step, Side::Before);
+/// Does the first half of [`replace_file`] with [`Durability::FileSynced`], so that the files of a batch are
+/// prepared in parallel.
+pub fn prepare_file(path: &Path, bytes: &[u8], step: Step) -> Result<Prepared, StoreError> {
+    mark_step(step, Side::Before);
     let attempt = Attempt::new(step, 2);
     Ok(Prepared {
         temporary: write_temporary(path, bytes, Durability::FileSynced, attempt)?,
@@ -105,26 +104,26 @@ pub fn prepare(path: &Path, bytes: &[u8], step: Step) -> Result<Prepared, StoreE
 }
 
 impl Prepared {
-    /// The second half: gives the file its name. The caller syncs the folder.
+    /// Gives the file its name. The caller syncs the folder.
     pub fn publish(self) -> Result<(), StoreError> {
         let durability = Durability::FileSynced;
-        publish(self.temporary, &self.path, durability, self.attempt)?;
-        reached(self.step, Side::After);
+        name_file(self.temporary, &self.path, durability, self.attempt)?;
+        mark_step(self.step, Side::After);
         Ok(())
     }
 }
 
-/// Creates or replaces a file and returns it open and locked: it is locked before it has its name.
+/// Creates or replaces a file and returns it open and locked. The lock is there before the name.
 pub fn replace_locked(path: &Path, bytes: &[u8], step: Step) -> Result<File, StoreError> {
-    reached(step, Side::Before);
+    mark_step(step, Side::Before);
     let attempt = Attempt::new(step, 2);
     let temporary = write_temporary(path, bytes, Durability::Unsynced, attempt)?;
     temporary
         .as_file()
         .lock()
         .map_err(|source| StoreError::new("lock", path, source))?;
-    let file = publish(temporary, path, Durability::Unsynced, attempt)?;
-    reached(step, Side::After);
+    let file = name_file(temporary, path, Durability::Unsynced, attempt)?;
+    mark_step(step, Side::After);
     Ok(file)
 }
 
@@ -140,7 +139,7 @@ fn write_temporary(
     let mut builder = tempfile::Builder::new();
     builder.prefix(&prefix).suffix(".tmp").rand_bytes(12);
     // Private to this user (0600), and removed again if anything fails.
-    let mut temporary = builder.tempfile_in(parent(path)).map_err(failed)?;
+    let mut temporary = builder.tempfile_in(parent_of(path)).map_err(failed)?;
     attempt.part(0).map_err(failed)?;
     temporary.write_all(bytes).map_err(failed)?;
     if durability != Durability::Unsynced {
@@ -153,7 +152,7 @@ fn write_temporary(
     clippy::disallowed_methods,
     reason = "the one place that renames a new file into its name"
 )]
-fn publish(
+fn name_file(
     temporary: NamedTempFile,
     path: &Path,
     durability: Durability,
@@ -162,36 +161,16 @@ fn publish(
     let failed = |source| StoreError::new("write", path, source);
     attempt.part(1).map_err(failed)?;
     #[cfg(feature = "test-hooks")]
-    super::power::naming(path, durability != Durability::Unsynced);
+    super::power::remember_naming(path, durability != Durability::Unsynced);
     let (file, temporary) = temporary.into_parts();
     fs::rename(&temporary, path).map_err(failed)?;
     // It has another name now: there is nothing to remove.
     temporary.keep().map_err(|error| failed(error.error))?;
     if durability == Durability::Synced {
         attempt.part(2).map_err(failed)?;
-        sync_folder(parent(path))?;
+        sync_folder(parent_of(path))?;
     }
     Ok(file)
-}
-
-/// Creates a file with nothing in it, which need not survive a loss of power; that it exists already is
-/// success.
-pub fn create_empty(path: &Path, step: Step) -> Result<(), StoreError> {
-    reached(step, Side::Before);
-    #[cfg(feature = "test-hooks")]
-    super::power::naming(path, true);
-    let attempt = Attempt::new(step, 1);
-    let create = || {
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        options.open(path)
-    };
-    attempt
-        .part(0)
-        .and_then(|()| create())
-        .map_err(|source| StoreError::new("write", path, source))?;
-    reached(step, Side::After);
-    Ok(())
 }
 
 /// Makes the names in a folder durable.
@@ -200,32 +179,32 @@ pub fn sync_folder(folder: &Path) -> Result<(), StoreError> {
         .and_then(|file| file.sync_all())
         .map_err(|source| StoreError::new("sync the folder", folder, source))?;
     #[cfg(feature = "test-hooks")]
-    super::power::synced(folder);
+    super::power::note_synced(folder);
     Ok(())
 }
 
-/// The same as a step of its own: the names of a whole batch.
+/// Does the same as a step of its own, for the names of a whole batch.
 pub fn sync_batch(folder: &Path, step: Step) -> Result<(), StoreError> {
-    reached(step, Side::Before);
+    mark_step(step, Side::Before);
     Attempt::new(step, 1)
         .part(0)
         .map_err(|source| StoreError::new("sync the folder", folder, source))?;
     sync_folder(folder)?;
-    reached(step, Side::After);
+    mark_step(step, Side::After);
     Ok(())
 }
 
-/// Moves a file to another name on the same file system, without syncing the folders. `false` if
-/// there was no such file.
+/// Gives a file another name on the same file system, without syncing the folders. `false` if there is no
+/// such file.
 #[expect(clippy::disallowed_methods, reason = "the one place that moves a file")]
-pub fn rename(from: &Path, to: &Path, step: Step) -> Result<bool, StoreError> {
-    reached(step, Side::Before);
+pub fn rename_file(from: &Path, to: &Path, step: Step) -> Result<bool, StoreError> {
+    mark_step(step, Side::Before);
     #[cfg(feature = "test-hooks")]
-    super::power::moving(from, to);
+    super::power::remember_move(from, to);
     let attempt = Attempt::new(step, 1);
     match attempt.part(0).and_then(|()| fs::rename(from, to)) {
         Ok(()) => {
-            reached(step, Side::After);
+            mark_step(step, Side::After);
             Ok(true)
         }
         Err(source) if source.kind() == io::ErrorKind::NotFound && !from.exists() => Ok(false),
@@ -233,30 +212,30 @@ pub fn rename(from: &Path, to: &Path, step: Step) -> Result<bool, StoreError> {
     }
 }
 
-/// Removes a file; that there is none is success.
-pub fn remove(path: &Path, step: Step) -> Result<(), StoreError> {
-    reached(step, Side::Before);
+/// Removes a file. A missing file is success.
+pub fn remove_file(path: &Path, step: Step) -> Result<(), StoreError> {
+    mark_step(step, Side::Before);
     #[cfg(feature = "test-hooks")]
-    super::power::removing(path);
+    super::power::remember_removal(path);
     let attempt = Attempt::new(step, 1);
     match attempt.part(0).and_then(|()| fs::remove_file(path)) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(StoreError::new("remove", path, source))
         }
         _ => {
-            reached(step, Side::After);
+            mark_step(step, Side::After);
             Ok(())
         }
     }
 }
 
-/// Removes a folder that has nothing in it. `false`: it stays.
+/// Removes a folder if it is empty. `false` if it stays.
 pub fn remove_empty_folder(path: &Path) -> bool {
     fs::remove_dir(path).is_ok()
 }
 
-/// Removes a folder with everything in it. That some of it is gone already is success; so nothing may
-/// need it any more, by whatever name.
+/// Removes a folder with everything in it, unsynced. Parts that are gone already are success, so no process
+/// may need the folder any more under any name.
 pub fn remove_tree(path: &Path) -> Result<(), StoreError> {
     match fs::remove_dir_all(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -276,26 +255,26 @@ pub fn create_folder(path: &Path) -> Result<(), StoreError> {
         .mode(0o700)
         .create(path)
         .map_err(|source| StoreError::new("create the folder", path, source))?;
-    // The name of a new folder is as precious as what will be in it.
-    sync_folder(parent(path))
+    // The files to come are lost with the name of their folder.
+    sync_folder(parent_of(path))
 }
 
-/// Takes from others the right to read a file that somebody else's code has created.
+/// Takes from other users the right to read a file that a dependency has created.
 pub fn make_private(path: &Path) -> Result<(), StoreError> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))
         .map_err(|source| StoreError::new("change the mode of", path, source))
 }
 
-/// The names in a folder, sorted, without temporary files. No folder is an empty one.
-pub fn list(folder: &Path) -> Result<Vec<String>, StoreError> {
+/// Lists the names in a folder, sorted, without those of temporary files. A missing folder is empty.
+pub fn list_names(folder: &Path) -> Result<Vec<String>, StoreError> {
     let mut names = Vec::new();
-    visit(folder, |name| names.push(name))?;
+    visit_names(folder, |name| names.push(name))?;
     names.sort_unstable();
     Ok(names)
 }
 
-/// Hands out the same names one by one, in no order, so that a large folder takes no memory.
-pub fn visit(folder: &Path, mut visitor: impl FnMut(String)) -> Result<(), StoreError> {
+/// Hands out the same names one by one, unordered, so that a large folder takes no memory.
+pub fn visit_names(folder: &Path, mut visitor: impl FnMut(String)) -> Result<(), StoreError> {
     let failed = |source| StoreError::new("list the folder", folder, source);
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -303,7 +282,7 @@ pub fn visit(folder: &Path, mut visitor: impl FnMut(String)) -> Result<(), Store
         Err(error) => return Err(failed(error)),
     };
     for entry in entries {
-        // A name that is not UTF-8 is none of ours.
+        // No file of ours has a name that is not UTF-8.
         if let Ok(name) = entry.map_err(failed)?.file_name().into_string()
             && !is_temporary(&name)
         {
@@ -313,7 +292,7 @@ pub fn visit(folder: &Path, mut visitor: impl FnMut(String)) -> Result<(), Store
     Ok(())
 }
 
-/// Whether a name is one that files have before they are whole.
+/// Whether a file has this name only until it is whole.
 pub fn is_temporary(name: &str) -> bool {
     name.starts_with('.')
 }
@@ -338,13 +317,13 @@ pub fn remove_leftovers(folder: &Path, now: crate::clock::Timestamp) {
             .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
             .map(|since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
         if age.is_some_and(|written| now.0.saturating_sub(written) > 3_600_000) {
-            // One that stays costs a little room until the next start.
+            // A file that stays costs a little room until the next start.
             drop(fs::remove_file(entry.path()));
         }
     }
 }
 
-fn parent(path: &Path) -> &Path {
+fn parent_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("."))
 }
 
@@ -357,8 +336,8 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.json");
-        replace(&path, b"one", Step::Presence, Durability::Synced).unwrap();
-        replace(&path, b"two", Step::Presence, Durability::Synced).unwrap();
+        replace_file(&path, b"one", Step::Presence, Durability::Synced).unwrap();
+        replace_file(&path, b"two", Step::Presence, Durability::Synced).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
@@ -371,7 +350,7 @@ mod tests {
     fn a_write_into_a_missing_folder_names_the_file_and_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("no/a.json");
-        let error = replace(&path, b"", Step::Presence, Durability::Synced).unwrap_err();
+        let error = replace_file(&path, b"", Step::Presence, Durability::Synced).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!("cannot write {}", path.display())
@@ -381,7 +360,7 @@ mod tests {
     #[test]
     fn moving_a_file_that_is_gone_is_no_error() {
         let folder = tempfile::tempdir().unwrap();
-        let moved = rename(
+        let moved = rename_file(
             &folder.path().join("a"),
             &folder.path().join("b"),
             Step::Settle,
@@ -394,8 +373,8 @@ mod tests {
     fn moving_a_file_into_a_missing_folder_is_an_error_and_the_file_stays() {
         let folder = tempfile::tempdir().unwrap();
         let from = folder.path().join("a");
-        replace(&from, b"x", Step::Settle, Durability::Synced).unwrap();
-        assert!(rename(&from, &folder.path().join("no/b"), Step::Settle).is_err());
+        replace_file(&from, b"x", Step::Settle, Durability::Synced).unwrap();
+        assert!(rename_file(&from, &folder.path().join("no/b"), Step::Settle).is_err());
         assert!(from.exists());
     }
 

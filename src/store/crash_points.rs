@@ -1,29 +1,31 @@
 //! The durable steps, each a named place.
 //!
-//! Before and after each of them the process may die and nothing is lost; docs/crash-points.md says what
-//! stands on disk then. In builds with the feature `test-hooks` the variable
-//! `TELEPOST_CRASH_AT=<step>:before|after|panic[:count]` aborts the process exactly there (or panics
-//! before the step), and
-//! `TELEPOST_FAIL_AT=<step>:enospc|eacces|eio[:count]` lets the first writes of a step fail (five of
-//! them, unless it says how many). With `TELEPOST_DIE_WHEN=<file>` the process stands still at its crash
-//! point until that file is there, so that others can act meanwhile. With `TELEPOST_TRAIL=<folder>` each
-//! process notes there which point it passed last, so that a killer can say where it struck. In all
-//! other builds [`reached`] and [`Attempt`] are nothing.
+//! A process may die before and after each of them and nothing is lost; docs/crash-points.md lists the state
+//! on disk for each. Builds with the feature `test-hooks` read four variables:
+//!
+//! - `TELEPOST_CRASH_AT=<step>:before|after|panic[:count]` aborts the process there, or panics before the step.
+//! - `TELEPOST_FAIL_AT=<step>:enospc|eacces|eio[:count]` lets the first writes of a step fail, five by default.
+//! - `TELEPOST_DIE_WHEN=<file>` holds the process at its crash point until that file exists, so that other
+//!   processes can act meanwhile.
+//! - `TELEPOST_TRAIL=<folder>` lets each process note there the point that it passed last, so that a test that
+//!   kills at random can say where.
+//!
+//! In all other builds [`mark_step`] and [`Attempt`] do nothing.
 
 use std::io;
 
-/// A durable step or a word given.
+/// A durable step, or a request or answer that another party relies on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     /// An admitted update becomes a file in `inbox/`.
     InboxEntry,
     /// The folders of a batch are synced; only then may the next poll confirm it.
     InboxSync,
-    /// An update that nobody can read becomes a file in `dead/`.
+    /// An unreadable update becomes a file in `dead/`.
     DeadLetter,
     /// A settled entry moves from `inbox/` to `done/`.
     Settle,
-    /// What an agent is shown is written to its conversation.
+    /// The conversation of an agent records the messages that it is shown.
     Hold,
     /// A registration in `agents/` is replaced.
     Agent,
@@ -31,15 +33,15 @@ pub enum Step {
     Stage,
     /// The folder with the copies gets the name of its delivery.
     Attach,
-    /// A folder with a fetched file, or with why there is none, gets its name in `files/`.
+    /// A folder with a fetched file, or with the reason why there is none, gets its name in `files/`.
     Download,
     /// A delivery becomes a file in `outbox/`: the commit point of a reply.
     Accept,
-    /// The conversation forgets what is settled, or what a cancelled call showed.
+    /// The conversation forgets settled messages, or those that a cancelled call showed.
     Release,
     /// The request that is about to be sent is recorded.
     InFlight,
-    /// What Telegram answered is recorded.
+    /// The answer of Telegram is recorded.
     Accepted,
     /// A rate limit is recorded.
     RateLimit,
@@ -51,39 +53,39 @@ pub enum Step {
     Prune,
     /// A person's wish that a delivery is not sent becomes a file in `drops/`.
     Drop,
-    /// It is noted which failures, or late files, an agent was told of.
+    /// The failures, or late files, that an agent was told of are recorded.
     Told,
     /// The messages that wear a receipt are recorded.
     Receipt,
-    /// It is noted for what an agent is about to be woken, or what became of that.
+    /// The wake that an agent is about to get is recorded, or the end of it.
     Wake,
     /// An MCP server is asked to wake its agent, or answers that.
     WakeRequest,
-    /// A hook of the client notes what it tells of a turn, before anything is said to the agent.
+    /// A hook of the client records an event of a turn, before the agent is told anything.
     Turn,
     /// The wake command is pasted into an agent's input line.
     WakePaste,
-    /// It is sent from there, by Enter.
+    /// Enter sends it.
     WakeEnter,
-    /// It is noted that nobody is there, who was told of that, and the end of it.
+    /// The absence of an agent is recorded, the people who were told, or its end.
     Downtime,
     /// A finished delivery becomes a file in `sent/` or `failed/`.
     Finish,
     /// A finished delivery leaves `outbox/`.
     Leave,
-    /// The gateway says how it is in `gateway.json`.
+    /// The gateway writes its status to `gateway.json`.
     Presence,
     /// An unreadable file moves to `quarantine/`.
     Quarantine,
-    /// A tombstone past its time is removed.
+    /// An expired tombstone is removed.
     Sweep,
-    /// An offset goes out to Telegram: the word that a batch is safe.
+    /// An offset goes out to Telegram, which confirms that a batch is safe.
     Confirm,
     /// A tool's result goes out to the agent.
     Answer,
     /// A request that the person will see goes out to Telegram.
     Send,
-    /// What a client's file has in it before we change it is kept, or no longer needed.
+    /// The bytes of a client's file are kept before it is changed, or removed once they are not needed.
     InstallBackup,
     /// The record of an installation is written, or removed.
     InstallRecord,
@@ -189,13 +191,13 @@ pub enum Side {
 /// Marks that the process stands before or after a step.
 #[cfg(not(feature = "test-hooks"))]
 #[inline]
-pub fn reached(_step: Step, _side: Side) {}
+pub fn mark_step(_step: Step, _side: Side) {}
 
 /// Marks that the process stands before or after a step; aborts when the test asked for it.
 #[cfg(feature = "test-hooks")]
-pub fn reached(step: Step, side: Side) {
-    trail::passed(step, side);
-    crash::reached(step, side);
+pub fn mark_step(step: Step, side: Side) {
+    trail::note_point(step, side);
+    crash::die_at(step, side);
 }
 
 /// One attempt at the disk's part of a step, which a test may let fail.
@@ -229,7 +231,7 @@ impl Attempt {
     /// An attempt at a step that has so many parts.
     pub fn new(step: Step, parts: u32) -> Self {
         Self {
-            fails: faulty::next(step).map(|(count, errno)| (count % parts, errno)),
+            fails: faulty::next_failure(step).map(|(count, errno)| (count % parts, errno)),
         }
     }
 
@@ -251,14 +253,14 @@ mod faulty {
 
     use super::Step;
 
-    struct Plan {
+    struct FailurePlan {
         step: String,
         errno: Errno,
         count: u32,
         struck: AtomicU32,
     }
 
-    static PLAN: LazyLock<Option<Plan>> = LazyLock::new(|| {
+    static PLAN: LazyLock<Option<FailurePlan>> = LazyLock::new(|| {
         #[expect(clippy::disallowed_methods, reason = "exists in test builds only")]
         let text = std::env::var("TELEPOST_FAIL_AT").ok()?;
         let mut words = text.split(':');
@@ -273,7 +275,7 @@ mod faulty {
             .and_then(|count| count.parse().ok())
             .unwrap_or(5);
         let struck = AtomicU32::new(0);
-        Some(Plan {
+        Some(FailurePlan {
             step,
             errno,
             count,
@@ -282,7 +284,7 @@ mod faulty {
     });
 
     /// Whether this attempt fails: how many have failed before it, and how.
-    pub(super) fn next(step: Step) -> Option<(u32, Errno)> {
+    pub(super) fn next_failure(step: Step) -> Option<(u32, Errno)> {
         let plan = PLAN.as_ref().filter(|plan| plan.step == step.name())?;
         let before = plan.struck.fetch_add(1, Ordering::SeqCst);
         if before >= plan.count {
@@ -302,7 +304,7 @@ mod crash {
 
     use super::{Side, Step};
 
-    struct Plan {
+    struct CrashPlan {
         step: String,
         side: Side,
         panics: bool,
@@ -310,7 +312,7 @@ mod crash {
         when: Option<PathBuf>,
     }
 
-    static PLAN: LazyLock<Option<Plan>> = LazyLock::new(|| {
+    static PLAN: LazyLock<Option<CrashPlan>> = LazyLock::new(|| {
         #[expect(clippy::disallowed_methods, reason = "exists in test builds only")]
         let (text, when) = (
             std::env::var("TELEPOST_CRASH_AT").ok()?,
@@ -327,7 +329,7 @@ mod crash {
             .next()
             .and_then(|count| count.parse().ok())
             .unwrap_or(1);
-        Some(Plan {
+        Some(CrashPlan {
             step,
             side,
             panics,
@@ -336,7 +338,7 @@ mod crash {
         })
     });
 
-    pub(super) fn reached(step: Step, side: Side) {
+    pub(super) fn die_at(step: Step, side: Side) {
         let Some(plan) = PLAN.as_ref() else { return };
         if plan.step == step.name()
             && plan.side == side
@@ -346,7 +348,7 @@ mod crash {
             while plan.when.as_deref().is_some_and(|file| !Path::exists(file)) {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            super::super::power::lose();
+            super::super::power::lose_power();
             std::process::abort();
         }
     }
@@ -371,7 +373,7 @@ mod trail {
     });
 
     /// The newest note replaces the one before: all have the same length.
-    pub(super) fn passed(step: Step, side: Side) {
+    pub(super) fn note_point(step: Step, side: Side) {
         if let Some(note) = NOTE.as_ref() {
             let side = match side {
                 Side::Before => "before",

@@ -156,7 +156,7 @@ impl Disk for RealDisk {
     }
 
     fn visit(&self, folder: &Path, visitor: &mut dyn FnMut(String)) -> Result<(), StoreError> {
-        atomic::visit(folder, visitor)
+        atomic::visit_names(folder, visitor)
     }
 
     fn replace(
@@ -166,11 +166,11 @@ impl Disk for RealDisk {
         step: Step,
         durability: Durability,
     ) -> Result<(), StoreError> {
-        atomic::replace(path, bytes, step, durability)
+        atomic::replace_file(path, bytes, step, durability)
     }
 
     fn prepare(&self, path: &Path, bytes: &[u8], step: Step) -> Result<PreparedFile, StoreError> {
-        let prepared = atomic::prepare(path, bytes, step)?;
+        let prepared = atomic::prepare_file(path, bytes, step)?;
         Ok(PreparedFile::new(move || prepared.publish()))
     }
 
@@ -184,11 +184,11 @@ impl Disk for RealDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path, step: Step) -> Result<bool, StoreError> {
-        atomic::rename(from, to, step)
+        atomic::rename_file(from, to, step)
     }
 
     fn remove(&self, path: &Path, step: Step) -> Result<(), StoreError> {
-        atomic::remove(path, step)
+        atomic::remove_file(path, step)
     }
 
     fn create_folder(&self, folder: &Path) -> Result<(), StoreError> {

@@ -40,10 +40,6 @@ fn wrap<T: Serialize + ?Sized>(value: &T) -> io::Result<Vec<u8>> {
     let start = bytes.len();
     serde_json::to_writer(&mut bytes, value)?;
     let object = bytes.get(start..).unwrap_or_default();
-    if object.starts_with(KEY) {
-        // The type still has a version of its own.
-        return Ok(bytes.split_off(start));
-    }
     if object == b"{}" {
         bytes.remove(start);
     } else if object.starts_with(b"{")
@@ -115,6 +111,7 @@ mod tests {
         n: u8,
     }
 
+    /// As telepost 0.1 reads and writes it.
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct OwnVersion {
         format: u32,
@@ -134,9 +131,10 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_the_first_key_as_with_a_field_of_its_own() {
+    fn the_version_is_the_first_key_as_in_version_0_1() {
         assert_eq!(text(&Plain { n: 7 }), r#"{"format":1,"n":7}"#);
-        assert_eq!(text(&OwnVersion { format: 1, n: 7 }), text(&Plain { n: 7 }));
+        let old = serde_json::to_string(&OwnVersion { format: 1, n: 7 });
+        assert_eq!(old.unwrap(), text(&Plain { n: 7 }));
         assert_eq!(text(&BTreeMap::<String, u8>::new()), r#"{"format":1}"#);
     }
 

@@ -1,6 +1,7 @@
 //! Locks between processes: `flock` through std, on files that are never removed.
 //!
-//! Liveness is only ever "is the lock held". The text in a lock file is for people: who has it.
+//! A process lives as long as its lock is held; nothing else tells. The text in a lock file names the holder
+//! for people.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek as _, Write as _};
@@ -25,7 +26,7 @@ pub enum LockError {
     Held {
         /// The lock file.
         path: PathBuf,
-        /// What the holder wrote into it.
+        /// The holder's own words for itself.
         holder: String,
     },
     /// The operating system refused.
@@ -34,23 +35,23 @@ pub enum LockError {
 }
 
 impl FileLock {
-    /// Takes the lock, or says at once who has it. `who` is written into the file for people.
+    /// Takes the lock, or names its holder at once. The file names `who` for people.
     pub fn try_take(path: &Path, who: &str) -> Result<Self, LockError> {
-        let mut file = open(path)?;
+        let mut file = open_lock_file(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(LockError::Held {
                     path: path.to_owned(),
-                    holder: holder(path),
+                    holder: read_holder(path),
                 });
             }
             Err(TryLockError::Error(source)) => {
                 return Err(StoreError::new("lock", path, source).into());
             }
         }
-        if let Err(source) = note(&mut file, who) {
-            // A full disk must not keep anybody out: the note is for people, the lock is what counts.
+        if let Err(source) = note_holder(&mut file, who) {
+            // A full disk must not keep a process out: the note is for people, only the lock counts.
             tracing::debug!(path = %path.display(), error = %source, "cannot note the lock's holder");
         }
         Ok(Self {
@@ -74,8 +75,8 @@ impl FileLock {
         }
     }
 
-    /// Whether the path still names the file that is locked: a cleaner of temporary folders may
-    /// have removed it, and somebody else may have locked a new one.
+    /// Whether the path still names the locked file: a cleaner of temporary folders may have removed it, and
+    /// another process may have locked a new one.
     pub fn still_there(&self) -> bool {
         let same = |a: &fs::Metadata, b: &fs::Metadata| a.dev() == b.dev() && a.ino() == b.ino();
         matches!((self.file.metadata(), fs::metadata(&self.path)), (Ok(mine), Ok(named)) if same(&mine, &named))
@@ -89,10 +90,10 @@ impl FileLock {
     }
 }
 
-/// Writes who has the lock, if that does not stand there yet: most often the last holder was the same,
-/// and emptying a file costs as much as a third of a durable one.
-fn note(file: &mut File, who: &str) -> io::Result<()> {
-    // No more than tells whether it is the same, whatever somebody has put there.
+/// Names the holder in the file, unless the file names it already: most often the last holder was the same, and
+/// emptying a file costs a third of a durable write.
+fn note_holder(file: &mut File, who: &str) -> io::Result<()> {
+    // The file may have any size; one byte more than expected tells the difference.
     let most = u64::try_from(who.len())
         .unwrap_or(u64::MAX)
         .saturating_add(1);
@@ -120,8 +121,8 @@ pub fn is_held(path: &Path) -> Result<bool, StoreError> {
     }
 }
 
-/// What the holder of a lock wrote into its file.
-pub fn holder(path: &Path) -> String {
+/// Reads how the holder of a lock named itself.
+pub fn read_holder(path: &Path) -> String {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(1000).read_to_string(&mut text));
     if read.is_err() || text.trim().is_empty() {
@@ -133,14 +134,14 @@ pub fn holder(path: &Path) -> String {
         .collect()
 }
 
-fn open(path: &Path) -> Result<File, StoreError> {
+fn open_lock_file(path: &Path) -> Result<File, StoreError> {
     OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
-        // Never through a symlink that somebody else may have put there.
+        // Never through a symlink, which another user may have put there.
         .custom_flags(i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0))
         .open(path)
         .map_err(|source| StoreError::new("open", path, source))
@@ -165,9 +166,9 @@ mod tests {
         assert!(!is_held(&path).unwrap());
         drop(FileLock::try_take(&path, "pid 8, and more").unwrap());
         drop(FileLock::try_take(&path, "pid 8").unwrap());
-        assert_eq!(holder(&path), "pid 8");
+        assert_eq!(read_holder(&path), "pid 8");
         let _again = FileLock::try_take(&path, "pid 8").unwrap();
-        assert_eq!(holder(&path), "pid 8");
+        assert_eq!(read_holder(&path), "pid 8");
     }
 
     #[test]

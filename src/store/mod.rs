@@ -3,13 +3,12 @@
 //! [`state_file`] is the face of this layer: a file with its path, its crash point and its durability, over
 //! a [`disk`]. [`atomic`] replaces one file, [`staging`] fills whole folders, [`envelope`] has the version,
 //! [`lock`] excludes other processes, [`watch`] notices changes, and [`crash_points`] names the durable
-//! steps. This layer does not know what is in the files.
+//! steps. This layer does not know the content of the files.
 
 pub mod atomic;
 pub mod crash_points;
 pub mod disk;
 pub mod envelope;
-pub mod format;
 pub mod lock;
 #[cfg(feature = "test-hooks")]
 mod power;
@@ -40,7 +39,7 @@ impl StoreError {
         Self {
             operation,
             path: path.to_owned(),
-            remedy: remedy(path, &source),
+            remedy: find_remedy(path, &source),
             source,
         }
     }
@@ -61,13 +60,13 @@ impl StoreError {
     }
 }
 
-/// A step on the state folder could not be done, for one of the causes that every such step has.
+/// An operation on the state folder failed, for one of the causes that every such operation has.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// A file could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The disk refused.
+    /// The operating system refused.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Another process has the lock.
@@ -82,16 +81,16 @@ fn is_full(error: &io::Error) -> bool {
     )
 }
 
-fn remedy(path: &Path, error: &io::Error) -> String {
+fn find_remedy(path: &Path, error: &io::Error) -> String {
     if is_full(error) {
         " (disk full: make room, nothing is lost meanwhile)".to_owned()
     } else if error.kind() == io::ErrorKind::PermissionDenied {
-        somebody_elses(path).unwrap_or_else(|| {
+        describe_other_owner(path).unwrap_or_else(|| {
             " (check who owns it: a run with sudo may have left root's files)".to_owned()
         })
     } else if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
         " (the file system is read-only)".to_owned()
-    } else if let Some(file) = in_the_way(path, error) {
+    } else if let Some(file) = find_blocking_file(path, error) {
         format!(
             " ({} is a file and no folder: move it away, or name another place)",
             file.display()
@@ -103,8 +102,8 @@ fn remedy(path: &Path, error: &io::Error) -> String {
     }
 }
 
-/// The file that stands where a folder is needed.
-fn in_the_way(path: &Path, error: &io::Error) -> Option<PathBuf> {
+/// Finds the file that stands where a folder is needed.
+fn find_blocking_file(path: &Path, error: &io::Error) -> Option<PathBuf> {
     use io::ErrorKind::{AlreadyExists, NotADirectory};
     let is_meant = matches!(error.kind(), AlreadyExists | NotADirectory);
     let mut places = path.ancestors().filter(|_| is_meant);
@@ -113,16 +112,16 @@ fn in_the_way(path: &Path, error: &io::Error) -> Option<PathBuf> {
     (!metadata.is_dir()).then(|| place.to_owned())
 }
 
-/// Whose a file is that is not ours, or the folder in which it would be, and what to do.
-fn somebody_elses(path: &Path) -> Option<String> {
+/// Names the other user who owns a file, or the folder for it, and the remedy.
+fn describe_other_owner(path: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt as _;
     let me = rustix::process::getuid().as_raw();
     let places = [Some(path), path.parent()].into_iter().flatten();
     let (place, metadata) = places
         .filter_map(|place| Some((place, std::fs::symlink_metadata(place).ok()?)))
         .find(|(_, metadata)| metadata.uid() != me)?;
-    let owner = whose(metadata.uid());
-    // A folder may be anything, also one that is root's for a good reason.
+    let owner = name_user(metadata.uid());
+    // A folder may belong to root for a good reason, so no command is proposed.
     Some(if metadata.is_file() {
         format!(
             " (it belongs to {owner} and you are user {me}: run `sudo chown {me} {}`)",
@@ -136,8 +135,8 @@ fn somebody_elses(path: &Path) -> Option<String> {
     })
 }
 
-/// A user, for people.
-fn whose(owner: u32) -> String {
+/// Names a user for people.
+fn name_user(owner: u32) -> String {
     if owner == 0 {
         "root (after a run with sudo?)".to_owned()
     } else {

@@ -1,4 +1,4 @@
-//! A loss of power, for tests: what was not synced is gone.
+//! A loss of power, for tests: unsynced changes are gone.
 //!
 //! Exists in builds with `test-hooks` only. With `TELEPOST_POWER_LOSS` set, every change of a name
 //! is remembered until its folder is synced, and every file until it is synced itself; at a crash
@@ -26,7 +26,7 @@ struct Unsafe {
 
 #[derive(Debug)]
 enum Change {
-    /// A file got a name; what had the name before.
+    /// A file got a name that may have had another file before.
     Named {
         path: PathBuf,
         before: Option<Vec<u8>>,
@@ -50,14 +50,14 @@ fn remember(change: impl FnOnce() -> Change) {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(Unsafe {
-                at: now(),
+                at: monotonic_now(),
                 change: change(),
             });
     }
 }
 
 /// A file is about to get its name. `synced` says whether its bytes are safe.
-pub(super) fn naming(path: &Path, synced: bool) {
+pub(super) fn remember_naming(path: &Path, synced: bool) {
     remember(|| Change::Named {
         path: path.to_owned(),
         before: fs::read(path).ok(),
@@ -72,7 +72,7 @@ pub(super) fn naming(path: &Path, synced: bool) {
 }
 
 /// A file is about to move.
-pub(super) fn moving(from: &Path, to: &Path) {
+pub(super) fn remember_move(from: &Path, to: &Path) {
     if from.exists() {
         remember(|| Change::Moved {
             from: from.to_owned(),
@@ -82,7 +82,7 @@ pub(super) fn moving(from: &Path, to: &Path) {
 }
 
 /// A file is about to be removed.
-pub(super) fn removing(path: &Path) {
+pub(super) fn remember_removal(path: &Path) {
     if let Ok(content) = fs::read(path) {
         remember(|| Change::Removed {
             path: path.to_owned(),
@@ -96,13 +96,16 @@ pub(super) fn removing(path: &Path) {
     clippy::disallowed_methods,
     reason = "a note for the other processes of a test"
 )]
-pub(super) fn synced(folder: &Path) {
+pub(super) fn note_synced(folder: &Path) {
     if *ON {
         CHANGES
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|unsafe_| !unsafe_.change.is_in(folder));
-        drop(fs::write(folder.join(".synced"), now().to_string()));
+        drop(fs::write(
+            folder.join(".synced"),
+            monotonic_now().to_string(),
+        ));
     }
 }
 
@@ -121,9 +124,9 @@ impl Change {
     }
 }
 
-/// Keeps other processes' calls out of the sessions concerned: a real loss of power takes everybody at
-/// once, so no call may have read a name and not yet synced it when that name is taken back. A server
-/// that dies within its own call has the lock already; it does not wait for itself for long.
+/// Keeps the calls of other processes out of the sessions concerned: a real loss of power takes every process
+/// at once, so no call may have read a name and not yet synced it when that name is taken back. A server that
+/// dies within its own call has the lock already and does not wait long for itself.
 fn hold_calls(changes: &[Unsafe]) -> Vec<FileLock> {
     let sessions: BTreeSet<PathBuf> = changes
         .iter()
@@ -139,7 +142,7 @@ fn hold_calls(changes: &[Unsafe]) -> Vec<FileLock> {
 }
 
 /// Whether another process has synced the folder of a change since it was made.
-fn made_safe(unsafe_: &Unsafe) -> bool {
+fn is_safe(unsafe_: &Unsafe) -> bool {
     let noted = |folder: &Path| fs::read_to_string(folder.join(".synced")).ok();
     let since =
         |folder: &&Path| noted(folder).and_then(|at| at.parse::<u128>().ok()) > Some(unsafe_.at);
@@ -147,7 +150,7 @@ fn made_safe(unsafe_: &Unsafe) -> bool {
 }
 
 /// The monotonic clock, which all processes share.
-fn now() -> u128 {
+fn monotonic_now() -> u128 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     u128::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000
         + u128::try_from(now.tv_nsec).unwrap_or(0)
@@ -155,7 +158,7 @@ fn now() -> u128 {
 
 /// The power goes.
 #[expect(clippy::disallowed_methods, reason = "takes back, durably or not")]
-pub(super) fn lose() {
+pub(super) fn lose_power() {
     let undo = |change: Change| -> io::Result<()> {
         match change {
             Change::Named {
@@ -184,7 +187,7 @@ pub(super) fn lose() {
     let changes = std::mem::take(&mut *CHANGES.lock().unwrap_or_else(PoisonError::into_inner));
     let _calls = hold_calls(&changes);
     for lost in changes.into_iter().rev() {
-        if !made_safe(&lost) {
+        if !is_safe(&lost) {
             // Another process may have gone on from there; then there is nothing to take back.
             drop(undo(lost.change));
         }

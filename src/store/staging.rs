@@ -1,9 +1,8 @@
-//! Folders of copies: filled without haste, and given their name in one step.
+//! Folders of copies, filled step by step and published by one rename.
 //!
-//! A folder that is being filled begins with a dot and is locked by whoever fills it (`flock` on the
-//! folder itself, so the lock moves with it), until the file that it belongs to is written. A folder
-//! that nobody has locked and that belongs to nothing is what a kill has left, however young it is;
-//! [`sweep`] removes it.
+//! The name of an unfinished folder begins with a dot. Its process holds a lock on it (`flock` on the folder
+//! itself, so the lock moves with it) until the file that it belongs to is written. An unlocked folder that
+//! belongs to no file was left by a kill, however young it is; [`sweep_folders`] removes it.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
@@ -12,14 +11,14 @@ use std::path::{Path, PathBuf};
 
 use super::StoreError;
 use super::atomic;
-use crate::store::crash_points::{Attempt, Side, Step, reached};
+use crate::store::crash_points::{Attempt, Side, Step, mark_step};
 
-/// How the names of folders without a name end.
+/// The end of the name of an unfinished folder.
 const SUFFIX: &str = ".copies";
-/// How much is in memory while a file is copied.
+/// The part of a file that is in memory while it is copied.
 const CHUNK: usize = 128 * 1024;
 
-/// A folder that is being filled. Unless it is kept, it goes again with this value.
+/// An unfinished folder. Unless it is kept, it is removed with this value.
 #[derive(Debug)]
 pub struct Staging {
     path: PathBuf,
@@ -40,7 +39,7 @@ pub enum CopyError {
 }
 
 impl Staging {
-    /// An empty folder in `parent`, without a name that anybody looks for.
+    /// Creates an empty folder in `parent`, under a name that no process looks for.
     pub fn create(parent: &Path) -> Result<Self, StoreError> {
         loop {
             let path = parent.join(format!(".{:016x}{SUFFIX}", fastrand::u64(..)));
@@ -48,7 +47,7 @@ impl Staging {
                 .mode(0o700)
                 .create(&path)
                 .map_err(|source| StoreError::new("create the folder", &path, source))?;
-            match lock(&path) {
+            match lock_folder(&path) {
                 Ok(Some(folder)) => {
                     return Ok(Self {
                         path,
@@ -63,7 +62,7 @@ impl Staging {
         }
     }
 
-    /// A new file of this name, to be written, and where it is for now.
+    /// Creates an empty file of this name; returns it with its path for now.
     pub fn file(&self, name: &str) -> Result<(File, PathBuf), StoreError> {
         let path = self.path.join(name);
         let file = File::options()
@@ -75,10 +74,10 @@ impl Staging {
         Ok((file, path))
     }
 
-    /// Copies `source` to its end into a new file of this name, durably but for the file's name.
-    /// Returns how many bytes it has.
+    /// Copies `source` to its end into a new file of this name. The bytes are synced, the name is not. Returns
+    /// the size.
     pub fn copy(&self, name: &str, source: &mut impl Read) -> Result<u64, CopyError> {
-        reached(Step::Stage, Side::Before);
+        mark_step(Step::Stage, Side::Before);
         let attempt = Attempt::new(Step::Stage, 2);
         let (mut copy, path) = self.file(name)?;
         let failed = |source| StoreError::new("write", &path, source);
@@ -97,17 +96,17 @@ impl Staging {
         }
         attempt.part(1).map_err(failed)?;
         copy.sync_all().map_err(failed)?;
-        reached(Step::Stage, Side::After);
+        mark_step(Step::Stage, Side::After);
         Ok(size)
     }
 
-    /// Takes a copy from another folder of copies, which keeps it too.
+    /// Shares a copy of another folder, which keeps it too.
     pub fn take_over(&self, name: &str, from: &Path) -> Result<(), CopyError> {
         let path = self.path.join(name);
         if fs::hard_link(from, &path).is_ok() {
             return Ok(());
         }
-        // No file system has to have hard links.
+        // Some file systems have no hard links.
         let mut source = File::open(from).map_err(CopyError::Read)?;
         self.copy(name, &mut source).map(drop)
     }
@@ -118,30 +117,30 @@ impl Staging {
         File::open(&path).map_err(|source| StoreError::new("read", &path, source))
     }
 
-    /// Makes the names of the copies durable. What takes long is done now.
+    /// Makes the names of the copies durable. The slow part is over then.
     pub fn sync(&self) -> Result<(), StoreError> {
         atomic::sync_folder(&self.path)
     }
 
-    /// Gives the folder its name, durably. It still goes again unless it is kept.
+    /// Gives the folder its name, durably. Unless it is kept, it is still removed with this value.
     pub fn publish(&mut self, path: &Path, step: Step) -> Result<(), StoreError> {
-        reached(step, Side::Before);
+        mark_step(step, Side::Before);
         #[cfg(feature = "test-hooks")]
-        super::power::moving(&self.path, path);
+        super::power::remember_move(&self.path, path);
         let attempt = Attempt::new(step, 2);
         let failed = |source| StoreError::new("write", path, source);
         attempt
             .part(0)
-            .and_then(|()| rename(&self.path, path))
+            .and_then(|()| rename_folder(&self.path, path))
             .map_err(failed)?;
         path.clone_into(&mut self.path);
         attempt.part(1).map_err(failed)?;
         atomic::sync_folder(path.parent().unwrap_or(Path::new(".")))?;
-        reached(step, Side::After);
+        mark_step(step, Side::After);
         Ok(())
     }
 
-    /// It belongs to something now.
+    /// Keeps the folder: the file that it belongs to is written.
     pub fn keep(mut self) {
         self.kept = true;
     }
@@ -150,33 +149,33 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         if !self.kept {
-            // One that stays costs room until the next sweep.
+            // A folder that stays costs room until the next sweep.
             drop(fs::remove_dir_all(&self.path));
         }
     }
 }
 
-/// Removes a folder of copies; that there is none is success.
-pub fn remove(path: &Path, step: Step) -> Result<(), StoreError> {
+/// Removes a folder of copies. A missing folder is success.
+pub fn remove_folder(path: &Path, step: Step) -> Result<(), StoreError> {
     if !path.is_dir() {
         return Ok(());
     }
-    reached(step, Side::Before);
+    mark_step(step, Side::Before);
     let attempt = Attempt::new(step, 1);
     match attempt.part(0).and_then(|()| fs::remove_dir_all(path)) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(StoreError::new("remove", path, source))
         }
         _ => {
-            reached(step, Side::After);
+            mark_step(step, Side::After);
             Ok(())
         }
     }
 }
 
-/// Removes the folders of copies in `parent` that nobody fills and that belong to nothing.
-/// `belongs` says it of a name: `None` for one that no folder of copies has.
-pub fn sweep(
+/// Removes the folders of copies in `parent` that no process fills and that belong to no file. `belongs` decides
+/// by name; `None` is a name that no folder of copies has.
+pub fn sweep_folders(
     parent: &Path,
     belongs: impl Fn(&str) -> Result<Option<bool>, StoreError>,
     step: Step,
@@ -198,18 +197,18 @@ pub fn sweep(
         {
             continue;
         }
-        // Whoever fills it may have written meanwhile what it belongs to: asked again when it is ours.
-        if let Ok(Some(_locked)) = lock(&entry.path())
+        // Its process may have written the file meanwhile, so `belongs` is asked again under the lock.
+        if let Ok(Some(_locked)) = lock_folder(&entry.path())
             && (unnamed || belongs(&name)? == Some(false))
         {
-            remove(&entry.path(), step)?;
+            remove_folder(&entry.path(), step)?;
         }
     }
     Ok(())
 }
 
-/// Locks a folder; `None` if somebody else has it, or it is gone.
-fn lock(path: &Path) -> io::Result<Option<File>> {
+/// Locks a folder. `None` if another process holds the lock, or the folder is gone.
+fn lock_folder(path: &Path) -> io::Result<Option<File>> {
     let folder = match File::open(path) {
         Ok(folder) => folder,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -230,7 +229,7 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
     clippy::disallowed_methods,
     reason = "synced by the one function that calls it"
 )]
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
+fn rename_folder(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
@@ -250,7 +249,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let staging = Staging::create(parent.path()).unwrap();
         staging.copy("0", &mut &b"bytes"[..]).unwrap();
-        sweep(parent.path(), |_| Ok(Some(false)), Step::Sweep).unwrap();
+        sweep_folders(parent.path(), |_| Ok(Some(false)), Step::Sweep).unwrap();
         assert_eq!(names(parent.path()).len(), 1);
         drop(staging);
         assert_eq!(names(parent.path()), [""; 0]);
@@ -269,7 +268,7 @@ mod tests {
                 _ => None,
             })
         };
-        sweep(parent.path(), belongs, Step::Sweep).unwrap();
+        sweep_folders(parent.path(), belongs, Step::Sweep).unwrap();
         let mut left = names(parent.path());
         left.sort();
         assert_eq!(left, ["foreign", "owned"]);
@@ -282,10 +281,10 @@ mod tests {
         staging
             .publish(&parent.path().join("named"), Step::Attach)
             .unwrap();
-        sweep(parent.path(), |_| Ok(Some(false)), Step::Sweep).unwrap();
+        sweep_folders(parent.path(), |_| Ok(Some(false)), Step::Sweep).unwrap();
         assert_eq!(names(parent.path()), ["named"]);
         staging.keep();
-        sweep(parent.path(), |_| Ok(Some(true)), Step::Sweep).unwrap();
+        sweep_folders(parent.path(), |_| Ok(Some(true)), Step::Sweep).unwrap();
         assert_eq!(names(parent.path()), ["named"]);
     }
 }

@@ -1,4 +1,4 @@
-//! The files of the state folder: where each lies, how it is written, and what its damage means.
+//! The files of the state folder: path, durability, and the meaning of damage.
 //!
 //! A [`StateFile`] is one value with the path, the crash point and the durability of a file. Every read
 //! goes through it, so a newer version is refused and kept, and an unreadable file moves to the
@@ -41,7 +41,7 @@ pub enum ReadError {
         path: PathBuf,
         /// Where it is.
         kept: PathBuf,
-        /// What is wrong with it.
+        /// The damage, for people.
         reason: String,
     },
     /// The operating system refused.
@@ -139,7 +139,7 @@ impl PartialEq for Storage {
 
 impl Eq for Storage {}
 
-/// What lies at the path of a file.
+/// The content at the path of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inspection<T> {
     /// No file.
@@ -150,6 +150,16 @@ pub enum Inspection<T> {
     Newer(u32),
     /// An unreadable file; the reason is for people.
     Damaged(String),
+}
+
+impl<T> Inspection<T> {
+    /// The value of an intact file.
+    pub fn intact(self) -> Option<T> {
+        match self {
+            Self::Intact(value) => Some(value),
+            Self::Missing | Self::Newer(_) | Self::Damaged(_) => None,
+        }
+    }
 }
 
 /// One file of the state folder.
@@ -184,6 +194,11 @@ impl<T> StateFile<T> {
     /// Whether a file is there.
     pub fn exists(&self) -> Result<bool, StoreError> {
         self.storage.disk().exists(&self.path)
+    }
+
+    /// When its name last changed. `None` if that is unknown.
+    pub fn renamed_at(&self) -> Option<Timestamp> {
+        self.storage.disk().renamed_at(&self.path)
     }
 
     /// Gives the file another name, unsynced. `false` if there is none.
@@ -235,15 +250,10 @@ impl<T: DeserializeOwned> StateFile<T> {
 
     /// Reads the file if it can be read now. Moves and reports nothing.
     pub fn peek(&self) -> Option<T> {
-        match self.inspect() {
-            Ok(Inspection::Intact(value)) => Some(value),
-            Ok(Inspection::Missing | Inspection::Newer(_) | Inspection::Damaged(_)) | Err(_) => {
-                None
-            }
-        }
+        self.inspect().ok().and_then(Inspection::intact)
     }
 
-    /// Tells what lies there. Moves and reports nothing.
+    /// Reads the file with its damage. Moves and reports nothing.
     pub fn inspect(&self) -> Result<Inspection<T>, StoreError> {
         self.look().map(|(_, found)| found)
     }
@@ -363,6 +373,11 @@ impl<T> StateFolder<T> {
     /// Makes its names durable.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.storage.disk().sync_folder(&self.path)
+    }
+
+    /// Makes the names of a batch durable, as this step.
+    pub fn sync_batch(&self, step: Step) -> Result<(), StoreError> {
+        self.storage.disk().sync_batch(&self.path, step)
     }
 }
 

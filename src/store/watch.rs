@@ -19,9 +19,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
-use self::inotify::EventSource;
+use self::inotify::InotifyEvents as EventSource;
 #[cfg(not(target_os = "linux"))]
-use self::portable::EventSource;
+use self::portable::CollectedEvents as EventSource;
 use super::atomic;
 use crate::clock::Clock;
 

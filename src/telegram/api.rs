@@ -377,6 +377,7 @@ fn wire_entity(entity: &Entity) -> Option<MessageEntity> {
     let kind = match entity.kind {
         EntityStyle::Bold => MessageEntityKind::Bold,
         EntityStyle::Italic => MessageEntityKind::Italic,
+        EntityStyle::Underline => MessageEntityKind::Underline,
         EntityStyle::Strikethrough => MessageEntityKind::Strikethrough,
         EntityStyle::Spoiler => MessageEntityKind::Spoiler,
         EntityStyle::Blockquote => MessageEntityKind::Blockquote,

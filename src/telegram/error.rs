@@ -215,7 +215,9 @@ fn bad_request(text: &str, migrate_to: Option<ChatId>) -> FailureDecision {
     if says(&["reactions_too_many", "reaction_too_many"]) {
         return FailureDecision::Retry;
     }
-    let repairs: [(&[&str], Repair); 7] = [
+    let repairs: [(&[&str], Repair); 8] = [
+        // Before the other failures of entities: these are sound, and too many for one message.
+        (&["entities_too_long", "entities too long"], Repair::Split),
         (
             &[
                 "can't parse entities",

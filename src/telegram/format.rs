@@ -9,8 +9,12 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use unicode_width::UnicodeWidthChar;
 
+mod guard;
+mod html;
 mod link;
 mod markdown;
+mod marks;
+mod names;
 mod table;
 
 /// A text with its formatting, as it is stored and sent.
@@ -49,6 +53,8 @@ pub enum EntityStyle {
     Bold,
     /// Italic.
     Italic,
+    /// Underlined.
+    Underline,
     /// Struck through.
     Strikethrough,
     /// Hidden until it is touched.
@@ -179,6 +185,15 @@ impl Rich {
         }
     }
 
+    /// The same text without formatting; the address of a link stands behind its words.
+    #[must_use]
+    pub fn without_formatting(&self) -> Self {
+        Self {
+            text: with_addresses(&self.text, &self.spans()),
+            entities: Vec::new(),
+        }
+    }
+
     /// The length that Telegram's limits count: code points (telegram.md 5).
     pub fn code_points(&self) -> usize {
         self.text.chars().count()
@@ -245,6 +260,28 @@ fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(cleaned)
 }
 
+/// A text with the address of each link behind its words, unless they say it.
+fn with_addresses(text: &str, spans: &[Span]) -> String {
+    let mut links: Vec<(usize, &str)> = spans
+        .iter()
+        .filter_map(|span| {
+            let url = span.entity.url.as_deref()?;
+            let words = text.get(span.range.clone())?;
+            let is_said = url.trim_end_matches('/') == words.trim_end_matches('/');
+            (!is_said).then_some((span.range.end, url))
+        })
+        .collect();
+    links.sort_by_key(|(end, _)| *end);
+    let mut whole = String::with_capacity(text.len());
+    let mut from = 0;
+    for (end, url) in links {
+        whole.push_str(text.get(from..end).unwrap_or_default());
+        whole.extend([" (", url, ")"]);
+        from = end;
+    }
+    whole + text.get(from..).unwrap_or_default()
+}
+
 /// A length in UTF-16 units.
 fn utf16_len(text: &str) -> usize {
     text.chars().map(char::len_utf16).sum()
@@ -275,3 +312,6 @@ impl<'a> Units<'a> {
         self.count
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,10 +16,15 @@ pub const MESSAGE_LIMIT: usize = 4096;
 pub const CAPTION_LIMIT: usize = 1024;
 /// Most entities of one message; further ones would show nothing.
 pub const ENTITY_LIMIT: usize = 100;
+/// Most bytes of the entities of one message. Telegram refuses somewhere near 9,500 (telegram.md 5).
+pub const ENTITY_BYTES: usize = 8192;
+/// Bytes of an entity without its address or language, at most.
+const PLAIN_ENTITY_BYTES: usize = 20;
 /// Stands for the rest of a text that must be one message.
 const CUT_OFF: &str = "…";
 
-/// Cuts a text into messages of at most `limit` code points and [`ENTITY_LIMIT`] entities. Prefers
+/// Cuts a text into messages of at most `limit` code points, [`ENTITY_LIMIT`] entities and
+/// [`ENTITY_BYTES`] of them. Prefers
 /// the end of a paragraph, then of a line, then of a word, in the second half of a message; never
 /// cuts a grapheme that fits into one. Formatting goes on behind a cut. A block of code or a table
 /// that fits into one message stays whole. Blank text becomes one blank message.
@@ -158,8 +163,9 @@ impl<'a> Cutter<'a> {
             .char_indices()
             .nth(self.limit)
             .map_or(self.text.len(), |(index, _)| start + index);
+        let mut room = EntityRoom::default();
         self.spans_behind(start)
-            .nth(ENTITY_LIMIT)
+            .find(|span| !room.takes(span))
             .map(|span| span.range.start)
             .filter(|&surplus| surplus > start)
             .map_or(end, |surplus| surplus.min(end))
@@ -228,6 +234,7 @@ impl<'a> Cutter<'a> {
     fn slice(&self, range: Range<usize>) -> Rich {
         let text = self.between(range.clone()).trim_end();
         let end = range.start + text.len();
+        let mut room = EntityRoom::default();
         let spans = self
             .spans_behind(range.start)
             .take_while(|span| span.range.start < end)
@@ -240,7 +247,7 @@ impl<'a> Cutter<'a> {
                     entity: span.entity.clone(),
                 })
             })
-            .take(ENTITY_LIMIT)
+            .take_while(|span| room.takes(span))
             .collect();
         Rich::from_spans(text.to_owned(), spans)
     }
@@ -264,6 +271,23 @@ impl<'a> Cutter<'a> {
 
     fn between(&self, range: Range<usize>) -> &'a str {
         self.text.get(range).unwrap_or_default()
+    }
+}
+
+/// What the entities of one message take of its limits.
+#[derive(Default)]
+struct EntityRoom {
+    count: usize,
+    bytes: usize,
+}
+
+impl EntityRoom {
+    /// Takes an entity in, if it fits.
+    fn takes(&mut self, span: &Span) -> bool {
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        self.count += 1;
+        self.bytes += PLAIN_ENTITY_BYTES + length(&span.entity.url) + length(&span.entity.language);
+        self.count <= ENTITY_LIMIT && self.bytes <= ENTITY_BYTES
     }
 }
 
@@ -395,6 +419,25 @@ mod tests {
         let pieces = split(&rich(&"*b* a ".repeat(250)), MESSAGE_LIMIT);
         let counts: Vec<usize> = pieces.iter().map(|piece| piece.entities.len()).collect();
         assert_eq!(counts, [100, 100, 50]);
+    }
+
+    #[test]
+    fn no_message_has_more_bytes_of_entities_than_telegram_takes() {
+        let url = format!("https://example.org/{}", "p".repeat(180));
+        let text = format!("[a]({url}) ").repeat(60);
+        let whole = crate::telegram::format::markdown(&text);
+        let pieces = split(&whole, MESSAGE_LIMIT);
+        let bytes = |piece: &Rich| -> usize {
+            let urls = piece
+                .entities
+                .iter()
+                .filter_map(|entity| entity.url.as_ref());
+            urls.map(|url| 12 + url.len()).sum()
+        };
+        assert!(pieces.len() > 1);
+        assert!(pieces.iter().all(|piece| bytes(piece) < 8500));
+        let links: usize = pieces.iter().map(|piece| piece.entities.len()).sum();
+        assert_eq!(links, 60);
     }
 
     #[test]

@@ -160,7 +160,7 @@ impl Waker {
             let begun = clock.instant();
             let dir = state.session(&id);
             let check = SessionCheck {
-                inbox: Inbox::new(&state, dir.clone()),
+                inbox: Inbox::new(&dir),
                 dir,
                 state: &state,
                 id: &id,

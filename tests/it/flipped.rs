@@ -18,7 +18,8 @@ use telepost::state::holds::Conversation;
 use telepost::state::inbox::entry::Entry;
 use telepost::state::layout::StateDir;
 use telepost::state::outbox::delivery::{Delivery, DeliveryState, FinishedDelivery};
-use telepost::store::format::{ReadError, read};
+use telepost::store::crash_points::Step;
+use telepost::store::state_file::{ReadError, StateFile};
 
 use crate::support::{House, wait_for};
 
@@ -46,17 +47,18 @@ fn a_house_with_everything() -> House {
 /// Flips bits of a file and reads it each time. `0x80` never gives another value than before.
 fn flips_are_noticed_or_read<T: DeserializeOwned + Serialize>(house: &House, path: &Path) {
     let state = StateDir::new(house.state());
+    let file: StateFile<T> = state.storage().file(path.to_owned(), Step::Quarantine);
     let name = path.display();
     let whole = fs::read(path).unwrap();
     let value = |value: &T| serde_json::to_string(value).unwrap();
-    let before = value(&read::<T>(&state, path, Timestamp(0)).unwrap().unwrap());
+    let before = value(&file.read(Timestamp(0)).unwrap().unwrap());
     let (mut noticed, mut changed) = (0, 0);
     for place in 0..whole.len() {
         for bit in [0x80, 0x01, 0x10] {
             let mut bytes = whole.clone();
             bytes[place] ^= bit;
             fs::write(path, &bytes).unwrap();
-            match read::<T>(&state, path, Timestamp(0)) {
+            match file.read(Timestamp(0)) {
                 Ok(Some(read)) if value(&read) == before => {}
                 Ok(Some(_)) => {
                     assert_ne!(bit, 0x80, "changed unnoticed at {place} of {name}");

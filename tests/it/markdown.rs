@@ -142,6 +142,7 @@ fn shown(rich: &Rich) -> String {
         let name = match span.entity.kind {
             EntityStyle::Bold => "b",
             EntityStyle::Italic => "i",
+            EntityStyle::Underline => "u",
             EntityStyle::Strikethrough => "s",
             EntityStyle::Spoiler => "spoiler",
             EntityStyle::Blockquote => "quote",

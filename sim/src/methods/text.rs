@@ -14,6 +14,10 @@ pub(super) const MAX_CAPTION: usize = 1024;
 /// Further entities are ignored.
 const MAX_ENTITIES: usize = 100;
 const MAX_OFFSET: i64 = 1_000_000;
+/// Most bytes of the entities of one message, of which each takes a few and its address.
+const MAX_ENTITY_BYTES: usize = 9500;
+/// Bytes of an entity without an address.
+const PLAIN_ENTITY_BYTES: usize = 12;
 
 /// Entity types that a sender may give.
 const GIVEN: &[&str] = &[
@@ -92,7 +96,24 @@ pub(super) fn formatted(
         _ => return Err(Refusal::bad("unsupported parse_mode")),
     };
     check_bounds(&whole)?;
+    check_size(&whole.entities)?;
     Ok(trimmed(&whole))
+}
+
+/// Refuses entities that are too many bytes together.
+fn check_size(entities: &[Value]) -> Result<(), Refusal> {
+    let text = |entity: &Value, name: &str| {
+        let value = entity.get(name).and_then(Value::as_str);
+        value.map_or(0, str::len)
+    };
+    let bytes: usize = entities
+        .iter()
+        .map(|entity| PLAIN_ENTITY_BYTES + text(entity, "url") + text(entity, "language"))
+        .sum();
+    if bytes > MAX_ENTITY_BYTES {
+        return Err(Refusal::bad("ENTITIES_TOO_LONG"));
+    }
+    Ok(())
 }
 
 fn parse_entities(given: Option<&Value>) -> Result<Vec<Value>, Refusal> {

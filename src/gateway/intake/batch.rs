@@ -21,11 +21,11 @@ use crate::state::bots::HeardChats;
 use crate::state::bots::migrations::{Migrations, Moves};
 use crate::state::inbox::dead_letters::{self, DeadLetter};
 use crate::state::inbox::entry::Entry;
-use crate::state::inbox::{self, Inbox, TOMBSTONE_MS};
+use crate::state::inbox::{Inbox, TOMBSTONE_MS};
 use crate::state::layout::StateDir;
 use crate::state::outbox::Outbox;
 use crate::store::StoreError;
-use crate::store::atomic::Prepared;
+use crate::store::disk::PreparedFile;
 use crate::telegram::update::{self, Body, ChatStanding, Membership, Message, Unreadable, Update};
 
 /// How many refused senders are remembered for "once a day".
@@ -188,8 +188,8 @@ impl BatchWriter {
         if !self.sessions.contains_key(id) {
             let dir = self.state.session(id);
             dir.prepare()?;
-            let inbox = Inbox::new(&self.state, dir);
-            let seen = inbox.seen()?;
+            let inbox = Inbox::new(&dir);
+            let seen = inbox.stored()?;
             let last_received = seen.iter().map(|name| name.received).max().unwrap_or(0);
             for name in seen {
                 self.stored.insert(id, name);
@@ -453,7 +453,7 @@ impl BatchWriter {
         let received = now.0.max(place.last_received + 1);
         place.last_received = received;
         let inbox = place.inbox.clone();
-        let entry = inbox::entry(address, id, Timestamp(received), raw.to_owned());
+        let entry = Entry::new(address, id, Timestamp(received), raw.to_owned());
         self.stored.insert(session, entry.name());
         Ok((inbox, entry))
     }
@@ -464,7 +464,7 @@ impl BatchWriter {
         let batch = std::mem::take(&mut self.unwritten);
         let prepared = map_in_parallel(&batch, |ready| ready.inbox.prepare(&ready.entry));
         for (ready, prepared) in batch.iter().zip(prepared) {
-            let written = prepared.and_then(Prepared::publish);
+            let written = prepared.and_then(PreparedFile::publish);
             self.reopen_if_gone(&ready.session, written)?;
             tracing::debug!(session = %ready.session, update_id = ready.entry.name().update_id.0, "update stored");
         }

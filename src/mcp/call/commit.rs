@@ -16,7 +16,7 @@ use crate::state::inbox::entry::EntryName;
 use crate::state::inbox::view::{self, Item};
 use crate::state::outbox::attachments::AttachedFile;
 use crate::state::outbox::delivery::{Content, Delivery, DeliveryId};
-use crate::store::format::ReadError;
+use crate::store::state_file::ReadError;
 use crate::telegram::{format, reactions, update};
 
 /// Refuses what no chat could take.

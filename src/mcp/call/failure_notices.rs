@@ -1,33 +1,23 @@
-//! Which failures the agents of a session were told of: each is said once, in `notices`.
+//! Notices of failed deliveries: an agent is told of each once, in `notices`.
 //!
-//! A failure is told to the agent whose delivery it is, or to any other when that one is gone. It is
-//! noted when the result that says it has gone out; killed before, it is said once more.
+//! The agent that made the delivery is told, or any other when that one is gone. The notice is recorded when
+//! the result that holds it has gone out; after a kill before that, it is given once more.
 
 use std::collections::BTreeSet;
-
-use serde::{Deserialize, Serialize};
 
 use crate::mcp::call::desk;
 use crate::mcp::call::{Caller, Mailbox, MailboxError, News};
 use crate::mcp::tools::Refusal;
 use crate::state::agents::holder;
+use crate::state::failure_notices;
 use crate::state::outbox::delivery::{Content, DeliveryId, DeliveryOutcome, FinishedDelivery};
 use crate::state::outbox::notice;
-use crate::store::atomic::Durability;
-use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT, ReadError};
+use crate::store::state_file::ReadError;
 
 /// Most failures that one result tells; others follow with the next.
 const MOST: usize = 2;
-/// How much of a text or a reason is said.
+/// Most characters of a text or a reason in a notice.
 const WORDS: usize = 60;
-
-/// The file.
-#[derive(Debug, Serialize, Deserialize)]
-struct ToldFile {
-    format: u32,
-    told: BTreeSet<DeliveryId>,
-}
 
 impl Mailbox {
     /// The failures that this agent is to be told of, each with its words.
@@ -45,7 +35,7 @@ impl Mailbox {
         if failed.is_empty() {
             return Ok(Vec::new());
         }
-        let told = self.told()?;
+        let told = failure_notices::read_told(&self.dir, self.clock.now())?;
         failed.retain(|id| !told.contains(id));
         if failed.is_empty() {
             return Ok(Vec::new());
@@ -67,7 +57,7 @@ impl Mailbox {
                 Err(error) => return Err(error.into()),
             };
             let whose = finished.delivery.holder.as_str();
-            // No agent has said that.
+            // The gateway's own notices concern no agent.
             if whose == notice::GATEWAY {
                 continue;
             }
@@ -75,7 +65,7 @@ impl Mailbox {
             if another {
                 continue;
             }
-            words.extend(say(&finished).map(|words| (id, words)));
+            words.extend(describe_failure(&finished).map(|words| (id, words)));
         }
         Ok(words)
     }
@@ -83,31 +73,17 @@ impl Mailbox {
     fn record_told(&self, caller: &Caller, ids: &BTreeSet<DeliveryId>) -> Result<(), MailboxError> {
         self.dir.prepare()?;
         let _lock = desk::lock(self, caller)?;
-        let mut told = self.told()?;
-        // What has left failed/ is not asked for again.
+        let mut told = failure_notices::read_told(&self.dir, self.clock.now())?;
+        // A delivery that has left failed/ needs no record.
         let failed: BTreeSet<DeliveryId> = self.outbox.failed()?.into_iter().collect();
         told.retain(|id| failed.contains(id));
         told.extend(ids.iter().cloned());
-        let file = ToldFile {
-            format: FORMAT,
-            told,
-        };
-        format::write(&self.dir.told(), &file, Step::Told, Durability::Synced)?;
-        Ok(())
-    }
-
-    /// Damaged, it is as good as nothing: the failures are told once more.
-    fn told(&self) -> Result<BTreeSet<DeliveryId>, MailboxError> {
-        match format::read::<ToldFile>(&self.state, &self.dir.told(), self.clock.now()) {
-            Ok(file) => Ok(file.map(|file| file.told).unwrap_or_default()),
-            Err(ReadError::Quarantined { .. }) => Ok(BTreeSet::new()),
-            Err(error) => Err(error.into()),
-        }
+        Ok(failure_notices::record_told(&self.dir, told)?)
     }
 }
 
-/// What an agent should know of a failure.
-fn say(finished: &FinishedDelivery) -> Option<String> {
+/// Describes a failure for an agent.
+fn describe_failure(finished: &FinishedDelivery) -> Option<String> {
     let DeliveryOutcome::Failed {
         reason,
         message_ids,

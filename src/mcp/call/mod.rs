@@ -38,8 +38,8 @@ use crate::state::layout::{SessionDir, StateDir};
 use crate::state::outbox::delivery::{DeliveryId, DeliveryOutcome};
 use crate::state::outbox::{DeliveryStatus, Outbox};
 use crate::store::StoreError;
-use crate::store::format::ReadError;
 use crate::store::lock::LockError;
+use crate::store::state_file::ReadError;
 use crate::waker::methods::inbox_socket::{InboxSocket, RequestListener};
 
 /// Most ids in one `ack`.
@@ -159,9 +159,9 @@ impl Mailbox {
     ) -> Self {
         let dir = state.session(&session.id);
         Self {
-            inbox: Inbox::new(&state, dir.clone()),
+            inbox: Inbox::new(&dir),
             outbox: Outbox::new(&state, dir.clone()),
-            files: Files::new(&state, dir.clone()),
+            files: Files::new(&dir),
             holds: Holds::new(&dir),
             session: session.id.clone(),
             home: session.chat_ids.first().copied().unwrap_or(ChatId(0)),
@@ -180,12 +180,7 @@ impl Mailbox {
     /// The folders whose changes a waiting call watches: new messages, their files, and finished
     /// deliveries.
     pub fn watched(&self) -> [std::path::PathBuf; 4] {
-        [
-            self.dir.inbox(),
-            self.dir.files(),
-            self.dir.sent(),
-            self.dir.failed(),
-        ]
+        self.dir.folders_about_calls()
     }
 
     /// Creates the folders of the session, so that they can be watched.

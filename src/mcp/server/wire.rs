@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
 use crate::mcp::tools::{PollParams, ReactParams, ReplyParams, Tool, ToolResult};
-use crate::store::crash_points::{Side, Step, reached};
+use crate::store::crash_points::{Side, Step, mark_step};
 
 /// A tool as clients list it.
 pub(super) fn wire_tool(tool: Tool) -> WireTool {
@@ -141,7 +141,7 @@ impl<W, F: Fn(RequestId)> ResultWriter<W, F> {
                 (self.on_flushed)(answer.id);
             }
             self.line.clear();
-            reached(Step::Answer, Side::After);
+            mark_step(Step::Answer, Side::After);
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::state::inbox::dead_letters;
 use crate::state::layout::StateDir;
 use crate::state::outbox::Outbox;
 use crate::state::outbox::delivery::DeliveryId;
-use crate::store::format::ReadError;
+use crate::store::state_file::ReadError;
 use crate::waker::methods::tmux::guard::TypingRules;
 
 /// How many waiting deliveries are read in search of a blocked one.
@@ -221,7 +221,7 @@ impl SessionReport {
     /// Gathers the report of one session, as if it were configured: the disk does not know.
     pub fn gather(state: &StateDir, id: &SessionId, now: Timestamp) -> Result<Self, ReadError> {
         let dir = state.session(id);
-        let inbox = Inbox::new(state, dir.clone());
+        let inbox = Inbox::new(&dir);
         let outbox = Outbox::new(state, dir.clone());
         let pending = inbox.pending()?;
         let held = Holds::new(&dir).held_entries(now)?;

@@ -10,7 +10,7 @@ use crate::state::agents::list_registered;
 use crate::state::agents::turns::TurnFile;
 use crate::state::layout::SessionDir;
 use crate::state::wake_log::{MethodId, MethodRecord, WakeLog};
-use crate::store::format::ReadError;
+use crate::store::state_file::ReadError;
 use crate::waker::activity::AgentState;
 use crate::waker::conversations::Conversations;
 use crate::waker::list_candidates;

@@ -16,7 +16,6 @@ use crate::state::agents::{AgentFile, Reach, folder};
 use crate::state::layout::SessionDir;
 use crate::store::StoreError;
 use crate::store::disk::HeldLock;
-use crate::store::envelope::FORMAT;
 use crate::store::state_file::{ReadError, StateFile};
 
 /// Names an agent in the messages that it holds. Safe as a file name.
@@ -71,7 +70,6 @@ impl Registration {
         Self {
             stored: folder(dir).file(format!("{pid}-{}.json", started_at.0)),
             file: AgentFile {
-                format: FORMAT,
                 pid,
                 started_at,
                 client_process: client.clone(),

@@ -29,8 +29,6 @@ const THREAD_MAX: usize = 100;
 /// The file of a living MCP server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AgentFile {
-    /// The version of this file.
-    pub format: u32,
     /// The MCP server, for people.
     pub pid: u32,
     /// When it started.

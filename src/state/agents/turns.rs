@@ -15,7 +15,6 @@ use crate::state::inbox::entry::EntryName;
 use crate::state::layout::SessionDir;
 use crate::store::atomic::{self, Durability};
 use crate::store::crash_points::Step;
-use crate::store::envelope::FORMAT;
 use crate::store::lock::{FileLock, LockError};
 use crate::store::state_file::{StateFile, StateFolder};
 use crate::store::{StateError, StoreError};
@@ -23,8 +22,6 @@ use crate::store::{StateError, StoreError};
 /// The turns of one agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TurnFile {
-    /// The version of this file.
-    pub format: u32,
     /// The agent.
     pub holder: HolderId,
     /// The process that runs the agent; once that has ended, the file says nothing.
@@ -96,7 +93,6 @@ impl TurnFile {
     /// The turns of an agent that no hook has reported yet.
     pub fn new(holder: HolderId, client_process: ProcessId, now: Timestamp) -> Self {
         Self {
-            format: FORMAT,
             holder,
             client_process,
             client_session: None,
@@ -186,7 +182,7 @@ pub fn remove_stale_locks(dir: &SessionDir) -> Result<(), StoreError> {
         // The first hook of an agent takes the lock before it writes the file.
         let path = folder(dir).path().join(&name);
         match FileLock::try_take(&path, "telepost gateway, clearing up") {
-            Ok(_lock) if !file.exists()? => atomic::remove(&path, Step::Sweep)?,
+            Ok(_lock) if !file.exists()? => atomic::remove_file(&path, Step::Sweep)?,
             Ok(_) | Err(LockError::Held { .. }) => {}
             Err(LockError::Store(error)) => return Err(error),
         }

@@ -20,12 +20,13 @@ use crate::ids::UpdateId;
 use crate::state::files::state::{FetchResult, FileState, STATE_FILE};
 use crate::state::inbox::Inbox;
 use crate::state::inbox::view::{AttachmentView, FileStanding, Shown};
-use crate::state::layout::{SessionDir, StateDir};
+use crate::state::layout::SessionDir;
 use crate::store::StoreError;
 use crate::store::atomic;
 use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT, ReadError};
+use crate::store::envelope::encode;
 use crate::store::staging::{self, Staging};
+use crate::store::state_file::{ReadError, StateFile};
 
 /// How many bytes the files of one session may take.
 pub const QUOTA: u64 = 1 << 30;
@@ -35,7 +36,6 @@ pub const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The files of one session.
 #[derive(Clone, Debug)]
 pub struct Files {
-    state: StateDir,
     dir: SessionDir,
 }
 
@@ -63,15 +63,17 @@ pub struct PartialFile {
 
 impl Files {
     /// The files of a session whose folders exist.
-    pub fn new(state: &StateDir, dir: SessionDir) -> Self {
-        Self {
-            state: state.clone(),
-            dir,
-        }
+    pub fn new(dir: &SessionDir) -> Self {
+        Self { dir: dir.clone() }
     }
 
     fn folder(&self, id: UpdateId) -> PathBuf {
         self.dir.files().join(id.to_string())
+    }
+
+    fn state_file(&self, id: UpdateId) -> StateFile<FileState> {
+        let path = self.folder(id).join(STATE_FILE);
+        self.dir.storage().file(path, Step::Download)
     }
 
     /// The result of fetching the file of a message; `None` if the file is still to be fetched.
@@ -81,8 +83,7 @@ impl Files {
         content: &str,
         now: Timestamp,
     ) -> Result<Option<FetchResult>, ReadError> {
-        let path = self.folder(id).join(STATE_FILE);
-        let state: Option<FileState> = format::read(&self.state, &path, now)?;
+        let state = self.state_file(id).read(now)?;
         let result = state
             .filter(|state| state.content == state::content_key(content))
             .map(|state| state.result);
@@ -200,19 +201,18 @@ impl Files {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let state = FileState {
-            format: FORMAT,
             content: state::content_key(content),
             at: now,
             result,
         };
         let (mut file, path) = staging.file(STATE_FILE)?;
         let failed = |source| StoreError::new("write", &path, source);
-        file.write_all(&format::encode(&path, &state)?)
+        file.write_all(&encode(&path, &state)?)
             .and_then(|()| file.sync_all())
             .map_err(failed)?;
         staging.sync()?;
         // An older result: a lack of room, or the update of another bot with the same number.
-        staging::remove(&self.folder(id), Step::Sweep)?;
+        staging::remove_folder(&self.folder(id), Step::Sweep)?;
         staging.publish(&self.folder(id), Step::Download)?;
         staging.keep();
         Ok(())
@@ -221,7 +221,7 @@ impl Files {
     /// The files of each message, in no useful order.
     pub fn stored(&self) -> Result<Vec<StoredFiles>, StoreError> {
         let mut stored = Vec::new();
-        for name in atomic::list(&self.dir.files())? {
+        for name in atomic::list_names(&self.dir.files())? {
             let Ok(update_id) = name.parse().map(UpdateId) else {
                 continue;
             };
@@ -230,7 +230,7 @@ impl Files {
                 continue;
             };
             let mut bytes = 0;
-            for file in atomic::list(&folder)? {
+            for file in atomic::list_names(&folder)? {
                 // A file that has just been removed takes no room.
                 bytes += std::fs::metadata(folder.join(file)).map_or(0, |file| file.len());
             }
@@ -248,7 +248,7 @@ impl Files {
     fn settled(&self) -> Result<Vec<StoredFiles>, StoreError> {
         // In this order: the entry of a folder that exists now existed before it.
         let mut stored = self.stored()?;
-        let pending = Inbox::new(&self.state, self.dir.clone()).pending()?;
+        let pending = Inbox::new(&self.dir).pending()?;
         let pending: BTreeSet<UpdateId> = pending.iter().map(|name| name.update_id).collect();
         stored.retain(|stored| !pending.contains(&stored.update_id));
         stored.sort_by_key(|stored| (stored.since, stored.update_id));
@@ -272,11 +272,11 @@ impl Files {
 
     /// Removes files that are past their time, and leftovers of a kill.
     pub fn sweep(&self, now: Timestamp) -> Result<(), StoreError> {
-        staging::sweep(&self.dir.files(), |_| Ok(None), Step::Sweep)?;
+        staging::sweep_folders(&self.dir.files(), |_| Ok(None), Step::Sweep)?;
         // An agent may still work with the files of a message that it has answered.
-        let inbox = Inbox::new(&self.state, self.dir.clone());
+        let inbox = Inbox::new(&self.dir);
         let seen: BTreeSet<UpdateId> = inbox
-            .seen()?
+            .stored()?
             .into_iter()
             .map(|name| name.update_id)
             .collect();
@@ -314,7 +314,7 @@ impl Files {
 
     /// Removes the files of a message.
     pub fn remove(&self, id: UpdateId) -> Result<(), StoreError> {
-        staging::remove(&self.folder(id), Step::Sweep)
+        staging::remove_folder(&self.folder(id), Step::Sweep)
     }
 }
 
@@ -349,7 +349,8 @@ impl PartialFile {
 mod tests {
     use super::*;
     use crate::ids::{Address, BotId, ChatId, SessionId};
-    use crate::state::inbox;
+    use crate::state::inbox::entry::Entry;
+    use crate::state::layout::StateDir;
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
@@ -358,7 +359,7 @@ mod tests {
         let state = StateDir::new(folder.path().to_owned());
         let dir = state.session(&SessionId::new("ONE").unwrap());
         dir.prepare().unwrap();
-        (folder, Files::new(&state, dir))
+        (folder, Files::new(&dir))
     }
 
     fn put(files: &Files, id: i64, size: usize) {
@@ -374,10 +375,8 @@ mod tests {
             topic_id: None,
         };
         let raw = serde_json::value::RawValue::from_string("{}".to_owned()).unwrap();
-        let entry = inbox::entry(address, UpdateId(id), NOW, raw);
-        Inbox::new(&files.state, files.dir.clone())
-            .put(&entry)
-            .unwrap();
+        let entry = Entry::new(address, UpdateId(id), NOW, raw);
+        Inbox::new(&files.dir).put(&entry).unwrap();
     }
 
     fn ids(files: &Files) -> Vec<i64> {

@@ -14,8 +14,6 @@ pub const STATE_FILE: &str = "state.json";
 /// The file `state.json`. Written once, with the folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileState {
-    /// The version of this file.
-    pub format: u32,
     /// The bytes that this is about, as [`content_key`]: a new bot of a session may reuse the update ids of
     /// the bot before it.
     pub content: String,

@@ -54,14 +54,12 @@ impl Holds {
             .collect())
     }
 
-    /// The entries that agents hold. A damaged conversation counts as missing.
+    /// The entries that agents have seen and not answered. A damaged conversation counts as missing.
     pub fn held_entries(&self, now: Timestamp) -> Result<BTreeSet<EntryName>, ReadError> {
         let mut held = BTreeSet::new();
         for holder in self.holders()? {
-            match self.read(&holder, now) {
-                Ok(Some(conversation)) => held.extend(conversation.entries()),
-                Ok(None) | Err(ReadError::Quarantined { .. }) => {}
-                Err(error) => return Err(error),
+            if let Some(conversation) = self.file(&holder).read_or_missing(now)? {
+                held.extend(conversation.entries());
             }
         }
         Ok(held)

@@ -15,9 +15,8 @@ use crate::ids::BotId;
 use crate::state::agents::holder::short_hash;
 use crate::state::layout::StateDir;
 use crate::store::StoreError;
-use crate::store::atomic::{self, Durability};
 use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT, ReadError};
+use crate::store::state_file::{ReadError, StateFolder};
 
 /// How many dead letters of a bot are kept.
 const LETTERS_MAX: usize = 1000;
@@ -25,8 +24,6 @@ const LETTERS_MAX: usize = 1000;
 /// The file of a dead letter. Written once, never changed.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// The version of this file.
-    pub format: u32,
     /// The bot that received it.
     pub bot_id: BotId,
     /// When the bot received it.
@@ -35,21 +32,20 @@ pub struct DeadLetter {
     pub reason: String,
     /// The update as Telegram gave it.
     pub update: Box<RawValue>,
-    /// Where it was read from.
+    /// The name of its file, once it was read.
     #[serde(skip)]
-    path: PathBuf,
+    file_name: String,
 }
 
 impl DeadLetter {
     /// A letter that is not on disk yet.
     pub fn new(bot_id: BotId, received: Timestamp, reason: &str, update: Box<RawValue>) -> Self {
         Self {
-            format: FORMAT,
             bot_id,
             received,
             reason: reason.to_owned(),
             update,
-            path: PathBuf::new(),
+            file_name: String::new(),
         }
     }
 
@@ -57,38 +53,39 @@ impl DeadLetter {
     pub fn hash(&self) -> String {
         short_hash(&[self.update.get()])
     }
+}
 
-    fn path_in(&self, state: &StateDir) -> PathBuf {
-        let name = format!("{:013}-{}.json", self.received.0, self.hash());
-        state.bot_dead(self.bot_id).join(name)
-    }
+fn letters_of(state: &StateDir, bot: BotId) -> StateFolder<DeadLetter> {
+    state
+        .storage()
+        .folder(state.bot_dead(bot), Step::DeadLetter)
 }
 
 /// Stores a letter once. Returns its path, or `None` if it was there already.
 pub fn store(state: &StateDir, letter: &DeadLetter) -> Result<Option<PathBuf>, StoreError> {
-    let folder = state.bot_dead(letter.bot_id);
-    atomic::create_folder(&folder)?;
-    let names = atomic::list(&folder)?;
+    let folder = letters_of(state, letter.bot_id);
+    folder.create()?;
+    let names = folder.names()?;
     let suffix = format!("-{}.json", letter.hash());
     if names.iter().any(|name| name.ends_with(&suffix)) {
         // The batch that wrote it may have failed, or died, before the folder was synced.
-        atomic::sync_folder(&folder)?;
+        folder.sync()?;
         return Ok(None);
     }
-    let path = letter.path_in(state);
-    format::write(&path, letter, Step::DeadLetter, Durability::Synced)?;
+    let file = folder.file(format!("{:013}{suffix}", letter.received.0));
+    file.write(letter)?;
     let beyond = (names.len() + 1).saturating_sub(LETTERS_MAX);
     for old in names.iter().take(beyond) {
-        atomic::remove(&folder.join(old), Step::Sweep)?;
+        folder.file(old).at(Step::Sweep).remove()?;
     }
-    Ok(Some(path))
+    Ok(Some(file.path().to_owned()))
 }
 
 /// How many letters all bots have.
 pub fn count(state: &StateDir) -> Result<u64, StoreError> {
     let mut count = 0;
     for bot in state.all_bots()? {
-        count += atomic::list(&state.bot_dead(bot))?.len() as u64;
+        count += letters_of(state, bot).names()?.len() as u64;
     }
     Ok(count)
 }
@@ -97,22 +94,22 @@ pub fn count(state: &StateDir) -> Result<u64, StoreError> {
 pub fn read_all(state: &StateDir, now: Timestamp) -> Result<Vec<DeadLetter>, ReadError> {
     let mut letters = Vec::new();
     for bot in state.all_bots()? {
-        let folder = state.bot_dead(bot);
-        for name in atomic::list(&folder)? {
-            let path = folder.join(name);
-            match format::read::<DeadLetter>(state, &path, now) {
-                Ok(letter) => letters.extend(letter.map(|letter| DeadLetter { path, ..letter })),
-                Err(ReadError::Quarantined { .. }) => {}
-                Err(error) => return Err(error),
-            }
+        let folder = letters_of(state, bot);
+        for file_name in folder.names()? {
+            let letter = folder.file(&file_name).read_or_missing(now)?;
+            letters.extend(letter.map(|letter| DeadLetter {
+                file_name,
+                ..letter
+            }));
         }
     }
-    letters.sort_by_key(|letter: &DeadLetter| letter.received);
+    letters.sort_by_key(|letter| letter.received);
     Ok(letters)
 }
 
 /// Removes a letter that [`read_all`] returned, for good.
 pub fn remove(state: &StateDir, letter: &DeadLetter) -> Result<(), StoreError> {
-    atomic::remove(&letter.path, Step::Sweep)?;
-    atomic::sync_folder(&state.bot_dead(letter.bot_id))
+    let folder = letters_of(state, letter.bot_id);
+    folder.file(&letter.file_name).at(Step::Sweep).remove()?;
+    folder.sync()
 }

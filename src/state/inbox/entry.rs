@@ -67,8 +67,6 @@ impl<'de> Deserialize<'de> for EntryName {
 /// The file of an entry. Written once, never changed.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Entry {
-    /// The version of this file.
-    pub format: u32,
     /// The address that admitted it.
     pub address: Address,
     /// The update's id, also in the name.
@@ -80,6 +78,21 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The entry of an admitted update.
+    pub fn new(
+        address: Address,
+        update_id: UpdateId,
+        received: Timestamp,
+        update: Box<RawValue>,
+    ) -> Self {
+        Self {
+            address,
+            update_id,
+            received,
+            update,
+        }
+    }
+
     /// Its name.
     pub fn name(&self) -> EntryName {
         EntryName {

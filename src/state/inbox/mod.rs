@@ -12,16 +12,16 @@ pub mod entry;
 pub mod view;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use crate::clock::Timestamp;
 use crate::ids::{BotId, UpdateId};
 use crate::state::inbox::entry::{Entry, EntryName};
-use crate::state::layout::{SessionDir, StateDir};
+use crate::state::layout::SessionDir;
 use crate::store::StoreError;
-use crate::store::atomic::{self, Durability, Prepared};
+use crate::store::atomic::Durability;
 use crate::store::crash_points::Step;
-use crate::store::format::{self, FORMAT, ReadError};
+use crate::store::disk::PreparedFile;
+use crate::store::state_file::{Inspection, ReadError, StateFile, StateFolder};
 
 /// How long a settled entry stays as a tombstone. Telegram keeps updates for 24 h.
 pub const TOMBSTONE_MS: i64 = 48 * 3600 * 1000;
@@ -29,65 +29,70 @@ pub const TOMBSTONE_MS: i64 = 48 * 3600 * 1000;
 /// The inbox of one session.
 #[derive(Clone, Debug)]
 pub struct Inbox {
-    state: StateDir,
-    dir: SessionDir,
+    pending: StateFolder<Entry>,
+    settled: StateFolder<Entry>,
 }
 
 impl Inbox {
     /// The inbox of a session whose folders exist.
-    pub fn new(state: &StateDir, dir: SessionDir) -> Self {
+    pub fn new(dir: &SessionDir) -> Self {
+        let pending = dir.storage().folder(dir.inbox(), Step::InboxEntry);
         Self {
-            state: state.clone(),
-            dir,
+            pending: pending.with(Durability::FileSynced),
+            settled: dir.storage().folder(dir.done(), Step::Command),
         }
+    }
+
+    fn pending_file(&self, name: EntryName) -> StateFile<Entry> {
+        self.pending.file(name.file_name())
+    }
+
+    fn settled_file(&self, name: EntryName) -> StateFile<Entry> {
+        self.settled.file(name.file_name())
     }
 
     /// Writes an entry. Durable only after [`Self::sync`].
     pub fn put(&self, entry: &Entry) -> Result<(), StoreError> {
-        let path = self.dir.inbox().join(entry.name().file_name());
-        format::write(&path, entry, Step::InboxEntry, Durability::FileSynced)
+        self.pending_file(entry.name()).write(entry)
     }
 
-    /// The bytes of an entry, durable and without a name: a file system commits several syncs at once,
-    /// so the entries of a batch are prepared side by side.
-    pub fn prepare(&self, entry: &Entry) -> Result<Prepared, StoreError> {
-        let path = self.dir.inbox().join(entry.name().file_name());
-        atomic::prepare(&path, &format::encode(&path, entry)?, Step::InboxEntry)
+    /// Makes the bytes of an entry durable, without a name. A file system commits several syncs at once, so the
+    /// entries of a batch are prepared in parallel.
+    pub fn prepare(&self, entry: &Entry) -> Result<PreparedFile, StoreError> {
+        self.pending_file(entry.name()).prepare(entry)
     }
 
     /// Writes a bot command as a tombstone, durably: it is carried out now, and is never pending.
     pub fn put_command(&self, command: &Entry) -> Result<(), StoreError> {
-        let path = self.dir.done().join(command.name().file_name());
-        format::write(&path, command, Step::Command, Durability::Synced)
+        self.settled_file(command.name()).write(command)
     }
 
     /// Makes the names in `inbox/` durable.
     pub fn sync_names(&self) -> Result<(), StoreError> {
-        atomic::sync_folder(&self.dir.inbox())
+        self.pending.sync()
     }
 
     /// Makes the entries of a batch durable.
     pub fn sync(&self) -> Result<(), StoreError> {
-        atomic::sync_batch(&self.dir.inbox(), Step::InboxSync)
+        self.pending.sync_batch(Step::InboxSync)
     }
 
     /// The names of the pending entries, oldest first.
     pub fn pending(&self) -> Result<BTreeSet<EntryName>, StoreError> {
         let mut names = Vec::new();
-        atomic::visit(&self.dir.inbox(), |name| {
-            names.extend(EntryName::parse(&name));
-        })?;
+        let visitor = |name: String| names.extend(EntryName::parse(&name));
+        self.pending.visit(visitor)?;
         Ok(names.into_iter().collect())
     }
 
     /// Every stored update. The folders are read in the order in which entries move, so an entry that moves
     /// meanwhile is not missed, but may be named twice.
-    pub fn seen(&self) -> Result<Vec<EntryName>, StoreError> {
-        let mut seen = Vec::new();
-        for folder in [self.dir.inbox(), self.dir.done()] {
-            atomic::visit(&folder, |name| seen.extend(EntryName::parse(&name)))?;
+    pub fn stored(&self) -> Result<Vec<EntryName>, StoreError> {
+        let mut names = Vec::new();
+        for folder in [&self.pending, &self.settled] {
+            folder.visit(|name| names.extend(EntryName::parse(&name)))?;
         }
-        Ok(seen)
+        Ok(names)
     }
 
     /// Whether an entry of that name is stored for this bot. A damaged pending entry does not count: it moves to
@@ -101,38 +106,26 @@ impl Inbox {
             Err(ReadError::Quarantined { .. }) => return Ok(false),
             Err(ReadError::Store(error)) => return Err(error),
         }
-        let path = self.dir.done().join(name.file_name());
-        match std::fs::read(&path) {
-            Ok(bytes) => {
-                let entry: Option<Entry> = serde_json::from_slice(&bytes).ok();
-                Ok(entry.is_none_or(|entry| entry.bot() == bot))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(source) => Err(StoreError::new("read", &path, source)),
-        }
+        Ok(match self.settled_file(name).inspect()? {
+            Inspection::Missing => false,
+            Inspection::Intact(entry) => entry.bot() == bot,
+            Inspection::Newer(_) | Inspection::Damaged(_) => true,
+        })
     }
 
     /// Reads a pending entry. `None` if it has been settled.
     pub fn read(&self, name: EntryName, now: Timestamp) -> Result<Option<Entry>, ReadError> {
-        format::read(&self.state, &self.dir.inbox().join(name.file_name()), now)
+        self.pending_file(name).read(now)
     }
 
     /// Reads a pending entry without moving a damaged file.
     pub fn peek(&self, name: EntryName) -> Result<Option<Entry>, StoreError> {
-        Self::peek_at(&self.dir.inbox().join(name.file_name()))
+        Ok(self.pending_file(name).inspect()?.intact())
     }
 
     /// Does the same with a tombstone.
     pub fn peek_settled(&self, name: EntryName) -> Result<Option<Entry>, StoreError> {
-        Self::peek_at(&self.dir.done().join(name.file_name()))
-    }
-
-    fn peek_at(path: &Path) -> Result<Option<Entry>, StoreError> {
-        match std::fs::read(path) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(StoreError::new("read", path, source)),
-        }
+        Ok(self.settled_file(name).inspect()?.intact())
     }
 
     /// Reads the tombstone of an update.
@@ -142,9 +135,9 @@ impl Inbox {
         now: Timestamp,
     ) -> Result<Option<Entry>, ReadError> {
         let suffix = format!("-{update_id}.json");
-        let names = atomic::list(&self.dir.done())?;
-        match names.iter().rev().find(|name| name.ends_with(&suffix)) {
-            Some(name) => format::read(&self.state, &self.dir.done().join(name), now),
+        let names = self.settled.names()?;
+        match names.iter().rfind(|name| name.ends_with(&suffix)) {
+            Some(name) => self.settled.file(name).read(now),
             None => Ok(None),
         }
     }
@@ -154,38 +147,31 @@ impl Inbox {
     pub fn settle(&self, names: &[EntryName]) -> Result<Vec<EntryName>, StoreError> {
         let mut moved = Vec::new();
         for &name in names {
-            let file = name.file_name();
-            if atomic::rename(
-                &self.dir.inbox().join(&file),
-                &self.dir.done().join(&file),
-                Step::Settle,
-            )? {
+            let pending = self.pending_file(name).at(Step::Settle);
+            if pending.rename_to(&self.settled_file(name))? {
                 moved.push(name);
             }
         }
         // Also for entries that another process moved: it may have died before it synced.
         if !names.is_empty() {
             // The new names first: a loss of power in between leaves two names, never none.
-            atomic::sync_folder(&self.dir.done())?;
-            atomic::sync_folder(&self.dir.inbox())?;
+            self.settled.sync()?;
+            self.pending.sync()?;
         }
         Ok(moved)
     }
 
     /// Removes tombstones that were settled more than [`TOMBSTONE_MS`] ago, by the clock of the file system.
     pub fn sweep(&self, now: Timestamp) -> Result<usize, StoreError> {
-        use std::os::unix::fs::MetadataExt as _;
         let mut removed = 0;
-        for name in atomic::list(&self.dir.done())? {
-            let path = self.dir.done().join(&name);
-            let Ok(metadata) = std::fs::metadata(&path) else {
+        for name in self.settled.names()? {
+            let file = self.settled.file(&name).at(Step::Sweep);
+            let Some(settled) = file.renamed_at() else {
                 continue;
             };
-            // A rename changes ctime, not mtime: this is when the entry was settled.
-            let settled = metadata.ctime().saturating_mul(1000);
             let received = EntryName::parse(&name).map_or(0, |name| name.received);
-            if now.0.saturating_sub(settled.max(received)) > TOMBSTONE_MS {
-                atomic::remove(&path, Step::Sweep)?;
+            if now.0.saturating_sub(settled.0.max(received)) > TOMBSTONE_MS {
+                file.remove()?;
                 removed += 1;
             }
         }
@@ -193,26 +179,12 @@ impl Inbox {
     }
 }
 
-/// An entry for an admitted update.
-pub fn entry(
-    address: crate::ids::Address,
-    update_id: UpdateId,
-    received: Timestamp,
-    update: Box<serde_json::value::RawValue>,
-) -> Entry {
-    Entry {
-        format: FORMAT,
-        address,
-        update_id,
-        received,
-        update,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::{Address, ChatId, SessionId};
+    use crate::state::layout::StateDir;
+    use crate::store::atomic;
 
     const BOT: BotId = BotId(7);
 
@@ -221,7 +193,7 @@ mod tests {
         let state = StateDir::new(folder.path().to_owned());
         let dir = state.session(&SessionId::new("ONE").unwrap());
         dir.prepare().unwrap();
-        let inbox = Inbox::new(&state, dir);
+        let inbox = Inbox::new(&dir);
         (folder, state, inbox)
     }
 
@@ -234,7 +206,7 @@ mod tests {
         let raw =
             serde_json::value::RawValue::from_string(format!(r#"{{"update_id":{update_id}}}"#))
                 .unwrap();
-        entry(address, UpdateId(update_id), Timestamp(received), raw)
+        Entry::new(address, UpdateId(update_id), Timestamp(received), raw)
     }
 
     #[test]
@@ -279,9 +251,9 @@ mod tests {
             .session(&SessionId::new("ONE").unwrap())
             .inbox()
             .join(entry.name().file_name());
-        atomic::replace(&path, b"{\"for", Step::InboxEntry, Durability::Synced).unwrap();
+        atomic::replace_file(&path, b"{\"for", Step::InboxEntry, Durability::Synced).unwrap();
         assert!(!inbox.knows(entry.name(), BOT, Timestamp(1)).unwrap());
-        assert_eq!(atomic::list(&state.quarantine()).unwrap().len(), 1);
+        assert_eq!(atomic::list_names(&state.quarantine()).unwrap().len(), 1);
     }
 
     #[test]

@@ -428,11 +428,20 @@ impl DeliveryState {
         true
     }
 
-    /// Telegram refused the message's entities: it goes without any.
+    /// Telegram refused the message's entities: it goes without any. The addresses of its links stand
+    /// in the text then, which is cut where that makes it too long.
     pub fn without_entities(&mut self, index: usize) {
-        if let Some(part) = self.parts.get_mut(index) {
-            part.message.entities.clear();
+        let Some(part) = self.parts.get_mut(index) else {
+            return;
+        };
+        part.message = part.message.without_formatting();
+        if part.message.code_points() <= part.limit() - REPEAT_MARK.chars().count() {
+            return;
         }
+        if part.upload.is_some() {
+            self.without_caption(index);
+        }
+        self.cut(index, MESSAGE_LIMIT - REPEAT_MARK.chars().count());
     }
 
     /// Telegram found the message too long: it goes in two halves, or a caption goes before its files.

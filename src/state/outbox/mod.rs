@@ -141,7 +141,7 @@ impl Outbox {
             let waits = entry(&self.waiting, &id).exists()?;
             Ok(Some(waits || entry(&self.failed, &id).exists()?))
         };
-        staging::sweep(&self.dir.outbox(), belongs, Step::Sweep)
+        staging::sweep_folders(&self.dir.outbox(), belongs, Step::Sweep)
     }
 
     /// Makes the names in `outbox/` durable. A process that finds a delivery cannot tell whether the sync of
@@ -227,7 +227,7 @@ impl Outbox {
         if entry(&self.failed, id).exists()? {
             return Ok(());
         }
-        staging::remove(&self.copies(id), Step::Leave)
+        staging::remove_folder(&self.copies(id), Step::Leave)
     }
 
     /// Where a delivery stands. `sent/` and `failed/` win over `outbox/`.
@@ -368,7 +368,7 @@ impl Outbox {
         self.leave_recorded(id)?;
         entry(&self.sent, id).write(dropped)?;
         entry(&self.failed, id).at(Step::Sweep).remove()?;
-        staging::remove(&self.copies(id), Step::Leave)
+        staging::remove_folder(&self.copies(id), Step::Leave)
     }
 
     /// How often a message of unknown fate was sent again, over all deliveries that are kept.

@@ -28,13 +28,13 @@ fn sample_file() -> (tempfile::TempDir, StateFile<Sample>) {
 }
 
 fn put(file: &StateFile<Sample>, bytes: &[u8]) {
-    atomic::replace(&file.path, bytes, Step::Presence, Durability::Unsynced).unwrap();
+    atomic::replace_file(&file.path, bytes, Step::Presence, Durability::Unsynced).unwrap();
 }
 
 /// What moved to the quarantine: names and bytes.
 fn quarantined(file: &StateFile<Sample>) -> Vec<(String, Vec<u8>)> {
     let folder = file.storage.root().join("quarantine");
-    let names = atomic::list(&folder).unwrap();
+    let names = atomic::list_names(&folder).unwrap();
     let bytes = |name: &String| fs::read(folder.join(name)).unwrap();
     names
         .iter()

@@ -16,12 +16,12 @@ use super::{NameEvent, PathBuf, io};
 /// Room for about a hundred events of one read.
 const BUFFER: usize = 4096;
 
-pub(super) struct EventSource {
+pub(super) struct InotifyEvents {
     fd: AsyncFd<OwnedFd>,
     folders: BTreeMap<i32, PathBuf>,
 }
 
-impl EventSource {
+impl InotifyEvents {
     pub(super) fn new(folders: &[PathBuf]) -> io::Result<Self> {
         // Outside of a runtime `AsyncFd` would panic.
         tokio::runtime::Handle::try_current().map_err(io::Error::other)?;

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::{NAMES_MAX, NameEvent, PathBuf, io};
 
-pub(super) struct EventSource {
+pub(super) struct CollectedEvents {
     collected: Arc<Collected>,
     /// Watches as long as it lives.
     _watcher: RecommendedWatcher,
@@ -21,7 +21,7 @@ struct Collected {
     came: Notify,
 }
 
-impl EventSource {
+impl CollectedEvents {
     pub(super) fn new(folders: &[PathBuf]) -> io::Result<Self> {
         let collected = Arc::new(Collected::default());
         let sink = Arc::clone(&collected);

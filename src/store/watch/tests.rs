@@ -10,7 +10,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_millis(100);
 
 fn write(path: &Path) {
-    atomic::replace(path, b"{}", Step::Presence, Durability::Unsynced).unwrap();
+    atomic::replace_file(path, b"{}", Step::Presence, Durability::Unsynced).unwrap();
 }
 
 /// A watch that is interested in every name.
@@ -33,8 +33,8 @@ async fn a_new_name_a_replaced_file_and_a_removed_one_are_told_and_temporary_nam
     for change in [
         &(|| write(&one)) as &dyn Fn(),
         &|| write(&one),
-        &|| assert!(atomic::rename(&one, &two, Step::Settle).unwrap()),
-        &|| atomic::remove(&two, Step::Sweep).unwrap(),
+        &|| assert!(atomic::rename_file(&one, &two, Step::Settle).unwrap()),
+        &|| atomic::remove_file(&two, Step::Sweep).unwrap(),
     ] {
         change();
         assert!(changes_within(&watch, PATIENCE).await);

@@ -4,6 +4,7 @@
 //! none but a quote, quotes do not nest, links do not nest. Telegram drops what breaks this; here it
 //! does not come to be. Line breaks stay as the agent wrote them, also those that Markdown folds.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use pulldown_cmark::{
@@ -11,8 +12,12 @@ use pulldown_cmark::{
 };
 
 use super::table::{Table, TableCell};
-use inline::without;
+pub(super) use inline::without;
 
+use super::guard::{code_of, guard};
+use super::html;
+use super::marks::{HtmlTag, Marks};
+use super::names::wrap_names;
 use super::{Entity, EntityStyle, Rich, Span, is_blank};
 
 mod inline;
@@ -24,14 +29,31 @@ const MAX_INDENT: usize = 8;
 /// Longest name of a language, in bytes.
 const MAX_LANGUAGE: usize = 32;
 
+/// GitHub Markdown.
+pub(super) const OPTIONS: Options = Options::ENABLE_TABLES
+    .union(Options::ENABLE_STRIKETHROUGH)
+    .union(Options::ENABLE_TASKLISTS)
+    .union(Options::ENABLE_FOOTNOTES)
+    .union(Options::ENABLE_GFM);
+
 /// A text as Telegram shows it. Blank if nothing in it would be seen.
 pub(super) fn render(source: &str) -> Rich {
-    let options = Options::ENABLE_TABLES
-        | Options::ENABLE_STRIKETHROUGH
-        | Options::ENABLE_TASKLISTS
-        | Options::ENABLE_FOOTNOTES
-        | Options::ENABLE_GFM;
-    let mut parser = Parser::new_ext(source, options).into_offset_iter();
+    let Some(marks) = Marks::new(source) else {
+        return read(source, Renderer::default());
+    };
+    let translated = html::translate(source, &marks, code_of);
+    let guarded = guard(&translated.source, &marks);
+    let source = guarded.as_deref().unwrap_or(&translated.source);
+    let renderer = Renderer {
+        marks,
+        addresses: translated.addresses,
+        ..Renderer::default()
+    };
+    read(source, renderer)
+}
+
+fn read<'a>(source: &'a str, renderer: Renderer<'a>) -> Rich {
+    let mut parser = Parser::new_ext(source, OPTIONS).into_offset_iter();
     let events: Vec<(Event<'_>, Range<usize>)> = parser.by_ref().collect();
     let definitions = parser.reference_definitions();
     let used: Vec<usize> = events
@@ -53,7 +75,7 @@ pub(super) fn render(source: &str) -> Rich {
     let mut renderer = Renderer {
         source,
         unused,
-        ..Renderer::default()
+        ..renderer
     };
     for (event, range) in events {
         renderer.event(event, range);
@@ -62,12 +84,18 @@ pub(super) fn render(source: &str) -> Rich {
     if !renderer.visible {
         return Rich::default();
     }
+    wrap_names(&renderer.text, &mut renderer.spans);
     Rich::from_spans(renderer.text, renderer.spans)
 }
 
 #[derive(Default)]
 struct Renderer<'a> {
     source: &'a str,
+    marks: Marks,
+    /// Where the links of HTML lead whose tags are still to come.
+    addresses: VecDeque<String>,
+    /// The HTML tags of styles that are open; they go on in the next paragraph.
+    tags: Vec<HtmlTag>,
     /// Link definitions without a link, last first.
     unused: Vec<Range<usize>>,
     text: String,
@@ -115,6 +143,8 @@ struct Open {
     id: usize,
     start: usize,
     means: Means,
+    /// The HTML tag that ends it; else Markdown does.
+    tag: Option<HtmlTag>,
 }
 
 enum Means {
@@ -142,7 +172,7 @@ impl Renderer<'_> {
             Event::End(tag) => self.end(tag),
             Event::Text(text) => {
                 if let Some(block) = &mut self.code_block {
-                    block.text.push_str(&text);
+                    block.text.push_str(&self.marks.written(&text));
                 } else {
                     self.begin_inline(range.start);
                     self.words(&text);
@@ -150,6 +180,7 @@ impl Renderer<'_> {
             }
             Event::Code(text) => {
                 self.begin_inline(range.start);
+                let text = self.marks.written(&text);
                 self.code(&text);
             }
             Event::Html(text) | Event::InlineHtml(text) => {
@@ -195,9 +226,11 @@ impl Renderer<'_> {
                 link_type: LinkType::Email,
                 dest_url,
                 ..
-            } => self.open_link(&format!("mailto:{dest_url}"), at),
-            Tag::Link { dest_url, .. } => self.open_link(&dest_url, at),
-            Tag::Image { dest_url, .. } => self.open_image(&dest_url, &range),
+            } => self.open_link(&format!("mailto:{}", self.marks.written(&dest_url)), at),
+            Tag::Link { dest_url, .. } => self.open_link(&self.marks.written(&dest_url), at),
+            Tag::Image { dest_url, .. } => {
+                self.open_image(&self.marks.written(&dest_url), &range);
+            }
             Tag::Heading { .. } => {
                 self.end_inline();
                 self.heading = Some(at);
@@ -230,7 +263,7 @@ impl Renderer<'_> {
                 self.end_inline();
                 self.marker_alone();
                 self.break_before(at);
-                self.marker = Some(format!("[{label}]"));
+                self.marker = Some(format!("[{}]", self.marks.written(&label)));
                 self.visible = true;
             }
             Tag::Table(alignments) => {
@@ -559,7 +592,7 @@ impl Renderer<'_> {
         while let Some(span) = self.unused.pop_if(|span| span.start < before) {
             self.break_before(span.start);
             let definition = self.source.get(span).unwrap_or_default().trim();
-            self.text.push_str(definition);
+            self.text.push_str(&self.marks.written(definition));
             self.visible = true;
         }
     }

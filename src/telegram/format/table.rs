@@ -3,13 +3,64 @@
 use pulldown_cmark::Alignment;
 use unicode_width::UnicodeWidthStr;
 
-use super::{EntityStyle, Span, is_blank};
+use super::{Span, is_blank, with_addresses};
 
 /// Widest table with aligned columns. A phone shows about this much of a line of code; beyond it the
 /// lines would be folded and the columns lost.
 pub(super) const MAX_COLUMNS: usize = 40;
 /// Longest label that is repeated before the cells of a record, in code points.
 const MAX_LABEL: usize = 40;
+
+/// Most columns of a table; a row with more cells makes a text of it.
+const MOST_COLUMNS: usize = 100;
+
+/// What makes the head of a table as wide as its longest row, each piece with its place: Markdown
+/// drops the cells of a row that the head has no column for.
+pub(super) fn wider_head(table: &str, start: usize) -> Vec<(usize, String)> {
+    let mut lines = table.split_inclusive('\n');
+    let (Some(head), Some(rule)) = (lines.next(), lines.next()) else {
+        return Vec::new();
+    };
+    let columns = cells(rule);
+    let widest = lines.map(cells).max().unwrap_or(0);
+    if widest <= columns {
+        return Vec::new();
+    }
+    let rule_start = start + head.len();
+    if widest > MOST_COLUMNS {
+        let mark = rule.len() - rule.trim_start_matches([' ', '>', '\t']).len();
+        return vec![(rule_start + mark, "\\".to_owned())];
+    }
+    let wider = |line: &str, cell: &str| {
+        let line = line.trim_end();
+        let begin = if line.ends_with('|') { "" } else { "|" };
+        (
+            line.len(),
+            format!("{begin}{}", cell.repeat(widest - columns)),
+        )
+    };
+    let ((head_end, head), (rule_end, rule)) = (wider(head, " |"), wider(rule, "---|"));
+    vec![(start + head_end, head), (rule_start + rule_end, rule)]
+}
+
+/// How many cells a row has, up to the last that is not blank.
+fn cells(row: &str) -> usize {
+    let row = row.trim_start_matches([' ', '>', '\t']).trim_end();
+    let row = row.strip_prefix('|').unwrap_or(row);
+    let mut count = 0;
+    let (mut is_escaped, mut is_blank) = (false, true);
+    let mut seen = 0;
+    for symbol in row.chars() {
+        if symbol == '|' && !is_escaped {
+            seen += 1;
+            is_blank = true;
+        } else if !symbol.is_whitespace() && std::mem::take(&mut is_blank) {
+            count = seen + 1;
+        }
+        is_escaped = symbol == '\\' && !is_escaped;
+    }
+    count
+}
 
 /// A table whose cells have been rendered.
 pub(super) struct Table {
@@ -30,21 +81,7 @@ pub(super) struct TableCell {
 impl TableCell {
     /// Without formatting; a link's address stands behind it.
     fn plain(&self) -> String {
-        let mut text = self.text.clone();
-        let mut links: Vec<&Span> = self
-            .spans
-            .iter()
-            .filter(|span| span.entity.kind == EntityStyle::TextLink)
-            .collect();
-        links.sort_by_key(|span| std::cmp::Reverse(span.range.end));
-        for span in links {
-            let url = span.entity.url.as_deref().unwrap_or_default();
-            let words = self.text.get(span.range.clone()).unwrap_or_default();
-            if url.trim_end_matches('/') != words.trim_end_matches('/') {
-                text.insert_str(span.range.end, &format!(" ({url})"));
-            }
-        }
-        text
+        with_addresses(&self.text, &self.spans)
     }
 
     pub(super) fn is_blank(&self) -> bool {

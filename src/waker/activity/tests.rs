@@ -4,7 +4,6 @@ use crate::ids::SessionId;
 use crate::state::agents::{AgentFile, Reach};
 use crate::state::layout::StateDir;
 use crate::store::atomic;
-use crate::store::envelope::FORMAT;
 use crate::waker::activity::*;
 
 const NOW: Timestamp = Timestamp(1_000_000);
@@ -164,7 +163,6 @@ fn the_turns_of_another_process_say_nothing() {
     let agent = Registered {
         name: "7-1".to_owned(),
         file: AgentFile {
-            format: FORMAT,
             pid: 7,
             started_at: NOW,
             client_process: client.clone(),
@@ -203,7 +201,7 @@ fn claude_codes_file_is_believed_if_it_is_of_this_process_and_can_be_read() {
     let read = |text: &str| {
         let step = crate::store::crash_points::Step::Presence;
         let durability = atomic::Durability::Unsynced;
-        atomic::replace(&path, text.as_bytes(), step, durability).unwrap();
+        atomic::replace_file(&path, text.as_bytes(), step, durability).unwrap();
         read_claude_state(folder.path(), &me).map(|says| says.state)
     };
     let (ticks, _) = me.start.split_once('b').unwrap_or((&me.start, ""));

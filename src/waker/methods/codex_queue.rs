@@ -99,7 +99,7 @@ mod tests {
         let path = folder.path().join("codex");
         let script = format!("#!/bin/sh\n{script}\n");
         let (step, durability) = (Step::Wake, Durability::Unsynced);
-        atomic::replace(&path, script.as_bytes(), step, durability).unwrap();
+        atomic::replace_file(&path, script.as_bytes(), step, durability).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
         let reach = Reach {
             codex: Some(PathBuf::from("/removed/by/an/update/codex")),

@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn the_token_goes_into_nothing_that_is_no_socket_and_is_never_printed() {
         let (folder, _dir, listener, path) = listener();
-        atomic::replace(&path, b"", Step::WakeRequest, Durability::Unsynced).unwrap();
+        atomic::replace_file(&path, b"", Step::WakeRequest, Durability::Unsynced).unwrap();
         assert!(listener.socket.write(1).is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"");
         let printed = format!("{listener:?}");

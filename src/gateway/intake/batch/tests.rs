@@ -33,7 +33,7 @@ fn message(id: i64, from: i64) -> Box<RawValue> {
 }
 
 fn pending(state: &StateDir) -> Vec<i64> {
-    let inbox = Inbox::new(state, state.session(&session()));
+    let inbox = Inbox::new(&state.session(&session()));
     inbox
         .pending()
         .unwrap()
@@ -62,7 +62,7 @@ fn a_settled_update_that_comes_again_stays_settled() {
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::new(folder.path().to_owned());
     open(&state).store(&[message(5, 11)]).unwrap();
-    let inbox = Inbox::new(&state, state.session(&session()));
+    let inbox = Inbox::new(&state.session(&session()));
     inbox
         .settle(&inbox.pending().unwrap().into_iter().collect::<Vec<_>>())
         .unwrap();
@@ -110,7 +110,7 @@ fn poison_among_good_updates_costs_nothing_but_itself() {
     assert_eq!((taken.dead, taken.last_id), (4, Some(UpdateId(7))));
     assert_eq!(pending(&state), [5, 7]);
     writer.store(&batch).unwrap();
-    assert_eq!(atomic::list(&state.bot_dead(BOT)).unwrap().len(), 4);
+    assert_eq!(dead_letters::count(&state).unwrap(), 4);
 }
 
 #[test]
@@ -118,16 +118,16 @@ fn a_letter_that_cannot_be_kept_holds_up_none_of_the_good_ones_and_is_not_confir
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::new(folder.path().to_owned());
     let mut writer = open(&state);
-    let dead = state.bot_dead(BOT);
+    let dead = state.root().join(format!("bots/{BOT}/dead"));
     atomic::create_folder(dead.parent().unwrap()).unwrap();
-    atomic::replace(&dead, b"in its place", Step::DeadLetter, Durability::Synced).unwrap();
+    atomic::replace_file(&dead, b"in its place", Step::DeadLetter, Durability::Synced).unwrap();
     let batch = [raw("null"), message(5, 11)];
     writer.store(&batch).unwrap_err();
     assert_eq!(pending(&state), [5]);
     std::fs::remove_file(&dead).unwrap();
     let taken = writer.store(&batch).unwrap();
     assert_eq!((taken.dead, taken.known), (1, 1));
-    assert_eq!(atomic::list(&dead).unwrap().len(), 1);
+    assert_eq!(dead_letters::count(&state).unwrap(), 1);
 }
 
 #[test]

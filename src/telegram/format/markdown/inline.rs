@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::super::clean;
 use super::super::link::{LinkTarget, target};
+use super::super::marks::HtmlTag;
 use super::{Delimiter, Entity, EntityStyle, Inline, Means, Open, Renderer, Span, is_blank};
 
 /// Most white space that is kept at the beginning of a line, in spaces.
@@ -29,14 +30,17 @@ impl Renderer<'_> {
         if self.heading.is_some() {
             self.push_open(Means::Style(Entity::new(EntityStyle::Bold, 0, 0)));
         }
+        for tag in self.tags.clone() {
+            self.open_tag(tag);
+        }
     }
 
     pub(super) fn end_inline(&mut self) {
         if self.inline.as_ref().is_some_and(|inline| inline.cell) {
             return;
         }
-        while !self.open.is_empty() {
-            self.close();
+        while let Some(innermost) = self.open.len().checked_sub(1) {
+            self.close_at(innermost);
         }
         self.heading = None;
         if let Some(inline) = self.inline.take() {
@@ -74,36 +78,107 @@ impl Renderer<'_> {
 
     /// Text in which `||` may mark a spoiler.
     pub(super) fn words(&mut self, text: &str) {
-        let start = self.text.len();
-        if let Some(inline) = self.inline.as_mut().filter(|inline| !inline.cell) {
-            let mut from = 0;
-            while let Some(index) = text.get(from..).and_then(|rest| rest.find("||")) {
-                let at = from + index;
-                let pipes = text
-                    .get(at..)
-                    .map_or(0, |rest| rest.bytes().take_while(|b| *b == b'|').count());
-                if pipes == 2 {
-                    inline.spoilers.push(Delimiter {
-                        at: start + at,
-                        within: self.open.iter().map(|open| open.id).collect(),
-                    });
-                }
-                from = at + pipes;
+        let mut rest = text;
+        let may_hide = self.inline.as_ref().is_some_and(|inline| !inline.cell);
+        while let Some(at) = rest.find("||").filter(|_| may_hide) {
+            let (words, marked) = rest.split_at(at);
+            let behind = marked.trim_start_matches('|');
+            let (pipes, _) = marked.split_at(marked.len() - behind.len());
+            self.put(words);
+            if pipes.len() == 2
+                && let Some(inline) = &mut self.inline
+            {
+                inline.spoilers.push(Delimiter {
+                    at: self.text.len(),
+                    within: self.open.iter().map(|open| open.id).collect(),
+                });
             }
+            self.put(pipes);
+            rest = behind;
         }
-        self.put(text);
+        self.put(rest);
     }
 
-    /// Text as it is.
+    /// Text as it was written, with what its tags mean.
     pub(super) fn put(&mut self, text: &str) {
+        let mut rest = text;
+        if !text.is_ascii() {
+            while let Some((at, symbol, (tag, opens))) = rest
+                .char_indices()
+                .find_map(|(at, symbol)| Some((at, symbol, self.marks.tag_of(symbol)?)))
+            {
+                self.put_plain(rest.get(..at).unwrap_or_default());
+                if opens {
+                    self.begin_tag(tag);
+                } else {
+                    self.end_tag(tag);
+                }
+                rest = rest.get(at + symbol.len_utf8()..).unwrap_or_default();
+            }
+        }
+        self.put_plain(rest);
+    }
+
+    /// Text as it was written.
+    fn put_plain(&mut self, text: &str) {
         // `&#x202e;` becomes a letter only now.
-        for (index, line) in clean(text).split('\n').enumerate() {
+        let text = self.marks.restore(text);
+        for (index, line) in clean(&text).split('\n').enumerate() {
             if index > 0 {
                 self.line_break();
             }
             self.text.push_str(line);
         }
-        self.visible = self.visible || !is_blank(text);
+        self.visible = self.visible || !is_blank(&text);
+    }
+
+    fn begin_tag(&mut self, tag: HtmlTag) {
+        match tag {
+            HtmlTag::Style(_) => {
+                self.open_tag(tag);
+                self.tags.push(tag);
+            }
+            HtmlTag::Link => {
+                if let Some(address) = self.addresses.pop_front() {
+                    let here = self.source.len();
+                    self.open_link(&address, here);
+                    if let Some(open) = self.open.last_mut() {
+                        open.tag = Some(tag);
+                    }
+                }
+            }
+        }
+    }
+
+    fn open_tag(&mut self, tag: HtmlTag) {
+        let HtmlTag::Style(kind) = tag else {
+            return;
+        };
+        let means = if self.is_in(kind) {
+            Means::Nothing
+        } else {
+            Means::Style(Entity::new(kind, 0, 0))
+        };
+        self.push_open(means);
+        if let Some(open) = self.open.last_mut() {
+            open.tag = Some(tag);
+        }
+    }
+
+    fn end_tag(&mut self, tag: HtmlTag) {
+        if let Some(at) = self.tags.iter().rposition(|open| *open == tag) {
+            self.tags.remove(at);
+        }
+        if let Some(at) = self.open.iter().rposition(|open| open.tag == Some(tag)) {
+            self.close_at(at);
+        }
+    }
+
+    /// Whether a style is open.
+    fn is_in(&self, kind: EntityStyle) -> bool {
+        self.open
+            .iter()
+            .any(|open| matches!(&open.means, Means::Style(entity) if entity.kind == kind))
     }
 
     pub(super) fn html(&mut self, text: &str) {
@@ -121,25 +196,24 @@ impl Renderer<'_> {
 
     pub(super) fn code(&mut self, text: &str) {
         // Code and links do not nest; a link is worth more.
-        let in_link = self.open.iter().any(
-            |open| matches!(&open.means, Means::Style(entity) if entity.kind == EntityStyle::TextLink),
-        );
-        if in_link || is_blank(text) {
+        if self.is_in(EntityStyle::TextLink) || is_blank(text) {
             self.put(text);
             return;
         }
-        self.pause_styles();
+        self.pause_styles(0);
         let start = self.text.len();
         self.put(text);
         self.format(Entity::new(EntityStyle::Code, 0, 0), start..self.text.len());
-        self.resume_styles();
+        self.resume_styles(0);
     }
 
-    fn pause_styles(&mut self) {
+    /// Notes what the styles from the `least` outermost on have formatted so far.
+    fn pause_styles(&mut self, least: usize) {
         let here = self.text.len();
         let paused: Vec<(Entity, Range<usize>)> = self
             .open
             .iter()
+            .skip(least)
             .filter_map(|open| match &open.means {
                 Means::Style(entity) => Some((entity.clone(), open.start..here)),
                 Means::Nothing | Means::Literal(_) | Means::Local(_) | Means::Mail(_) => None,
@@ -150,9 +224,9 @@ impl Renderer<'_> {
         }
     }
 
-    fn resume_styles(&mut self) {
+    fn resume_styles(&mut self, least: usize) {
         let here = self.text.len();
-        for open in &mut self.open {
+        for open in self.open.iter_mut().skip(least) {
             if matches!(open.means, Means::Style(_)) {
                 open.start = here;
             }
@@ -171,14 +245,15 @@ impl Renderer<'_> {
         let after = self.source.get(range.end..).unwrap_or_default();
         let between_words = before.ends_with(|c: char| c.is_ascii_alphanumeric())
             && after.starts_with(|c: char| c.is_ascii_alphanumeric());
-        let nested = self
-            .open
-            .iter()
-            .any(|open| matches!(&open.means, Means::Style(entity) if entity.kind == kind));
-        // "5~6 and 7~8" strikes nothing through, and "2*3*4" is no emphasis.
+        let nested = self.is_in(kind);
+        let in_slashes = written.trim_start_matches(mark).starts_with('/')
+            && written.trim_end_matches(mark).ends_with('/')
+            && written.contains(' ');
+        // "5~6 and 7~8" strikes nothing through.
         let literal = match mark {
             "~~" if !written.starts_with("~~") => Some("~"),
-            "*" | "**" if between_words && written.starts_with(mark) => Some(mark),
+            // "2*(3)*4" is no emphasis, nor what is between the globs "**/a" and "b/**".
+            "*" | "**" if between_words || in_slashes => written.starts_with(mark).then_some(mark),
             _ => None,
         };
         if let Some(mark) = literal {
@@ -226,13 +301,29 @@ impl Renderer<'_> {
             id: self.next_open,
             start: self.text.len(),
             means,
+            tag: None,
         });
     }
 
+    /// Closes the innermost formatting of Markdown.
     pub(super) fn close(&mut self) {
-        let Some(open) = self.open.pop() else {
+        if let Some(at) = self.open.iter().rposition(|open| open.tag.is_none()) {
+            self.close_at(at);
+        }
+    }
+
+    /// Closes formatting; what began within goes on behind it.
+    fn close_at(&mut self, at: usize) {
+        self.pause_styles(at + 1);
+        self.close_one(at);
+        self.resume_styles(at);
+    }
+
+    fn close_one(&mut self, at: usize) {
+        if at >= self.open.len() {
             return;
-        };
+        }
+        let open = self.open.remove(at);
         let words = self.text.get(open.start..).unwrap_or_default();
         match open.means {
             Means::Style(entity) => {
@@ -356,7 +447,10 @@ fn says(path: &str, words: &str) -> bool {
 }
 
 /// The rest of a range without other, sorted ranges.
-pub(super) fn without(range: Range<usize>, holes: &[Range<usize>]) -> Vec<Range<usize>> {
+pub(in crate::telegram::format) fn without(
+    range: Range<usize>,
+    holes: &[Range<usize>],
+) -> Vec<Range<usize>> {
     let mut pieces = Vec::new();
     let mut from = range.start;
     let first = holes.partition_point(|hole| hole.end <= range.start);

@@ -11,7 +11,7 @@ use crate::config::Env;
 use crate::state::agents::Pane;
 use crate::state::agents::process::ProcessId;
 use crate::state::wake_log::TypingRefusal;
-use crate::store::crash_points::{Side, Step, reached};
+use crate::store::crash_points::{Side, Step, mark_step};
 use crate::waker::activity::read_claude_state;
 use crate::waker::methods::command::{CommandFailure, TIME_LIMIT, find_program, run_command};
 use crate::waker::methods::tmux::guard::PaneState;
@@ -165,16 +165,16 @@ impl AgentPane {
 
     pub(super) fn paste(&self, text: &str) -> Result<(), TypingRefusal> {
         let paste = format!("paste-buffer -p -d -b {BUFFER} -t '{}'", self.pane.id);
-        reached(Step::WakePaste, Side::Before);
+        mark_step(Step::WakePaste, Side::Before);
         self.run_guarded(&["load-buffer", "-b", BUFFER, "-", ";"], &paste, text)?;
-        reached(Step::WakePaste, Side::After);
+        mark_step(Step::WakePaste, Side::After);
         Ok(())
     }
 
     pub(super) fn press_enter(&self) -> Result<(), TypingRefusal> {
-        reached(Step::WakeEnter, Side::Before);
+        mark_step(Step::WakeEnter, Side::Before);
         self.run_guarded(&[], &format!("send-keys -t '{}' Enter", self.pane.id), "")?;
-        reached(Step::WakeEnter, Side::After);
+        mark_step(Step::WakeEnter, Side::After);
         Ok(())
     }
 
@@ -291,7 +291,7 @@ mod tests {
         let folder_name = folder.path().display();
         let script = format!("#!/bin/sh\nHERE='{folder_name}'\n{script}\n");
         let (step, durability) = (Step::Wake, Durability::Unsynced);
-        atomic::replace(&path, script.as_bytes(), step, durability).unwrap();
+        atomic::replace_file(&path, script.as_bytes(), step, durability).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
         let target = AgentPane {
             pane: Pane {

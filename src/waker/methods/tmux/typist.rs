@@ -276,7 +276,6 @@ mod tests {
             version: "1".to_owned(),
         });
         let file = AgentFile {
-            format: 1,
             pid: 1,
             started_at: Timestamp(1),
             client_process: ProcessId::me(),
