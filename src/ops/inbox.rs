@@ -23,7 +23,7 @@ use crate::state::holds::Holds;
 use crate::state::inbox::Inbox;
 use crate::state::inbox::dead_letters::{self, DeadLetter};
 use crate::state::inbox::entry::{Entry, EntryName};
-use crate::state::inbox::view::{self, Item, MessageView, Shown};
+use crate::state::inbox::view::{self, Item, MessageView, RenderedMessage};
 use crate::state::layout::StateDir;
 use crate::store::state_file::ReadError;
 use crate::telegram::update;
@@ -113,7 +113,7 @@ pub struct PendingMessage {
     /// The bot that received it.
     pub bot: BotId,
     /// The message as an agent would see it now.
-    pub shown: Shown,
+    pub shown: RenderedMessage,
     /// Whether an agent has seen it.
     pub held: bool,
 }

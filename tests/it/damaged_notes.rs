@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::damage::{
-    in_every_way, is_kept, keeps_the_gateway_from_starting_when_newer, make_newer,
+    Damage, in_every_way, is_kept, keeps_the_gateway_from_starting_when_newer, make_newer,
 };
 use crate::failures::{failed_behind_its_back, told};
 use crate::support::{Gateway, House, names_in, wait_for};
@@ -70,12 +70,20 @@ fn all_goes_on(house: &House) {
 }
 
 fn is_kept_and_all_goes_on(note: impl Fn(&House) -> PathBuf + Sync) {
+    is_kept_and_all_goes_on_except(&[], note);
+}
+
+/// The same, but files that are damaged in some ways count as missing and are replaced.
+fn is_kept_and_all_goes_on_except(missing: &[Damage], note: impl Fn(&House) -> PathBuf + Sync) {
     in_every_way(|way| {
         let house = House::new();
         let path = note(&house);
         let bytes = way.inflict(&path);
         let gateway = house.gateway();
         all_goes_on(&house);
+        if missing.contains(&way) {
+            return;
+        }
         wait_for_quarantine(&house);
         is_kept(&house, &path, bytes);
         let log = gateway.log();
@@ -110,9 +118,10 @@ fn moves_of_a_newer_telepost_keep_the_gateway_from_starting_and_are_left_alone()
     keeps_the_gateway_from_starting_when_newer(&house, &path);
 }
 
+// An empty one is left of a loss of power: wakes are not synced.
 #[test]
 fn a_damaged_note_of_wakes_is_kept_and_counts_as_none() {
-    is_kept_and_all_goes_on(wakes);
+    is_kept_and_all_goes_on_except(&[Damage::Empty], wakes);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::damage::{in_every_way, is_kept, make_newer};
+use crate::damage::{Damage, in_every_way, is_kept, make_newer};
 use crate::support::client::{Client, says_since};
 use crate::support::hooks::{DRAIN, Said, run_hook, said};
 use crate::support::{Agent, House, OWNER, names_in, wait_for};
@@ -485,6 +485,7 @@ fn a_client_that_never_closes_stdin_does_not_hold_its_hook_up() {
     assert_eq!(house.turn().unwrap().1["state"], "busy");
 }
 
+// An empty one is left of a loss of power: turns are not synced.
 #[test]
 fn a_damaged_turn_file_is_kept_and_the_next_hook_begins_anew() {
     in_every_way(|way| {
@@ -496,7 +497,9 @@ fn a_damaged_turn_file_is_kept_and_the_next_hook_begins_anew() {
         let _gateway = house.gateway();
         house.arrive("one");
         assert_eq!(house.stops("a", false), drain());
-        is_kept(&house, &path, bytes);
+        if way != Damage::Empty {
+            is_kept(&house, &path, bytes);
+        }
     });
 }
 

@@ -27,6 +27,9 @@ struct Model {
     pending: Vec<(i64, i64)>,
     /// The same in the order of showing.
     held: Vec<(i64, i64)>,
+    /// Messages that an earlier server of the same agent showed: they must be shown again before they may be
+    /// answered.
+    shown_before: Vec<(i64, i64)>,
     settled: Vec<(i64, i64)>,
     answering: Option<i64>,
     /// The bot's messages, by chat.
@@ -60,11 +63,11 @@ impl Model {
         let mut shown: Vec<(i64, bool)> =
             page.iter().map(|((id, _), again)| (*id, *again)).collect();
         shown.sort_unstable();
-        self.held.extend(
-            page.iter()
-                .filter(|(_, again)| !again)
-                .map(|(message, _)| *message),
-        );
+        for (message, _) in &page {
+            if !self.held.contains(message) {
+                self.held.push(*message);
+            }
+        }
         let remaining = self.pending.len() - shown.len();
         Outcome::Result {
             shown,
@@ -79,7 +82,7 @@ impl Model {
         let pending = self.pending.iter().copied();
         pending
             .filter(|message| self.held.contains(message) == held)
-            .map(|message| (message, held))
+            .map(|message| (message, held || self.shown_before.contains(&message)))
             .collect()
     }
 
@@ -233,6 +236,8 @@ fn step(
         }
         _ => {
             *agent = house.agent();
+            model.shown_before.append(&mut model.held);
+            model.answering = None;
             return (format!("{number}: a new server"), None);
         }
     };

@@ -9,7 +9,7 @@ use telepost::ids::{Address, UpdateId};
 use telepost::state::agents::holder::short_hash;
 use telepost::state::holds::{Conversation, Held, ReplyTarget};
 use telepost::state::inbox::entry::EntryName;
-use telepost::state::inbox::view::{self, Shown};
+use telepost::state::inbox::view::{self, RenderedMessage};
 use telepost::state::outbox::delivery::{Content, Delivery, DeliveryId};
 
 use crate::action::{Fate, Where};
@@ -259,7 +259,13 @@ impl Agent {
         Ok(())
     }
 
-    fn given_out(&mut self, world: &mut World, on_page: &[Shown], showing: Showing, fate: Fate) {
+    fn given_out(
+        &mut self,
+        world: &mut World,
+        on_page: &[RenderedMessage],
+        showing: Showing,
+        fate: Fate,
+    ) {
         let heard = matches!(fate, Fate::Heard | Fate::HeardThenDead);
         if heard {
             let read = world.ledger.read.entry(self.holder.clone()).or_default();

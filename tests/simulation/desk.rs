@@ -9,7 +9,7 @@ use telepost::mcp::page::Page;
 use telepost::mcp::tools::ToolResult;
 use telepost::state::holds::{Conversation, Held, REPEAT_WITHIN, ReplyTarget};
 use telepost::state::inbox::entry::EntryName;
-use telepost::state::inbox::view::{self, Item, Shown};
+use telepost::state::inbox::view::{self, Item, RenderedMessage};
 use telepost::state::outbox::delivery::{Content, Delivery, DeliveryId};
 
 use crate::agent::{ACTIVE_NOTE_MS, Call, Showing, To};
@@ -89,7 +89,7 @@ impl Desk {
         Some(Item::clone(&item))
     }
 
-    pub(crate) fn fresh(&self, world: &World, only: Option<Address>) -> Vec<Shown> {
+    pub(crate) fn fresh(&self, world: &World, only: Option<Address>) -> Vec<RenderedMessage> {
         let (mine, kept) = (self.read_entries(), self.kept());
         let without_kept = world.has(Bug::HoldWithoutLettingGo);
         let items: Vec<Item> = self
@@ -102,7 +102,7 @@ impl Desk {
         view::fresh(&items)
     }
 
-    pub(crate) fn held(&self, world: &World, only: Option<Address>) -> Vec<Shown> {
+    pub(crate) fn held(&self, world: &World, only: Option<Address>) -> Vec<RenderedMessage> {
         let mut held: Vec<&Held> = self
             .me
             .held
@@ -125,10 +125,10 @@ impl Desk {
         limit: usize,
         also: bool,
         only: Option<Address>,
-    ) -> Result<(Vec<Shown>, Showing), Died> {
+    ) -> Result<(Vec<RenderedMessage>, Showing), Died> {
         let mut page = Page::new(&ToolResult::default(), limit);
         let mut on_page = Vec::new();
-        let place = |page: &mut Page, shown: &Shown| {
+        let place = |page: &mut Page, shown: &RenderedMessage| {
             let message = shown.message.clone().at(self.now, false).part(1);
             message.is_some_and(|message| page.push(message))
         };
@@ -170,7 +170,7 @@ impl Desk {
         }
         let newest = last_accepted(world, self.session);
         let shown_at = Timestamp(self.now.0.max(newest + 1));
-        let shown: Vec<&Shown> = on_page.iter().collect();
+        let shown: Vec<&RenderedMessage> = on_page.iter().collect();
         self.me.hold(&shown, &self.server, &self.read, shown_at);
         self.save(world, false)?;
         let answering = only.filter(|address| self.me.held_at(*address).next().is_some());

@@ -5,11 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::mcp::call::desk;
-use crate::mcp::call::{Caller, Mailbox, MailboxError, News};
+use crate::clock::Clock;
+use crate::mcp::call::{Caller, MailboxError, Notices, take_lock};
 use crate::mcp::tools::Refusal;
 use crate::state::agents::holder;
 use crate::state::failure_notices;
+use crate::state::layout::SessionDir;
+use crate::state::outbox::Outbox;
 use crate::state::outbox::delivery::{Content, DeliveryId, DeliveryOutcome, FinishedDelivery};
 use crate::state::outbox::notice;
 use crate::store::state_file::ReadError;
@@ -19,18 +21,31 @@ const MOST: usize = 2;
 /// Most characters of a text or a reason in a notice.
 const WORDS: usize = 60;
 
-impl Mailbox {
-    /// The failures that this agent is to be told of, each with its words.
-    pub fn failures(&self, caller: &Caller) -> Result<News<DeliveryId>, Refusal> {
-        Ok(self.untold(caller)?)
+/// The failed deliveries of a session.
+#[derive(Debug)]
+pub struct FailureNotices {
+    dir: SessionDir,
+    outbox: Outbox,
+    clock: Clock,
+}
+
+impl FailureNotices {
+    pub(super) fn new(dir: &SessionDir, outbox: Outbox, clock: Clock) -> Self {
+        let dir = dir.clone();
+        Self { dir, outbox, clock }
     }
 
-    /// Notes that the result which told these has gone out.
-    pub fn note_told(&self, caller: &Caller, ids: &BTreeSet<DeliveryId>) -> Result<(), Refusal> {
-        Ok(self.record_told(caller, ids)?)
+    /// The notices about failures that this agent is to be told of.
+    pub fn list(&self, caller: &Caller) -> Result<Notices<DeliveryId>, Refusal> {
+        Ok(self.list_untold(caller)?)
     }
 
-    fn untold(&self, caller: &Caller) -> Result<News<DeliveryId>, MailboxError> {
+    /// Records that the client has the notices about these failures.
+    pub fn record_told(&self, caller: &Caller, ids: &BTreeSet<DeliveryId>) -> Result<(), Refusal> {
+        Ok(self.write_told(caller, ids)?)
+    }
+
+    fn list_untold(&self, caller: &Caller) -> Result<Notices<DeliveryId>, MailboxError> {
         let mut failed: BTreeSet<DeliveryId> = self.outbox.failed()?.into_iter().collect();
         if failed.is_empty() {
             return Ok(Vec::new());
@@ -43,7 +58,7 @@ impl Mailbox {
         let now = self.clock.now();
         let living = {
             self.dir.prepare()?;
-            let _lock = desk::lock(self, caller)?;
+            let _lock = take_lock(&self.dir, &caller.label)?;
             holder::list_living(&self.dir, now)?
         };
         let mut words = Vec::new();
@@ -70,9 +85,9 @@ impl Mailbox {
         Ok(words)
     }
 
-    fn record_told(&self, caller: &Caller, ids: &BTreeSet<DeliveryId>) -> Result<(), MailboxError> {
+    fn write_told(&self, caller: &Caller, ids: &BTreeSet<DeliveryId>) -> Result<(), MailboxError> {
         self.dir.prepare()?;
-        let _lock = desk::lock(self, caller)?;
+        let _lock = take_lock(&self.dir, &caller.label)?;
         let mut told = failure_notices::read_told(&self.dir, self.clock.now())?;
         // A delivery that has left failed/ needs no record.
         let failed: BTreeSet<DeliveryId> = self.outbox.failed()?.into_iter().collect();

@@ -1,43 +1,51 @@
-//! The calls of an agent, as read-decide-write steps under the session lock.
+//! The calls of an agent, each a step under the session lock: read, decide, write.
 //!
-//! Owns what a call may do and the order of its writes. Showing ([`crate::mcp::call::desk`]): the other
-//! agents let go, then our hold, then the result; nothing is synced. Replying
-//! ([`crate::mcp::call::commit`]): the names in `inbox/`, the outbox file (the commit point), then the
-//! settling of the messages that it answers, then our conversation. The next call of any agent makes good a
-//! kill between any two: it settles what the outbox answers, and a held entry without a file is settled.
+//! A [`tool_call::ToolCall`] reads a [`picture::Picture`], pure functions decide on it and return
+//! [`effects::Effects`], and the driver carries those out in their order. A call that shows: the other
+//! agents let go, then this agent holds, then the result; nothing is synced. A call that sends: the names
+//! in `inbox/`, the outbox file (the commit point), then the settling of the messages that it answers,
+//! then this agent's hold. The next call of any agent makes good a kill between any two: it settles the
+//! messages that the outbox answers, and a held entry without a file counts as settled.
 
-mod bot_health;
 mod commit;
-mod desk;
+pub mod effects;
 mod failure_notices;
-pub mod late;
+mod late_files;
+mod picture;
 mod presented;
+mod reports;
+mod show;
+mod tool_call;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::error_chain::Chain;
 use crate::ids::{Address, ChatId, SessionId, UpdateId};
 use crate::mcp::attach::{Copies, Roots};
-use crate::mcp::call::desk::{Again, Desk};
+use crate::mcp::call::commit::SendCall;
+use crate::mcp::call::effects::EffectDriver;
+use crate::mcp::call::failure_notices::FailureNotices;
+use crate::mcp::call::late_files::LateFiles;
 pub use crate::mcp::call::presented::PresentationId;
 use crate::mcp::call::presented::Presented;
-use crate::mcp::tools::{
-    PollParams, ReactParams, Refusal, ReplyParams, Status, To, ToolResult, in_range,
-};
+use crate::mcp::call::reports::DeliveryReports;
+use crate::mcp::call::show::{Again, ShowCall};
+use crate::mcp::call::tool_call::ToolCall;
+use crate::mcp::tools::{PollParams, ReactParams, Refusal, ReplyParams, To, ToolResult, in_range};
 use crate::state::agents::ClientName;
 use crate::state::agents::holder::{HolderId, Registration};
-use crate::state::bots::migrations;
-use crate::state::bots::rate_limits::{self, HeldUntil};
 use crate::state::files::Files;
 use crate::state::holds::Holds;
 use crate::state::inbox::Inbox;
 use crate::state::layout::{SessionDir, StateDir};
-use crate::state::outbox::delivery::{DeliveryId, DeliveryOutcome};
-use crate::state::outbox::{DeliveryStatus, Outbox};
+use crate::state::outbox::Outbox;
+use crate::state::outbox::delivery::DeliveryId;
 use crate::store::StoreError;
+use crate::store::disk::HeldLock;
 use crate::store::lock::LockError;
 use crate::store::state_file::ReadError;
 use crate::waker::methods::inbox_socket::{InboxSocket, RequestListener};
@@ -45,28 +53,32 @@ use crate::waker::methods::inbox_socket::{InboxSocket, RequestListener};
 /// Most ids in one `ack`.
 const ACK_MOST: usize = 200;
 
-/// One session's mailbox, as one MCP server uses it.
+/// One session's mailbox, as one MCP server process uses it.
 pub struct Mailbox {
-    pub(super) state: StateDir,
-    pub(super) dir: SessionDir,
-    pub(super) session: SessionId,
-    pub(super) home: ChatId,
-    pub(super) reply_to_message: bool,
-    pub(super) inbox: Inbox,
-    pub(super) outbox: Outbox,
-    pub(super) files: Files,
-    pub(super) holds: Holds,
-    pub(super) clock: Clock,
+    state: StateDir,
+    dir: SessionDir,
+    session: SessionId,
+    home: ChatId,
+    reply_to_message: bool,
+    driver: EffectDriver,
+    files: Files,
+    clock: Clock,
     roots: Roots,
-    pub(super) registration: Mutex<Registration>,
+    registration: Mutex<Registration>,
     /// The name of this server process in the holds that it writes.
-    pub(super) server: String,
+    server: String,
     presented: Mutex<Presented>,
-    /// Deliveries whose answers this process has seen settled: not read again at every call.
+    /// Deliveries whose messages this process has settled: not read again at every call.
     settled: Mutex<BTreeSet<DeliveryId>>,
+    /// The failed deliveries that agents are told of.
+    pub failures: FailureNotices,
+    /// The files that came after their message was settled.
+    pub late_files: LateFiles,
+    /// Where accepted deliveries stand.
+    pub reports: DeliveryReports,
 }
 
-/// Who calls.
+/// The agent that calls.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The agent.
@@ -75,7 +87,7 @@ pub struct Caller {
     pub label: String,
     /// The client's name of the thread that calls, where it has one that is safe to use.
     pub thread: Option<String>,
-    /// What the client calls itself.
+    /// The name that the client gives itself.
     pub client: Option<ClientName>,
     /// The client's own id of this call, if it gives one: the same call is never carried out twice.
     pub call: Option<String>,
@@ -103,14 +115,14 @@ pub struct Accepted {
     pub repeat: bool,
     /// How many messages wait now.
     pub remaining: usize,
-    /// What was acknowledged with it.
+    /// The messages that it acknowledges.
     pub acked: Vec<UpdateId>,
-    /// What the agent should know besides.
+    /// Notices for the agent.
     pub notices: Vec<String>,
 }
 
-/// What an agent is to be told besides, each with its words.
-pub type News<Id> = Vec<(Id, String)>;
+/// Notices for an agent, each with the thing that it is about.
+pub type Notices<Id> = Vec<(Id, String)>;
 
 /// A step failed.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +152,7 @@ impl From<MailboxError> for Refusal {
             MailboxError::Refused(refusal) => refusal,
             MailboxError::Store(_) | MailboxError::Read(_) | MailboxError::Busy(_) => {
                 Self(format!(
-                    "{}. Nothing was lost; call again when that is mended.",
+                    "{}. Nothing was lost; call again once that is fixed.",
                     Chain(&error)
                 ))
             }
@@ -158,11 +170,13 @@ impl Mailbox {
         clock: Clock,
     ) -> Self {
         let dir = state.session(&session.id);
-        Self {
+        let driver = EffectDriver {
             inbox: Inbox::new(&dir),
             outbox: Outbox::new(&state, dir.clone()),
-            files: Files::new(&dir),
             holds: Holds::new(&dir),
+        };
+        Self {
+            files: Files::new(&dir),
             session: session.id.clone(),
             home: session.chat_ids.first().copied().unwrap_or(ChatId(0)),
             reply_to_message: session.reply_to_message,
@@ -170,6 +184,10 @@ impl Mailbox {
             registration: Mutex::new(registration),
             presented: Mutex::default(),
             settled: Mutex::default(),
+            failures: FailureNotices::new(&dir, driver.outbox.clone(), clock.clone()),
+            late_files: LateFiles::new(&dir, clock.clone()),
+            reports: DeliveryReports::new(&state, &session.id, clock.clone()),
+            driver,
             state,
             dir,
             clock,
@@ -177,33 +195,37 @@ impl Mailbox {
         }
     }
 
-    /// The folders whose changes a waiting call watches: new messages, their files, and finished
-    /// deliveries.
-    pub fn watched(&self) -> [std::path::PathBuf; 4] {
+    /// The folders that a waiting call watches: new messages, their files, and finished deliveries.
+    pub fn watched(&self) -> [PathBuf; 4] {
         self.dir.folders_about_calls()
     }
 
     /// Creates the folders of the session, so that they can be watched.
     pub fn prepare(&self) -> Result<(), Refusal> {
-        let prepared = self.state.prepare().and_then(|()| self.dir.prepare());
-        prepared.map_err(|error| MailboxError::from(error).into())
+        Ok(self.prepare_folders()?)
+    }
+
+    fn prepare_folders(&self) -> Result<(), MailboxError> {
+        self.state.prepare()?;
+        Ok(self.dir.prepare()?)
     }
 
     /// Makes this server known before an agent has called it, so that messages can wake the agent.
     pub fn register(&self, client: Option<ClientName>) -> Result<(), Refusal> {
-        Ok(desk::register(self, client)?)
+        let register = || -> Result<(), MailboxError> {
+            self.prepare_folders()?;
+            let _lock = take_lock(&self.dir, "registering")?;
+            Ok(self.registration().update(|file| file.client = client)?)
+        };
+        Ok(register()?)
     }
 
-    /// Where requests to wake the agent of this server arrive.
+    /// Receives the requests to wake the agent of this server.
     pub(crate) fn listener(&self, socket: InboxSocket) -> RequestListener {
-        let registration = self
-            .registration
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        RequestListener::new(self.dir.clone(), registration.name(), socket)
+        RequestListener::new(self.dir.clone(), self.server.clone(), socket)
     }
 
-    /// Carries out `ack`. Returns what was and what was not acknowledged.
+    /// Carries out `ack`. Returns the messages that were, and were not, acknowledged.
     pub fn acknowledge(
         &self,
         caller: &Caller,
@@ -215,33 +237,10 @@ impl Mailbox {
                 ids.len()
             )));
         }
-        Ok(self.acknowledge_ids(caller, ids)?)
-    }
-
-    fn acknowledge_ids(
-        &self,
-        caller: &Caller,
-        ids: &[UpdateId],
-    ) -> Result<(Vec<UpdateId>, Vec<UpdateId>), MailboxError> {
         if ids.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
-        let mut desk = Desk::open(self, caller)?;
-        let (mut acked, mut not_acked, mut entries) = (Vec::new(), Vec::new(), Vec::new());
-        for &id in ids {
-            match desk.me.find(id) {
-                // The result that showed it may be lost, as for a reply.
-                Some(held) if desk.is_read(held) => {
-                    acked.push(id);
-                    entries.extend(held.entries.iter().copied());
-                }
-                Some(_) | None => not_acked.push(id),
-            }
-        }
-        self.inbox.settle(&entries)?;
-        desk.forget_settled(&entries);
-        desk.release()?;
-        Ok((acked, not_acked))
+        Ok(ToolCall::open(self, caller).and_then(|call| call.acknowledge(ids))?)
     }
 
     /// Shows the messages that were not shown to this agent yet, oldest first. With `again`, those
@@ -258,7 +257,8 @@ impl Mailbox {
         } else {
             Again::Never
         };
-        Ok(Desk::open(self, caller)?.show(base, limit, again, None)?)
+        let call = ShowCall::open(self, caller, base);
+        Ok(call.and_then(|call| call.show_page(limit, again, None))?)
     }
 
     /// Shows one part of one message.
@@ -269,18 +269,19 @@ impl Mailbox {
         id: UpdateId,
         part: usize,
     ) -> Result<ShownPage, Refusal> {
-        Ok(Desk::open(self, caller)?.show_part(base, id, part)?)
+        let call = ShowCall::open(self, caller, base);
+        Ok(call.and_then(|call| call.show_part(id, part))?)
     }
 
-    /// Shows the oldest waiting conversation, or the one meant, and remembers it as the one that is
-    /// being answered.
+    /// Shows the oldest waiting conversation, or the one meant, to be answered next.
     pub fn show_conversation(
         &self,
         caller: &Caller,
         base: ToolResult,
         to: Option<To>,
     ) -> Result<ShownPage, Refusal> {
-        Ok(Desk::open(self, caller)?.show_conversation(base, to)?)
+        let call = ShowCall::open(self, caller, base);
+        Ok(call.and_then(|call| call.show_conversation(to))?)
     }
 
     /// The result of a presentation is in the client's pipe.
@@ -294,162 +295,64 @@ impl Mailbox {
         if unread.is_empty() {
             return Ok(());
         }
-        let let_go = || -> Result<(), MailboxError> {
-            let mut desk = Desk::open(self, caller)?;
-            desk.me.let_go(&unread);
-            desk.release()
-        };
-        Ok(let_go()?)
+        Ok(ToolCall::open(self, caller).and_then(|call| call.let_go(&unread))?)
     }
 
-    pub(super) fn presented(&self) -> MutexGuard<'_, Presented> {
-        self.presented
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether a reply with files may be sent, before they are copied; what an earlier call has made,
-    /// if it is the same call again.
+    /// Whether a reply with files may be sent, before they are copied; the delivery that an earlier call has
+    /// made, if it is the same call again.
     pub fn may_reply(
         &self,
         caller: &Caller,
         params: &ReplyParams,
     ) -> Result<Option<Accepted>, Refusal> {
-        Ok(Desk::open(self, caller)?.may_reply(params)?)
+        Ok(SendCall::open(self, caller).and_then(|call| call.may_reply(params))?)
     }
 
     /// Copies the files of a reply. Takes its time, and no lock.
     pub fn copies(&self, params: &ReplyParams) -> Result<Copies, Refusal> {
-        // What earlier calls have left that were cut short takes room.
-        if let Err(error) = self.outbox.sweep_copies() {
-            tracing::warn!(error = %Chain(&error), "cannot remove what a call that was cut short has left");
+        let outbox = &self.driver.outbox;
+        // The copies of calls that were cut short take room.
+        if let Err(error) = outbox.sweep_copies() {
+            tracing::warn!(error = %Chain(&error), "cannot remove the copies of a call that was cut short");
         }
-        self.roots.copy(params.files(), || self.outbox.stage())
+        self.roots.copy(params.files(), || outbox.stage())
     }
 
-    /// Accepts a reply, a progress or a message of the agent's own.
+    /// Accepts a reply, a progress update or a message of the agent's own.
     pub fn reply(
         &self,
         caller: &Caller,
         params: &ReplyParams,
         copies: Option<Copies>,
     ) -> Result<Accepted, Refusal> {
-        Ok(Desk::open(self, caller)?.reply(params, copies)?)
+        Ok(SendCall::open(self, caller).and_then(|call| call.reply(params, copies))?)
     }
 
     /// Accepts a reaction.
     pub fn react(&self, caller: &Caller, params: &ReactParams) -> Result<Accepted, Refusal> {
-        Ok(Desk::open(self, caller)?.react(params)?)
+        Ok(SendCall::open(self, caller).and_then(|call| call.react(params))?)
     }
 
-    /// How an accepted delivery stands, and whether that is its end.
-    pub fn standing(&self, accepted: &Accepted) -> Result<(ToolResult, bool), Refusal> {
-        Ok(self.standing_of(accepted)?)
+    fn presented(&self) -> MutexGuard<'_, Presented> {
+        let presented = self.presented.lock();
+        presented.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn standing_of(&self, accepted: &Accepted) -> Result<(ToolResult, bool), MailboxError> {
-        let now = self.clock.now();
-        let mut result = ToolResult {
-            remaining: accepted.remaining,
-            session: self.session.to_string(),
-            status: Some(Status::Accepted),
-            acked: accepted.acked.clone(),
-            delivery_id: Some(accepted.id.to_string()),
-            repeat: accepted.repeat,
-            notices: accepted.notices.clone(),
-            ..ToolResult::default()
-        };
-        let standing = self.outbox.status(&accepted.id, now)?;
-        let ended = standing != DeliveryStatus::Waiting;
-        match standing {
-            DeliveryStatus::Finished(finished) => {
-                result.notices.extend(finished.notes);
-                match finished.outcome {
-                    DeliveryOutcome::Delivered { message_ids, .. } => {
-                        result.status = Some(Status::Delivered);
-                        result.message_ids = message_ids;
-                    }
-                    DeliveryOutcome::Unknown => {
-                        result.notices.push("Telegram's answer was lost: it may stand in the chat or not; it is not sent again.".to_owned());
-                    }
-                    DeliveryOutcome::Superseded => {
-                        result
-                            .notices
-                            .push("A newer message took its place before it was sent.".to_owned());
-                    }
-                    DeliveryOutcome::Failed {
-                        reason,
-                        message_ids,
-                    } => {
-                        result.status = Some(Status::Failed);
-                        result.reason = Some(reason);
-                        result.message_ids = message_ids;
-                    }
-                    DeliveryOutcome::Dropped { message_ids } => {
-                        result.status = Some(Status::Failed);
-                        result.reason = Some("the person dropped it before it was sent".to_owned());
-                        result.message_ids = message_ids;
-                    }
-                }
-            }
-            // Gone after it was accepted means finished so long ago that its record was swept.
-            DeliveryStatus::Waiting | DeliveryStatus::Gone => {
-                if let Some(held) = self.held(accepted.address, now)? {
-                    result.held_until = Some(held.opens.rfc3339());
-                    if held.reason.is_some() {
-                        result.reason = held.reason;
-                        result.notices.push("Nothing can be sent to that chat now. What you send is kept, and tried again when somebody writes there and every hour.".to_owned());
-                    }
-                }
-            }
-        }
-        Ok((result, ended))
+    fn registration(&self) -> MutexGuard<'_, Registration> {
+        let registration = self.registration.lock();
+        registration.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Until when nothing goes to a chat; `None` if it is open.
-    fn held(&self, address: Address, now: Timestamp) -> Result<Option<HeldUntil>, ReadError> {
-        let moves = migrations::read_migrations(&self.state, address.bot_id, now)?;
-        match rate_limits::read_limits(&self.state, address.bot_id, now) {
-            Ok(gates) => Ok(gates.held(moves.current(address.chat_id), now)),
-            // The gateway will report it and write new ones.
-            Err(ReadError::Quarantined { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+    fn settled(&self) -> MutexGuard<'_, BTreeSet<DeliveryId>> {
+        let settled = self.settled.lock();
+        settled.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Mailbox {
-    /// Settles what waiting deliveries answer: the follow-up of a commit that a kill cut short.
-    pub(super) fn settle_committed(
-        &self,
-        now: Timestamp,
-        notices: &mut Vec<String>,
-    ) -> Result<(), MailboxError> {
-        let mut known = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = self.outbox.waiting()?;
-        known.retain(|id| waiting.contains(id));
-        let unknown: Vec<_> = waiting.difference(&known).cloned().collect();
-        if !unknown.is_empty() {
-            self.outbox.sync_names()?;
-        }
-        for id in unknown {
-            match self.outbox.read(&id, now) {
-                Ok(Some(delivery)) => {
-                    self.inbox.settle(&delivery.answers)?;
-                    known.insert(id);
-                }
-                Ok(None) => {}
-                Err(error @ ReadError::Quarantined { .. }) => {
-                    notices.push(format!(
-                        "One reply could not be read. The person did not get it, or not all of it, and its question may not come again: write it once more. {}",
-                        Chain(&error)
-                    ));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
+/// Takes the session lock. `label` names the caller for people.
+fn take_lock(dir: &SessionDir, label: &str) -> Result<HeldLock, LockError> {
+    let who = format!("telepost mcp, pid {} ({label})", std::process::id());
+    dir.take_lock(&who)
 }
 
 /// Checks what `telegram_poll` was asked for, before anything is changed.

@@ -10,7 +10,7 @@ use rmcp::service::RequestContext;
 
 use super::{REMEMBERED, Shared};
 use crate::ids::UpdateId;
-use crate::mcp::call::{Caller, Mailbox, News, PresentationId};
+use crate::mcp::call::{Caller, Mailbox, Notices, PresentationId};
 use crate::mcp::tools::Refusal;
 use crate::state::outbox::delivery::DeliveryId;
 
@@ -82,8 +82,8 @@ impl Shared {
         caller: &Caller,
         context: &RequestContext<RoleServer>,
     ) -> Vec<String> {
-        self.notices(caller, context, Mailbox::failures, Says::Failures)
-            .await
+        let list = |mailbox: &Mailbox, caller: &Caller| mailbox.failures.list(caller);
+        self.notices(caller, context, list, Says::Failures).await
     }
 
     /// The notices about files that came after their message was settled.
@@ -92,8 +92,8 @@ impl Shared {
         caller: &Caller,
         context: &RequestContext<RoleServer>,
     ) -> Vec<String> {
-        self.notices(caller, context, Mailbox::news_of_files, Says::Files)
-            .await
+        let list = |mailbox: &Mailbox, caller: &Caller| mailbox.late_files.list(caller);
+        self.notices(caller, context, list, Says::Files).await
     }
 
     /// The notices of the mailbox. A failure to read them is no reason to refuse a call.
@@ -101,17 +101,17 @@ impl Shared {
         self: &Arc<Self>,
         caller: &Caller,
         context: &RequestContext<RoleServer>,
-        news: fn(&Mailbox, &Caller) -> Result<News<Id>, Refusal>,
+        list: fn(&Mailbox, &Caller) -> Result<Notices<Id>, Refusal>,
         says: fn(BTreeSet<Id>) -> Says,
     ) -> Vec<String> {
         let at = caller.clone();
         match self
-            .blocking(move |served| news(&served.mailbox, &at))
+            .blocking(move |served| list(&served.mailbox, &at))
             .await
         {
-            Ok(news) if news.is_empty() => Vec::new(),
-            Ok(news) => {
-                let (ids, words): (BTreeSet<_>, Vec<_>) = news.into_iter().unzip();
+            Ok(notices) if notices.is_empty() => Vec::new(),
+            Ok(notices) => {
+                let (ids, words): (BTreeSet<_>, Vec<_>) = notices.into_iter().unzip();
                 self.track_result(caller, context, says(ids));
                 words
             }
@@ -173,8 +173,8 @@ impl Shared {
         };
         for (caller, says, stage) in due {
             let note = move |mailbox: &Mailbox, caller: &Caller| match (stage, says) {
-                (Stage::Flushed, Says::Failures(ids)) => mailbox.note_told(caller, &ids),
-                (Stage::Flushed, Says::Files(ids)) => mailbox.note_files(caller, &ids),
+                (Stage::Flushed, Says::Failures(ids)) => mailbox.failures.record_told(caller, &ids),
+                (Stage::Flushed, Says::Files(ids)) => mailbox.late_files.record_told(caller, &ids),
                 (Stage::Cancelled, Says::Messages(id)) => mailbox.withdraw(caller, id),
                 (Stage::Cancelled, Says::Failures(_) | Says::Files(_))
                 | (Stage::Flushed, Says::Messages(_))

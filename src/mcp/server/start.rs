@@ -16,7 +16,7 @@ impl Shared {
         let notice = self.blocking(|served| {
             served.gateway.ensure_running();
             Ok(if served.gateway.is_running() {
-                served.mailbox.trouble()
+                served.mailbox.reports.bot_problem()
             } else {
                 Some(served.gateway.absence_notice())
             })

@@ -19,7 +19,7 @@ use crate::error_chain::Chain;
 use crate::ids::UpdateId;
 use crate::state::files::state::{FetchResult, FileState, STATE_FILE};
 use crate::state::inbox::Inbox;
-use crate::state::inbox::view::{AttachmentView, FileStanding, Shown};
+use crate::state::inbox::view::{AttachmentView, FileStanding, RenderedMessage};
 use crate::state::layout::SessionDir;
 use crate::store::StoreError;
 use crate::store::atomic;
@@ -98,7 +98,7 @@ impl Files {
 
     /// Fills in the state of each file of a message. An unreadable state becomes the reason of that file and
     /// does not hold back the message. Returns notices for the agent.
-    pub fn fill(&self, shown: &mut Shown, now: Timestamp) -> Vec<String> {
+    pub fn fill(&self, shown: &mut RenderedMessage, now: Timestamp) -> Vec<String> {
         let mut notices = Vec::new();
         for (view, file) in shown.message.attachments.iter_mut().zip(&shown.files) {
             for &id in &file.updates {

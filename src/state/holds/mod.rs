@@ -20,7 +20,7 @@ pub use self::files::Holds;
 use crate::clock::Timestamp;
 use crate::ids::{Address, MessageId, UpdateId};
 use crate::state::inbox::entry::EntryName;
-use crate::state::inbox::view::Shown;
+use crate::state::inbox::view::RenderedMessage;
 use crate::state::outbox::delivery::DeliveryId;
 
 /// A living holder that has not called for so long no longer keeps others from its messages.
@@ -184,7 +184,7 @@ impl Conversation {
     /// has surely read from this server stays as it is.
     pub fn hold(
         &mut self,
-        shown: &[&Shown],
+        shown: &[&RenderedMessage],
         server: &str,
         read: &BTreeSet<EntryName>,
         now: Timestamp,
@@ -204,7 +204,7 @@ impl Conversation {
                 }
                 continue;
             }
-            // Shown again: it is as old as its first showing, unless it has one more part now.
+            // RenderedMessage again: it is as old as its first showing, unless it has one more part now.
             let earlier = self.held.iter().filter(|held| {
                 let mut entries = shown.entries.iter();
                 entries.all(|entry| held.entries.contains(entry))
@@ -384,6 +384,12 @@ impl Conversation {
     /// Whether a living holder has been silent for so long that others may take over.
     pub fn is_silent(&self, now: Timestamp) -> bool {
         now.since(self.active_at) >= SILENCE
+    }
+
+    /// The conversations of which this server has surely shown messages that are still held.
+    pub fn read_addresses(&self, server: &str, read: &BTreeSet<EntryName>) -> BTreeSet<Address> {
+        let held = self.held.iter().filter(|held| held.is_read(server, read));
+        held.map(|held| held.address).collect()
     }
 
     /// The conversations that it holds messages of.

@@ -25,7 +25,7 @@ fn name(update_id: i64) -> EntryName {
     }
 }
 
-fn shown(update_id: i64, chat: i64) -> Shown {
+fn shown(update_id: i64, chat: i64) -> RenderedMessage {
     let raw = json!({"update_id": update_id, "message": {"message_id": update_id * 10, "date": 5, "chat": {"id": chat}, "from": {"id": chat}, "text": "x"}});
     let item = Item {
         name: name(update_id),
@@ -44,8 +44,8 @@ fn all_read() -> BTreeSet<EntryName> {
 }
 
 /// A result shows messages and goes out.
-fn show(conversation: &mut Conversation, shown: &[Shown], now: Timestamp) {
-    let shown: Vec<&Shown> = shown.iter().collect();
+fn show(conversation: &mut Conversation, shown: &[RenderedMessage], now: Timestamp) {
+    let shown: Vec<&RenderedMessage> = shown.iter().collect();
     let before = conversation.entries();
     conversation.hold(&shown, SERVER, &before, now);
     conversation.observe_read(SERVER, &all_read());
@@ -53,7 +53,7 @@ fn show(conversation: &mut Conversation, shown: &[Shown], now: Timestamp) {
 
 fn holding(messages: &[(i64, i64)]) -> Conversation {
     let mut conversation = Conversation::new("h", "test", NOW);
-    let shown: Vec<Shown> = messages.iter().map(|&(id, chat)| shown(id, chat)).collect();
+    let shown: Vec<RenderedMessage> = messages.iter().map(|&(id, chat)| shown(id, chat)).collect();
     show(&mut conversation, &shown, NOW);
     conversation
 }
@@ -240,7 +240,7 @@ proptest! {
                 }
                 Action::ShowAgain => {
                     let before = conversation.clone();
-                    let all: Vec<Shown> = model.iter().map(|(name, chat)| shown(name.update_id.0, *chat)).collect();
+                    let all: Vec<RenderedMessage> = model.iter().map(|(name, chat)| shown(name.update_id.0, *chat)).collect();
                     show(&mut conversation, &all, Timestamp(NOW.0 + step));
                     prop_assert_eq!(&conversation, &before);
                 }
@@ -285,7 +285,7 @@ fn what_is_held_knows_whether_a_file_was_on_its_way_when_it_was_shown_last() {
     assert_eq!(conversation.shown_at, shown_at);
 }
 
-fn awaiting(update_id: i64) -> Shown {
+fn awaiting(update_id: i64) -> RenderedMessage {
     let mut message = shown(update_id, 11);
     let file = json!({"kind": "photo", "state": "downloading"});
     message.message.attachments = vec![serde_json::from_value(file).unwrap()];

@@ -42,7 +42,7 @@ pub struct Item {
 
 /// One message as an agent sees it, with its entries.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Shown {
+pub struct RenderedMessage {
     /// The entries that are settled with it.
     pub entries: Vec<EntryName>,
     /// Where an answer goes.
@@ -64,7 +64,7 @@ pub struct FileRef {
     pub content: String,
 }
 
-impl Shown {
+impl RenderedMessage {
     /// How long it waits for its next part. The times of entries strictly increase, so they may lie ahead of the
     /// clock, and far ahead of a clock that was set back: then the message does not wait.
     pub fn wait(&self, now: Timestamp) -> Option<Duration> {
@@ -272,7 +272,7 @@ pub enum FileStanding {
 }
 
 /// Groups entries that no agent has seen into messages, oldest first.
-pub fn fresh(items: &[Item]) -> Vec<Shown> {
+pub fn fresh(items: &[Item]) -> Vec<RenderedMessage> {
     let mut groups: Vec<Vec<&Item>> = Vec::new();
     for item in items {
         match groups.iter().rposition(|group| belongs(group, item)) {
@@ -287,7 +287,7 @@ pub fn fresh(items: &[Item]) -> Vec<Shown> {
 }
 
 /// Combines entries that were shown as one message into that message again.
-pub fn together(items: &[Item]) -> Option<Shown> {
+pub fn together(items: &[Item]) -> Option<RenderedMessage> {
     show(&items.iter().collect::<Vec<_>>())
 }
 
@@ -344,7 +344,7 @@ fn message_of(item: &Item) -> Option<(&Message, bool)> {
     }
 }
 
-fn show(group: &[&Item]) -> Option<Shown> {
+fn show(group: &[&Item]) -> Option<RenderedMessage> {
     let first = group.first()?;
     let newest = group.iter().map(|item| item.name.received).max()?;
     // Only a message that may grow waits; an ordinary one is shown at once.
@@ -355,7 +355,7 @@ fn show(group: &[&Item]) -> Option<Shown> {
             !edited && (message.media_group_id.is_some() || is_near_limit(message))
         });
     let (message, files) = render::message(first, group);
-    Some(Shown {
+    Some(RenderedMessage {
         entries: group.iter().map(|item| item.name).collect(),
         address: first.address,
         message,
@@ -451,7 +451,7 @@ fn json_len(character: char) -> usize {
 }
 
 /// The entries behind a set of messages.
-pub fn entries_of<'a>(shown: impl IntoIterator<Item = &'a Shown>) -> BTreeSet<EntryName> {
+pub fn entries_of<'a>(shown: impl IntoIterator<Item = &'a RenderedMessage>) -> BTreeSet<EntryName> {
     shown
         .into_iter()
         .flat_map(|shown| shown.entries.iter().copied())

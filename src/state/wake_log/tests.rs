@@ -107,5 +107,7 @@ fn a_log_of_an_earlier_version_is_read_as_it_is_and_written_with_the_same_names(
     assert_eq!(log.unanswered[&entry(5)].times, 2);
     let refusal = TypingRefusal::OtherSession("x".to_owned());
     assert_eq!(log.refused, Some((Timestamp(8), refusal)));
-    assert_eq!(serde_json::to_string(&log).unwrap(), text);
+    // The version before the other keys is written by the file, not by its type.
+    let keys = text.replacen("\"format\":1,", "", 1);
+    assert_eq!(serde_json::to_string(&log).unwrap(), keys);
 }

@@ -44,7 +44,7 @@ fn edit(update_id: i64, message_id: i64, text: &str) -> Item {
     )
 }
 
-fn texts(shown: &[Shown]) -> Vec<&str> {
+fn texts(shown: &[RenderedMessage]) -> Vec<&str> {
     shown
         .iter()
         .map(|shown| shown.message.text.as_str())

@@ -1,0 +1,129 @@
+//! Files that come after their message was answered: the message stays settled, and the agent is told.
+//!
+//! A message that was settled while a file of it was being fetched stands in its holder's conversation, and so
+//! the gateway goes on fetching. A later result says in `notices` that the file has come, or never will;
+//! that is recorded when the client has the result. After a kill before that, the notice is given once
+//! more. The message itself can then be looked at, as long as its tombstone is there. The next agent
+//! inherits the notices of a dead one.
+
+use std::collections::BTreeSet;
+
+use crate::clock::{Clock, Timestamp};
+use crate::ids::UpdateId;
+use crate::mcp::call::{Caller, MailboxError, Notices, take_lock};
+use crate::mcp::tools::Refusal;
+use crate::state::files::Files;
+use crate::state::holds::{Holds, Late};
+use crate::state::inbox::Inbox;
+use crate::state::inbox::view::{self, FileStanding, Item, RenderedMessage};
+use crate::state::layout::SessionDir;
+use crate::store::atomic::Durability;
+use crate::store::crash_points::Step;
+use crate::telegram::update;
+
+/// Most messages that one result tells of; others follow with the next.
+const MOST: usize = 2;
+
+/// The late files of a session.
+#[derive(Debug)]
+pub struct LateFiles {
+    dir: SessionDir,
+    inbox: Inbox,
+    files: Files,
+    holds: Holds,
+    clock: Clock,
+}
+
+impl LateFiles {
+    pub(super) fn new(dir: &SessionDir, clock: Clock) -> Self {
+        Self {
+            inbox: Inbox::new(dir),
+            files: Files::new(dir),
+            holds: Holds::new(dir),
+            dir: dir.clone(),
+            clock,
+        }
+    }
+
+    /// The notices about files that have come, or never will.
+    pub fn list(&self, caller: &Caller) -> Result<Notices<UpdateId>, Refusal> {
+        Ok(self.list_untold(caller)?)
+    }
+
+    /// Records that the client has the notices about the files of these messages.
+    pub fn record_told(&self, caller: &Caller, ids: &BTreeSet<UpdateId>) -> Result<(), Refusal> {
+        Ok(self.write_told(caller, ids)?)
+    }
+
+    fn list_untold(&self, caller: &Caller) -> Result<Notices<UpdateId>, MailboxError> {
+        // The call itself reports a damaged file.
+        let Some(me) = self.holds.peek(caller.holder.as_str()) else {
+            return Ok(Vec::new());
+        };
+        let mut notices = Vec::new();
+        for late in me.late.iter().filter(|late| !late.told) {
+            if notices.len() == MOST {
+                break;
+            }
+            let Some((message, _)) = self.read(late, self.clock.now())? else {
+                continue;
+            };
+            if !message.message.awaits_files() {
+                notices.push((late.update_id, describe_files(&message)));
+            }
+        }
+        Ok(notices)
+    }
+
+    fn write_told(&self, caller: &Caller, ids: &BTreeSet<UpdateId>) -> Result<(), MailboxError> {
+        let _lock = take_lock(&self.dir, &caller.label)?;
+        let me = self.holds.read(caller.holder.as_str(), self.clock.now())?;
+        let Some(mut me) = me else {
+            return Ok(());
+        };
+        me.told_of_files(ids);
+        // A loss of power costs a notice that is given once more.
+        Ok(self.holds.write(&me, Step::Told, Durability::Unsynced)?)
+    }
+
+    /// Reads a message that was settled before its files had come, with their state now and notices about
+    /// them; `None` if nothing is left of it.
+    pub(super) fn read(
+        &self,
+        late: &Late,
+        now: Timestamp,
+    ) -> Result<Option<(RenderedMessage, Vec<String>)>, MailboxError> {
+        let mut items = Vec::new();
+        for &name in &late.entries {
+            items.extend(self.inbox.peek_settled(name)?.map(|entry| Item {
+                name,
+                address: entry.address,
+                update: update::read(entry.update.get()).ok(),
+            }));
+        }
+        let Some(mut message) = view::together(&items) else {
+            return Ok(None);
+        };
+        let notices = self.files.fill(&mut message, now);
+        Ok(Some((message, notices)))
+    }
+}
+
+/// Describes for an agent how the files of a message stand.
+fn describe_files(message: &RenderedMessage) -> String {
+    let (id, files) = (message.message.update_id, &message.message.attachments);
+    let failed = files
+        .iter()
+        .filter(|file| file.state == FileStanding::Failed)
+        .count();
+    let what = match (failed, files.len()) {
+        (0, 1) => "The file is here",
+        (0, _) => "The files are here",
+        (_, 1) => "The file cannot be had",
+        (failed, all) if failed == all => "The files cannot be had",
+        (_, _) => "Some of the files are here, others cannot be had",
+    };
+    format!(
+        "{what} that message {id} came with; it was still on its way when that was settled. Call telegram_poll with `message`: {id} to see where it is, or why not."
+    )
+}

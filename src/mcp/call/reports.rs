@@ -1,0 +1,145 @@
+//! Where accepted deliveries stand, and why one that is accepted does not go out.
+
+use crate::clock::{Clock, Timestamp};
+use crate::ids::{Address, SessionId};
+use crate::mcp::call::{Accepted, MailboxError};
+use crate::mcp::tools::{Refusal, Status, ToolResult};
+use crate::state::bots::migrations;
+use crate::state::bots::rate_limits::{self, HeldUntil};
+use crate::state::gateway_status;
+use crate::state::layout::StateDir;
+use crate::state::outbox::delivery::DeliveryOutcome;
+use crate::state::outbox::{DeliveryStatus, Outbox};
+use crate::store::state_file::ReadError;
+
+/// Reports on the deliveries of a session.
+#[derive(Debug)]
+pub struct DeliveryReports {
+    state: StateDir,
+    session: SessionId,
+    outbox: Outbox,
+    clock: Clock,
+}
+
+impl DeliveryReports {
+    pub(super) fn new(state: &StateDir, session: &SessionId, clock: Clock) -> Self {
+        Self {
+            outbox: Outbox::new(state, state.session(session)),
+            session: session.clone(),
+            state: state.clone(),
+            clock,
+        }
+    }
+
+    /// Where an accepted delivery stands, and whether that is its end.
+    pub fn report(&self, accepted: &Accepted) -> Result<(ToolResult, bool), Refusal> {
+        Ok(self.read_report(accepted)?)
+    }
+
+    fn read_report(&self, accepted: &Accepted) -> Result<(ToolResult, bool), MailboxError> {
+        let now = self.clock.now();
+        let mut result = ToolResult {
+            remaining: accepted.remaining,
+            session: self.session.to_string(),
+            status: Some(Status::Accepted),
+            acked: accepted.acked.clone(),
+            delivery_id: Some(accepted.id.to_string()),
+            repeat: accepted.repeat,
+            notices: accepted.notices.clone(),
+            ..ToolResult::default()
+        };
+        let status = self.outbox.status(&accepted.id, now)?;
+        let ended = status != DeliveryStatus::Waiting;
+        match status {
+            DeliveryStatus::Finished(finished) => {
+                result.notices.extend(finished.notes);
+                match finished.outcome {
+                    DeliveryOutcome::Delivered { message_ids, .. } => {
+                        result.status = Some(Status::Delivered);
+                        result.message_ids = message_ids;
+                    }
+                    DeliveryOutcome::Unknown => {
+                        result.notices.push("Telegram's answer was lost: it may stand in the chat or not; it is not sent again.".to_owned());
+                    }
+                    DeliveryOutcome::Superseded => {
+                        result
+                            .notices
+                            .push("A newer message took its place before it was sent.".to_owned());
+                    }
+                    DeliveryOutcome::Failed {
+                        reason,
+                        message_ids,
+                    } => {
+                        result.status = Some(Status::Failed);
+                        result.reason = Some(reason);
+                        result.message_ids = message_ids;
+                    }
+                    DeliveryOutcome::Dropped { message_ids } => {
+                        result.status = Some(Status::Failed);
+                        result.reason = Some("the person dropped it before it was sent".to_owned());
+                        result.message_ids = message_ids;
+                    }
+                }
+            }
+            // Gone after it was accepted means finished so long ago that its record was swept.
+            DeliveryStatus::Waiting | DeliveryStatus::Gone => {
+                if let Some(held) = self.held(accepted.address, now)? {
+                    result.held_until = Some(held.opens.rfc3339());
+                    if held.reason.is_some() {
+                        result.reason = held.reason;
+                        result.notices.push("Nothing can be sent to that chat now. What you send is kept, and tried again every hour and when a person writes there.".to_owned());
+                    }
+                }
+            }
+        }
+        Ok((result, ended))
+    }
+
+    /// Until when nothing goes to a chat; `None` if it is open.
+    fn held(&self, address: Address, now: Timestamp) -> Result<Option<HeldUntil>, ReadError> {
+        let moves = migrations::read_migrations(&self.state, address.bot_id, now)?;
+        match rate_limits::read_limits(&self.state, address.bot_id, now) {
+            Ok(gates) => Ok(gates.held(moves.current(address.chat_id), now)),
+            // The gateway will report it and write new ones.
+            Err(ReadError::Quarantined { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Adds to the report of a delivery that is still accepted why it has not gone out, if that is known.
+    pub fn explain(&self, accepted: &Accepted, mut result: ToolResult) -> ToolResult {
+        if result.status != Some(Status::Accepted) || result.held_until.is_some() {
+            return result;
+        }
+        let state = self.outbox.delivery_state(&accepted.id, self.clock.now());
+        let failure = state.ok().flatten().and_then(|state| state.last_failure);
+        if let Some(failure) = failure {
+            result.reason = Some(failure);
+            result.notices.push("It has not gone out yet. It is stored and tried again by itself; do not send it once more.".to_owned());
+        }
+        result
+    }
+
+    /// Why nothing arrives although a gateway runs. It informs only, so an unreadable status is left out.
+    pub fn bot_problem(&self) -> Option<String> {
+        let status = gateway_status::read(&self.state, self.clock.now())
+            .ok()
+            .flatten()?;
+        // The status of an earlier gateway says nothing about the one that starts now.
+        if !status.process.is_running() {
+            return None;
+        }
+        let Some(serves) = status.sessions.get(&self.session) else {
+            return Some("Nothing arrives or leaves: the gateway that runs does not serve this session. Its token is not set there, or sessions.json has changed. What you send is stored; ask the person to run `telepost gateway --replace`.".to_owned());
+        };
+        let bot = status
+            .bots
+            .iter()
+            .find(|bot| bot.id == Some(serves.bot_id))?;
+        let why = bot.health.problem()?;
+        // The end of a long notice is cut off.
+        Some(format!(
+            "Nothing arrives now; what you send is stored, and `telepost status` shows the person how it stands: {why}"
+        ))
+    }
+}
