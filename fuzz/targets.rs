@@ -99,7 +99,7 @@ pub fn state(bytes: &[u8]) {
     if let Some(mut conversation) = file::<Conversation>(bytes) {
         let pending = conversation.entries();
         conversation.reconcile(&pending);
-        drop(conversation.place(None));
+        drop(conversation.place(None, &conversation.addresses()));
         conversation.reconcile(&std::collections::BTreeSet::new());
         assert!(conversation.entries().is_empty(), "settled and still held");
         let late = conversation.late.clone();

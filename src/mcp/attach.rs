@@ -1,7 +1,7 @@
 //! The files that an agent sends: which of them it may, and the copies that are sent.
 //!
 //! A file is looked at only by the descriptor that is copied: every folder on the way to it is
-//! opened by itself, below the one before, and no symbolic link is followed, so nobody can exchange
+//! opened by itself, below the one before, and no symbolic link is followed, so no process can exchange
 //! a part of the path between the look and the copy. The same calls do that on Linux and macOS.
 //! The original may change or go once the copies are made; nothing is sent from it.
 
@@ -22,7 +22,7 @@ use crate::store::StoreError;
 use crate::store::staging::{CopyError, Staging};
 use crate::telegram::picture;
 
-/// What every refusal of a file says besides its reason.
+/// The end of every refusal of a file.
 const NOTHING: &str = "Nothing was sent and nothing was acknowledged";
 /// How deep the state folder is looked through for another name of a file.
 const DEPTH: usize = 6;
@@ -41,11 +41,11 @@ pub struct Roots {
 pub struct Copies {
     /// The folder with them.
     pub folder: Staging,
-    /// What they are; the copy of each is named by its number.
+    /// The files; each copy is named by its number.
     pub files: Vec<AttachedFile>,
 }
 
-/// What is wrong with a file, and what to do about it.
+/// The fault of a file and its remedy.
 #[derive(Clone)]
 struct Reason {
     what: String,
@@ -81,7 +81,7 @@ fn identity_at(path: &Path) -> Option<Identity> {
 
 impl Roots {
     /// For a session: its `cwd`, else the working directory of the MCP server, and its `send_roots`.
-    /// The top of the file system is no working directory that anybody chose.
+    /// The top of the file system is no working directory that a person chose.
     pub fn new(session: &Session, working: Option<&Path>, state: &Path, config: &Path) -> Self {
         let working = working.filter(|folder| folder.parent().is_some());
         let first = session.cwd.as_deref().or(working).map(Path::to_owned);
@@ -243,7 +243,7 @@ impl Roots {
         )
     }
 
-    /// What the opened file itself says against it.
+    /// Reasons of the opened file itself against it.
     fn refuse_by_content(&self, file: &File) -> Result<(), Reason> {
         let metadata = file.metadata().map_err(|error| unreadable(&error))?;
         if metadata.len() == 0 {
@@ -268,7 +268,7 @@ impl Roots {
     }
 }
 
-/// Whether a folder has this file under some name. What cannot be read has it not.
+/// Whether a folder has this file under some name. An unreadable file does not have it.
 fn contains(folder: &Path, wanted: Identity, depth: usize) -> bool {
     let Ok(entries) = fs::read_dir(folder) else {
         return false;
@@ -412,7 +412,7 @@ fn copy_one(
     })
 }
 
-/// What a person is shown as the name of a file.
+/// The name of a file as the person sees it.
 pub(super) fn shown_name(given: &str) -> String {
     let name = Path::new(given).file_name().unwrap_or_default();
     attachments::clean_name(&name.to_string_lossy())

@@ -144,7 +144,7 @@ mod tests {
     /// A state folder may lie deep.
     const PATH_BYTES: usize = 200;
 
-    /// The largest message that anybody can make: every field at its limit, in a given letter.
+    /// The largest message that a person can make: every field at its limit, in a given letter.
     fn largest(letter: char, text: usize) -> MessageView {
         let many = |n: usize| letter.to_string().repeat(n);
         let user = json!({"id": 4_503_599_627_370_495i64, "first_name": many(64), "last_name": many(64), "username": many(64)});

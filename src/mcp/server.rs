@@ -43,7 +43,7 @@ const LIVE: Duration = Duration::from_secs(3);
 /// How many results are remembered in case their calls are cancelled.
 const REMEMBERED: usize = 64;
 
-/// What the server works on.
+/// The state of the server.
 pub struct Served {
     /// The session's mailbox.
     pub mailbox: Mailbox,
@@ -63,7 +63,7 @@ struct Shared {
     served: Result<Served, String>,
     clock: Clock,
     client: ProcessId,
-    /// Cancelled when nobody is there any more to hear an answer.
+    /// Cancelled when no client is left to read an answer.
     closing: CancellationToken,
     /// Taken in the order in which calls and cancellations come, so that a call finds a cancelled result
     /// taken back.
@@ -224,7 +224,7 @@ impl Shared {
         result
     }
 
-    /// Who calls: the thread where the client names one, else the process that started this server.
+    /// The calling agent: the thread where the client names one, else the process that started this server.
     fn caller(&self, context: &RequestContext<RoleServer>) -> Caller {
         let meta = |name: &str| {
             context
@@ -279,7 +279,7 @@ impl Shared {
     }
 }
 
-/// What a client calls itself, harmless wherever it is printed.
+/// The client's name of itself, safe to print.
 fn client_name(info: &Implementation) -> ClientName {
     let plain =
         |text: &str| -> String { text.chars().filter(|c| !c.is_control()).take(40).collect() };

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{MessageId, UpdateId};
 use crate::state::inbox::view::MessageView;
 
-/// What the client shows the model about the server as a whole; below 2 KB.
+/// The text about the whole server that the client shows the model; below 2 KB.
 pub const INSTRUCTIONS: &str = "A durable Telegram mailbox for this session. A person writes from a phone; you read with telegram_poll or telegram_reply and answer with telegram_reply. The person sees only what you send with telegram_reply and telegram_react, nothing of what you print. \
 A message waits until you answer it or list it in `ack`; showing it does not remove it, and one marked `again` was shown before. \
 Typical turn: telegram_reply without text shows the oldest waiting conversation; do the work; telegram_reply with text answers it. For long work send short progress with keep_open: true; end with a final reply. \
@@ -50,7 +50,7 @@ impl Tool {
         }
     }
 
-    /// What the model reads about it.
+    /// Its description for the model.
     pub const fn description(self) -> &'static str {
         match self {
             Self::Poll => {
@@ -96,7 +96,7 @@ pub struct PollParams {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReplyParams {
-    /// What to send. Leave it and `files` out to be shown the oldest waiting conversation.
+    /// The text to send, as Markdown. Leave it and `files` out to be shown the oldest waiting conversation.
     #[serde(default)]
     #[schemars(with = "String")]
     pub text: Option<String>,
@@ -205,7 +205,7 @@ pub struct ToolResult {
     /// You sent this already; nothing was sent again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub repeat: bool,
-    /// What you should know besides.
+    /// Further facts that you should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<String>,
 }

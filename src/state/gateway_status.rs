@@ -1,4 +1,4 @@
-//! What the gateway says of itself, in `gateway.json`.
+//! The gateway's status, in `gateway.json`.
 //!
 //! The gateway writes it when something changes and after a completed poll, unsynced: it informs, and
 //! nothing depends on it but the bot of a session's home chat. Whether a gateway runs is never read from

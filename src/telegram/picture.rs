@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 /// A picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Picture {
+pub struct ImageInfo {
     /// In which format it is.
     pub format: Format,
     /// In pixels.
@@ -33,7 +33,7 @@ pub enum Format {
 const MARKERS: usize = 1000;
 
 /// Reads the picture at the beginning of `file`; `None` if there is none.
-pub fn read(file: &mut (impl Read + Seek)) -> io::Result<Option<Picture>> {
+pub fn read(file: &mut (impl Read + Seek)) -> io::Result<Option<ImageInfo>> {
     let mut head = [0; 30];
     let length = fill(file, &mut head)?;
     let head = head.get(..length).unwrap_or_default();
@@ -54,16 +54,16 @@ pub fn read(file: &mut (impl Read + Seek)) -> io::Result<Option<Picture>> {
     Ok(None)
 }
 
-fn picture(format: Format, width: Option<u32>, height: Option<u32>) -> Option<Picture> {
+fn picture(format: Format, width: Option<u32>, height: Option<u32>) -> Option<ImageInfo> {
     let (width, height) = (width?, height?);
-    (width > 0 && height > 0).then_some(Picture {
+    (width > 0 && height > 0).then_some(ImageInfo {
         format,
         width,
         height,
     })
 }
 
-fn webp(head: &[u8]) -> Option<Picture> {
+fn webp(head: &[u8]) -> Option<ImageInfo> {
     match head.get(12..16)? {
         // Lossy: a key frame with its start code, then 14 bits for each side.
         b"VP8 " if head.get(23..26)? == b"\x9d\x01\x2a" => {
@@ -91,7 +91,7 @@ fn webp(head: &[u8]) -> Option<Picture> {
 }
 
 /// Goes from marker to marker up to the one that holds the size.
-fn jpeg(file: &mut (impl Read + Seek)) -> io::Result<Option<Picture>> {
+fn jpeg(file: &mut (impl Read + Seek)) -> io::Result<Option<ImageInfo>> {
     file.seek(SeekFrom::Start(2))?;
     for _ in 0..MARKERS {
         let mut marker = [0; 2];

@@ -274,7 +274,7 @@ impl<'a> Cutter<'a> {
     }
 }
 
-/// What the entities of one message take of its limits.
+/// The share of a message's limits that its entities take.
 #[derive(Default)]
 struct EntityRoom {
     count: usize,

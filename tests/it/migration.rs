@@ -61,7 +61,10 @@ fn everything_that_waits_for_a_group_follows_it_in_order_and_the_old_id_is_asked
     let moved = json!([{"bot_id": house.bot(), "from": GROUP, "to": SUPERGROUP}]);
     assert_eq!(house.status()["moved"], moved);
     let text = String::from_utf8(house.run(&["status"]).stdout).unwrap();
-    assert!(text.contains("put -1000000000050 in its place"), "{text}");
+    assert!(
+        text.contains("replace the id with -1000000000050"),
+        "{text}"
+    );
 }
 
 #[test]

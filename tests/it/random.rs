@@ -143,6 +143,13 @@ impl Model {
         let Some(chat) = chat else {
             return Outcome::Refused;
         };
+        // An earlier server showed a message of this chat: whether that result arrived is not known.
+        let is_unclear = |message: &(i64, i64)| {
+            message.1 == chat && self.pending.contains(message) && !self.held.contains(message)
+        };
+        if to != Some(0) && self.shown_before.iter().any(is_unclear) {
+            return Outcome::Refused;
+        }
         self.settle(&acked);
         self.said.entry(chat).or_default().push(text.to_owned());
         Outcome::Result {

@@ -1,4 +1,4 @@
-//! What may happen, and a seeded choice of it. An action carries all its chance, so that a list of
+//! Possible events, and a seeded choice of one. An action carries all its chance, so that a list of
 //! actions is a run.
 
 use fastrand::Rng;
@@ -26,7 +26,7 @@ pub(crate) enum Action {
     Stranger {
         kind: u8,
     },
-    /// An update that is not routed, or that nobody can read.
+    /// An update that is not routed, or that cannot be read.
     Odd {
         kind: u8,
     },
@@ -105,7 +105,7 @@ pub(crate) enum Action {
     Sweep,
 }
 
-/// What becomes of a request that sends something.
+/// The fate of a request that sends something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub(crate) enum Answer {
@@ -128,7 +128,7 @@ pub(crate) enum Answer {
     Unauthorized,
 }
 
-/// What becomes of a result that shows messages.
+/// The fate of a result that shows messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Fate {
@@ -226,7 +226,7 @@ pub(crate) fn choose(rng: &mut Rng, into: &mut Vec<Action>) {
         98 => Action::PowerLoss { keep: keep(rng) },
         _ => Action::Sweep,
     };
-    // What a dying process has not synced is the more in danger the sooner the power fails. Others
+    // Unsynced writes of a dying process are in danger when the power fails soon. Others
     // may come in between.
     let dies = matches!(
         action,

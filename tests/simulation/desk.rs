@@ -1,4 +1,4 @@
-//! What lies on the desk during one call: `mcp::desk` in small, see [`crate::agent`].
+//! The state of one call: `mcp::desk` in small, see [`crate::agent`].
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use crate::agent::{ACTIVE_NOTE_MS, Call, Showing, To};
 use crate::disk::{Died, File, Folder, Name, path};
 use crate::world::{BOT, Bug, World, home};
 
-/// What lies on the desk during one call.
+/// The state of one call.
 pub(crate) struct Desk {
     pub(crate) session: usize,
     pub(crate) holder: String,
@@ -221,7 +221,7 @@ impl Desk {
 
     pub(crate) fn target(&self, world: &World, to: To) -> Option<ReplyTarget> {
         if to == To::Unsaid {
-            return self.me.place(self.answering).ok();
+            return self.me.place(self.answering, &self.me.addresses()).ok();
         }
         let address = self.to(world, to)?;
         if to == To::Home {

@@ -69,9 +69,9 @@ pub(crate) type Files = BTreeMap<Path, File>;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
-    /// What every process sees.
+    /// The files as every process sees them.
     pub(crate) now: Files,
-    /// What a loss of power surely leaves.
+    /// The files that a loss of power surely leaves.
     pub(crate) durable: Files,
     unsynced: Vec<Change>,
     /// The process at work dies before its so many-th step from here.

@@ -1,7 +1,7 @@
 //! The gateway: `gateway::intake`, `gateway::poller` and `sender` in small,
 //! with the same order of writes. Every decision is telepost's: [`Routes::decide`], [`update::read`],
 //! [`offset_after`], [`DeliveryState`], [`SendQueue`], [`Pause::opens_at`] and [`ApiError::decision`].
-//! One turn is taken at a time. What is cosmetic is left out.
+//! One turn is taken at a time. Cosmetic calls are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -506,7 +506,7 @@ impl Gateway {
         }
     }
 
-    /// What the gateway clears away, as `Inbox::sweep` and `Outbox::sweep` do.
+    /// The sweep of the gateway, like `Inbox::sweep` and `Outbox::sweep` do.
     pub(crate) fn sweep(&mut self, world: &mut World) -> Result<(), Died> {
         let now = world.now();
         for session in 0..2 {

@@ -1,4 +1,4 @@
-//! What must hold after every event, whatever happened.
+//! The invariants after every event.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -323,7 +323,7 @@ fn invariant_the_budget_is_kept(world: &World) -> Checked {
     })
 }
 
-/// What holds when there were no faults for a while and everybody has done their work.
+/// The invariants after a while without faults, when all work is done.
 pub(crate) fn after_the_drain(world: &World) -> Result<(), Fault> {
     let drained = || -> Checked {
         must(world.telegram.queue.is_empty(), || {

@@ -1,4 +1,4 @@
-//! What the gateway writes into an outbox: `outbox::disk` in small.
+//! The gateway's writes into an outbox: `outbox::disk` in small.
 
 use std::rc::Rc;
 

@@ -25,7 +25,7 @@ pub(crate) struct Queued {
 #[derive(Clone, Debug)]
 pub(crate) struct Telegram {
     pub(crate) queue: Vec<Queued>,
-    /// What the last poll confirmed.
+    /// The last confirmed update.
     last_confirmed: Vec<Queued>,
     /// Given out once more, whatever the offset says.
     again: Vec<Queued>,
@@ -41,7 +41,7 @@ pub(crate) struct Telegram {
     closed: BTreeMap<ChatId, Duration>,
 }
 
-/// What is sent.
+/// A sent message.
 #[derive(Clone, Debug)]
 pub(crate) enum Request<'a> {
     Text(&'a str),

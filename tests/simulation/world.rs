@@ -66,7 +66,7 @@ pub(crate) fn home(session: usize) -> ChatId {
     ChatId(OWNERS[session])
 }
 
-/// What everybody outside knows, for the invariants.
+/// Everything known outside, for the invariants.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
     /// Updates that the gate must admit, and those that it must not.
@@ -76,9 +76,9 @@ pub(crate) struct Ledger {
     /// Tombstones that a sweep removed, and finished deliveries.
     pub(crate) swept: BTreeSet<UpdateId>,
     pub(crate) swept_deliveries: BTreeSet<DeliveryId>,
-    /// What each holder has surely read.
+    /// The messages that each holder has surely read.
     pub(crate) read: BTreeMap<String, BTreeSet<UpdateId>>,
-    /// What was settled by `ack`, by whom.
+    /// Messages settled by `ack`, with the agent.
     pub(crate) acked: BTreeMap<UpdateId, BTreeSet<String>>,
     pub(crate) made: BTreeMap<DeliveryId, Made>,
     pub(crate) requests: Vec<Sent>,
@@ -190,7 +190,7 @@ impl World {
         }
     }
 
-    /// What everything looks like, in one line.
+    /// The whole state in one line.
     pub(crate) fn summary(&self) -> String {
         let count = |session, folder| self.disk.list(session, folder).count();
         let mut line = format!(
@@ -428,7 +428,7 @@ impl World {
         self.update(json!({"message": message}), None);
     }
 
-    /// The end of a run: no faults any more, everybody does their work until nothing is left.
+    /// The end of a run: no faults any more, every process works until nothing is left.
     pub(crate) fn drain(
         &mut self,
         mut after: impl FnMut(&Self) -> Result<(), crate::invariants::Fault>,

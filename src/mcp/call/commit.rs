@@ -34,7 +34,8 @@ fn check_sendable(params: &ReplyParams) -> Result<(), Refusal> {
 impl Picture {
     /// Decides where a reply goes that names nothing.
     fn place_reply(&self) -> Result<ReplyTarget, Refusal> {
-        match self.me.place(self.answering) {
+        let read = self.me.read_addresses(&self.server, &self.read);
+        match self.me.place(self.answering, &read) {
             Ok(target) => Ok(target),
             Err(Unplaced::NothingHeld) => {
                 let what = match self.visible_names().count() {
@@ -136,8 +137,7 @@ impl<'a> SendCall<'a> {
         ToolCall::open(mailbox, caller).map(Self)
     }
 
-    /// Whether a reply could be accepted, before its files are copied. What an earlier call has made,
-    /// if it is surely the same call again.
+    /// Whether a reply could be accepted, before its files are copied. The delivery of an earlier call, if it is surely the same call again.
     pub(super) fn may_reply(
         mut self,
         params: &ReplyParams,

@@ -57,7 +57,7 @@ pub struct EffectDriver {
     pub inbox: Inbox,
     /// Its deliveries.
     pub outbox: Outbox,
-    /// What its agents hold.
+    /// The holds of its agents.
     pub holds: Holds,
 }
 

@@ -1,5 +1,5 @@
-//! The results of this process that have presented messages, and so the messages that its agents have
-//! surely read.
+//! The results of this process that have presented messages, and the messages that its agents have surely
+//! read from them.
 //!
 //! It lives in memory only. A process that dies takes it along, and then another one of the same agent
 //! shows the messages again before a reply may settle them.
@@ -17,7 +17,7 @@ const APART: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PresentationId(u64);
 
-/// What one result presents.
+/// The messages that one result presents.
 #[derive(Clone, Debug)]
 struct Presentation {
     id: PresentationId,
@@ -29,7 +29,7 @@ struct Presentation {
     flushed: bool,
 }
 
-/// What one agent has surely read, in results that are too old to be cancelled.
+/// The messages that one agent has surely read, in results that are too old to be cancelled.
 #[derive(Clone, Debug, Default)]
 struct ReadByAgent {
     entries: BTreeSet<EntryName>,
@@ -118,21 +118,23 @@ impl Presented {
         recent.last().or(settled)
     }
 
-    /// Forgets what an agent holds no longer: entries, and conversations to be answered.
+    /// Forgets entries that an agent no longer holds, and the conversation to be answered once it is answered.
     pub(in crate::mcp) fn retain(
         &mut self,
         holder: &HolderId,
         entries: &BTreeSet<EntryName>,
         addresses: &BTreeSet<Address>,
     ) {
-        let answered = |address: &Address| addresses.contains(address);
+        // When the current conversation is answered, no earlier one takes its place.
+        let current = self.answering(holder);
+        let is_over = current.is_some_and(|address| !addresses.contains(&address));
         if let Some(read) = self.settled.get_mut(holder) {
             read.entries.retain(|entry| entries.contains(entry));
-            read.answering = read.answering.filter(answered);
+            read.answering = read.answering.filter(|_| !is_over);
         }
         for one in self.recent.iter_mut().filter(|one| one.holder == *holder) {
             one.newly.retain(|entry| entries.contains(entry));
-            one.answering = one.answering.filter(answered);
+            one.answering = one.answering.filter(|_| !(is_over && one.flushed));
         }
     }
 

@@ -230,7 +230,7 @@ impl Shared {
                 return self.blocking(explained).await;
             }
             tokio::select! {
-                // All arms are cancel-safe: the delivery stands on disk, whoever waits for it.
+                // All arms are cancel-safe: the delivery stands on disk, even if no call waits for it.
                 () = self.closing.cancelled() => {}
                 () = watch.changed_or_rescan() => {}
                 () = self.clock.sleep(left) => {}
@@ -278,7 +278,7 @@ impl Shared {
     }
 }
 
-/// What a person gave up before it was accepted is not sent.
+/// A reply that a person cancelled before it was accepted is not sent.
 fn not_cancelled(context: &RequestContext<RoleServer>) -> Result<(), Refusal> {
     if context.ct.is_cancelled() {
         return Err(cancelled());

@@ -1,4 +1,4 @@
-//! What goes over the wire besides results: the tools' descriptions, and the end of the input.
+//! Everything on the wire besides results: the tools' descriptions, and the end of the input.
 
 use std::io;
 use std::pin::Pin;
@@ -82,7 +82,7 @@ fn plain(schema: &mut serde_json::Value) {
     }
 }
 
-/// Says when the client has closed our stdin: then nobody waits for an answer any more.
+/// Says when the client has closed our stdin: then no client waits for an answer.
 pub(super) struct EofReader<R> {
     pub(super) reader: R,
     pub(super) closing: CancellationToken,

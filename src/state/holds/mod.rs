@@ -277,27 +277,28 @@ impl Conversation {
             .max_by_key(|held| held.entries.first().copied())
     }
 
-    /// What it holds of one conversation.
+    /// The held messages of one conversation.
     pub fn held_at(&self, address: Address) -> impl Iterator<Item = &Held> {
         self.held.iter().filter(move |held| held.address == address)
     }
 
-    /// Where a reply goes that names nothing: to the conversation that `telegram_reply` showed last,
-    /// else to the only one held.
-    pub fn place(&self, answering: Option<Address>) -> Result<ReplyTarget, Unplaced> {
+    /// The target of a reply that names none: the conversation that `telegram_reply` showed last, else the only
+    /// one of `read`, the conversations that this server has surely shown.
+    pub fn place(
+        &self,
+        answering: Option<Address>,
+        read: &BTreeSet<Address>,
+    ) -> Result<ReplyTarget, Unplaced> {
         if let Some(address) = answering.filter(|address| self.held_at(*address).next().is_some()) {
             return Ok(ReplyTarget::Held(address));
         }
-        let addresses = self.addresses();
-        let mut all = addresses.iter();
+        let mut all = read.iter();
         match (all.next(), all.next()) {
             (None, _) => Err(Unplaced::NothingHeld),
             (Some(&address), None) => Ok(ReplyTarget::Held(address)),
             (Some(_), Some(_)) => {
                 let first = |address: &Address| self.held_at(*address).next().cloned();
-                Err(Unplaced::Several(
-                    addresses.iter().filter_map(first).collect(),
-                ))
+                Err(Unplaced::Several(read.iter().filter_map(first).collect()))
             }
         }
     }

@@ -67,9 +67,12 @@ fn id(n: i64) -> DeliveryId {
 
 #[test]
 fn a_reply_that_names_nothing_goes_to_the_only_conversation_held() {
-    assert_eq!(holding(&[]).place(None), Err(Unplaced::NothingHeld));
     assert_eq!(
-        holding(&[(1, 11), (2, 11)]).place(None),
+        holding(&[]).place(None, &BTreeSet::new()),
+        Err(Unplaced::NothingHeld)
+    );
+    assert_eq!(
+        holding(&[(1, 11), (2, 11)]).place(None, &BTreeSet::from([address(11)])),
         Ok(ReplyTarget::Held(address(11)))
     );
 }
@@ -77,7 +80,8 @@ fn a_reply_that_names_nothing_goes_to_the_only_conversation_held() {
 #[test]
 fn with_several_held_it_goes_to_the_one_shown_last_by_reply_or_is_refused_with_the_list() {
     let conversation = holding(&[(1, 11), (2, 12), (3, 11)]);
-    let Err(Unplaced::Several(choices)) = conversation.place(None) else {
+    let Err(Unplaced::Several(choices)) = conversation.place(None, &conversation.addresses())
+    else {
         panic!("placed")
     };
     assert_eq!(
@@ -89,10 +93,14 @@ fn with_several_held_it_goes_to_the_one_shown_last_by_reply_or_is_refused_with_t
     );
     let answering = Some(address(12));
     assert_eq!(
-        conversation.place(answering),
+        conversation.place(answering, &conversation.addresses()),
         Ok(ReplyTarget::Held(address(12)))
     );
-    assert!(conversation.place(Some(address(13))).is_err());
+    assert!(
+        conversation
+            .place(Some(address(13)), &conversation.addresses())
+            .is_err()
+    );
 }
 
 #[test]
@@ -262,7 +270,7 @@ proptest! {
                 Action::Show(_) => {}
             }
             prop_assert_eq!(conversation.entries(), model.keys().copied().collect::<BTreeSet<_>>());
-            if let Ok(target) = conversation.place(None) {
+            if let Ok(target) = conversation.place(None, &conversation.addresses()) {
                 prop_assert!(model.values().any(|chat| address(*chat) == target.address()));
             }
         }

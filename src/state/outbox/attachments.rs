@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::telegram::picture::{Format, Picture};
+use crate::telegram::picture::{Format, ImageInfo};
 
 /// Most files of one reply, as many as an album holds (telegram.md 5).
 pub const MOST: usize = 10;
@@ -49,7 +49,7 @@ pub enum FileKind {
 
 impl FileKind {
     /// How a file with this picture in it, or none, is sent.
-    pub fn of(picture: Option<Picture>, size: u64) -> Self {
+    pub fn of(picture: Option<ImageInfo>, size: u64) -> Self {
         let Some(picture) = picture else {
             return Self::Document;
         };
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     fn kind(format: Format, width: u32, height: u32, size: u64) -> FileKind {
-        let picture = Picture {
+        let picture = ImageInfo {
             format,
             width,
             height,

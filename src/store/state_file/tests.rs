@@ -31,7 +31,7 @@ fn put(file: &StateFile<Sample>, bytes: &[u8]) {
     atomic::replace_file(&file.path, bytes, Step::Presence, Durability::Unsynced).unwrap();
 }
 
-/// What moved to the quarantine: names and bytes.
+/// The file that moved to the quarantine: names and bytes.
 fn quarantined(file: &StateFile<Sample>) -> Vec<(String, Vec<u8>)> {
     let folder = file.storage.root().join("quarantine");
     let names = atomic::list_names(&folder).unwrap();

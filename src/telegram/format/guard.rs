@@ -72,12 +72,12 @@ fn outside(end: usize, inert: &[Range<usize>]) -> Vec<Range<usize>> {
     stretches
 }
 
-/// What a first look at a source finds.
+/// The result of a first look at a source.
 struct Outline {
     /// Places without delimiters of emphasis, in order.
     inert: Vec<Range<usize>>,
     tables: Vec<Range<usize>>,
-    /// What is put into the heads of tables that have longer rows.
+    /// Additions to the heads of tables that have longer rows.
     wider_heads: Vec<Edit>,
 }
 
@@ -238,11 +238,13 @@ impl Guarding<'_> {
                 .map(|(at, _)| range.start + at)
                 .filter(|at| {
                     let rest = self.text(at + 1..range.end);
-                    rest.starts_with(|c: char| c.is_ascii_punctuation())
+                    rest.starts_with(|c: char| c.is_ascii_punctuation() && c != '|')
                 })
                 .collect();
             for at in escapes {
                 self.literal(at);
+                // Without its backslash it would mean something.
+                self.literal(at + 1);
             }
         }
         let runs = self.runs(range.clone(), has_backslashes);
@@ -423,6 +425,8 @@ impl Guarding<'_> {
     fn apply(mut self) -> String {
         self.edits
             .sort_by_key(|edit| (edit.range.start, edit.range.end));
+        self.edits
+            .dedup_by(|next, edit| next.range == edit.range && !edit.range.is_empty());
         let mut text = String::with_capacity(self.source.len() + 3 * self.edits.len());
         let mut from = 0;
         for edit in self.edits {

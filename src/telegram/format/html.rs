@@ -215,10 +215,11 @@ fn rewrite<'a>(
                 edits.push((open, mark(true), true));
                 edits.push((close, mark(false), true));
             }
-            TagName::Code => {
-                edits.push((open.start..close.end, code_span(&decode(inner)), false));
+            TagName::Code if !inner.contains('\n') => {
+                let span = code_span(&decode(inner), marks);
+                edits.push((open.start..close.end, span, false));
             }
-            TagName::Pre => {
+            TagName::Code | TagName::Pre => {
                 let range = open.start..close.end;
                 let block = code_block(source, &range, inner);
                 edits.push((range, block, false));
@@ -298,15 +299,22 @@ fn put_quotes(
     }
 }
 
-/// Text as code of Markdown: with more marks around it than in it.
-fn code_span(text: &str) -> String {
-    let fence = "`".repeat(longest_run(text, '`') + 1);
+/// Text as code of Markdown: between marks that are longer than those in it.
+fn code_span(text: &str, marks: &Marks) -> String {
+    let longest = longest_run(text, '`');
+    let fence = "`".repeat(longest + 1);
     let pad = if text.starts_with(['`', ' ']) || text.ends_with(['`', ' ']) {
         " "
     } else {
         ""
     };
-    format!("{fence}{pad}{text}{pad}{fence}")
+    // Three at the beginning of a line would begin a block.
+    let begin = if longest > 1 {
+        String::from(marks.joint())
+    } else {
+        String::new()
+    };
+    format!("{begin}{fence}{pad}{text}{pad}{fence}")
 }
 
 fn code_block(source: &str, range: &Range<usize>, inner: &str) -> String {

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use super::EntityStyle;
 
 /// Characters of the source that mean themselves, wherever they are replaced.
-const LITERALS: [char; 7] = ['*', '_', '~', '|', '\\', '&', '['];
+const LITERALS: [char; 11] = ['*', '_', '~', '|', '\\', '&', '[', ']', '!', '`', '<'];
 /// White space without a name in HTML, so that no `&…;` of the source becomes one.
 const SPACES: [char; 4] = ['\u{2000}', '\u{2001}', '\u{2006}', '\u{1680}'];
 

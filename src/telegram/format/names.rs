@@ -1,8 +1,7 @@
 //! Names that Telegram would make links of by itself, as code. Pure.
 //!
 //! Telegram takes `README.md` for a website of Moldova, `/etc` for a command, `@dataclass` for a
-//! person, `#define` for a hashtag and `$PATH` for a share (docs/facts/telegram.md 5). What is surely a
-//! name of a program becomes code, in which it finds nothing. All else stays: `@username` is a person
+//! person, `#define` for a hashtag and `$PATH` for a share (docs/facts/telegram.md 5). A name of a program becomes code, in which Telegram finds nothing. All else stays: `@username` is a person
 //! and `/start` a command, unless what stands beside it says otherwise.
 //!
 //! - A file: a name without `/` whose ending is one of [`ENDINGS`] or that is one of [`FILES`].

@@ -14,7 +14,7 @@ const MAX_LABEL: usize = 40;
 /// Most columns of a table; a row with more cells makes a text of it.
 const MOST_COLUMNS: usize = 100;
 
-/// What makes the head of a table as wide as its longest row, each piece with its place: Markdown
+/// The pieces that make the head of a table as wide as its longest row, each with its place: Markdown
 /// drops the cells of a row that the head has no column for.
 pub(super) fn wider_head(table: &str, start: usize) -> Vec<(usize, String)> {
     let mut lines = table.split_inclusive('\n');

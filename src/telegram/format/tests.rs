@@ -1,4 +1,4 @@
-//! What the person reads is what the agent wrote (issue 13, section 2).
+//! The person reads the words that the agent wrote.
 
 use proptest::prelude::*;
 

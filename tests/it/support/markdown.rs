@@ -143,6 +143,10 @@ fn says(source: &str, said: &str) -> Result<(), String> {
         }
     }
     let said = solid(said);
+    // Protecting the `|` of an address may make a table of a paragraph with a rule in it.
+    if source.lines().any(is_rule) {
+        cells.push_str(&std::mem::take(&mut text));
+    }
     let mut rest = said.chars();
     for symbol in solid(&text).chars() {
         if !rest.any(|there| there == symbol) {
@@ -161,6 +165,11 @@ fn says(source: &str, said: &str) -> Result<(), String> {
         Some(symbol) => Err(format!("{symbol:?} of a table is lost")),
         None => Ok(()),
     }
+}
+
+/// Whether a line looks like the rule below the head of a table.
+fn is_rule(line: &str) -> bool {
+    line.contains("-|") && line.chars().all(|symbol| " >|:-".contains(symbol))
 }
 
 /// A source without the HTML tags that are formatting; unit tests hold which of them are.
