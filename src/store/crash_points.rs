@@ -44,7 +44,7 @@ pub enum Step {
     /// The answer of Telegram is recorded.
     Accepted,
     /// A rate limit is recorded.
-    FloodGate,
+    RateLimit,
     /// The new id of a group that became a supergroup is recorded.
     Migration,
     /// A bot command becomes a tombstone in `done/`, before it is carried out.
@@ -109,7 +109,7 @@ impl Step {
         Self::Release,
         Self::InFlight,
         Self::Accepted,
-        Self::FloodGate,
+        Self::RateLimit,
         Self::Migration,
         Self::Command,
         Self::Prune,
@@ -151,7 +151,7 @@ impl Step {
             Self::Release => "release",
             Self::InFlight => "in-flight",
             Self::Accepted => "accepted",
-            Self::FloodGate => "flood-gate",
+            Self::RateLimit => "rate-limit",
             Self::Migration => "migration",
             Self::Command => "command",
             Self::Prune => "prune",

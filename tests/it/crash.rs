@@ -61,7 +61,7 @@ fn day(who: Who, step: &str, point: &str, death: Death) {
         Who::Agent => worker.deaths,
     };
     assert!(struck > 0, "nothing died at {point}");
-    if point == "flood-gate:after" {
+    if point == "rate-limit:after" {
         nothing_was_sent_through_the_closed_gate(&house);
     }
     if step == "receipt" {
@@ -206,7 +206,7 @@ mod gateway_dies_at {
         in_flight "in-flight"
         send "send"
         accepted "accepted"
-        flood_gate "flood-gate"
+        rate_limit "rate-limit"
         receipt "receipt"
         finish "finish"
         leave "leave"

@@ -165,7 +165,7 @@ mod of_the_gateway_at {
         settle "settle" 1
         in_flight "in-flight" 3
         accepted "accepted" 3
-        flood_gate "flood-gate" 1
+        rate_limit "rate-limit" 1
         receipt "receipt" 1
         finish "finish" 3
         leave "leave" 3

@@ -1,4 +1,4 @@
-//! A flood gate over a kill: nothing at all goes to the chat before it opens, whatever else goes on.
+//! A rate limit over a kill: nothing at all goes to the chat before it ends, whatever else goes on.
 
 use std::time::Duration;
 

@@ -262,7 +262,7 @@ impl RateLimits {
 }
 
 fn limits_file(state: &StateDir, bot: BotId) -> StateFile<RateLimitsFile> {
-    state.storage().file(state.gates(bot), Step::FloodGate)
+    state.storage().file(state.gates(bot), Step::RateLimit)
 }
 
 #[cfg(test)]

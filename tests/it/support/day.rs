@@ -38,7 +38,7 @@ pub(crate) fn live_through(
     });
 }
 
-/// Two questions and their answer, poison, a long answer into a flood gate, progress, an
+/// Two questions and their answer, poison, a long answer into a rate limit, progress, an
 /// acknowledgement, and one more answer, with a file.
 fn the_day_itself(house: &House, ledger: &Mutex<Ledger>, place: Place, worker: &mut Worker<'_>) {
     let bot = place.bot;
