@@ -45,7 +45,7 @@ pub struct FolderWatch {
 }
 
 impl FolderWatch {
-    /// Begins to watch. Where that is not possible the log says so once, and [`Self::changed`] falls back
+    /// Begins to watch. Where that is not possible the log says so once, and waiting falls back
     /// to frequent rescans.
     pub fn new(folders: &[PathBuf], clock: &Clock) -> Self {
         let events = match EventSource::new(folders) {

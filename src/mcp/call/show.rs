@@ -87,15 +87,14 @@ impl<'a> ShowCall<'a> {
         part: usize,
     ) -> Result<ShownPage, MailboxError> {
         let held = self.call.picture.me.find(id).cloned();
-        let (message, again) = match held {
-            Some(held) => (self.read_held(&held)?, true),
-            None => {
-                if let Some(late) = self.call.picture.me.find_late(id).cloned() {
-                    return self.show_late(&late, part);
-                }
-                let mut fresh = self.read_fresh(SEARCH, None)?.into_iter();
-                (fresh.find(|one| one.message.update_id == id), false)
+        let (message, again) = if let Some(held) = held {
+            (self.read_held(&held)?, true)
+        } else {
+            if let Some(late) = self.call.picture.me.find_late(id).cloned() {
+                return self.show_late(&late, part);
             }
+            let mut fresh = self.read_fresh(SEARCH, None)?.into_iter();
+            (fresh.find(|one| one.message.update_id == id), false)
         };
         let Some(message) = message else {
             return Err(self.call.no_such(id).into());

@@ -116,7 +116,14 @@ impl Outline {
                         inert.push(start..range.end);
                     }
                 }
-                _ => {}
+                Event::Start(_)
+                | Event::End(_)
+                | Event::Text(_)
+                | Event::InlineMath(_)
+                | Event::DisplayMath(_)
+                | Event::SoftBreak
+                | Event::HardBreak
+                | Event::TaskListMarker(_) => {}
             }
             if let Some((_, words_end)) = links.last_mut() {
                 *words_end = range.end.max(*words_end);

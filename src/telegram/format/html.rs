@@ -327,7 +327,9 @@ fn code_block(source: &str, range: &Range<usize>, inner: &str) -> String {
         && let Some(body) = body.trim_end().strip_suffix("</code>")
     {
         let class = attribute(attributes.trim(), "class").unwrap_or_default();
-        language = class.trim_start_matches("language-").to_owned();
+        class
+            .trim_start_matches("language-")
+            .clone_into(&mut language);
         text = body;
     }
     let text = decode(text.strip_prefix('\n').unwrap_or(text));

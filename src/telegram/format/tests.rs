@@ -28,11 +28,11 @@ fn shown(source: &str) -> String {
     tags.sort_by_key(|(at, opens, _)| (*at, *opens));
     let (mut text, mut from) = (String::new(), 0);
     for (at, _, tag) in tags {
-        text.push_str(&rich.text[from..at]);
+        text.push_str(rich.text.get(from..at).unwrap());
         text.push_str(&tag);
         from = at;
     }
-    text + &rich.text[from..]
+    text + rich.text.get(from..).unwrap()
 }
 
 #[track_caller]
