@@ -1,6 +1,6 @@
 //! Time, as an argument: the only place that reads the clocks of the machine or waits.
 //!
-//! Pure modules take a [`Timestamp`]; modules that wait take a [`Clock`].
+//! Modules that decide take a [`Timestamp`]; modules that wait take a [`Clock`].
 
 use std::fmt;
 use std::time::Duration;

@@ -15,6 +15,7 @@ mod link;
 mod markdown;
 mod marks;
 mod names;
+mod nesting;
 mod table;
 
 /// A text with its formatting, as it is stored and sent.

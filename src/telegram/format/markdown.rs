@@ -4,7 +4,6 @@
 //! none but a quote, quotes do not nest, links do not nest. Telegram drops what breaks this; here it
 //! does not come to be. Line breaks stay as the agent wrote them, also those that Markdown folds.
 
-use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -12,8 +11,9 @@ use pulldown_cmark::{
     BlockQuoteKind, CodeBlockKind, Event, LinkType, Options, Parser, Tag, TagEnd,
 };
 
+pub(super) use super::nesting::nest_spans;
 use super::table::{Table, TableCell};
-pub(super) use inline::without;
+use inline::without;
 
 use super::guard::{code_of, guard};
 use super::html;
@@ -21,7 +21,7 @@ use super::marks::{HtmlTag, Marks};
 use super::names::wrap_names;
 use super::{Entity, EntityStyle, Rich, Span, is_blank};
 
-mod inline;
+pub(super) mod inline;
 
 /// The text of a thematic break.
 const RULE: &str = "──────────";
@@ -88,83 +88,6 @@ fn read<'a>(source: &'a str, renderer: Renderer<'a>) -> Rich {
     wrap_names(&renderer.text, &mut renderer.spans);
     let spans = nest_spans(&renderer.text, renderer.spans);
     Rich::from_spans(renderer.text, spans)
-}
-
-/// Cuts styles and links around code and at the ends of quotes, and where they cross: an HTML tag may enclose
-/// a table, or end in another cell than it begins in.
-fn nest_spans(text: &str, spans: Vec<Span>) -> Vec<Span> {
-    let is_code = |span: &Span| matches!(span.entity.kind, EntityStyle::Code | EntityStyle::Pre);
-    let (mut codes, mut edges) = (Vec::new(), Vec::new());
-    for span in &spans {
-        if is_code(span) {
-            codes.push(span.range.clone());
-        } else if span.entity.kind == EntityStyle::Blockquote {
-            edges.extend([span.range.start, span.range.end]);
-        }
-    }
-    codes.sort_by_key(|range| range.start);
-    // An empty hole cuts without taking anything.
-    codes.extend(edges.into_iter().map(|edge| edge..edge));
-    codes.sort_by_key(|range| (range.start, range.end));
-    let (fixed, styles): (Vec<Span>, Vec<Span>) = spans
-        .into_iter()
-        .partition(|span| is_code(span) || span.entity.kind == EntityStyle::Blockquote);
-    let pieces = styles.into_iter().flat_map(|span| {
-        let ranges = without(span.range.clone(), &codes).into_iter();
-        ranges
-            .map(|range| Span {
-                range,
-                entity: span.entity.clone(),
-            })
-            .collect::<Vec<_>>()
-    });
-    let mut nested = fixed;
-    nested.extend(
-        uncross(pieces.collect())
-            .into_iter()
-            .filter_map(|span| trim_span(text, span)),
-    );
-    nested
-}
-
-/// Splits each span that crosses the end of an earlier one.
-fn uncross(mut spans: Vec<Span>) -> Vec<Span> {
-    let order = |span: &Span| (Reverse(span.range.start), span.range.end);
-    // Spans of the same range keep their order: the last is taken first.
-    spans.reverse();
-    spans.sort_by_key(order);
-    let mut open: Vec<usize> = Vec::new();
-    let mut nested = Vec::new();
-    while let Some(mut span) = spans.pop() {
-        while open.last().is_some_and(|end| *end <= span.range.start) {
-            open.pop();
-        }
-        if let Some(&end) = open.last()
-            && span.range.end > end
-        {
-            let rest = Span {
-                range: end..span.range.end,
-                entity: span.entity.clone(),
-            };
-            let at = spans.partition_point(|other| order(other) < order(&rest));
-            spans.insert(at, rest);
-            span.range.end = end;
-        }
-        open.push(span.range.end);
-        nested.push(span);
-    }
-    nested
-}
-
-/// A span without white space at its ends; `None` if nothing of it is seen.
-fn trim_span(text: &str, mut span: Span) -> Option<Span> {
-    let piece = text.get(span.range.clone())?;
-    if is_blank(piece) {
-        return None;
-    }
-    span.range.start += piece.len() - piece.trim_start().len();
-    span.range.end -= piece.len() - piece.trim_end().len();
-    Some(span)
 }
 
 #[derive(Default)]

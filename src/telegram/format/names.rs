@@ -12,7 +12,7 @@
 
 use std::ops::Range;
 
-use super::markdown::without;
+use super::markdown::inline::without;
 use super::{Entity, EntityStyle, Span};
 
 /// Endings of files that are also domains of countries or companies.
