@@ -34,7 +34,11 @@ fn check_sendable(params: &ReplyParams) -> Result<(), Refusal> {
 impl Picture {
     /// Decides where a reply goes that names nothing.
     fn place_reply(&self) -> Result<ReplyTarget, Refusal> {
-        let read = self.me.read_addresses(&self.server, &self.read);
+        let mut read = self.me.read_addresses(&self.server, &self.read);
+        if read.is_empty() {
+            // Progress of a turn that an earlier server began goes on; a final reply is refused later.
+            read = self.me.addresses();
+        }
         match self.me.place(self.answering, &read) {
             Ok(target) => Ok(target),
             Err(Unplaced::NothingHeld) => {
