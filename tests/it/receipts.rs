@@ -198,6 +198,7 @@ fn into_a_closed_gate_go_none_and_those_that_stand_are_taken_away_when_it_opens(
 fn a_flood_that_a_receipt_meets_closes_the_gate_for_everything() {
     let house = attentive();
     let _gateway = house.gateway();
+    house.wait_for_menu();
     let flood = Fault::on(house.bot()).method("setMessageReaction");
     house.sim.fault(flood.retry_after(2));
     let mut agent = house.agent_asked("one");
