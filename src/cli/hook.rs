@@ -77,8 +77,9 @@ fn handle(cli: &Cli, kind: HookKind, session: Option<&str>) -> Result<Option<Val
     Ok(None)
 }
 
-/// The folders in which the state may be. Codex gives its MCP servers little more than HOME (clients.md 5.1) but
-/// its hooks all of its environment, so the server may use another folder than the hook.
+/// The folders in which the state may be. Codex gives its MCP servers little more than HOME
+/// (docs/facts/clients.md 5.1) but its hooks all of its environment, so the server may use another folder than
+/// the hook.
 fn list_states(config: &Config, env: &Env) -> Result<Vec<StateDir>, ConfigError> {
     let mut found = vec![config::state_dir(Some(config), env)?];
     if let Some(home) = env.get("HOME") {

@@ -27,7 +27,7 @@ use crate::telegram::polling::{Backoff, POLL_DEADLINE, POLL_WAIT, PollFailure, o
 const TOUCH: Duration = Duration::from_secs(3600);
 
 /// After a batch that confirms nothing. Longer than 0.5 s: Telegram answers a poll with the same offset
-/// within that time with one update only (telegram.md 2.1), and that would be the same unreadable one.
+/// within that time with one update only (docs/facts/telegram.md 2.1), and that would be the same unreadable one.
 const AFTER_UNCONFIRMED: Duration = Duration::from_millis(700);
 
 /// How long the question for the bot's name may take.

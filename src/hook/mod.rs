@@ -1,4 +1,4 @@
-//! `telepost hook`, run by the hooks of the clients (clients.md 3 and 5.2).
+//! `telepost hook`, run by the hooks of the clients (docs/facts/clients.md 3 and 5.2).
 //!
 //! A hook speaks for an agent of a living registration: the one whose client started the hook (directly or
 //! through a shell), or, where the client has threads (Codex), the thread if it has called us. In every other
@@ -298,7 +298,7 @@ fn render_reply(reply: HookReply, format: AnswerFormat) -> Value {
         HookReply::Remind(count) => reminder(count),
     };
     match format {
-        // This continues the turn as well, and is not shown to the person as an error (clients.md 3).
+        // This continues the turn as well, and is not shown to the person as an error (docs/facts/clients.md 3).
         AnswerFormat::Claude => json!({
             "hookSpecificOutput": {"hookEventName": "Stop", "additionalContext": text},
         }),

@@ -1,7 +1,7 @@
 //! How much fits into one result. Pure.
 //!
 //! Codex cuts the middle out of a result at 12,000 bytes, Claude Code moves one of 50,000
-//! characters to a file (clients.md 0.6): a page stays below both.
+//! characters to a file (docs/facts/clients.md 0.6): a page stays below both.
 
 use super::tools::ToolResult;
 use crate::state::inbox::view::MessageView;

@@ -152,7 +152,7 @@ impl ServerHandler for Server {
         info
     }
 
-    /// Capped: with 2026-07-28 Claude Code opens a connection without `initialize` (clients.md 0.1).
+    /// Capped: with 2026-07-28 Claude Code opens a connection without `initialize` (docs/facts/clients.md 0.1).
     fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
         Cow::Borrowed(ProtocolVersion::known_up_to(&ProtocolVersion::V_2025_11_25))
     }

@@ -1,7 +1,7 @@
 //! The three tools as agents see them: names, words, parameters and results. Pure.
 //!
 //! This is the public contract. Claude Code and Codex give the model only `structuredContent`, so
-//! the result is exactly what the model shall read (clients.md 0.5).
+//! the result is exactly what the model shall read (docs/facts/clients.md 0.5).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -100,11 +100,14 @@ pub struct ReplyParams {
     #[serde(default)]
     #[schemars(with = "String")]
     pub text: Option<String>,
-    /// Which conversation: the `update_id` of any of its messages, or "home" for a message of your own to the session's chat.
+    /// Which conversation: the `update_id` of any of its messages, or "home" for a message of your own to the
+    /// session's chat.
     #[serde(default)]
     #[schemars(with = "String")]
     pub to: Option<To>,
-    /// Paths of files to send, at most 10 of at most 50 MB each; relative ones begin at the session's folder. Pictures are shown as photos, everything else as a file to open; neighbours of one kind become an album. They are copied now: you may change or remove them afterwards.
+    /// Paths of files to send, at most 10 of at most 50 MB each; relative ones begin at the session's folder.
+    /// Pictures are shown as photos, everything else as a file to open; neighbours of one kind become an album.
+    /// They are copied now: you may change or remove them afterwards.
     #[serde(default)]
     #[schemars(with = "Vec<String>", extend("maxItems" = 10))]
     pub files: Option<Vec<String>>,

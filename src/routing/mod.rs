@@ -238,7 +238,7 @@ impl Routes {
     }
 }
 
-/// Groups have negative ids (telegram.md 7).
+/// Groups have negative ids (docs/facts/telegram.md 7).
 fn is_group(chat: ChatId) -> bool {
     chat.0 < 0
 }

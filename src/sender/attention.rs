@@ -18,7 +18,7 @@ use crate::state::inbox::entry::EntryName;
 /// The reaction that says "seen".
 pub const EYES: &str = "👀";
 
-/// "typing…" is shown for five seconds at most (telegram.md 8).
+/// "typing…" is shown for five seconds at most (docs/facts/telegram.md 8).
 const TYPING: Duration = Duration::from_secs(4);
 /// An agent that is silent for this long no longer counts as at work.
 const NO_NEWS: Duration = Duration::from_secs(600);

@@ -24,7 +24,7 @@ use crate::telegram::format::Rich;
 const MAX_WAITING: usize = 32;
 /// A reply that comes later is of no use.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the request may take: Telegram lets some wait for up to 8 s (telegram.md 4).
+/// How long the request may take: Telegram lets some wait for up to 8 s (docs/facts/telegram.md 4).
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// One reply.

@@ -30,7 +30,7 @@ pub fn apply_repair(
     let Some(part) = state.parts.get_mut(index) else {
         return Repaired::InVain;
     };
-    // Telegram has lost the topics of private chats before, and found them again (telegram.md 7).
+    // Telegram has lost the topics of private chats before, and found them again (docs/facts/telegram.md 7).
     let again = chat.0 > 0 && !part.repairs.contains(&Repair::AgainLater);
     let repair = if repair == Repair::WithoutTopic && again {
         Repair::AgainLater

@@ -256,7 +256,7 @@ impl DeliveryWorker {
         }
     }
 
-    /// Decides after a request that did not succeed: the table of telegram.md 9.
+    /// Decides after a request that did not succeed: the table of docs/facts/telegram.md 9.
     fn refused(
         &self,
         delivery: &Delivery,

@@ -1,7 +1,7 @@
 //! Calls to the Bot API: our own transport on teloxide-core's `Bot` and typed payloads.
 //!
 //! teloxide's own transport drops `error_code`, turns a 429 with an extra parameter into a JSON
-//! error and sleeps 10 s on each 5xx (telegram.md 10.4), so only its types are used. The token is
+//! error and sleeps 10 s on each 5xx (docs/facts/telegram.md 10.4), so only its types are used. The token is
 //! in the URL of every request: no URL ever leaves this file.
 
 mod download;
@@ -34,7 +34,7 @@ use crate::telegram::update::ALLOWED_UPDATES;
 pub use upload::{FileToSend, Media};
 
 /// Longest time that a send may take. Telegram absorbs flood waits of up to 8 s as a slow answer
-/// (telegram.md 4), so anything below 30 s would look like doubt.
+/// (docs/facts/telegram.md 4), so anything below 30 s would look like doubt.
 const SEND_TIMEOUT: Duration = Duration::from_secs(40);
 /// The time that a long poll may take beyond its wait.
 const POLL_SLACK: Duration = Duration::from_secs(10);
@@ -255,7 +255,7 @@ impl Api {
         self.call(&payload, SEND_TIMEOUT).await.map(drop)
     }
 
-    /// Shows "typing…" for five seconds at most, or until a message comes (telegram.md 8).
+    /// Shows "typing…" for five seconds at most, or until a message comes (docs/facts/telegram.md 8).
     pub async fn typing(&self, to: Address) -> Result<(), ApiError> {
         let mut payload = SendChatAction::new(WireChat(to.chat_id.0), ChatAction::Typing);
         payload.message_thread_id = thread(to);

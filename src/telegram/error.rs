@@ -1,7 +1,7 @@
 //! Decisions about answers of the Bot API. Pure.
 //!
 //! Decided by `error_code` first, then by substrings of the description, without regard to case
-//! (telegram.md 9: descriptions are not stable, codes are).
+//! (docs/facts/telegram.md 9: descriptions are not stable, codes are).
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub enum ApiError {
     Doubt(String),
 }
 
-/// The reaction to a failed call that sends something: the table of telegram.md 9.
+/// The reaction to a failed call that sends something: the table of docs/facts/telegram.md 9.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FailureDecision {
     /// Nothing may go to that chat for so long.
@@ -81,7 +81,7 @@ pub enum Repair {
     Apart,
 }
 
-/// How the refusal of an album begins of which other messages may have been sent (telegram.md 5).
+/// How the refusal of an album begins of which other messages may have been sent (docs/facts/telegram.md 5).
 const PARTLY: &str = "failed to send message #";
 
 impl ApiError {
@@ -340,7 +340,8 @@ pub fn read_answer(
             "HTTP {status} with a body that is no Bot API answer ({} bytes)",
             body.len()
         );
-        // Only these two are known to come from Telegram's own front without JSON. Anything else comes from a program in between (a captive portal, a proxy), which is no reason to give a message up.
+        // Only these two are known to come from Telegram's own front without JSON. Anything else comes from a
+        // program in between (a captive portal, a proxy), which is no reason to give a message up.
         return Err(match status {
             413 | 429 => ApiError::Refused {
                 code: status,

@@ -1,6 +1,6 @@
 //! From what agents write to what Telegram shows: a plain text and its entities. Pure.
 //!
-//! Never a `parse_mode`: a text with entities has no syntax that could be wrong (telegram.md 5).
+//! Never a `parse_mode`: a text with entities has no syntax that could be wrong (docs/facts/telegram.md 5).
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -195,7 +195,7 @@ impl Rich {
         }
     }
 
-    /// The length that Telegram's limits count: code points (telegram.md 5).
+    /// The length that Telegram's limits count: code points (docs/facts/telegram.md 5).
     pub fn code_points(&self) -> usize {
         self.text.chars().count()
     }

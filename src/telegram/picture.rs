@@ -1,7 +1,7 @@
 //! The format and size of a picture, by its content. Pure: it reads whatever it is given.
 //!
 //! Knows just enough of PNG, JPEG, WebP and GIF to tell width and height, which decide whether
-//! Telegram takes a picture as a photo (telegram.md 5). A file that only looks like a picture is none.
+//! Telegram takes a picture as a photo (docs/facts/telegram.md 5). A file that only looks like a picture is none.
 
 use std::io::{self, Read, Seek, SeekFrom};
 

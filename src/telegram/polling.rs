@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::error::{ApiError, Conflict};
 use crate::config::Pace;
 
-/// How long one poll asks the server to wait: its maximum (telegram.md 2.1).
+/// How long one poll asks the server to wait: its maximum (docs/facts/telegram.md 2.1).
 pub const POLL_WAIT: Duration = Duration::from_secs(50);
 /// After this time a poll is given up whatever the transport says: it hangs.
 pub const POLL_DEADLINE: Duration = Duration::from_secs(65);

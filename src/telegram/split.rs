@@ -1,7 +1,7 @@
 //! Cutting a text with entities into messages. Pure.
 //!
 //! Telegram's limit counts Unicode code points, not UTF-16 units, and it honours about 100 entities
-//! of a message (telegram.md 5). It strips white space at both ends, except before the first entity,
+//! of a message (docs/facts/telegram.md 5). It strips white space at both ends, except before the first entity,
 //! so every piece is stripped here already: what is stored is what arrives.
 
 use std::ops::Range;
@@ -16,7 +16,7 @@ pub const MESSAGE_LIMIT: usize = 4096;
 pub const CAPTION_LIMIT: usize = 1024;
 /// Most entities of one message; further ones would show nothing.
 pub const ENTITY_LIMIT: usize = 100;
-/// Most bytes of the entities of one message. Telegram refuses somewhere near 9,500 (telegram.md 5).
+/// Most bytes of the entities of one message. Telegram refuses somewhere near 9,500 (docs/facts/telegram.md 5).
 pub const ENTITY_BYTES: usize = 8192;
 /// Bytes of an entity without its address or language, at most.
 const PLAIN_ENTITY_BYTES: usize = 20;

@@ -27,10 +27,11 @@ use crate::ids::{ChatId, UpdateId};
 const UPDATE_ID_MAX: i64 = i32::MAX as i64;
 
 /// Most bytes of an update. The largest that Telegram makes, a rich message (32,768 characters,
-/// telegram.md 1) that replies to another one, stays far below.
+/// docs/facts/telegram.md 1) that replies to another one, stays far below.
 pub const UPDATE_BYTES: usize = 1024 * 1024;
 
-/// The kinds of update that we ask for. Sent with every poll, because the server keeps the last list that it was sent (telegram.md 2.3).
+/// The kinds of update that we ask for. Sent with every poll, because the server keeps the last list that it was
+/// sent (docs/facts/telegram.md 2.3).
 pub const ALLOWED_UPDATES: [&str; 5] = [
     "message",
     "edited_message",

@@ -139,12 +139,13 @@ impl Scene {
     /// Everything ends as when the person closes the terminal.
     fn end(&self) {
         self.terminal.close();
-        if let Some(daemon) = self.client.daemon() {
-            let pid = rustix::process::Pid::from_raw(i32::try_from(daemon).unwrap()).unwrap();
-            // It may have ended this moment.
-            let _struck = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
         wait_for_client("the end of everything", || {
+            // Codex may have started its daemon anew this moment, so it is struck whenever it is seen.
+            if let Some(daemon) = self.client.daemon() {
+                let pid = rustix::process::Pid::from_raw(i32::try_from(daemon).unwrap()).unwrap();
+                let _may_have_ended =
+                    rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
             // The updater of Codex stays.
             let mut left = self.client.processes();
             left.retain(|(_, words)| !words.iter().any(|word| word == "pid-update-loop"));

@@ -25,7 +25,7 @@ fn an_older_claude_code_lists_it_as_connected() {
 fn claude_lists_it_as_connected(kind: Kind) {
     let house = House::new();
     let client = Client::registered(kind, &house);
-    // The exit code is 0 even on failure (clients.md 1), so the text has to say it.
+    // The exit code is 0 even on failure (docs/facts/clients.md 1), so the text has to say it.
     let listed = client.out(&["mcp", "list"]);
     let line = line_of(&listed, "telegram:");
     assert!(line.ends_with("✔ Connected"), "{listed}");

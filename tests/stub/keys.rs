@@ -1,4 +1,4 @@
-//! From bytes to keys, with the paste detectors of the real clients (clients.md 4.4).
+//! From bytes to keys, with the paste detectors of the real clients (docs/facts/clients.md 4.4).
 //!
 //! Both know a paste that says so (bracketed). Else Codex takes an Enter that comes within some 50 ms after
 //! a text for a line feed of a paste, and Claude Code one that comes in the same read as a text of about a

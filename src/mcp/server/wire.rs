@@ -41,7 +41,7 @@ pub(super) fn wire_tool(tool: Tool) -> WireTool {
             .idempotent(true)
             .open_world(true),
     });
-    // Claude Code would otherwise show only the name until the model searches for it (clients.md 1).
+    // Claude Code would otherwise show only the name until the model searches for it (docs/facts/clients.md 1).
     let mut meta = MetaObject::new();
     meta.0
         .insert("anthropic/alwaysLoad".to_owned(), true.into());

@@ -1,7 +1,7 @@
 //! How much may be sent: our own limits below Telegram's, and how much of them each rank leaves to the
 //! ranks above it. Pure.
 //!
-//! The exact limits are unknown and adaptive (telegram.md 4): about one message a second per chat
+//! The exact limits are unknown and adaptive (docs/facts/telegram.md 4): about one message a second per chat
 //! with short bursts, 20 a minute per group with edits counted, 30 a second per bot. The rate limits of
 //! [`crate::state::bots::rate_limits`] obey a 429; the pace keeps it from happening. A request counts
 //! from the moment at which it is allowed until the limit's span after its end, because the server may

@@ -121,7 +121,7 @@ impl Reach {
             inbox_socket: env.get("CLAUDE_CODE_MESSAGING_SOCKET").map(PathBuf::from),
             claude_folder: own.or_else(|| home.as_ref().map(|home| home.join(".claude"))),
             codex: client.program().filter(|program| is_codex(program)),
-            // Codex gives its servers few variables, and not this one (clients.md 5.1).
+            // Codex gives its servers few variables, and not this one (docs/facts/clients.md 5.1).
             codex_home: client.variable("CODEX_HOME").map(PathBuf::from),
             home,
             path: env.get("PATH").map(str::to_owned),

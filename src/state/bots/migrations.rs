@@ -1,7 +1,7 @@
 //! Groups that have become supergroups: `bots/<bot_id>/migrations.json` has the new id of each.
 //!
 //! Deliveries, rate limits and queues go by the new id as soon as Telegram has told it; `sessions.json`
-//! belongs to the person and still has the old one. Message ids do not carry over (telegram.md 8).
+//! belongs to the person and still has the old one. Message ids do not carry over (docs/facts/telegram.md 8).
 
 use std::collections::{BTreeMap, BTreeSet};
 

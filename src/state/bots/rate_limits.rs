@@ -7,7 +7,7 @@
 //! A chat that refuses messages (the person blocked the bot, or removed it) is blocked: it is limited
 //! with a reason for [`BLOCKED_FOR`] at a time, and opens earlier when a message comes from it. It stays
 //! in the file until a message comes from it or goes to it, so that `status` names it even when nothing
-//! waits. When several chats are limited at once, the bot as a whole pauses (telegram.md 4).
+//! waits. When several chats are limited at once, the bot as a whole pauses (docs/facts/telegram.md 4).
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -4,17 +4,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::telegram::picture::{Format, ImageInfo};
 
-/// Most files of one reply, as many as an album holds (telegram.md 5).
+/// Most files of one reply, as many as an album holds (docs/facts/telegram.md 5).
 pub const MOST: usize = 10;
-/// Most bytes of one file (telegram.md 5).
+/// Most bytes of one file (docs/facts/telegram.md 5).
 pub const LARGEST: u64 = 50_000_000;
-/// Most bytes of one photo (telegram.md 5).
+/// Most bytes of one photo (docs/facts/telegram.md 5).
 const LARGEST_PHOTO: u64 = 10_000_000;
 /// Most bytes of the files of one album: the request that carries them has the limit of one file.
 const LARGEST_ALBUM: u64 = LARGEST;
-/// Most pixels of width and height of a photo together (telegram.md 5).
+/// Most pixels of width and height of a photo together (docs/facts/telegram.md 5).
 const PHOTO_SIDES: u64 = 10_000;
-/// A photo's longer side is at most so many times the shorter (telegram.md 5).
+/// A photo's longer side is at most so many times the shorter (docs/facts/telegram.md 5).
 const PHOTO_RATIO: u32 = 20;
 /// Longest file name in the chat, in characters.
 const NAME_LONGEST: usize = 100;

@@ -39,7 +39,8 @@ pub struct DownloadSource {
 }
 
 impl DownloadSource {
-    /// Whether the file lies on the server's own disk: a local Bot API server (`--local`), which serves no files over HTTP (telegram.md 5).
+    /// Whether the file lies on the server's own disk: a local Bot API server (`--local`), which serves no files
+    /// over HTTP (docs/facts/telegram.md 5).
     pub fn is_local(&self) -> bool {
         self.file_path
             .as_ref()

@@ -54,7 +54,7 @@ impl Media {
 }
 
 impl Api {
-    /// Sends a file, or an album of two to ten (telegram.md 5), with a message below the first, and
+    /// Sends a file, or an album of two to ten (docs/facts/telegram.md 5), with a message below the first, and
     /// returns the ids of the new messages, one for each file.
     pub async fn upload(
         &self,

@@ -43,7 +43,7 @@ fn the_wait_of_a_429_is_found_wherever_the_server_puts_it() {
     assert_eq!(decision(429, Some("5"), "<html>busy</html>"), wait(5.0));
 }
 
-/// telegram.md 9.
+/// docs/facts/telegram.md 9.
 const TABLE: &[(u16, &str, FailureDecision)] = {
     use FailureDecision::{
         ChatBlocked, Fail, Repair as By, Retry, RetryMarked, StopBot, TreatAsDone,

@@ -1,7 +1,7 @@
 //! Where a link may lead. Pure.
 //!
 //! Telegram refuses the whole message when it does not like an address of a `text_link`
-//! (telegram.md 9, "can't parse entities"), so only what it surely takes becomes one.
+//! (docs/facts/telegram.md 9, "can't parse entities"), so only what it surely takes becomes one.
 
 use url::{Host, Url};
 

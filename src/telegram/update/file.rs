@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::message::Message;
 
-/// Most bytes that a bot can fetch (telegram.md 5: 20 MiB).
+/// Most bytes that a bot can fetch (docs/facts/telegram.md 5: 20 MiB).
 pub const FETCH_BYTES: u64 = 20 << 20;
 
 /// The kinds that come with a file.

@@ -1,8 +1,8 @@
 //! The fields of messages, presses and reactions: the fields that we need, the others as they
 //! came. Pure.
 //!
-//! Sender and chat must be there; any other field of an unexpected form counts as absent. Sources: the Bot API's `Message`, `MessageOrigin`, `CallbackQuery` and
-//! `MessageReactionUpdated`, up to 10.3.
+//! Sender and chat must be there; any other field of an unexpected form counts as absent. Sources: the Bot API's
+//! `Message`, `MessageOrigin`, `CallbackQuery` and `MessageReactionUpdated`, up to 10.3.
 
 use serde_json::{Map, Value};
 
@@ -193,7 +193,7 @@ impl Message {
         })
     }
 
-    /// The topic that an answer must name; `None` outside topics and in General (telegram.md 7).
+    /// The topic that an answer must name; `None` outside topics and in General (docs/facts/telegram.md 7).
     pub fn topic(&self) -> Option<TopicId> {
         self.message_thread_id
             .filter(|topic| self.is_topic_message && topic.0 > 1)
@@ -215,7 +215,7 @@ impl Message {
     }
 
     /// The group that became a supergroup, and the supergroup: both chats are told, each of the
-    /// other one (telegram.md 8).
+    /// other one (docs/facts/telegram.md 8).
     pub fn migration(&self) -> Option<(ChatId, ChatId)> {
         let other = |field: &str| Some(ChatId(self.rest.get(field)?.as_i64()?));
         let here = self.chat.id;
@@ -224,14 +224,16 @@ impl Message {
             .or_else(|| Some((other("migrate_from_chat_id")?, here)))
     }
 
-    /// The message that the person replied to. In a topic the message that created it stands here when the message is no reply.
+    /// The message that the person replied to. In a topic the message that created it stands here when the
+    /// message is no reply.
     pub fn replied(&self) -> Option<&Self> {
         self.reply_to_message
             .as_deref()
             .filter(|quoted| !quoted.rest.contains_key("forum_topic_created"))
     }
 
-    /// The part of the quoted message that the person marked. The server adds a quote of its own where the person did not.
+    /// The part of the quoted message that the person marked. The server adds a quote of its own where the
+    /// person did not.
     pub fn manual_quote(&self) -> Option<&str> {
         let quote = self.rest.get("quote")?;
         let manual = quote.get("is_manual") == Some(&Value::Bool(true));

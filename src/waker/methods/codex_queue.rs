@@ -1,5 +1,5 @@
-//! `codex queue` (clients.md 5.3): an idle thread starts a turn with the message, a busy one after its turn,
-//! and one that is not loaded when a person resumes it. Codex is never typed to.
+//! `codex queue` (docs/facts/clients.md 5.3): an idle thread starts a turn with the message, a busy one after
+//! its turn, and one that is not loaded when a person resumes it. Codex is never typed to.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Claude Code's inbox socket (clients.md 4.1), to which the session's own MCP server writes.
+//! Claude Code's inbox socket (docs/facts/clients.md 4.1), to which the session's own MCP server writes.
 //!
 //! Claude Code holds back frames of unrelated processes behind a dialog. So the gateway leaves a request in
 //! `wakes/`; the server writes one frame and answers. A request has a number and is carried out once, so it

@@ -1,4 +1,4 @@
-//! Claude Code: driven by JSON lines over its pipes (clients.md 4.6).
+//! Claude Code: driven by JSON lines over its pipes (docs/facts/clients.md 4.6).
 
 use std::fs;
 use std::process::Command;
@@ -60,7 +60,7 @@ pub(super) fn start(client: &Client, resumed: Option<&str>, prompt: &str) -> Ses
 }
 
 /// An older one does not wait for a server that a busy machine starts slowly: its first turn would have no
-/// tools (clients.md 1).
+/// tools (docs/facts/clients.md 1).
 fn wait_until_connected(session: &mut Session) {
     wait_for_client("the client to connect to its servers", || {
         let id = format!("status {:08x}", fastrand::u32(..));

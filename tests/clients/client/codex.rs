@@ -1,4 +1,4 @@
-//! Codex: `codex exec` for one turn, `codex app-server` for a session that stays (clients.md 5.3).
+//! Codex: `codex exec` for one turn, `codex app-server` for a session that stays (docs/facts/clients.md 5.3).
 
 use std::fs;
 use std::process::Command;

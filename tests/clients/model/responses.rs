@@ -59,7 +59,7 @@ pub(super) fn results(body: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Codex writes "Wall time: …" and "Output:" above what a tool gave (clients.md 5.1), with a new line
+/// Codex writes "Wall time: …" and "Output:" above what a tool gave (docs/facts/clients.md 5.1), with a new line
 /// after it only when the tool did not fail.
 fn without_header(text: &str) -> String {
     match text.split_once("\nOutput:") {
