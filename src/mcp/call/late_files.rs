@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use crate::clock::{Clock, Timestamp};
 use crate::ids::UpdateId;
-use crate::mcp::call::{Caller, MailboxError, Notices, take_lock};
+use crate::mcp::call::{Caller, Notices, take_lock};
 use crate::mcp::tools::Refusal;
 use crate::state::files::Files;
 use crate::state::holds::{Holds, Late};
@@ -47,15 +47,6 @@ impl LateFiles {
 
     /// The notices about files that have come, or never will.
     pub fn list(&self, caller: &Caller) -> Result<Notices<UpdateId>, Refusal> {
-        Ok(self.list_untold(caller)?)
-    }
-
-    /// Records that the client has the notices about the files of these messages.
-    pub fn record_told(&self, caller: &Caller, ids: &BTreeSet<UpdateId>) -> Result<(), Refusal> {
-        Ok(self.write_told(caller, ids)?)
-    }
-
-    fn list_untold(&self, caller: &Caller) -> Result<Notices<UpdateId>, MailboxError> {
         // The call itself reports a damaged file.
         let Some(me) = self.holds.peek(caller.holder.as_str()) else {
             return Ok(Vec::new());
@@ -75,7 +66,8 @@ impl LateFiles {
         Ok(notices)
     }
 
-    fn write_told(&self, caller: &Caller, ids: &BTreeSet<UpdateId>) -> Result<(), MailboxError> {
+    /// Records that the client has the notices about the files of these messages.
+    pub fn record_told(&self, caller: &Caller, ids: &BTreeSet<UpdateId>) -> Result<(), Refusal> {
         let _lock = take_lock(&self.dir, &caller.label)?;
         let me = self.holds.read(caller.holder.as_str(), self.clock.now())?;
         let Some(mut me) = me else {
@@ -92,7 +84,7 @@ impl LateFiles {
         &self,
         late: &Late,
         now: Timestamp,
-    ) -> Result<Option<(RenderedMessage, Vec<String>)>, MailboxError> {
+    ) -> Result<Option<(RenderedMessage, Vec<String>)>, Refusal> {
         let mut items = Vec::new();
         for &name in &late.entries {
             items.extend(self.inbox.peek_settled(name)?.map(|entry| Item {
