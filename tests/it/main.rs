@@ -59,6 +59,7 @@ mod message;
 mod migration;
 mod migration_inbound;
 mod missing;
+mod news;
 mod outbound;
 mod outbox;
 mod paging;
