@@ -411,9 +411,9 @@ impl BatchWriter {
         let (inbox, mut entry) = self.make_entry(&session, address, update, raw)?;
         let place = self.open_session(&session)?;
         if is_event {
-            WaitingEvent::read(&entry)
-                .into_iter()
-                .for_each(|event| place.add_event(event));
+            if let Some(event) = WaitingEvent::read(&entry) {
+                place.add_event(event);
+            }
         } else {
             entry.context = place.take_events(address);
             *stored.entries.entry(session.clone()).or_default() += 1;

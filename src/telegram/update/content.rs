@@ -211,7 +211,7 @@ impl Message {
                 .iter();
             let moves = matches!(kind, "new_chat_members" | "left_chat_member");
             let is_bot = |person: &Value| person.get("id").and_then(Value::as_i64) == Some(bot.0);
-            !FOR_THE_BOT.contains(&kind) && !(moves && people.any(is_bot))
+            !(FOR_THE_BOT.contains(&kind) || moves && people.any(is_bot))
         })
     }
 

@@ -202,7 +202,7 @@ fn with_words(mut reply: ReplyView, quote: Option<&(Cow<'_, str>, bool)>) -> Rep
             reply.text = short(words, QUOTE_CHARS);
         }
         Some((words, false)) => {
-            reply.text = short(&format!("{}\n{words}", reply.text), QUOTE_CHARS)
+            reply.text = short(&format!("{}\n{words}", reply.text), QUOTE_CHARS);
         }
         Some((_, true)) if reply.text.is_empty() => ELSEWHERE.clone_into(&mut reply.text),
         Some((_, true)) | None => {}
