@@ -46,6 +46,7 @@ mod hostile;
 mod inbound;
 mod inbox_command;
 mod install;
+mod intruders;
 mod keep_open;
 mod kinds;
 mod late_files;
