@@ -159,19 +159,47 @@ impl Conflict {
 }
 
 /// The words of refusals that are final for a chat, not for one message.
-const CHAT_IS_DEAD: [&str; 12] = [
-    "chat not found",
-    "peer_id_invalid",
-    "have no rights to send",
-    "not enough rights to send",
-    "need administrator rights",
-    "chat_write_forbidden",
-    "chat_restricted",
-    "chat_send_plain_forbidden",
-    "user_is_blocked",
-    "input_user_deactivated",
-    "channel_private",
-    "group chat was deleted",
+const CHAT_IS_DEAD: &str = "chat not found|peer_id_invalid|have no rights to send|not enough rights to send|\
+    need administrator rights|chat_write_forbidden|chat_restricted|chat_send_plain_forbidden|user_is_blocked|\
+    input_user_deactivated|channel_private|group chat was deleted";
+/// The words of refusals whose wanted state is already there.
+const IS_DONE: &str =
+    "message is not modified|message to delete not found|topic_not_modified|query is too old";
+/// The words of refusals that a change mends. The first that fits counts.
+const REPAIRS: [(&str, Repair); 8] = [
+    // Before the other failures of entities: these are sound, and too many for one message.
+    ("entities_too_long|entities too long", Repair::Split),
+    (
+        "can't parse entities|can't parse message entit|entity_|entities_|entities are invalid",
+        Repair::Plain,
+    ),
+    (
+        "message is too long|message_too_long|text is too long|caption is too long|caption_too_long",
+        Repair::Split,
+    ),
+    // Before the album that they may be in. A group that takes no media may well take texts.
+    (
+        "photo_invalid|photo_ext_invalid|photo_save_file_invalid|image_process_failed|too big for a photo|\
+         rights to send photos|chat_send_photos_forbidden|rights to send documents|chat_send_docs_forbidden",
+        Repair::AsDocuments,
+    ),
+    (
+        "message to be replied not found|replied message not found|message to reply not found|\
+         reply_message_id_invalid",
+        Repair::WithoutReply,
+    ),
+    (
+        "message thread not found|topic_deleted|topic_id_invalid",
+        Repair::WithoutTopic,
+    ),
+    (
+        "message to edit not found|message can't be edited|message_id_invalid|no text in the message to edit",
+        Repair::NewMessage,
+    ),
+    (
+        "failed to send message #|group send failed|wrong file identifier|media_invalid|media_grouped_invalid",
+        Repair::Apart,
+    ),
 ];
 
 fn refused(
@@ -200,106 +228,20 @@ fn refused(
 }
 
 fn bad_request(text: &str, migrate_to: Option<ChatId>) -> FailureDecision {
-    let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    let says = |words: &str| words.split('|').any(|words| text.contains(words));
     if let Some(to) = migrate_to {
-        return FailureDecision::Migrate(to);
+        FailureDecision::Migrate(to)
+    } else if says(IS_DONE) {
+        FailureDecision::TreatAsDone
+    } else if says("reactions_too_many|reaction_too_many") {
+        FailureDecision::Retry
+    } else if let Some((_, repair)) = REPAIRS.iter().find(|(words, _)| says(words)) {
+        FailureDecision::Repair(*repair)
+    } else if says(CHAT_IS_DEAD) {
+        FailureDecision::ChatBlocked
+    } else {
+        FailureDecision::Fail
     }
-    if says(&[
-        "message is not modified",
-        "message to delete not found",
-        "topic_not_modified",
-        "query is too old",
-    ]) {
-        return FailureDecision::TreatAsDone;
-    }
-    if says(&["reactions_too_many", "reaction_too_many"]) {
-        return FailureDecision::Retry;
-    }
-    let repairs: [(&[&str], Repair); 8] = [
-        // Before the other failures of entities: these are sound, and too many for one message.
-        (&["entities_too_long", "entities too long"], Repair::Split),
-        (
-            &[
-                "can't parse entities",
-                "can't parse message entit",
-                "entity_",
-                "entities_",
-                "entities are invalid",
-            ],
-            Repair::Plain,
-        ),
-        (
-            &[
-                "message is too long",
-                "message_too_long",
-                "text is too long",
-                "caption is too long",
-                "caption_too_long",
-            ],
-            Repair::Split,
-        ),
-        // Before the album that they may be in.
-        (
-            &[
-                "photo_invalid",
-                "photo_ext_invalid",
-                "photo_save_file_invalid",
-                "image_process_failed",
-                "too big for a photo",
-                // A group that takes no media may well take texts.
-                "rights to send photos",
-                "chat_send_photos_forbidden",
-                "rights to send documents",
-                "chat_send_docs_forbidden",
-            ],
-            Repair::AsDocuments,
-        ),
-        (
-            &[
-                "message to be replied not found",
-                "replied message not found",
-                "message to reply not found",
-                "reply_message_id_invalid",
-            ],
-            Repair::WithoutReply,
-        ),
-        (
-            &[
-                "message thread not found",
-                "topic_deleted",
-                "topic_id_invalid",
-            ],
-            Repair::WithoutTopic,
-        ),
-        (
-            &[
-                "message to edit not found",
-                "message can't be edited",
-                "message_id_invalid",
-                "no text in the message to edit",
-            ],
-            Repair::NewMessage,
-        ),
-        (
-            &[
-                PARTLY,
-                "group send failed",
-                "wrong file identifier",
-                "media_invalid",
-                "media_grouped_invalid",
-            ],
-            Repair::Apart,
-        ),
-    ];
-    for (words, repair) in repairs {
-        if says(words) {
-            return FailureDecision::Repair(repair);
-        }
-    }
-    if says(&CHAT_IS_DEAD) {
-        return FailureDecision::ChatBlocked;
-    }
-    FailureDecision::Fail
 }
 
 /// The wait of a 429 that says it in its description only.

@@ -219,7 +219,7 @@ impl<'a> SendCall<'a> {
             return Err(Refusal(format!(
                 "Telegram has no reaction {:?}. Nothing was sent; choose one of {}",
                 params.emoji,
-                reactions::ALLOWED.join(" ")
+                reactions::ALLOWED
             ))
             .into());
         };
