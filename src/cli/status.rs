@@ -52,7 +52,7 @@ fn format_report(report: &Report, now: Timestamp) -> String {
 }
 
 fn bot_row(bot: &BotReport) -> Vec<String> {
-    let state = match &bot.health {
+    let mut state = match &bot.health {
         BotHealth::Starting => "starting".to_owned(),
         BotHealth::Polling => "polling".to_owned(),
         BotHealth::Conflict(Conflict::Webhook) => "conflict: a webhook is set".to_owned(),
@@ -61,6 +61,9 @@ fn bot_row(bot: &BotReport) -> Vec<String> {
         }
         BotHealth::Off(reason) => format!("off: {reason}"),
     };
+    if let Some(moment) = &bot.retry_moment {
+        state.extend(["; tried again at ", moment]);
+    }
     let polled = bot.last_poll_age_s;
     vec![
         bot.username

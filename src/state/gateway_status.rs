@@ -54,6 +54,8 @@ pub struct BotStatus {
     pub health: BotHealth,
     /// When Telegram last answered a poll.
     pub last_poll_at: Option<Timestamp>,
+    /// When it is polled again after a failure.
+    pub retry_at: Option<Timestamp>,
     /// Updates from people or chats that are on no list, since the gateway started.
     pub refused: u64,
     /// The same, on the day (UTC) of the newest.
@@ -94,6 +96,8 @@ struct BotRecord {
     conflict: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     off: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry_at: Option<Timestamp>,
     refused: u64,
     #[serde(default)]
     refused_on: RefusedCount,
@@ -113,6 +117,7 @@ impl From<BotRecord> for BotStatus {
             username: record.username,
             health,
             last_poll_at: record.last_poll_at,
+            retry_at: record.retry_at,
             refused: record.refused,
             refused_on: record.refused_on,
         }
@@ -130,6 +135,7 @@ impl From<BotStatus> for BotRecord {
             username: status.username,
             polling: status.health == BotHealth::Polling,
             last_poll_at: status.last_poll_at,
+            retry_at: status.retry_at,
             conflict,
             off: match status.health {
                 BotHealth::Off(reason) => Some(reason),
@@ -238,6 +244,7 @@ impl StatusWriter {
                 username: bot.sessions.iter().find_map(configured_name),
                 health: BotHealth::Starting,
                 last_poll_at: None,
+                retry_at: None,
                 refused: 0,
                 refused_on: before.map(|bot| bot.refused_on).unwrap_or_default(),
             });
@@ -251,6 +258,7 @@ impl StatusWriter {
                     username: configured_name(session),
                     health: BotHealth::Off(format!("{variable} is not set")),
                     last_poll_at: None,
+                    retry_at: None,
                     refused: 0,
                     refused_on: RefusedCount::default(),
                 });

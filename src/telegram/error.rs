@@ -7,11 +7,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::ids::ChatId;
+use crate::text::one_line;
 
 /// A rate limit of no time at all would be tried without end.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+/// Longest wait that a header alone asks for: without Telegram's own JSON it comes from a program in between.
+const LONGEST_FOREIGN_WAIT: Duration = Duration::from_secs(60);
+/// Most characters of a description that are kept.
+const DESCRIPTION_MAX: usize = 300;
 
 /// A call did not succeed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -21,7 +27,7 @@ pub enum ApiError {
     Refused {
         /// `error_code`, or the HTTP status when the body has none.
         code: u16,
-        /// The server's words.
+        /// The server's words, made harmless.
         description: String,
         /// How long to wait, from the body or the `Retry-After` header.
         retry_after: Option<Duration>,
@@ -55,6 +61,8 @@ pub enum FailureDecision {
     Migrate(ChatId),
     /// Nothing can be sent to this chat until a person changes that. Waiting deliveries are kept.
     ChatBlocked,
+    /// The same for this topic of the chat only, until it is opened again.
+    TopicClosed,
     /// This delivery can never succeed.
     Fail,
 }
@@ -237,6 +245,8 @@ fn bad_request(text: &str, migrate_to: Option<ChatId>) -> FailureDecision {
         FailureDecision::Retry
     } else if let Some((_, repair)) = REPAIRS.iter().find(|(words, _)| says(words)) {
         FailureDecision::Repair(*repair)
+    } else if says("topic_closed") {
+        FailureDecision::TopicClosed
     } else if says(CHAT_IS_DEAD) {
         FailureDecision::ChatBlocked
     } else {
@@ -256,17 +266,24 @@ fn in_words(description: &str) -> Option<Duration> {
     seconds(Some(&Value::from(number)))
 }
 
-/// Reads an answer. `Ok` carries `result` as it came.
+/// Words of a server, made harmless for logs and terminals, and not too long.
+pub fn harmless(words: &str) -> String {
+    let short: String = words.chars().take(DESCRIPTION_MAX).collect();
+    let cut = if short.len() < words.len() { "…" } else { "" };
+    one_line(&short) + cut
+}
+
+/// Reads an answer. `Ok` carries `result` as it came, `null` if there is none: the call had its effect.
 pub fn read_answer(
     status: u16,
     retry_after_header: Option<&str>,
     body: &[u8],
-) -> Result<Box<serde_json::value::RawValue>, ApiError> {
+) -> Result<Box<RawValue>, ApiError> {
     #[derive(serde::Deserialize)]
     struct ApiAnswer {
         ok: bool,
         #[serde(default)]
-        result: Option<Box<serde_json::value::RawValue>>,
+        result: Option<Box<RawValue>>,
         #[serde(default)]
         error_code: Option<Value>,
         #[serde(default)]
@@ -288,16 +305,15 @@ pub fn read_answer(
             413 | 429 => ApiError::Refused {
                 code: status,
                 description: what,
-                retry_after: seconds(retry_after_header.map(Value::from).as_ref()),
+                retry_after: seconds(retry_after_header.map(Value::from).as_ref())
+                    .map(|wait| wait.min(LONGEST_FOREIGN_WAIT)),
                 migrate_to: None,
             },
             _ => ApiError::Doubt(what),
         });
     };
     if answer.ok {
-        return answer
-            .result
-            .ok_or_else(|| ApiError::Doubt("an answer without a result".to_owned()));
+        return Ok(answer.result.unwrap_or_else(|| RawValue::NULL.to_owned()));
     }
     let parameter = |name: &str| answer.parameters.as_ref().and_then(|all| all.get(name));
     let code = answer
@@ -310,8 +326,7 @@ pub fn read_answer(
         .description
         .as_ref()
         .and_then(Value::as_str)
-        .unwrap_or("no description")
-        .to_owned();
+        .map_or_else(|| "no description".to_owned(), harmless);
     Err(ApiError::Refused {
         code,
         retry_after: seconds(parameter("retry_after"))

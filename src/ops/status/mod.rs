@@ -86,6 +86,12 @@ pub struct BotReport {
     /// Why it does not work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off: Option<String>,
+    /// When it is polled again after a failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<String>,
+    /// The same, for people.
+    #[serde(skip)]
+    pub retry_moment: Option<String>,
 }
 
 fn is_zero<N: Default + PartialEq>(count: &N) -> bool {
@@ -205,6 +211,8 @@ fn report_bots(file: &GatewayStatus, now: Timestamp) -> Vec<BotReport> {
             polling: bot.health == BotHealth::Polling,
             last_poll_age_s: bot.last_poll_at.map(|at| now.since(at).as_secs()),
             refused_today: bot.refused_on.today(now),
+            retry_at: bot.retry_at.map(Timestamp::rfc3339),
+            retry_moment: bot.retry_at.map(|at| at.local_moment(now)),
             conflict: match &bot.health {
                 BotHealth::Conflict(conflict) => Some(conflict.as_str()),
                 BotHealth::Starting | BotHealth::Polling | BotHealth::Off(_) => None,
