@@ -79,30 +79,6 @@ pub enum GatewayError {
     TaskEnded(&'static str),
 }
 
-/// The kind of a task of the gateway.
-#[derive(Clone, Copy, Debug)]
-enum GatewayTask {
-    Poller,
-    Responder,
-    Sender,
-    Fetcher,
-    Waker,
-    Housekeeper,
-}
-
-impl GatewayTask {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Poller => "poller",
-            Self::Responder => "responder",
-            Self::Sender => "sender",
-            Self::Fetcher => "fetcher",
-            Self::Waker => "waker",
-            Self::Housekeeper => "housekeeper",
-        }
-    }
-}
-
 impl Gateway {
     /// Fails when no bot has a token. Checked before a running gateway is replaced by one that cannot run.
     pub fn require_token(&self) -> Result<(), GatewayError> {
@@ -201,24 +177,16 @@ impl Gateway {
         let waker = Waker::new(&state, &config, tmux, clock.clone());
 
         // Everything that can refuse to start has been tried.
-        let mut tasks: JoinSet<GatewayTask> = JoinSet::new();
+        let mut tasks: JoinSet<&'static str> = JoinSet::new();
         for one in bot_tasks {
-            spawn(
-                &mut tasks,
-                GatewayTask::Poller,
-                one.poller.run(stop.clone()),
-            );
-            spawn(
-                &mut tasks,
-                GatewayTask::Responder,
-                one.responder.run(stop.clone()),
-            );
+            spawn(&mut tasks, "poller", one.poller.run(stop.clone()));
+            spawn(&mut tasks, "responder", one.responder.run(stop.clone()));
         }
-        spawn(&mut tasks, GatewayTask::Sender, sender.run(stop.clone()));
-        spawn(&mut tasks, GatewayTask::Fetcher, fetcher.run(stop.clone()));
-        spawn(&mut tasks, GatewayTask::Waker, waker.run(stop.clone()));
+        spawn(&mut tasks, "sender", sender.run(stop.clone()));
+        spawn(&mut tasks, "fetcher", fetcher.run(stop.clone()));
+        spawn(&mut tasks, "waker", waker.run(stop.clone()));
         let housekeeper = housekeeping::run(state.clone(), clock, stop.clone());
-        spawn(&mut tasks, GatewayTask::Housekeeper, housekeeper);
+        spawn(&mut tasks, "housekeeper", housekeeper);
         ready();
         let ended = wait_for_end(tasks, stop).await;
         drop(gateway_lock);
@@ -227,15 +195,15 @@ impl Gateway {
     }
 }
 
-/// Spawns a task that returns its own kind, so that an unexpected end can be named.
+/// Spawns a task that returns its own name, so that an unexpected end can be reported.
 fn spawn(
-    tasks: &mut JoinSet<GatewayTask>,
-    kind: GatewayTask,
+    tasks: &mut JoinSet<&'static str>,
+    name: &'static str,
     work: impl Future<Output = ()> + Send + 'static,
 ) {
     tasks.spawn(async move {
         work.await;
-        kind
+        name
     });
 }
 
@@ -312,7 +280,7 @@ impl BotTasks {
 
 /// Waits until the gateway is told to stop or a task ends unexpectedly, then for the end of all tasks.
 async fn wait_for_end(
-    mut tasks: JoinSet<GatewayTask>,
+    mut tasks: JoinSet<&'static str>,
     stop: CancellationToken,
 ) -> Result<(), GatewayError> {
     let ended = tokio::select! {
@@ -332,7 +300,7 @@ async fn wait_for_end(
     match ended {
         None => Ok(()),
         Some(_) if asked => Ok(()),
-        Some(Ok(task)) => Err(GatewayError::TaskEnded(task.as_str())),
+        Some(Ok(task)) => Err(GatewayError::TaskEnded(task)),
         Some(Err(error)) => {
             tracing::error!(%error, "a task of the gateway panicked");
             Err(GatewayError::TaskEnded("task"))

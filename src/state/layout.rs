@@ -20,8 +20,67 @@ const REMOVED: &str = ".pruned";
 /// With less room than a few small files take, the disk counts as full.
 const SMALLEST: u64 = 16 * 1024;
 
+/// Declares the paths of files and folders by their names.
+macro_rules! declare_paths {
+    ($owner:ident { $($(#[$doc:meta])+ $path:ident = $name:literal;)+ }) => {
+        impl $owner {
+            $($(#[$doc])+ pub(in crate::state) fn $path(&self) -> PathBuf { self.root().join($name) })+
+        }
+    };
+}
+
+declare_paths! {
+    StateDir {
+        /// The lock of the gateway.
+        gateway_lock = "gateway.lock";
+        /// The status of the gateway.
+        gateway = "gateway.json";
+        /// The folder of the gateway's logs.
+        logs = "logs";
+        /// Unreadable files.
+        quarantine = "quarantine";
+        /// The folder that holds one folder per session.
+        sessions = "sessions";
+    }
+}
+
+declare_paths! {
+    SessionDir {
+        /// The session lock: held for read-decide-write only.
+        lock = "session.lock";
+        /// Pending entries.
+        inbox = "inbox";
+        /// Settled entries.
+        done = "done";
+        /// The conversation of each agent.
+        conversations = "conversations";
+        /// Living MCP servers.
+        agents = "agents";
+        /// Requests to wake agents, their answers, and markers of calls.
+        wakes = "wakes";
+        /// The turns of the agents, as the hooks of their clients report them.
+        turns = "turns";
+        /// The last wake, and how each way of waking has done.
+        wake = "wake.json";
+        /// The absence of agents, and the chats that were told.
+        down = "down.json";
+        /// Deliveries that are not finished.
+        outbox = "outbox";
+        /// Deliveries that Telegram has accepted.
+        sent = "sent";
+        /// Files that came with messages.
+        files = "files";
+        /// Deliveries that have failed.
+        failed = "failed";
+        /// Deliveries that a person wants dropped.
+        drops = "drops";
+        /// The failures that the agents were told of.
+        told = "told.json";
+    }
+}
+
 /// The state folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct StateDir {
     storage: Storage,
 }
@@ -61,26 +120,6 @@ impl StateDir {
     /// The folder itself.
     pub fn root(&self) -> &Path {
         self.storage.root()
-    }
-
-    /// The lock of the gateway.
-    pub(in crate::state) fn gateway_lock(&self) -> PathBuf {
-        self.root().join("gateway.lock")
-    }
-
-    /// The status of the gateway.
-    pub(in crate::state) fn gateway(&self) -> PathBuf {
-        self.root().join("gateway.json")
-    }
-
-    /// The folder of the gateway's logs.
-    pub(in crate::state) fn logs(&self) -> PathBuf {
-        self.root().join("logs")
-    }
-
-    /// Unreadable files.
-    pub(in crate::state) fn quarantine(&self) -> PathBuf {
-        self.root().join("quarantine")
     }
 
     /// How many damaged files are kept.
@@ -124,11 +163,6 @@ impl StateDir {
 
     fn bot(&self, bot: BotId) -> PathBuf {
         self.root().join("bots").join(bot.to_string())
-    }
-
-    /// The folder that holds one folder per session.
-    pub(in crate::state) fn sessions(&self) -> PathBuf {
-        self.root().join("sessions")
     }
 
     /// The folder of one session.
@@ -182,7 +216,7 @@ impl AsRef<Storage> for StateDir {
 }
 
 /// The folder of one session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct SessionDir {
     storage: Storage,
     root: PathBuf,
@@ -219,31 +253,11 @@ impl SessionDir {
         &self.root
     }
 
-    /// The session lock: held for read-decide-write only.
-    pub(in crate::state) fn lock(&self) -> PathBuf {
-        self.root.join("session.lock")
-    }
-
     /// Takes that lock. Others hold it for milliseconds; after 5 s the error names the holder. `who` names this
     /// process to others.
     pub fn take_lock(&self, who: &str) -> Result<HeldLock, LockError> {
         let disk = self.storage.disk();
         disk.lock(&self.lock(), who, LOCK_PATIENCE)
-    }
-
-    /// Pending entries.
-    pub(in crate::state) fn inbox(&self) -> PathBuf {
-        self.root.join("inbox")
-    }
-
-    /// Settled entries.
-    pub(in crate::state) fn done(&self) -> PathBuf {
-        self.root.join("done")
-    }
-
-    /// The conversation of each agent.
-    pub(in crate::state) fn conversations(&self) -> PathBuf {
-        self.root.join("conversations")
     }
 
     /// The folders in which a change may end the wait of a call: new messages, their files, and finished
@@ -261,60 +275,5 @@ impl SessionDir {
             self.wakes(),
             self.turns(),
         ]
-    }
-
-    /// Living MCP servers.
-    pub(in crate::state) fn agents(&self) -> PathBuf {
-        self.root.join("agents")
-    }
-
-    /// Requests to wake agents, their answers, and markers of calls.
-    pub(in crate::state) fn wakes(&self) -> PathBuf {
-        self.root.join("wakes")
-    }
-
-    /// The turns of the agents, as the hooks of their clients report them.
-    pub(in crate::state) fn turns(&self) -> PathBuf {
-        self.root.join("turns")
-    }
-
-    /// The last wake, and how each way of waking has done.
-    pub(in crate::state) fn wake(&self) -> PathBuf {
-        self.root.join("wake.json")
-    }
-
-    /// The absence of agents, and the chats that were told.
-    pub(in crate::state) fn down(&self) -> PathBuf {
-        self.root.join("down.json")
-    }
-
-    /// Deliveries that are not finished.
-    pub(in crate::state) fn outbox(&self) -> PathBuf {
-        self.root.join("outbox")
-    }
-
-    /// Deliveries that Telegram has accepted.
-    pub(in crate::state) fn sent(&self) -> PathBuf {
-        self.root.join("sent")
-    }
-
-    /// Files that came with messages.
-    pub(in crate::state) fn files(&self) -> PathBuf {
-        self.root.join("files")
-    }
-
-    /// Deliveries that have failed.
-    pub(in crate::state) fn failed(&self) -> PathBuf {
-        self.root.join("failed")
-    }
-
-    /// Deliveries that a person wants dropped.
-    pub(in crate::state) fn drops(&self) -> PathBuf {
-        self.root.join("drops")
-    }
-
-    /// The failures that the agents were told of.
-    pub(in crate::state) fn told(&self) -> PathBuf {
-        self.root.join("told.json")
     }
 }

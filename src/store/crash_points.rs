@@ -14,169 +14,100 @@
 
 use std::io;
 
-/// A durable step, or a request or answer that another party relies on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Step {
-    /// An admitted update becomes a file in `inbox/`.
-    InboxEntry,
-    /// The folders of a batch are synced; only then may the next poll confirm it.
-    InboxSync,
-    /// An unreadable update becomes a file in `dead/`.
-    DeadLetter,
-    /// A settled entry moves from `inbox/` to `done/`.
-    Settle,
-    /// The conversation of an agent records the messages that it is shown.
-    Hold,
-    /// A registration in `agents/` is replaced.
-    Agent,
-    /// A file that an agent sends is copied, into a folder that has no name yet.
-    Stage,
-    /// The folder with the copies gets the name of its delivery.
-    Attach,
-    /// A folder with a fetched file, or with the reason why there is none, gets its name in `files/`.
-    Download,
-    /// A delivery becomes a file in `outbox/`: the commit point of a reply.
-    Accept,
-    /// The conversation forgets settled messages, or those that a cancelled call showed.
-    Release,
-    /// The request that is about to be sent is recorded.
-    InFlight,
-    /// The answer of Telegram is recorded.
-    Accepted,
-    /// A rate limit is recorded.
-    RateLimit,
-    /// The new id of a group that became a supergroup is recorded.
-    Migration,
-    /// A bot command becomes a tombstone in `done/`, before it is carried out.
-    Command,
-    /// A session that is no longer configured loses its name.
-    Prune,
-    /// A person's wish that a delivery is not sent becomes a file in `drops/`.
-    Drop,
-    /// The failures, or late files, that an agent was told of are recorded.
-    Told,
-    /// The messages that wear a receipt are recorded.
-    Receipt,
-    /// The wake that an agent is about to get is recorded, or the end of it.
-    Wake,
-    /// An MCP server is asked to wake its agent, or answers that.
-    WakeRequest,
-    /// A hook of the client records an event of a turn, before the agent is told anything.
-    Turn,
-    /// The wake command is pasted into an agent's input line.
-    WakePaste,
-    /// Enter sends it.
-    WakeEnter,
-    /// The absence of an agent is recorded, the people who were told, or its end.
-    Downtime,
-    /// A finished delivery becomes a file in `sent/` or `failed/`.
-    Finish,
-    /// A finished delivery leaves `outbox/`.
-    Leave,
-    /// The gateway writes its status to `gateway.json`.
-    Presence,
-    /// An unreadable file moves to `quarantine/`.
-    Quarantine,
-    /// An expired tombstone is removed.
-    Sweep,
-    /// An offset goes out to Telegram, which confirms that a batch is safe.
-    Confirm,
-    /// A tool's result goes out to the agent.
-    Answer,
-    /// A request that the person will see goes out to Telegram.
-    Send,
-    /// The bytes of a client's file are kept before it is changed, or removed once they are not needed.
-    InstallBackup,
-    /// The record of an installation is written, or removed.
-    InstallRecord,
-    /// A file of a client is replaced, or removed.
-    InstallFile,
+macro_rules! declare_steps {
+    ($($(#[$meaning:meta])+ $step:ident = $name:literal,)+) => {
+        /// A durable step, or a request or answer that another party relies on.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Step {
+            $($(#[$meaning])+ $step,)+
+        }
+
+        impl Step {
+            /// The name in `TELEPOST_CRASH_AT` and in docs/crash-points.md.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$step => $name,)+
+                }
+            }
+        }
+    };
 }
 
-impl Step {
-    /// All steps, for the crash harness.
-    pub const ALL: [Self; 37] = [
-        Self::InboxEntry,
-        Self::InboxSync,
-        Self::DeadLetter,
-        Self::Settle,
-        Self::Hold,
-        Self::Agent,
-        Self::Stage,
-        Self::Attach,
-        Self::Download,
-        Self::Accept,
-        Self::Release,
-        Self::InFlight,
-        Self::Accepted,
-        Self::RateLimit,
-        Self::Migration,
-        Self::Command,
-        Self::Prune,
-        Self::Drop,
-        Self::Told,
-        Self::Receipt,
-        Self::Wake,
-        Self::WakeRequest,
-        Self::Turn,
-        Self::WakePaste,
-        Self::WakeEnter,
-        Self::Downtime,
-        Self::Finish,
-        Self::Leave,
-        Self::Presence,
-        Self::Quarantine,
-        Self::Sweep,
-        Self::Confirm,
-        Self::Answer,
-        Self::Send,
-        Self::InstallBackup,
-        Self::InstallRecord,
-        Self::InstallFile,
-    ];
-
-    /// The name in `TELEPOST_CRASH_AT` and in docs/crash-points.md.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::InboxEntry => "inbox-entry",
-            Self::InboxSync => "inbox-sync",
-            Self::DeadLetter => "dead-letter",
-            Self::Settle => "settle",
-            Self::Hold => "hold",
-            Self::Agent => "agent",
-            Self::Stage => "stage",
-            Self::Attach => "attach",
-            Self::Download => "download",
-            Self::Accept => "accept",
-            Self::Release => "release",
-            Self::InFlight => "in-flight",
-            Self::Accepted => "accepted",
-            Self::RateLimit => "rate-limit",
-            Self::Migration => "migration",
-            Self::Command => "command",
-            Self::Prune => "prune",
-            Self::Drop => "drop",
-            Self::Told => "told",
-            Self::Receipt => "receipt",
-            Self::Wake => "wake",
-            Self::WakeRequest => "wake-request",
-            Self::Turn => "turn",
-            Self::WakePaste => "wake-paste",
-            Self::WakeEnter => "wake-enter",
-            Self::Downtime => "downtime",
-            Self::Finish => "finish",
-            Self::Leave => "leave",
-            Self::Presence => "presence",
-            Self::Quarantine => "quarantine",
-            Self::Sweep => "sweep",
-            Self::Confirm => "confirm",
-            Self::Answer => "answer",
-            Self::Send => "send",
-            Self::InstallBackup => "install-backup",
-            Self::InstallRecord => "install-record",
-            Self::InstallFile => "install-file",
-        }
-    }
+declare_steps! {
+    /// An admitted update becomes a file in `inbox/`.
+    InboxEntry = "inbox-entry",
+    /// The folders of a batch are synced; only then may the next poll confirm it.
+    InboxSync = "inbox-sync",
+    /// An unreadable update becomes a file in `dead/`.
+    DeadLetter = "dead-letter",
+    /// A settled entry moves from `inbox/` to `done/`.
+    Settle = "settle",
+    /// The conversation of an agent records the messages that it is shown.
+    Hold = "hold",
+    /// A registration in `agents/` is replaced.
+    Agent = "agent",
+    /// A file that an agent sends is copied, into a folder that has no name yet.
+    Stage = "stage",
+    /// The folder with the copies gets the name of its delivery.
+    Attach = "attach",
+    /// A folder with a fetched file, or with the reason why there is none, gets its name in `files/`.
+    Download = "download",
+    /// A delivery becomes a file in `outbox/`: the commit point of a reply.
+    Accept = "accept",
+    /// The conversation forgets settled messages, or those that a cancelled call showed.
+    Release = "release",
+    /// The request that is about to be sent is recorded.
+    InFlight = "in-flight",
+    /// The answer of Telegram is recorded.
+    Accepted = "accepted",
+    /// A rate limit is recorded.
+    RateLimit = "rate-limit",
+    /// The new id of a group that became a supergroup is recorded.
+    Migration = "migration",
+    /// A bot command becomes a tombstone in `done/`, before it is carried out.
+    Command = "command",
+    /// A session that is no longer configured loses its name.
+    Prune = "prune",
+    /// A person's wish that a delivery is not sent becomes a file in `drops/`.
+    Drop = "drop",
+    /// The failures, or late files, that an agent was told of are recorded.
+    Told = "told",
+    /// The messages that wear a receipt are recorded.
+    Receipt = "receipt",
+    /// The wake that an agent is about to get is recorded, or the end of it.
+    Wake = "wake",
+    /// An MCP server is asked to wake its agent, or answers that.
+    WakeRequest = "wake-request",
+    /// A hook of the client records an event of a turn, before the agent is told anything.
+    Turn = "turn",
+    /// The wake command is pasted into an agent's input line.
+    WakePaste = "wake-paste",
+    /// Enter sends it.
+    WakeEnter = "wake-enter",
+    /// The absence of an agent is recorded, the people who were told, or its end.
+    Downtime = "downtime",
+    /// A finished delivery becomes a file in `sent/` or `failed/`.
+    Finish = "finish",
+    /// A finished delivery leaves `outbox/`.
+    Leave = "leave",
+    /// The gateway writes its status to `gateway.json`.
+    Presence = "presence",
+    /// An unreadable file moves to `quarantine/`.
+    Quarantine = "quarantine",
+    /// An expired tombstone is removed.
+    Sweep = "sweep",
+    /// An offset goes out to Telegram, which confirms that a batch is safe.
+    Confirm = "confirm",
+    /// A tool's result goes out to the agent.
+    Answer = "answer",
+    /// A request that the person will see goes out to Telegram.
+    Send = "send",
+    /// The bytes of a client's file are kept before it is changed, or removed once they are not needed.
+    InstallBackup = "install-backup",
+    /// The record of an installation is written, or removed.
+    InstallRecord = "install-record",
+    /// A file of a client is replaced, or removed.
+    InstallFile = "install-file",
 }
 
 /// Which side of a step.

@@ -8,7 +8,6 @@
 //! - [`StateFile::read_or_missing`]: damage is logged, then the file counts as missing.
 //! - [`StateFile::peek`]: nothing moves; for files of other processes.
 
-use std::fmt;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,9 +49,10 @@ pub enum ReadError {
 }
 
 /// A folder of state: its disk, its root and its quarantine.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Storage(Arc<Anchor>);
 
+#[derive(Debug)]
 struct Anchor {
     disk: Box<dyn Disk>,
     root: PathBuf,
@@ -92,13 +92,7 @@ impl Storage {
 
     /// A folder with one such file per entry.
     pub fn folder<T>(&self, path: PathBuf, step: Step) -> StateFolder<T> {
-        StateFolder {
-            storage: self.clone(),
-            path,
-            step,
-            durability: Durability::Synced,
-            content: PhantomData,
-        }
+        StateFolder(self.file(path, step))
     }
 
     /// Moves an unreadable file, or a folder in the place of one, to the quarantine.
@@ -124,21 +118,6 @@ impl Storage {
     }
 }
 
-impl fmt::Debug for Storage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Storage").field(&self.root()).finish()
-    }
-}
-
-/// Two values are the same if they name the same folder.
-impl PartialEq for Storage {
-    fn eq(&self, other: &Self) -> bool {
-        self.root() == other.root()
-    }
-}
-
-impl Eq for Storage {}
-
 /// The content at the path of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inspection<T> {
@@ -163,6 +142,7 @@ impl<T> Inspection<T> {
 }
 
 /// One file of the state folder.
+#[derive(Clone, Debug)]
 pub struct StateFile<T> {
     storage: Storage,
     path: PathBuf,
@@ -306,94 +286,67 @@ impl<T: Serialize> StateFile<T> {
     }
 }
 
-impl<T> Clone for StateFile<T> {
-    fn clone(&self) -> Self {
-        Self {
-            storage: self.storage.clone(),
-            path: self.path.clone(),
-            ..*self
-        }
-    }
-}
-
-impl<T> fmt::Debug for StateFile<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("StateFile").field(&self.path).finish()
-    }
-}
-
-/// A folder with one file per entry.
-pub struct StateFolder<T> {
-    storage: Storage,
-    path: PathBuf,
-    step: Step,
-    durability: Durability,
-    content: PhantomData<fn(T) -> T>,
-}
+/// A folder with one file per entry: the value is that of its files, with the path of the folder.
+#[derive(Clone, Debug)]
+pub struct StateFolder<T>(StateFile<T>);
 
 impl<T> StateFolder<T> {
     /// Where it lies.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.0.path
     }
 
     /// The same folder, its files written with another durability.
     #[must_use]
-    pub fn with(mut self, durability: Durability) -> Self {
-        self.durability = durability;
-        self
+    pub fn with(self, durability: Durability) -> Self {
+        Self(self.0.with(durability))
     }
 
     /// The file of this name.
     pub fn file(&self, name: impl AsRef<Path>) -> StateFile<T> {
+        let Self(StateFile {
+            storage,
+            path,
+            step,
+            durability,
+            content,
+        }) = self;
         StateFile {
-            storage: self.storage.clone(),
-            path: self.path.join(name),
-            step: self.step,
-            durability: self.durability,
-            content: PhantomData,
+            storage: storage.clone(),
+            path: path.join(name),
+            step: *step,
+            durability: *durability,
+            content: *content,
         }
+    }
+
+    fn disk(&self) -> &dyn Disk {
+        self.0.storage.disk()
     }
 
     /// The names in it, sorted.
     pub fn names(&self) -> Result<Vec<String>, StoreError> {
-        self.storage.disk().list(&self.path)
+        self.disk().list(self.path())
     }
 
     /// Hands out the names one by one, unordered, so that a large folder takes no memory.
     pub fn visit(&self, mut visitor: impl FnMut(String)) -> Result<(), StoreError> {
-        self.storage.disk().visit(&self.path, &mut visitor)
+        self.disk().visit(self.path(), &mut visitor)
     }
 
     /// Creates the folder.
     pub fn create(&self) -> Result<(), StoreError> {
-        self.storage.disk().create_folder(&self.path)
+        self.disk().create_folder(self.path())
     }
 
     /// Makes its names durable.
     pub fn sync(&self) -> Result<(), StoreError> {
-        self.storage.disk().sync_folder(&self.path)
+        self.disk().sync_folder(self.path())
     }
 
     /// Makes the names of a batch durable, as this step.
     pub fn sync_batch(&self, step: Step) -> Result<(), StoreError> {
-        self.storage.disk().sync_batch(&self.path, step)
-    }
-}
-
-impl<T> Clone for StateFolder<T> {
-    fn clone(&self) -> Self {
-        Self {
-            storage: self.storage.clone(),
-            path: self.path.clone(),
-            ..*self
-        }
-    }
-}
-
-impl<T> fmt::Debug for StateFolder<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("StateFolder").field(&self.path).finish()
+        self.disk().sync_batch(self.path(), step)
     }
 }
 

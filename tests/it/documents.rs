@@ -343,17 +343,15 @@ fn the_page_of_crash_points_has_a_row_for_each_step() {
 /// The name of each durable step, and what its comment says, in the order of the code.
 fn steps() -> Vec<(String, String)> {
     let source = read("src/store/crash_points.rs");
-    let (_, all) = source.split_once("\npub enum Step {\n").unwrap();
+    let (_, all) = source.split_once("\ndeclare_steps! {\n").unwrap();
     let (all, _) = all.split_once("\n}\n").unwrap();
     let mut found = Vec::new();
     let mut comment = Vec::new();
     for line in all.lines().map(str::trim) {
         if let Some(words) = line.strip_prefix("/// ") {
             comment.push(words);
-        } else if let Some(variant) = line.strip_suffix(',') {
-            let arm = format!("Self::{variant} => \"");
-            let (_, name) = source.split_once(&arm).unwrap();
-            let name = name.split('"').next().unwrap();
+        } else if let Some((_, name)) = line.split_once(" = ") {
+            let name = name.trim_matches(['"', ',']);
             let meaning = comment.join(" ");
             found.push((name.to_owned(), meaning.trim_end_matches('.').to_owned()));
             comment.clear();

@@ -65,7 +65,7 @@ impl<'de> Deserialize<'de> for EntryName {
 }
 
 /// The file of an entry. Written once, never changed.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Entry {
     /// The address that admitted it.
     pub address: Address,

@@ -50,7 +50,7 @@ pub struct Outbox {
 }
 
 /// A file in `drops/`. Only its name counts.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct DropRequest {
     at: Timestamp,
 }

@@ -15,9 +15,9 @@ use self::brackets::{describe, other};
 use super::message::Message;
 use super::{markdown, rich};
 
-/// The content fields. An animation also has `document`, a venue `location`, a live photo `photo`:
-/// the more telling name stands first.
-const CONTENT: [&str; 22] = [
+/// The content fields that come with a file. An animation also has `document`, a live photo `photo`: the more
+/// telling name stands first.
+pub(super) const FILES: [&str; 9] = [
     "animation",
     "live_photo",
     "photo",
@@ -27,6 +27,10 @@ const CONTENT: [&str; 22] = [
     "video",
     "video_note",
     "sticker",
+];
+
+/// The other content fields. A venue also has `location`.
+const CONTENT: [&str; 13] = [
     "venue",
     "location",
     "contact",
@@ -174,7 +178,7 @@ impl Message {
     }
 
     fn content_field(&self) -> Option<&'static str> {
-        self.first_of(&CONTENT)
+        self.first_of(&FILES).or_else(|| self.first_of(&CONTENT))
     }
 
     fn first_of(&self, names: &[&'static str]) -> Option<&'static str> {

@@ -4,23 +4,11 @@
 
 use serde_json::Value;
 
+use super::content::FILES;
 use super::message::Message;
 
 /// Most bytes that a bot can fetch (docs/facts/telegram.md 5: 20 MiB).
 pub const FETCH_BYTES: u64 = 20 << 20;
-
-/// The kinds that come with a file.
-const FILES: [&str; 9] = [
-    "animation",
-    "live_photo",
-    "photo",
-    "document",
-    "voice",
-    "audio",
-    "video",
-    "video_note",
-    "sticker",
-];
 
 /// A file that came with a message, as its sender describes it. None of them is a file name here.
 #[derive(Clone, Debug, PartialEq, Eq)]
