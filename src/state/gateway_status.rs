@@ -36,10 +36,21 @@ pub struct GatewayStatus {
     /// Always empty. Version 0.1 requires the key, and an agent may still run its server of that version.
     #[serde(default)]
     formats: BTreeMap<String, u32>,
+    /// The proxy to Telegram, without a password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
     /// Its bots.
     pub bots: Vec<BotStatus>,
     /// Which bot serves which session.
     pub sessions: BTreeMap<SessionId, ServedSession>,
+}
+
+impl GatewayStatus {
+    /// Why nothing of a bot goes out, and what to do, if the gateway does not have that bot.
+    pub fn explain_missing(&self, bot: BotId) -> Option<String> {
+        let has_it = self.bots.iter().any(|status| status.id == Some(bot));
+        (!has_it).then(|| format!("it was accepted for bot {bot}, which the running gateway does not have; give a session that bot's token again and run `telepost gateway --replace`, or remove it with `telepost outbox drop`"))
+    }
 }
 
 /// How one bot stands.
@@ -271,6 +282,7 @@ impl StatusWriter {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: clock.now(),
             formats: BTreeMap::new(),
+            proxy: tokens.proxy().map(ToString::to_string),
             bots,
             sessions,
         };

@@ -27,7 +27,7 @@ use url::Url;
 pub use self::download::{Download, DownloadSource};
 use super::error::{ApiError, harmless, read_answer};
 use super::format::{Entity, EntityStyle, Rich};
-use crate::config::Token;
+use crate::config::{Proxy, Token};
 use crate::error_chain::Chain;
 use crate::ids::{Address, BotId, MessageId};
 use crate::telegram::update::ALLOWED_UPDATES;
@@ -143,17 +143,26 @@ pub struct HttpClients {
 }
 
 impl HttpClients {
-    /// Reads the system's certificates.
-    pub fn new() -> Result<Self, ClientError> {
+    /// Reads the system's certificates. Requests go through the proxy, or directly whatever the environment says:
+    /// the configuration has read it ([`crate::config::Proxy`]).
+    pub fn new(proxy: Option<&Proxy>) -> Result<Self, ClientError> {
         Ok(Self {
-            polls: client(None)?,
-            calls: client(Some(POOL_IDLE))?,
+            polls: client(None, proxy)?,
+            calls: client(Some(POOL_IDLE), proxy)?,
         })
     }
 }
 
-fn client(pool_idle: Option<Duration>) -> Result<reqwest::Client, ClientError> {
-    teloxide_core::net::default_reqwest_settings()
+fn client(
+    pool_idle: Option<Duration>,
+    proxy: Option<&Proxy>,
+) -> Result<reqwest::Client, ClientError> {
+    let failed = |error: reqwest::Error| ClientError(Chain(&error.without_url()).to_string());
+    let mut builder = teloxide_core::net::default_reqwest_settings().no_proxy();
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(reqwest::Proxy::all(proxy.url.clone()).map_err(failed)?);
+    }
+    builder
         .timeout(SEND_TIMEOUT)
         .connect_timeout(Duration::from_secs(10))
         .pool_idle_timeout(pool_idle)
@@ -161,7 +170,7 @@ fn client(pool_idle: Option<Duration>) -> Result<reqwest::Client, ClientError> {
         // A redirect would carry the token to another host.
         .redirect(reqwest::redirect::Policy::none())
         .build()
-        .map_err(|error| ClientError(Chain(&error.without_url()).to_string()))
+        .map_err(failed)
 }
 
 impl Api {
@@ -185,7 +194,10 @@ impl Api {
         let result = self.call(&GetMe::new(), SEND_TIMEOUT).await?;
         let me: Me = parse(&result)?;
         // It is shown at terminals, and compared with what people write.
-        let username = me.username.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_');
+        let username = me
+            .username
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || *c == '_');
         Ok(Me {
             username: username.take(USERNAME_MAX).collect(),
         })

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use telegram_sim::Fault;
 
-use crate::support::{House, wait_for};
+use crate::support::{House, OWNER, wait_for};
 
 /// How many seconds from now a moment of the JSON is.
 fn seconds_until(moment: &Value) -> i64 {
@@ -55,11 +55,12 @@ fn an_album_and_a_progress_update_without_ids_are_sent_once_too() {
         house.sim.fault(fault.result(result));
     };
     fault("sendMessage", "{}");
-    let progress = agent.reply(json!({"text": "one", "keep_open": true}));
-    assert_eq!(progress["status"], "delivered", "{progress}");
+    agent.reply(json!({"text": "one", "keep_open": true}));
+    house.wait_until_sent();
     // Its message cannot be edited, because its id is not known: the next update is a new one.
-    let progress = agent.reply(json!({"text": "two", "keep_open": true}));
-    assert_eq!(progress["status"], "delivered", "{progress}");
+    agent.reply(json!({"text": "two", "keep_open": true}));
+    house.wait_until_sent();
+    house.wait_to_hear(&["one", "two"]);
     assert_eq!(house.sim.call_count(house.bot(), "editMessageText"), 0);
     fault("sendMediaGroup", r#"[{"message_id":7}, {}]"#);
     let answer = agent.reply(json!({"text": "done", "files": ["a.txt", "b.txt"]}));
@@ -80,10 +81,12 @@ fn an_answer_of_the_bot_api_is_never_read_beyond_8_mb() {
     let gateway = house.gateway();
     let before = peak(gateway.pid());
     let endless = format!("\"{}\"", "x".repeat(60_000_000));
-    let poll = Fault::on(house.bot()).method("getUpdates");
-    house.sim.fault(poll.result(endless));
+    let poll = Fault::on(house.bot()).method("getUpdates").always();
+    let fault = house.sim.fault(poll.result(endless));
     // It ends the poll that waits, and the next one is answered without an end.
     house.say("one");
+    house.wait_for_inbox(1);
+    house.say("two");
     wait_for("the endless answer", || {
         let off = house.bot_status(0)["off"].clone();
         let words = off.as_str().unwrap_or_default();
@@ -93,7 +96,7 @@ fn an_answer_of_the_bot_api_is_never_read_beyond_8_mb() {
             Err(off)
         }
     });
-    house.say("two");
+    house.sim.clear_fault(fault);
     house.wait_for_texts(&["one", "two"]);
     let after = peak(gateway.pid());
     assert!(after < before + 30_000, "{before} kB, then {after} kB");
@@ -192,4 +195,45 @@ fn a_chat_waits_as_long_as_telegram_says_and_no_longer_than_a_minute_for_a_proxy
         let left = seconds_until(&kept["held_until"]);
         assert!(range.contains(&left), "{left}: {kept}");
     }
+}
+
+/// How many bytes a process has read so far.
+#[cfg(target_os = "linux")]
+fn bytes_read(pid: u32) -> u64 {
+    let io = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
+    let line = io.lines().find_map(|line| line.strip_prefix("rchar: "));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_reaction_to_an_unknown_message_does_not_read_what_was_ever_sent() {
+    let house = House::new();
+    let gateway = house.gateway();
+    let mut agent = house.agent_asked("go");
+    agent.reply(json!({"text": "x".repeat(500)}));
+    house.wait_until_the_outbox_is_empty();
+    let record = std::fs::read_to_string(house.only_file("sent")).unwrap();
+    let record_json: Value = serde_json::from_str(&record).unwrap();
+    let id = record_json["delivery"]["id"].as_str().unwrap();
+    for number in 0..300 {
+        let other = format!("{}-{number:032x}", &id[..13]);
+        let path = house.session("sent").join(format!("{other}.json"));
+        std::fs::write(path, record.replace(id, &other)).unwrap();
+    }
+    let react = |message: i64| {
+        // On the person's own message: it stands in no record of ours.
+        let emoji = if message % 2 == 0 { "👍" } else { "🔥" };
+        house.sim.react(house.bot(), OWNER, 1, OWNER, &[emoji]);
+    };
+    let before_all = house.names("inbox").len();
+    react(1);
+    house.wait_for_inbox(before_all + 1);
+    let before = bytes_read(gateway.pid());
+    for message in 2..12 {
+        react(message);
+    }
+    house.wait_for_inbox(before_all + 11);
+    let read = bytes_read(gateway.pid()) - before;
+    assert!(read < 300_000, "{read} bytes for ten reactions");
 }

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::album_parts::AlbumParts;
 use crate::clock::{Clock, DAY_MS, Timestamp};
+use crate::error_chain::Chain;
 use crate::gateway::dedup::StoredNames;
 use crate::gateway::responder::{CommandCall, ResponderTask};
 use crate::ids::{Address, BotId, SessionId, UpdateId, UserId};
@@ -24,6 +25,7 @@ use crate::state::inbox::entry::Entry;
 use crate::state::inbox::{Inbox, TOMBSTONE_MS};
 use crate::state::layout::StateDir;
 use crate::state::outbox::Outbox;
+use crate::state::outbox::sent_index::SentIndex;
 use crate::store::StoreError;
 use crate::store::disk::PreparedFile;
 use crate::telegram::update::{self, Body, ChatStanding, Membership, Message, Unreadable, Update};
@@ -47,6 +49,8 @@ pub struct BatchWriter {
     moves: Moves,
     clock: Clock,
     heard: Arc<HeardChats>,
+    /// Our own messages, for reactions on them.
+    sent: Arc<SentIndex>,
     sessions: BTreeMap<SessionId, SessionInbox>,
     /// Where each update was stored, by whichever bot.
     stored: StoredNames,
@@ -134,6 +138,7 @@ impl BatchWriter {
             migrations,
             moves: Moves::default(),
             heard,
+            sent: Arc::default(),
             clock,
             sessions: BTreeMap::new(),
             stored: StoredNames::default(),
@@ -171,6 +176,12 @@ impl BatchWriter {
             }
         }
         Ok(())
+    }
+
+    /// Shares the index of our own messages with the sender, which keeps it current.
+    #[must_use]
+    pub fn sharing(self, sent: Arc<SentIndex>) -> Self {
+        Self { sent, ..self }
     }
 
     /// Whether groups wait for the bot's public name.
@@ -311,6 +322,16 @@ impl BatchWriter {
                 }
             }
         }
+        if let Body::Message { message, .. } = &update.body
+            && message.opens_topic()
+        {
+            // Telegram itself tells it, so its sender does not matter.
+            self.heard.note_topic(Address {
+                bot_id: self.bot,
+                chat_id: message.chat.id,
+                topic_id: message.topic(),
+            });
+        }
         let (session, address) = match self.routes.decide(self.bot, update) {
             RouteDecision::Admit { session, address } => {
                 self.heard.note(self.bot, address.chat_id);
@@ -411,11 +432,17 @@ impl BatchWriter {
         let Body::Reaction(reaction) = &update.body else {
             return None;
         };
-        Outbox::new(&self.state, self.state.session(session)).sent_to(
-            self.bot,
-            reaction.chat.id,
-            reaction.message_id,
-        )
+        let outbox = Outbox::new(&self.state, self.state.session(session));
+        let chat = Address {
+            bot_id: self.bot,
+            chat_id: reaction.chat.id,
+            topic_id: None,
+        };
+        let found = self.sent.find(session, &outbox, chat, reaction.message_id);
+        found.unwrap_or_else(|error| {
+            tracing::warn!(%session, error = %Chain(&error), "cannot look for the message of a reaction");
+            None
+        })
     }
 
     /// The session in which an update of this bot is stored already.
