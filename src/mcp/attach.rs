@@ -8,7 +8,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek as _};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -327,53 +327,32 @@ fn refuse_by_name(path: &Path, name: &OsStr) -> Result<(), Reason> {
 /// Opens a folder in a folder.
 fn enter(folder: &File, name: &OsStr) -> Result<File, Reason> {
     match kind(folder, name)? {
-        FileType::Directory => {}
-        FileType::Symlink => return Err(link(name)),
+        FileType::Directory => open_at(folder, name, OFlags::DIRECTORY),
+        FileType::Symlink => Err(link(name)),
         FileType::RegularFile
         | FileType::Fifo
         | FileType::Socket
         | FileType::CharacterDevice
         | FileType::BlockDevice
-        | FileType::Unknown => return Err(missing()),
+        | FileType::Unknown => Err(missing()),
     }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(folder, name, flags, Mode::empty())
-        .map(File::from)
-        .map_err(|error| unreadable(&error.into()))
 }
 
 /// Opens a regular file in a folder. Never waits for the other end of a pipe, and never opens a
 /// device unless it was put there this moment.
 fn open_regular(folder: &File, name: &OsStr) -> Result<File, Reason> {
-    match kind(folder, name)? {
-        FileType::RegularFile => {}
-        FileType::Symlink => return Err(link(name)),
-        FileType::Directory => return Err(folder_reason()),
-        FileType::Fifo => return Err(special("a named pipe")),
-        FileType::Socket => return Err(special("a socket")),
-        FileType::CharacterDevice | FileType::BlockDevice | FileType::Unknown => {
-            return Err(special("a device"));
-        }
-    }
-    let flags =
-        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(folder, name, flags, Mode::empty())
+    check_regular(kind(folder, name)?, name)?;
+    let file = open_at(folder, name, OFlags::NONBLOCK | OFlags::NOCTTY)?;
+    let opened = file.metadata().map_err(|error| unreadable(&error))?;
+    check_regular(FileType::from_raw_mode(opened.mode()), name)?;
+    Ok(file)
+}
+
+fn open_at(folder: &File, name: &OsStr, flags: OFlags) -> Result<File, Reason> {
+    let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(folder, name, flags, Mode::empty())
         .map(File::from)
-        .map_err(|error| unreadable(&error.into()))?;
-    let opened = file
-        .metadata()
-        .map_err(|error| unreadable(&error))?
-        .file_type();
-    if opened.is_file() {
-        return Ok(file);
-    }
-    Err(if opened.is_dir() {
-        folder_reason()
-    } else if opened.is_fifo() {
-        special("a named pipe")
-    } else {
-        special("a device")
-    })
+        .map_err(|error| unreadable(&error.into()))
 }
 
 fn kind(folder: &File, name: &OsStr) -> Result<FileType, Reason> {
@@ -398,6 +377,21 @@ fn copy_text(folder: &Staging, text: &str) -> Result<AttachedFile, Refusal> {
         sha256: format!("{:x}", source.hash.finalize()),
         kind: FileKind::Document,
     })
+}
+
+fn check_regular(kind: FileType, name: &OsStr) -> Result<(), Reason> {
+    let special = match kind {
+        FileType::RegularFile => return Ok(()),
+        FileType::Symlink => return Err(link(name)),
+        FileType::Directory => return Err(folder_reason()),
+        FileType::Fifo => "a named pipe",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice | FileType::Unknown => "a device",
+    };
+    Err(Reason::new(
+        format!("is {special}, not a regular file"),
+        "write what you want to send into a file",
+    ))
 }
 
 /// Copies one file, at most as much as it had when it was opened: one that grows is sent as it was.
@@ -493,13 +487,6 @@ fn link(name: &OsStr) -> Reason {
             name.to_string_lossy()
         ),
         "name the file itself, or copy it to where no link is on the way",
-    )
-}
-
-fn special(what: &str) -> Reason {
-    Reason::new(
-        format!("is {what}, not a regular file"),
-        "write what you want to send into a file",
     )
 }
 

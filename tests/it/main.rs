@@ -62,6 +62,7 @@ mod migration;
 mod migration_inbound;
 mod missing;
 mod missing_bots;
+mod news;
 mod odd_answers;
 mod outbound;
 mod outbox;

@@ -144,6 +144,7 @@ impl Gateway {
                 name,
                 address,
                 update: Some(update),
+                context: Vec::new(),
             };
             let to = path(session, Folder::Inbox, Name::Entry(name));
             world.disk.name(to, File::Entry(Rc::new(item)))?;

@@ -6,7 +6,7 @@ use crate::mcp::attach::{Copies, shown_name};
 use crate::mcp::call::effects::{Effect, Effects};
 use crate::mcp::call::picture::Picture;
 use crate::mcp::call::tool_call::ToolCall;
-use crate::mcp::call::{Accepted, Caller, Mailbox, MailboxError};
+use crate::mcp::call::{Accepted, Caller, Mailbox};
 use crate::mcp::long_text;
 use crate::mcp::page;
 use crate::mcp::tools::{ReactParams, Refusal, ReplyParams, To};
@@ -146,15 +146,12 @@ impl Picture {
 pub(super) struct SendCall<'a>(ToolCall<'a>);
 
 impl<'a> SendCall<'a> {
-    pub(super) fn open(mailbox: &'a Mailbox, caller: &'a Caller) -> Result<Self, MailboxError> {
+    pub(super) fn open(mailbox: &'a Mailbox, caller: &'a Caller) -> Result<Self, Refusal> {
         ToolCall::open(mailbox, caller).map(Self)
     }
 
     /// Whether a reply could be accepted, before its files are copied. The delivery of an earlier call, if it is surely the same call again.
-    pub(super) fn may_reply(
-        mut self,
-        params: &ReplyParams,
-    ) -> Result<Option<Accepted>, MailboxError> {
+    pub(super) fn may_reply(mut self, params: &ReplyParams) -> Result<Option<Accepted>, Refusal> {
         check_sendable(params)?;
         if let Some(earlier) = self.earlier(&self.reply_key(params))? {
             return Ok(Some(earlier));
@@ -176,7 +173,7 @@ impl<'a> SendCall<'a> {
         mut self,
         params: &ReplyParams,
         copies: Option<Copies>,
-    ) -> Result<Accepted, MailboxError> {
+    ) -> Result<Accepted, Refusal> {
         check_sendable(params)?;
         let keep_open = params.keep_open == Some(true);
         let key = self.reply_key(params);
@@ -234,14 +231,13 @@ impl<'a> SendCall<'a> {
         Ok(self.accepted(delivery, false))
     }
 
-    pub(super) fn react(mut self, params: &ReactParams) -> Result<Accepted, MailboxError> {
+    pub(super) fn react(mut self, params: &ReactParams) -> Result<Accepted, Refusal> {
         let Some(emoji) = reactions::normalise(&params.emoji) else {
             return Err(Refusal(format!(
                 "Telegram has no reaction {:?}. Nothing was sent; choose one of {}",
                 params.emoji,
                 reactions::ALLOWED
-            ))
-            .into());
+            )));
         };
         let key = self.key(&["react", &emoji, &format!("{:?}", params.to)]);
         if let Some(earlier) = self.earlier(&key)? {
@@ -255,12 +251,12 @@ impl<'a> SendCall<'a> {
     }
 
     /// The message that a reaction goes on.
-    fn find_message(&mut self, to: Option<UpdateId>) -> Result<(Address, MessageId), MailboxError> {
+    fn find_message(&mut self, to: Option<UpdateId>) -> Result<(Address, MessageId), Refusal> {
         let picture = &self.0.picture;
         let Some(id) = to else {
             return match picture.me.newest() {
                 Some(held) => Ok((held.address, held.message_id)),
-                None => Err(Refusal("You hold no message to react to. Nothing was sent; call telegram_poll first, or name a message in `to`.".to_owned()).into()),
+                None => Err(Refusal("You hold no message to react to. Nothing was sent; call telegram_poll first, or name a message in `to`.".to_owned())),
             };
         };
         if let Some(held) = picture.me.find(id) {
@@ -269,18 +265,17 @@ impl<'a> SendCall<'a> {
         if picture.pending.iter().any(|name| name.update_id == id) {
             return Err(Refusal(format!(
                 "Message {id} was not shown to you. Nothing was sent; call telegram_poll first."
-            ))
-            .into());
+            )));
         }
         let settled = self.0.read_settled(id)?;
         match settled.and_then(|item| view::together(&[item])) {
             Some(message) => Ok((message.address, message.message.message_id)),
-            None => Err(self.0.no_such(id).into()),
+            None => Err(self.0.no_such(id)),
         }
     }
 
     /// Where a reply goes, and the messages that it answers.
-    fn place(&mut self, params: &ReplyParams) -> Result<(ReplyTarget, Vec<Held>), MailboxError> {
+    fn place(&mut self, params: &ReplyParams) -> Result<(ReplyTarget, Vec<Held>), Refusal> {
         let target = match params.to {
             Some(to) => {
                 let address = self.0.address_of(to)?;
@@ -300,7 +295,7 @@ impl<'a> SendCall<'a> {
         params: &ReplyParams,
         text: Option<&str>,
         same_files: impl Fn(&[AttachedFile]) -> bool,
-    ) -> Result<Option<Accepted>, MailboxError> {
+    ) -> Result<Option<Accepted>, Refusal> {
         let text = text.unwrap_or_default();
         let (now, outbox) = (self.0.picture.now, &self.0.mailbox.driver.outbox);
         let since = now.0 - i64::try_from(REPEAT_WITHIN.as_millis()).unwrap_or(0);
@@ -340,7 +335,7 @@ impl<'a> SendCall<'a> {
     }
 
     /// The delivery that an earlier call with the same key has made.
-    fn earlier(&mut self, key: &str) -> Result<Option<Accepted>, MailboxError> {
+    fn earlier(&mut self, key: &str) -> Result<Option<Accepted>, Refusal> {
         let outbox = &self.0.mailbox.driver.outbox;
         let Some(id) = outbox.by_key(key)? else {
             return Ok(None);

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::clock::Clock;
-use crate::mcp::call::{Caller, MailboxError, Notices, take_lock};
+use crate::mcp::call::{Caller, Notices, take_lock};
 use crate::mcp::tools::Refusal;
 use crate::state::agents::holder;
 use crate::state::failure_notices;
@@ -37,15 +37,6 @@ impl FailureNotices {
 
     /// The notices about failures that this agent is to be told of.
     pub fn list(&self, caller: &Caller) -> Result<Notices<DeliveryId>, Refusal> {
-        Ok(self.list_untold(caller)?)
-    }
-
-    /// Records that the client has the notices about these failures.
-    pub fn record_told(&self, caller: &Caller, ids: &BTreeSet<DeliveryId>) -> Result<(), Refusal> {
-        Ok(self.write_told(caller, ids)?)
-    }
-
-    fn list_untold(&self, caller: &Caller) -> Result<Notices<DeliveryId>, MailboxError> {
         let mut failed: BTreeSet<DeliveryId> = self.outbox.failed()?.into_iter().collect();
         if failed.is_empty() {
             return Ok(Vec::new());
@@ -85,7 +76,8 @@ impl FailureNotices {
         Ok(words)
     }
 
-    fn write_told(&self, caller: &Caller, ids: &BTreeSet<DeliveryId>) -> Result<(), MailboxError> {
+    /// Records that the client has the notices about these failures.
+    pub fn record_told(&self, caller: &Caller, ids: &BTreeSet<DeliveryId>) -> Result<(), Refusal> {
         self.dir.prepare()?;
         let _lock = take_lock(&self.dir, &caller.label)?;
         let mut told = failure_notices::read_told(&self.dir, self.clock.now())?;

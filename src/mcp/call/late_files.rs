@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use crate::clock::{Clock, Timestamp};
 use crate::ids::UpdateId;
-use crate::mcp::call::{Caller, MailboxError, Notices, take_lock};
+use crate::mcp::call::{Caller, Notices, take_lock};
 use crate::mcp::tools::Refusal;
 use crate::state::files::Files;
 use crate::state::holds::{Holds, Late};
@@ -19,7 +19,6 @@ use crate::state::inbox::view::{self, FileStanding, Item, RenderedMessage};
 use crate::state::layout::SessionDir;
 use crate::store::atomic::Durability;
 use crate::store::crash_points::Step;
-use crate::telegram::update;
 
 /// Most messages that one result tells of; others follow with the next.
 const MOST: usize = 2;
@@ -47,15 +46,6 @@ impl LateFiles {
 
     /// The notices about files that have come, or never will.
     pub fn list(&self, caller: &Caller) -> Result<Notices<UpdateId>, Refusal> {
-        Ok(self.list_untold(caller)?)
-    }
-
-    /// Records that the client has the notices about the files of these messages.
-    pub fn record_told(&self, caller: &Caller, ids: &BTreeSet<UpdateId>) -> Result<(), Refusal> {
-        Ok(self.write_told(caller, ids)?)
-    }
-
-    fn list_untold(&self, caller: &Caller) -> Result<Notices<UpdateId>, MailboxError> {
         // The call itself reports a damaged file.
         let Some(me) = self.holds.peek(caller.holder.as_str()) else {
             return Ok(Vec::new());
@@ -75,7 +65,8 @@ impl LateFiles {
         Ok(notices)
     }
 
-    fn write_told(&self, caller: &Caller, ids: &BTreeSet<UpdateId>) -> Result<(), MailboxError> {
+    /// Records that the client has the notices about the files of these messages.
+    pub fn record_told(&self, caller: &Caller, ids: &BTreeSet<UpdateId>) -> Result<(), Refusal> {
         let _lock = take_lock(&self.dir, &caller.label)?;
         let me = self.holds.read(caller.holder.as_str(), self.clock.now())?;
         let Some(mut me) = me else {
@@ -92,14 +83,14 @@ impl LateFiles {
         &self,
         late: &Late,
         now: Timestamp,
-    ) -> Result<Option<(RenderedMessage, Vec<String>)>, MailboxError> {
+    ) -> Result<Option<(RenderedMessage, Vec<String>)>, Refusal> {
         let mut items = Vec::new();
         for &name in &late.entries {
-            items.extend(self.inbox.peek_settled(name)?.map(|entry| Item {
-                name,
-                address: entry.address,
-                update: update::read(entry.update.get()).ok(),
-            }));
+            items.extend(
+                self.inbox
+                    .peek_settled(name)?
+                    .map(|entry| Item::new(name, entry)),
+            );
         }
         let Some(mut message) = view::together(&items) else {
             return Ok(None);

@@ -18,6 +18,7 @@ mod show;
 mod tool_call;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -124,38 +125,32 @@ pub struct Accepted {
 /// Notices for an agent, each with the thing that it is about.
 pub type Notices<Id> = Vec<(Id, String)>;
 
-/// A step failed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum MailboxError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    #[error("another call of this session is still at work")]
-    Busy(#[source] LockError),
-    #[error(transparent)]
-    Refused(#[from] Refusal),
+/// Refuses a call whose step failed.
+fn refuse_for_now(reason: impl fmt::Display) -> Refusal {
+    Refusal(format!(
+        "{reason}. Nothing was lost; call again once that is fixed."
+    ))
 }
 
-impl From<LockError> for MailboxError {
-    fn from(error: LockError) -> Self {
-        match error {
-            LockError::Store(error) => Self::Store(error),
-            held @ LockError::Held { .. } => Self::Busy(held),
-        }
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        refuse_for_now(Chain(&error))
     }
 }
 
-impl From<MailboxError> for Refusal {
-    fn from(error: MailboxError) -> Self {
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        refuse_for_now(Chain(&error))
+    }
+}
+
+impl From<LockError> for Refusal {
+    fn from(error: LockError) -> Self {
         match error {
-            MailboxError::Refused(refusal) => refusal,
-            MailboxError::Store(_) | MailboxError::Read(_) | MailboxError::Busy(_) => {
-                Self(format!(
-                    "{}. Nothing was lost; call again once that is fixed.",
-                    Chain(&error)
-                ))
-            }
+            LockError::Store(error) => error.into(),
+            LockError::Held { .. } => refuse_for_now(format_args!(
+                "another call of this session is still at work: {error}"
+            )),
         }
     }
 }
@@ -202,22 +197,15 @@ impl Mailbox {
 
     /// Creates the folders of the session, so that they can be watched.
     pub fn prepare(&self) -> Result<(), Refusal> {
-        Ok(self.prepare_folders()?)
-    }
-
-    fn prepare_folders(&self) -> Result<(), MailboxError> {
         self.state.prepare()?;
         Ok(self.dir.prepare()?)
     }
 
     /// Makes this server known before an agent has called it, so that messages can wake the agent.
     pub fn register(&self, client: Option<ClientName>) -> Result<(), Refusal> {
-        let register = || -> Result<(), MailboxError> {
-            self.prepare_folders()?;
-            let _lock = take_lock(&self.dir, "registering")?;
-            Ok(self.registration().update(|file| file.client = client)?)
-        };
-        Ok(register()?)
+        self.prepare()?;
+        let _lock = take_lock(&self.dir, "registering")?;
+        Ok(self.registration().update(|file| file.client = client)?)
     }
 
     /// Receives the requests to wake the agent of this server.
@@ -240,7 +228,7 @@ impl Mailbox {
         if ids.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
-        Ok(ToolCall::open(self, caller).and_then(|call| call.acknowledge(ids))?)
+        ToolCall::open(self, caller)?.acknowledge(ids)
     }
 
     /// Shows the messages that were not shown to this agent yet, oldest first. With `again`, those
@@ -257,8 +245,7 @@ impl Mailbox {
         } else {
             Again::Never
         };
-        let call = ShowCall::open(self, caller, base);
-        Ok(call.and_then(|call| call.show_page(limit, again, None))?)
+        ShowCall::open(self, caller, base)?.show_page(limit, again, None)
     }
 
     /// Shows one part of one message.
@@ -269,8 +256,7 @@ impl Mailbox {
         id: UpdateId,
         part: usize,
     ) -> Result<ShownPage, Refusal> {
-        let call = ShowCall::open(self, caller, base);
-        Ok(call.and_then(|call| call.show_part(id, part))?)
+        ShowCall::open(self, caller, base)?.show_part(id, part)
     }
 
     /// Shows the oldest waiting conversation, or the one meant, to be answered next.
@@ -280,8 +266,7 @@ impl Mailbox {
         base: ToolResult,
         to: Option<To>,
     ) -> Result<ShownPage, Refusal> {
-        let call = ShowCall::open(self, caller, base);
-        Ok(call.and_then(|call| call.show_conversation(to))?)
+        ShowCall::open(self, caller, base)?.show_conversation(to)
     }
 
     /// The result of a presentation is in the client's pipe.
@@ -295,7 +280,7 @@ impl Mailbox {
         if unread.is_empty() {
             return Ok(());
         }
-        Ok(ToolCall::open(self, caller).and_then(|call| call.let_go(&unread))?)
+        ToolCall::open(self, caller)?.let_go(&unread)
     }
 
     /// Whether a reply with files may be sent, before they are copied; the delivery that an earlier call has
@@ -305,7 +290,7 @@ impl Mailbox {
         caller: &Caller,
         params: &ReplyParams,
     ) -> Result<Option<Accepted>, Refusal> {
-        Ok(SendCall::open(self, caller).and_then(|call| call.may_reply(params))?)
+        SendCall::open(self, caller)?.may_reply(params)
     }
 
     /// Copies the files of a reply. Takes its time, and no lock.
@@ -326,12 +311,12 @@ impl Mailbox {
         params: &ReplyParams,
         copies: Option<Copies>,
     ) -> Result<Accepted, Refusal> {
-        Ok(SendCall::open(self, caller).and_then(|call| call.reply(params, copies))?)
+        SendCall::open(self, caller)?.reply(params, copies)
     }
 
     /// Accepts a reaction.
     pub fn react(&self, caller: &Caller, params: &ReactParams) -> Result<Accepted, Refusal> {
-        Ok(SendCall::open(self, caller).and_then(|call| call.react(params))?)
+        SendCall::open(self, caller)?.react(params)
     }
 
     fn presented(&self) -> MutexGuard<'_, Presented> {

@@ -2,7 +2,7 @@
 
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{Address, SessionId};
-use crate::mcp::call::{Accepted, MailboxError};
+use crate::mcp::call::Accepted;
 use crate::mcp::tools::{Refusal, Status, ToolResult};
 use crate::state::bots::migrations;
 use crate::state::bots::rate_limits::{self, HeldUntil, TOPIC_IS_CLOSED};
@@ -33,10 +33,6 @@ impl DeliveryReports {
 
     /// Where an accepted delivery stands, and whether that is its end.
     pub fn report(&self, accepted: &Accepted) -> Result<(ToolResult, bool), Refusal> {
-        Ok(self.read_report(accepted)?)
-    }
-
-    fn read_report(&self, accepted: &Accepted) -> Result<(ToolResult, bool), MailboxError> {
         let now = self.clock.now();
         let mut result = ToolResult {
             remaining: accepted.remaining,

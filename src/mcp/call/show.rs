@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::ids::{Address, UpdateId};
 use crate::mcp::call::tool_call::ToolCall;
-use crate::mcp::call::{Caller, Mailbox, MailboxError, ShownPage};
+use crate::mcp::call::{Caller, Mailbox, ShownPage};
 use crate::mcp::page::{self, Page};
 use crate::mcp::tools::{Refusal, To, ToolResult};
 use crate::state::holds::{Held, Late};
@@ -37,7 +37,7 @@ impl<'a> ShowCall<'a> {
         mailbox: &'a Mailbox,
         caller: &'a Caller,
         base: ToolResult,
-    ) -> Result<Self, MailboxError> {
+    ) -> Result<Self, Refusal> {
         let session = mailbox.session.to_string();
         Ok(Self {
             call: ToolCall::open(mailbox, caller)?,
@@ -51,7 +51,7 @@ impl<'a> ShowCall<'a> {
         limit: usize,
         again: Again,
         only: Option<Address>,
-    ) -> Result<ShownPage, MailboxError> {
+    ) -> Result<ShownPage, Refusal> {
         let now = self.call.picture.now;
         let before = self.call.picture.shown_before();
         let fresh = self.read_fresh(limit, only)?;
@@ -81,11 +81,7 @@ impl<'a> ShowCall<'a> {
     }
 
     /// Shows one part of one message.
-    pub(super) fn show_part(
-        mut self,
-        id: UpdateId,
-        part: usize,
-    ) -> Result<ShownPage, MailboxError> {
+    pub(super) fn show_part(mut self, id: UpdateId, part: usize) -> Result<ShownPage, Refusal> {
         let held = self.call.picture.me.find(id).cloned();
         let (message, again) = if let Some(held) = held {
             (self.read_held(&held)?, true)
@@ -97,7 +93,7 @@ impl<'a> ShowCall<'a> {
             (fresh.find(|one| one.message.update_id == id), false)
         };
         let Some(message) = message else {
-            return Err(self.call.no_such(id).into());
+            return Err(self.call.no_such(id));
         };
         let mut page = Page::new(&self.result, 1);
         page.push(self.part_of(&message, again, part)?);
@@ -105,7 +101,7 @@ impl<'a> ShowCall<'a> {
     }
 
     /// Shows the oldest waiting conversation, or the one meant, to be answered next.
-    pub(super) fn show_conversation(mut self, to: Option<To>) -> Result<ShownPage, MailboxError> {
+    pub(super) fn show_conversation(mut self, to: Option<To>) -> Result<ShownPage, Refusal> {
         let address = match to {
             Some(to) => Some(self.call.address_of(to)?),
             None => self.oldest()?,
@@ -119,7 +115,7 @@ impl<'a> ShowCall<'a> {
     }
 
     /// The conversation of the oldest message that this agent may see.
-    fn oldest(&mut self) -> Result<Option<Address>, MailboxError> {
+    fn oldest(&mut self) -> Result<Option<Address>, Refusal> {
         let names: Vec<EntryName> = self.call.picture.visible_names().collect();
         for name in names {
             if let Some(item) = self.call.read_entry(name)? {
@@ -136,7 +132,7 @@ impl<'a> ShowCall<'a> {
         &mut self,
         limit: usize,
         only: Option<Address>,
-    ) -> Result<Vec<RenderedMessage>, MailboxError> {
+    ) -> Result<Vec<RenderedMessage>, Refusal> {
         let most = SEARCH.max(limit + LOOKAHEAD);
         let names: Vec<EntryName> = self.call.picture.fresh_names().take(most + 1).collect();
         let mut items = Vec::new();
@@ -160,14 +156,14 @@ impl<'a> ShowCall<'a> {
     }
 
     /// The messages that this agent has read, as they were shown.
-    fn read_again(&mut self, only: Option<Address>) -> Result<Vec<RenderedMessage>, MailboxError> {
+    fn read_again(&mut self, only: Option<Address>) -> Result<Vec<RenderedMessage>, Refusal> {
         let held = self.call.picture.read_messages(only).into_iter();
         held.filter_map(|held| self.read_held(&held).transpose())
             .collect()
     }
 
     /// The messages that this agent has read whose files were being fetched then, and are not any more.
-    fn read_with_new_files(&mut self) -> Result<Vec<RenderedMessage>, MailboxError> {
+    fn read_with_new_files(&mut self) -> Result<Vec<RenderedMessage>, Refusal> {
         let mut with_files = Vec::new();
         for held in self.call.picture.read_messages(None) {
             if held.awaits_files {
@@ -178,7 +174,7 @@ impl<'a> ShowCall<'a> {
         Ok(with_files)
     }
 
-    fn read_held(&mut self, held: &Held) -> Result<Option<RenderedMessage>, MailboxError> {
+    fn read_held(&mut self, held: &Held) -> Result<Option<RenderedMessage>, Refusal> {
         let mut items = Vec::new();
         for &name in &held.entries {
             items.extend(self.call.read_entry(name)?);
@@ -218,18 +214,18 @@ impl<'a> ShowCall<'a> {
         message: &RenderedMessage,
         again: bool,
         part: usize,
-    ) -> Result<MessageView, MailboxError> {
+    ) -> Result<MessageView, Refusal> {
         let view = &message.message;
         let (id, parts) = (view.update_id, view.part_count());
         let shown = view.clone().at(self.call.picture.now, again).part(part);
-        shown.ok_or_else(|| Refusal(format!("Message {id} has {parts} part(s), so there is no part {part}. Call again with `part` 1 to {parts}.")).into())
+        shown.ok_or_else(|| Refusal(format!("Message {id} has {parts} part(s), so there is no part {part}. Call again with `part` 1 to {parts}.")))
     }
 
     /// Shows a message that is settled, for its files. It is not held anew: there is nothing to answer.
-    fn show_late(mut self, late: &Late, part: usize) -> Result<ShownPage, MailboxError> {
+    fn show_late(mut self, late: &Late, part: usize) -> Result<ShownPage, Refusal> {
         let now = self.call.picture.now;
         let Some((message, notices)) = self.call.mailbox.late_files.read(late, now)? else {
-            return Err(self.call.no_such(late.update_id).into());
+            return Err(self.call.no_such(late.update_id));
         };
         let mut page = Page::new(&self.result, 1);
         page.push(self.part_of(&message, true, part)?);
@@ -246,7 +242,7 @@ impl<'a> ShowCall<'a> {
         on_page: &[RenderedMessage],
         answering: Option<Address>,
         ready_in: Option<Duration>,
-    ) -> Result<ShownPage, MailboxError> {
+    ) -> Result<ShownPage, Refusal> {
         let showing = self.call.picture.plan_showing(on_page);
         self.call.carry_out(showing.effects)?;
         let presentation = self.call.track_presentation(showing.newly, answering);

@@ -9,7 +9,7 @@ use crate::ids::{Address, UpdateId};
 use crate::mcp::call::effects::{Effect, Effects};
 use crate::mcp::call::picture::{OtherAgent, Picture};
 use crate::mcp::call::presented::PresentationId;
-use crate::mcp::call::{Caller, Mailbox, MailboxError, take_lock};
+use crate::mcp::call::{Caller, Mailbox, take_lock};
 use crate::mcp::tools::{Refusal, To};
 use crate::state::agents::holder;
 use crate::state::agents::{AgentFile, Thread};
@@ -20,7 +20,6 @@ use crate::state::inbox::view::Item;
 use crate::state::outbox::delivery::DeliveryId;
 use crate::store::disk::HeldLock;
 use crate::store::state_file::ReadError;
-use crate::telegram::update;
 
 /// A call that has the session lock.
 pub(in crate::mcp) struct ToolCall<'a> {
@@ -37,8 +36,8 @@ type Others = (Vec<OtherAgent>, Vec<(String, Vec<Late>)>);
 
 impl<'a> ToolCall<'a> {
     /// Takes the lock and reads the picture. First it makes good what killed processes have left.
-    pub(super) fn open(mailbox: &'a Mailbox, caller: &'a Caller) -> Result<Self, MailboxError> {
-        mailbox.prepare_folders()?;
+    pub(super) fn open(mailbox: &'a Mailbox, caller: &'a Caller) -> Result<Self, Refusal> {
+        mailbox.prepare()?;
         let lock = take_lock(&mailbox.dir, &caller.label)?;
         let now = mailbox.clock.now();
         mailbox
@@ -90,7 +89,7 @@ impl<'a> ToolCall<'a> {
         if let Some(note) = call.picture.plan_activity_note()
             && let Err(error) = call.carry_out(vec![note])
         {
-            tracing::warn!(error = %Chain(&error), "cannot note that this agent is not silent");
+            tracing::warn!(%error, "cannot note that this agent is not silent");
         }
         Ok(call)
     }
@@ -99,7 +98,7 @@ impl<'a> ToolCall<'a> {
     pub(super) fn acknowledge(
         mut self,
         ids: &[UpdateId],
-    ) -> Result<(Vec<UpdateId>, Vec<UpdateId>), MailboxError> {
+    ) -> Result<(Vec<UpdateId>, Vec<UpdateId>), Refusal> {
         let (acked, not_acked): (Vec<UpdateId>, _) = ids
             .iter()
             .partition(|id| self.picture.find_read(**id).is_some());
@@ -111,13 +110,13 @@ impl<'a> ToolCall<'a> {
     }
 
     /// Lets go of entries that this agent never saw.
-    pub(super) fn let_go(mut self, unread: &BTreeSet<EntryName>) -> Result<(), MailboxError> {
+    pub(super) fn let_go(mut self, unread: &BTreeSet<EntryName>) -> Result<(), Refusal> {
         let effects = self.picture.plan_release(unread);
         self.carry_out(effects)
     }
 
     /// Carries out what was decided.
-    pub(super) fn carry_out(&self, effects: impl Into<Effects>) -> Result<(), MailboxError> {
+    pub(super) fn carry_out(&self, effects: impl Into<Effects>) -> Result<(), Refusal> {
         Ok(self.mailbox.driver.carry_out(effects.into())?)
     }
 
@@ -138,13 +137,9 @@ impl<'a> ToolCall<'a> {
     }
 
     /// Reads a pending entry. `None` if it cannot be shown; the notices say why.
-    pub(super) fn read_entry(&mut self, name: EntryName) -> Result<Option<Item>, MailboxError> {
+    pub(super) fn read_entry(&mut self, name: EntryName) -> Result<Option<Item>, Refusal> {
         match self.mailbox.driver.inbox.read(name, self.picture.now) {
-            Ok(Some(entry)) => Ok(Some(Item {
-                name,
-                address: entry.address,
-                update: update::read(entry.update.get()).ok(),
-            })),
+            Ok(Some(entry)) => Ok(Some(Item::new(name, entry))),
             Ok(None) => {
                 self.picture.pending.remove(&name);
                 Ok(None)
@@ -162,20 +157,16 @@ impl<'a> ToolCall<'a> {
     }
 
     /// Reads a settled entry whose tombstone is still there.
-    pub(super) fn read_settled(&self, id: UpdateId) -> Result<Option<Item>, MailboxError> {
+    pub(super) fn read_settled(&self, id: UpdateId) -> Result<Option<Item>, Refusal> {
         match self.mailbox.driver.inbox.read_settled(id, self.picture.now) {
-            Ok(entry) => Ok(entry.map(|entry| Item {
-                name: entry.name(),
-                address: entry.address,
-                update: update::read(entry.update.get()).ok(),
-            })),
+            Ok(entry) => Ok(entry.map(|entry| Item::new(entry.name(), entry))),
             Err(ReadError::Quarantined { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
     /// The conversation that `to` means.
-    pub(super) fn address_of(&mut self, to: To) -> Result<Address, MailboxError> {
+    pub(super) fn address_of(&mut self, to: To) -> Result<Address, Refusal> {
         let id = match to {
             To::Home => return self.home(),
             To::Message(id) => id,
@@ -186,7 +177,9 @@ impl<'a> ToolCall<'a> {
         let mut pending = self.picture.pending.iter();
         if let Some(name) = pending.find(|name| name.update_id == id).copied() {
             if self.picture.kept().contains(&name) {
-                return Err(Refusal(format!("Message {id} is being answered by another agent of this session. Leave it to that agent, or wait until it ends.")).into());
+                return Err(Refusal(format!(
+                    "Message {id} is being answered by another agent of this session. Leave it to that agent, or wait until it ends."
+                )));
             }
             if let Some(item) = self.read_entry(name)? {
                 return Ok(item.address);
@@ -195,10 +188,10 @@ impl<'a> ToolCall<'a> {
         let settled = self.read_settled(id)?;
         settled
             .map(|item| item.address)
-            .ok_or_else(|| self.no_such(id).into())
+            .ok_or_else(|| self.no_such(id))
     }
 
-    fn home(&self) -> Result<Address, MailboxError> {
+    fn home(&self) -> Result<Address, Refusal> {
         let mailbox = self.mailbox;
         let status = gateway_status::read(&mailbox.state, self.picture.now)?;
         let bot = status
@@ -209,8 +202,7 @@ impl<'a> ToolCall<'a> {
             Some(bot_id) => Ok(Address { bot_id, chat_id: mailbox.home, topic_id: None }),
             None => Err(Refusal(
                 "The bot of this session is not known yet, because no gateway has run with its token. Nothing was sent. Ask the person to set the token and to run `telepost gateway`, then call again.".to_owned(),
-            )
-            .into()),
+            )),
         }
     }
 
@@ -242,7 +234,7 @@ fn add_caller(file: &mut AgentFile, caller: &Caller) {
 }
 
 /// Settles the messages that waiting deliveries answer: the follow-up of commits that a kill cut short.
-fn settle_committed(mailbox: &Mailbox, notices: &mut Vec<String>) -> Result<(), MailboxError> {
+fn settle_committed(mailbox: &Mailbox, notices: &mut Vec<String>) -> Result<(), Refusal> {
     let mut known = mailbox.settled();
     let waiting = mailbox.driver.outbox.waiting()?;
     known.retain(|id| waiting.contains(id));
@@ -278,7 +270,7 @@ fn read_conversation(
     mailbox: &Mailbox,
     holder: &str,
     notices: &mut Vec<String>,
-) -> Result<Option<Conversation>, MailboxError> {
+) -> Result<Option<Conversation>, Refusal> {
     match mailbox.driver.holds.read(holder, mailbox.clock.now()) {
         Err(error @ ReadError::Quarantined { .. }) => {
             notices.push(format!(
@@ -296,7 +288,7 @@ fn read_others(
     me: &str,
     pending: &BTreeSet<EntryName>,
     notices: &mut Vec<String>,
-) -> Result<Others, MailboxError> {
+) -> Result<Others, Refusal> {
     let now = mailbox.clock.now();
     let living = holder::list_living(&mailbox.dir, now)?;
     let (mut others, mut left) = (Vec::new(), Vec::new());

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::clock::Timestamp;
 use crate::state::agents::process::ProcessId;
-use crate::state::agents::{AgentFile, Reach, folder};
+use crate::state::agents::{AgentFile, Reach, folder, list_registered};
 use crate::state::layout::SessionDir;
 use crate::store::StoreError;
 use crate::store::disk::HeldLock;
@@ -177,12 +177,9 @@ pub fn list_connected(dir: &SessionDir) -> Result<Vec<u32>, StoreError> {
 /// Whether a holder lives, as far as can be seen without the session lock. The answer may be wrong for a
 /// moment. Removes nothing.
 pub fn seems_to_live(dir: &SessionDir, holder: &str) -> bool {
-    let names = folder(dir).names().unwrap_or_default();
-    names.iter().any(|name| {
-        let stored = folder(dir).file(name);
-        let names_it = |file: AgentFile| file.holders.iter().any(|one| one.as_str() == holder);
-        stored.peek().is_some_and(names_it) && stored.is_locked().unwrap_or(false)
-    })
+    let servers = list_registered(dir).unwrap_or_default();
+    let mut holders = servers.iter().flat_map(|server| &server.file.holders);
+    holders.any(|one| one.as_str() == holder)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
@@ -17,8 +17,29 @@ use super::{NameEvent, PathBuf, io};
 const BUFFER: usize = 4096;
 
 pub(super) struct InotifyEvents {
-    fd: AsyncFd<OwnedFd>,
+    fd: AsyncFd<Instance>,
     folders: BTreeMap<i32, PathBuf>,
+}
+
+/// An inotify instance, closed by a thread that may wait: the kernel lets the closing of one take up to 30 ms (it
+/// waits until no event is under way to it), which each tool call that waited would pay before it answers.
+///
+/// `None` only while it is dropped.
+struct Instance(Option<OwnedFd>);
+
+impl AsRawFd for Instance {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let fd = self.0.take();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn_blocking(move || drop(fd)));
+        }
+    }
 }
 
 impl InotifyEvents {
@@ -37,9 +58,9 @@ impl InotifyEvents {
         }
         #[expect(
             deprecated,
-            reason = "sound for an OwnedFd, whose number never changes; its successor needs `unsafe`"
+            reason = "sound for a descriptor whose number never changes; its successor needs `unsafe`"
         )]
-        let fd = AsyncFd::with_interest(fd, Readiness::READABLE)?;
+        let fd = AsyncFd::with_interest(Instance(Some(fd)), Readiness::READABLE)?;
         Ok(Self {
             fd,
             folders: numbers,
@@ -48,8 +69,11 @@ impl InotifyEvents {
 
     /// Hands out the events that are there; does not wait.
     pub(super) fn drain(&self, sink: &mut dyn FnMut(NameEvent<'_>)) {
+        let Some(fd) = &self.fd.get_ref().0 else {
+            return;
+        };
         let mut buffer = [MaybeUninit::uninit(); BUFFER];
-        let mut events = Reader::new(self.fd.get_ref(), &mut buffer);
+        let mut events = Reader::new(fd, &mut buffer);
         loop {
             let event = match events.next() {
                 Ok(event) => event,
