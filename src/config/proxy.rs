@@ -95,9 +95,8 @@ pub(super) fn find(config: &Config, env: &Env, dotenv: &Dotenv) -> Result<Option
         set.or_else(|| Some((format!("{name} in .env"), dotenv.get(name)?)))
     };
     let (source, checked) = match (get(OWN_VARIABLE), &config.proxy) {
-        (Some((_, "none")), _) => return Ok(None),
+        (Some((_, "none")), _) | (None, ProxySetting::Direct) => return Ok(None),
         (Some((source, text)), _) => (source, check_address(text)),
-        (None, ProxySetting::Direct) => return Ok(None),
         (None, ProxySetting::Through(url)) => {
             ("proxy in sessions.json".to_owned(), Ok(url.clone()))
         }

@@ -27,7 +27,7 @@ fn a_reply_beyond_twenty_messages_is_one_document_with_its_beginning_as_text() {
     let sent = house.sent();
     assert_eq!(sent.len(), 1, "{sent:?}");
     let name = sent[0].extra["document"]["file_name"].as_str().unwrap();
-    assert!(name.ends_with(".md"), "{name}");
+    assert_eq!(name, "answer.md");
     assert!(house.content(&sent[0]) == text.as_bytes(), "other bytes");
     let start = sent[0].text.trim_end_matches('…').trim_end();
     let length = start.chars().count();
