@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{MessageId, UpdateId};
+use crate::mcp::long_text;
 use crate::state::inbox::view::MessageView;
 
 /// The text about the whole server that the client shows the model; below 2 KB.
@@ -129,6 +130,12 @@ impl ReplyParams {
     /// The files, if any.
     pub fn files(&self) -> &[String] {
         self.files.as_deref().unwrap_or_default()
+    }
+
+    /// Whether its text goes as a document.
+    pub fn is_too_long_for_chat(&self) -> bool {
+        let text = self.text.as_deref().unwrap_or_default();
+        self.keep_open != Some(true) && long_text::beginning(text).is_some()
     }
 }
 

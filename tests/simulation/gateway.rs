@@ -349,7 +349,9 @@ impl Gateway {
                 record(world, session, id, progress)?;
                 SendEnd::Later(wait)
             }
-            FailureDecision::ChatBlocked if repeatable(&delivery.content) => {
+            FailureDecision::ChatBlocked | FailureDecision::TopicClosed
+                if repeatable(&delivery.content) =>
+            {
                 let chat = delivery.address.chat_id;
                 self.close(world, chat, BLOCKED_FOR, Some(failure.clone()))?;
                 progress.failed(index, failure);
@@ -398,7 +400,10 @@ impl Gateway {
                 SendEnd::Finished
             }
             // No group of the model becomes a supergroup.
-            FailureDecision::ChatBlocked | FailureDecision::Migrate(_) | FailureDecision::Fail => {
+            FailureDecision::ChatBlocked
+            | FailureDecision::Migrate(_)
+            | FailureDecision::TopicClosed
+            | FailureDecision::Fail => {
                 fail(world, session, delivery, progress, failure)?;
                 SendEnd::Finished
             }

@@ -13,6 +13,7 @@ use super::album_parts::AlbumParts;
 use super::session_inbox::{SessionInbox, WaitingEvent};
 use super::versions::{EditMeaning, KnownVersions};
 use crate::clock::{Clock, DAY_MS, Timestamp};
+use crate::error_chain::Chain;
 use crate::gateway::dedup::StoredNames;
 use crate::gateway::responder::{CommandCall, ResponderTask};
 use crate::ids::{Address, BotId, SessionId, UpdateId, UserId};
@@ -26,6 +27,7 @@ use crate::state::inbox::entry::{Entry, EntryName};
 use crate::state::inbox::{Inbox, TOMBSTONE_MS};
 use crate::state::layout::StateDir;
 use crate::state::outbox::Outbox;
+use crate::state::outbox::sent_index::SentIndex;
 use crate::store::StoreError;
 use crate::store::disk::PreparedFile;
 use crate::telegram::update::{self, Body, ChatStanding, Membership, Message, Unreadable, Update};
@@ -49,6 +51,8 @@ pub struct BatchWriter {
     moves: Moves,
     clock: Clock,
     heard: Arc<HeardChats>,
+    /// Our own messages, for reactions on them.
+    sent: Arc<SentIndex>,
     sessions: BTreeMap<SessionId, SessionInbox>,
     /// Where each update was stored, by whichever bot.
     stored: StoredNames,
@@ -144,6 +148,7 @@ impl BatchWriter {
             migrations,
             moves: Moves::default(),
             heard,
+            sent: Arc::default(),
             clock,
             sessions: BTreeMap::new(),
             stored: StoredNames::default(),
@@ -183,6 +188,12 @@ impl BatchWriter {
             }
         }
         Ok(())
+    }
+
+    /// Shares the index of our own messages with the sender, which keeps it current.
+    #[must_use]
+    pub fn sharing(self, sent: Arc<SentIndex>) -> Self {
+        Self { sent, ..self }
     }
 
     /// Whether groups wait for the bot's public name.
@@ -345,6 +356,16 @@ impl BatchWriter {
                     self.heard.forget(self.bot, membership.chat);
                 }
             }
+        }
+        if let Body::Message { message, .. } = &update.body
+            && message.opens_topic()
+        {
+            // Telegram itself tells it, so its sender does not matter.
+            self.heard.note_topic(Address {
+                bot_id: self.bot,
+                chat_id: message.chat.id,
+                topic_id: message.topic(),
+            });
         }
         let (session, address) = match self.routes.decide(self.bot, update) {
             RouteDecision::Admit { session, address } => {
@@ -529,11 +550,17 @@ impl BatchWriter {
         let Body::Reaction(reaction) = &update.body else {
             return None;
         };
-        Outbox::new(&self.state, self.state.session(session)).sent_to(
-            self.bot,
-            reaction.chat.id,
-            reaction.message_id,
-        )
+        let outbox = Outbox::new(&self.state, self.state.session(session));
+        let chat = Address {
+            bot_id: self.bot,
+            chat_id: reaction.chat.id,
+            topic_id: None,
+        };
+        let found = self.sent.find(session, &outbox, chat, reaction.message_id);
+        found.unwrap_or_else(|error| {
+            tracing::warn!(%session, error = %Chain(&error), "cannot look for the message of a reaction");
+            None
+        })
     }
 
     /// The session in which an update of this bot is stored already.

@@ -212,6 +212,11 @@ impl Message {
         (at > self.date).then_some(at)
     }
 
+    /// Whether it tells that its topic was opened again.
+    pub fn opens_topic(&self) -> bool {
+        self.rest.contains_key("forum_topic_reopened")
+    }
+
     /// The name of the topic, where the message happens to tell it: every message that replies to
     /// nothing "replies" to the one that made the topic, and service messages name it.
     pub fn topic_name(&self) -> Option<&str> {
