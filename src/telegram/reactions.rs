@@ -3,82 +3,10 @@
 //! Telegram compares code points, without variation selectors (facts: Bot API 10.3,
 //! `ReactionTypeEmoji`), and refuses everything else with `REACTION_INVALID`.
 
-/// All of them, in the order of Telegram's documentation.
-pub const ALLOWED: [&str; 73] = [
-    "❤",
-    "👍",
-    "👎",
-    "🔥",
-    "🥰",
-    "👏",
-    "😁",
-    "🤔",
-    "🤯",
-    "😱",
-    "🤬",
-    "😢",
-    "🎉",
-    "🤩",
-    "🤮",
-    "💩",
-    "🙏",
-    "👌",
-    "🕊",
-    "🤡",
-    "🥱",
-    "🥴",
-    "😍",
-    "🐳",
-    "❤\u{200d}🔥",
-    "🌚",
-    "🌭",
-    "💯",
-    "🤣",
-    "⚡",
-    "🍌",
-    "🏆",
-    "💔",
-    "🤨",
-    "😐",
-    "🍓",
-    "🍾",
-    "💋",
-    "🖕",
-    "😈",
-    "😴",
-    "😭",
-    "🤓",
-    "👻",
-    "👨\u{200d}💻",
-    "👀",
-    "🎃",
-    "🙈",
-    "😇",
-    "😨",
-    "🤝",
-    "✍",
-    "🤗",
-    "🫡",
-    "🎅",
-    "🎄",
-    "☃",
-    "💅",
-    "🤪",
-    "🗿",
-    "🆒",
-    "💘",
-    "🙉",
-    "🦄",
-    "😘",
-    "💊",
-    "🙊",
-    "😎",
-    "👾",
-    "🤷\u{200d}♂",
-    "🤷",
-    "🤷\u{200d}♀",
-    "😡",
-];
+/// All of them, in the order of Telegram's documentation, with a space between.
+pub const ALLOWED: &str = "❤ 👍 👎 🔥 🥰 👏 😁 🤔 🤯 😱 🤬 😢 🎉 🤩 🤮 💩 🙏 👌 🕊 🤡 🥱 🥴 😍 🐳 ❤\u{200d}🔥 🌚 🌭 💯 🤣 ⚡ 🍌 🏆 💔 🤨 😐 🍓 \
+    🍾 💋 🖕 😈 😴 😭 🤓 👻 👨\u{200d}💻 👀 🎃 🙈 😇 😨 🤝 ✍ 🤗 🫡 🎅 🎄 ☃ 💅 🤪 🗿 🆒 💘 🙉 🦄 😘 💊 🙊 😎 👾 \
+    🤷\u{200d}♂ 🤷 🤷\u{200d}♀ 😡";
 
 /// The emoji as Telegram wants it: variation selectors and skin tones go. `None` if it is not
 /// among the [`ALLOWED`]; an empty text stays empty and means "no reaction".
@@ -88,7 +16,7 @@ pub fn normalise(emoji: &str) -> Option<String> {
         .chars()
         .filter(|c| !matches!(c, '\u{fe0e}' | '\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}'))
         .collect();
-    (plain.is_empty() || ALLOWED.contains(&plain.as_str())).then_some(plain)
+    (plain.is_empty() || ALLOWED.split(' ').any(|allowed| allowed == plain)).then_some(plain)
 }
 
 #[cfg(test)]
@@ -118,12 +46,12 @@ mod tests {
 
     #[test]
     fn the_list_has_no_variation_selectors_and_no_doubles() {
-        let unique: std::collections::BTreeSet<_> = ALLOWED.iter().collect();
+        let unique: std::collections::BTreeSet<_> = ALLOWED.split(' ').collect();
         assert_eq!(unique.len(), 73);
         assert!(
             ALLOWED
-                .iter()
-                .all(|emoji| normalise(emoji).as_deref() == Some(*emoji))
+                .split(' ')
+                .all(|emoji| normalise(emoji).as_deref() == Some(emoji))
         );
     }
 }

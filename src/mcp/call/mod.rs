@@ -300,7 +300,8 @@ impl Mailbox {
         if let Err(error) = outbox.sweep_copies() {
             tracing::warn!(error = %Chain(&error), "cannot remove the copies of a call that was cut short");
         }
-        self.roots.copy(params.files(), || outbox.stage())
+        let text = params.text.as_deref().unwrap_or_default();
+        self.roots.copy(text, params.files(), || outbox.stage())
     }
 
     /// Accepts a reply, a progress update or a message of the agent's own.

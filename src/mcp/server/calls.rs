@@ -180,7 +180,7 @@ impl Shared {
         caller: &Caller,
         params: &ReplyParams,
     ) -> Result<Ready, Refusal> {
-        if params.files().is_empty() {
+        if params.files().is_empty() && !params.is_too_long_for_chat() {
             return Ok(Ready::ToMake(None));
         }
         let asked = params.clone();
