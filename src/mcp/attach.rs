@@ -237,8 +237,8 @@ impl Roots {
             .ok_or_else(|| self.outside())
     }
 
-    /// The same for a path that leads into a root by another name, such as `/tmp` on macOS. What follows opens
-    /// the real path, part by part, and so follows no link.
+    /// The same for a path that leads into a root by another name, such as `/tmp` on macOS. The real
+    /// path is opened part by part, so no link is followed.
     fn place_by_real_path(&self, path: &Path) -> Option<(&Path, PathBuf)> {
         let real = path.parent()?.canonicalize().ok()?.join(path.file_name()?);
         let mut roots = self.folders.iter();

@@ -56,7 +56,7 @@ const TEMPLATES: [&str; 5] = ["example", "sample", "template", "dist", "defaults
 /// How much of a file is searched for a private key.
 const SEARCHED: u64 = 256 * 1024;
 
-/// What the content must not be, by the name of the file.
+/// The content that a name allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NameKind {
     /// Nothing is known: the file must not begin with a private key.
