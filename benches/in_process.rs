@@ -72,6 +72,7 @@ fn page(criterion: &mut Criterion) {
                 topic_id: None,
             },
             update: update::read(&text_update(id)).ok(),
+            context: Vec::new(),
         })
         .collect();
     criterion.bench_function("join 148 messages and fill a page", |bench| {

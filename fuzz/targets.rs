@@ -68,6 +68,7 @@ pub fn update(bytes: &[u8]) {
             topic_id: Some(TopicId(9)),
         },
         update: Some(read),
+        context: Vec::new(),
     };
     let mut edit = item.clone();
     edit.name.received += 1;

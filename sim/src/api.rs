@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::answer::{Refusal, Verdict};
+use crate::answer::{Answer, Refusal, Verdict};
 use crate::calls::{Call, Outcome};
 use crate::clock::sleep;
 use crate::faults::{self, Effect, Plan};
@@ -156,18 +156,20 @@ async fn carry_out(
             record.close(Outcome::Dropped);
             return Reply::Close { reset: *reset };
         }
-        Effect::Html(status) => {
+        Effect::Html(status, retry_after) => {
             let description = "a page of HTML".to_owned();
             record.close(Outcome::Error {
                 code: *status,
                 description,
             });
-            return Reply::html(*status, faults::html_page(*status));
+            let page = Reply::html(*status, faults::html_page(*status));
+            return page.retry_after(retry_after.clone());
         }
         Effect::HangBefore => shared.fault_cleared(plan.id).await,
         Effect::None
         | Effect::AnswerLost { .. }
         | Effect::HangAfter
+        | Effect::Result(_)
         | Effect::Malformed
         | Effect::Truncated
         | Effect::Stalled => {}
@@ -202,11 +204,15 @@ async fn carry_out(
             shared.fault_cleared(plan.id).await;
             record.answer(result)
         }
+        Effect::Result(other) => record.answer(result.map(|_| {
+            let answer = Answer::Raw(other.clone());
+            Reply::json(200, answer.body())
+        })),
         Effect::None
         | Effect::Refuse(_)
         | Effect::ClosedBefore { .. }
         | Effect::HangBefore
-        | Effect::Html(_) => record.answer(result),
+        | Effect::Html(..) => record.answer(result),
     }
 }
 

@@ -25,8 +25,10 @@ pub(crate) enum Effect {
     HangBefore,
     /// Applied, and not answered until the fault is cleared.
     HangAfter,
-    /// Not applied; a page of HTML, as a proxy in front of the server sends it.
-    Html(u16),
+    /// Not applied; a page of HTML, as a proxy in front of the server sends it, with its own `Retry-After`.
+    Html(u16, Option<String>),
+    /// Applied; `result` is this JSON instead.
+    Result(String),
     /// Applied; the answer is not JSON.
     Malformed,
     /// Applied; the answer ends in the middle, and the connection with it.
@@ -196,7 +198,21 @@ impl Fault {
 
     /// Answers with a page of HTML and this status; the call is not applied.
     pub fn html(mut self, status: u16) -> Self {
-        self.effect = Effect::Html(status);
+        self.effect = Effect::Html(status, None);
+        self
+    }
+
+    /// The header `Retry-After` of such a page.
+    pub fn retry_after_header(mut self, value: &str) -> Self {
+        if let Effect::Html(_, header) = &mut self.effect {
+            *header = Some(value.to_owned());
+        }
+        self
+    }
+
+    /// Applies the call and answers `ok` with this JSON in place of its result.
+    pub fn result(mut self, result: impl Into<String>) -> Self {
+        self.effect = Effect::Result(result.into());
         self
     }
 

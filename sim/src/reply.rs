@@ -58,6 +58,14 @@ impl Reply {
         }
     }
 
+    /// The same answer, with this `Retry-After`.
+    pub(crate) fn retry_after(mut self, value: Option<String>) -> Self {
+        if let Self::Send { retry_after, .. } = &mut self {
+            *retry_after = value;
+        }
+        self
+    }
+
     /// The same answer, with another ending.
     pub(crate) fn ending(self, ending: Ending) -> Self {
         match self {

@@ -30,10 +30,14 @@ pub(super) fn run(cli: &Cli, env: &Env) -> Result<(), Failure> {
         ]
     });
     let mut text = format!(
-        "{} is accepted.\nState folder: {}\nBot API: {}\n\n{}",
+        "{} is accepted.\nState folder: {}\nBot API: {}, {}\n\n{}",
         config.path.display(),
         state.root().display(),
         config.api_url,
+        tokens.proxy().map_or_else(
+            || "without a proxy".to_owned(),
+            |proxy| format!("through the proxy {proxy}")
+        ),
         format_table(&["session", "name", "bot", "chats", "people"], rows)
     );
     for warning in config.warnings().iter().chain(tokens.warnings()) {

@@ -6,6 +6,7 @@ use super::terminal::{format_table, print, print_json};
 use crate::clock::Timestamp;
 use crate::ops::status::waking::{STOP_HOOK, WakingReport, WayReport};
 use crate::ops::status::{BotReport, Report, SessionReport};
+use crate::state::bots::rate_limits::TOPIC_IS_CLOSED;
 use crate::state::gateway_status::BotHealth;
 use crate::telegram::error::Conflict;
 use crate::text::{format_count, format_span, one_line};
@@ -29,6 +30,12 @@ fn format_report(report: &Report, now: Timestamp) -> String {
         ),
         None => "Gateway: not running. Start it with `telepost gateway --detach`; Telegram keeps messages for 24 hours.\n".to_owned(),
     }];
+    if let Some(proxy) = report.gateway.as_ref().and_then(|one| one.proxy.as_ref()) {
+        parts.push(format!(
+            "Telegram is reached through the proxy {}\n",
+            one_line(proxy)
+        ));
+    }
     if !report.bots.is_empty() {
         let head = ["bot", "id", "state", "last poll", "refused today"];
         parts.push(format_table(&head, report.bots.iter().map(bot_row)));
@@ -52,7 +59,7 @@ fn format_report(report: &Report, now: Timestamp) -> String {
 }
 
 fn bot_row(bot: &BotReport) -> Vec<String> {
-    let state = match &bot.health {
+    let mut state = match &bot.health {
         BotHealth::Starting => "starting".to_owned(),
         BotHealth::Polling => "polling".to_owned(),
         BotHealth::Conflict(Conflict::Webhook) => "conflict: a webhook is set".to_owned(),
@@ -61,6 +68,9 @@ fn bot_row(bot: &BotReport) -> Vec<String> {
         }
         BotHealth::Off(reason) => format!("off: {reason}"),
     };
+    if let Some(moment) = &bot.retry_moment {
+        state.extend(["; tried again at ", moment]);
+    }
     let polled = bot.last_poll_age_s;
     vec![
         bot.username
@@ -105,7 +115,18 @@ fn list_remarks(report: &Report) -> Vec<String> {
         if !session.configured {
             remarks.push(format!("{id} is not in the configuration: no agent gets its messages, and nothing is sent for it. Put it back into sessions.json, or remove it with `telepost prune {id}`."));
         }
-        if let Some(reason) = &session.reason {
+        if let Some(reason) = session
+            .reason
+            .as_ref()
+            .filter(|_| session.held_until.is_none())
+        {
+            remarks.push(format!(
+                "{id}: a message to send waits in vain: {}.",
+                one_line(reason)
+            ));
+        } else if session.reason.as_deref() == Some(TOPIC_IS_CLOSED) {
+            remarks.push(format!("{id}: {TOPIC_IS_CLOSED}. Messages for it are kept, and sent when it is opened again."));
+        } else if let Some(reason) = &session.reason {
             remarks.push(format!("{id}: Telegram accepts no messages for one of its chats ({}). Messages for that chat are kept, and retried every hour and when someone writes there.", one_line(reason)));
         }
         if session.failed > 0 {
@@ -122,9 +143,11 @@ fn list_remarks(report: &Report) -> Vec<String> {
         remarks.extend(describe_waking(session));
     }
     for chat in &report.parked {
+        let topic = chat.topic_id.map(|topic| format!(", topic {topic},"));
         remarks.push(format!(
-            "Chat {} accepts no messages: {} (since {}).",
+            "Chat {}{} accepts no messages: {} (since {}).",
             chat.chat_id,
+            topic.unwrap_or_default(),
             one_line(&chat.reason),
             chat.since
         ));

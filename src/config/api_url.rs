@@ -71,7 +71,7 @@ fn check_url(text: &str) -> Result<Url, Violation> {
 }
 
 /// This machine or a private network.
-fn is_near(url: &Url) -> bool {
+pub(super) fn is_near(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback() || address.is_private(),

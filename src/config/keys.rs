@@ -10,6 +10,7 @@ use super::api_url::read_api_url;
 use super::key::Absent::{Means, Off, Refused};
 use super::key::Takes::{Chats, OneOf, Paths, People, Sessions, Switch, Text};
 use super::key::{Choice, ConfigKey, declare_keys};
+use super::proxy::{self, ProxySetting};
 use super::reader::{Object, Reader};
 use super::rules;
 use super::sessions::{read_default, read_sessions};
@@ -43,6 +44,12 @@ declare_keys! {
         /// `TELEGRAM_API_URL` wins.
         api_url: Url = with(read_api_url),
             Text(r"\s*https?://.+"), Means("\"https://api.telegram.org\""), r#""https://api.telegram.org""#;
+
+        /// The proxy between the gateway and Telegram: `http`, `https`, `socks5` or `socks5h` (the proxy finds the
+        /// name). `"none"`: directly. `"auto"`: `HTTPS_PROXY` or `ALL_PROXY`, in the environment or in `.env`. A
+        /// password belongs in `.env`, as `TELEPOST_PROXY`, which wins. See [proxies](proxies.md).
+        proxy: ProxySetting = required_text(proxy::setting),
+            Text(".+"), Means("\"auto\""), r#""socks5h://127.0.0.1:1080""#;
 
         /// `"auto"`: `telepost mcp` starts a gateway if none runs. `"manual"`: you do, or a service manager does.
         gateway: GatewayStart = one_of(),

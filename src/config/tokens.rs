@@ -1,4 +1,4 @@
-//! The tokens of the configured bots, for the gateway and `telepost check` only: from the environment, else from
+//! The tokens of the configured bots, and the proxy to Telegram, for the gateway and `telepost check` only: from the environment, else from
 //! `.env` beside `sessions.json`. The values of `.env` never enter the process environment, so that no agent
 //! inherits them.
 
@@ -9,6 +9,7 @@ use super::dotenv::Dotenv;
 use super::env::Env;
 use super::error::{ConfigError, Problem};
 use super::json::child;
+use super::proxy::{self, Proxy};
 use super::sessions::find_overlap;
 use super::token::Token;
 use super::{Config, Session};
@@ -30,6 +31,7 @@ pub enum TokenState {
 #[derive(Clone, Debug)]
 pub struct Tokens {
     sessions: BTreeMap<SessionId, TokenState>,
+    proxy: Option<Proxy>,
     warnings: Vec<String>,
 }
 
@@ -47,11 +49,14 @@ impl Tokens {
     /// same chat in two sessions, refuses the whole; an unset one does not.
     pub fn read(config: &Config, env: &Env) -> Result<Self, ConfigError> {
         let file = config.path.parent().unwrap_or(Path::new("/")).join(".env");
-        let variables = config
+        let mut variables: BTreeSet<&str> = config
             .sessions
             .values()
             .map(|session| session.bot_token_env.as_str())
             .collect();
+        for name in proxy::variables() {
+            variables.insert(name);
+        }
         let dotenv = Dotenv::read(&file, &variables)?;
 
         let mut problems = dotenv.problems.clone();
@@ -65,8 +70,13 @@ impl Tokens {
             });
             sessions.extend(state.clone().map(|state| (session.id.clone(), state)));
         }
+        let proxy = proxy::find(config, env, &dotenv)
+            .map_err(|problem| problems.push(problem))
+            .ok()
+            .flatten();
         let tokens = Self {
             sessions,
+            proxy,
             warnings: dotenv.warnings,
         };
         tokens.refuse_conflicts(config, &mut problems);
@@ -80,6 +90,11 @@ impl Tokens {
     /// The token of `session`.
     pub fn of(&self, session: &SessionId) -> Option<&TokenState> {
         self.sessions.get(session)
+    }
+
+    /// The proxy to Telegram, if one is used.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
     }
 
     /// Every session and its token.

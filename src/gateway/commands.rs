@@ -1,8 +1,6 @@
 //! The bot's own commands: which messages are one, and what is answered. Pure.
 //!
-//! The gateway answers them itself, at once, also while the agent is busy; no agent sees them. Any
-//! other `/word` is a text for the agent. A command is a message's own words: a forwarded text, a
-//! caption and an edit never are one.
+//! The gateway answers them itself, at once, also while the agent is busy; no agent sees them.
 //!
 //! Text of other people stands in an answer as code only: there Telegram makes no links, mentions
 //! or commands of it.
@@ -201,7 +199,7 @@ pub fn skip(done: &[(UpdateId, Skipped)], others: usize) -> Rich {
     }
     if others > 0 {
         words = words.say(&format!(
-            "\nNot looked at: {others} (not numbers, or more than {SKIP_MOST})"
+            "\nNot looked at: {others} (at most {SKIP_MOST} at once)"
         ));
     }
     words.rich

@@ -149,7 +149,7 @@ impl Gateway {
             heard: Arc::new(HeardChats::default()),
             command_replies: CommandReplyInbox::default(),
         };
-        let clients = api::HttpClients::new()?;
+        let clients = api::HttpClients::new(tokens.proxy())?;
         let mut bot_tasks = Vec::new();
         for (bot_lock, bot) in bot_locks.into_iter().zip(bots.values()) {
             let api = Api::new(&bot.token, &config.api_url, clients.clone());
@@ -243,7 +243,8 @@ impl BotTasks {
             Arc::clone(&handle.migrations),
             Arc::clone(&shared.heard),
             clock.clone(),
-        )?;
+        )?
+        .sharing(Arc::clone(&handle.sent));
         let sessions = bot.sessions.iter().filter_map(|id| config.sessions.get(id));
         let names = sessions.map(|session| (session.id.clone(), session.name.clone()));
         let (responder, tasks) = Responder::new(

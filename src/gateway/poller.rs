@@ -113,8 +113,9 @@ impl Poller {
         if let Err(error) = self.lock.confirm() {
             let reason = format!("its lock was lost: {}", Chain(&error));
             tracing::error!(bot_id = self.api.id().0, reason, "bot is not polled");
-            self.set_health(BotHealth::Off(reason));
-            return Some(self.backoff.pause(5.0, 60.0, fastrand::f64()));
+            let pause = self.backoff.pause(5.0, 60.0, fastrand::f64());
+            self.set_health(BotHealth::Off(reason), pause);
+            return Some(pause);
         }
         if let Err(error) = self.ask_needed_name().await {
             return Some(self.record_failure(&error));
@@ -159,6 +160,7 @@ impl Poller {
         self.status.update(self.api.id(), |bot, now| {
             bot.health = BotHealth::Polling;
             bot.last_poll_at = Some(now);
+            bot.retry_at = None;
         });
         self.ask_name_for_status().await;
         if let Some(offset) = offset_after(ack.last_id.map(|id| id.0)) {
@@ -182,8 +184,10 @@ impl Poller {
             "cannot store messages; Telegram keeps them until there is room (24 hours at most)"
         );
         self.storage_failed = true;
-        self.set_health(BotHealth::Off(format!("cannot store messages: {reason}")));
-        self.backoff.pause(1.0, 30.0, fastrand::f64())
+        let pause = self.backoff.pause(1.0, 30.0, fastrand::f64());
+        let health = BotHealth::Off(format!("cannot store messages: {reason}"));
+        self.set_health(health, pause);
+        pause
     }
 
     fn record_failure(&mut self, error: &ApiError) -> Duration {
@@ -194,7 +198,7 @@ impl Poller {
         if !is_news {
             tracing::debug!(bot_id, %error, pause_s = pause.as_secs(), "poll failed again");
         }
-        self.set_health(match failure {
+        let health = match failure {
             PollFailure::Conflict(conflict) => {
                 if is_news {
                     tracing::error!(bot_id, advice = conflict.advice(), "conflict: {error}");
@@ -213,13 +217,16 @@ impl Poller {
                 }
                 BotHealth::Off(error.to_string())
             }
-        });
+        };
+        self.set_health(health, pause);
         pause
     }
 
-    fn set_health(&self, health: BotHealth) {
-        self.status
-            .update(self.api.id(), |bot, _| bot.health = health);
+    fn set_health(&self, health: BotHealth, pause: Duration) {
+        self.status.update(self.api.id(), |bot, now| {
+            bot.health = health;
+            bot.retry_at = Some(now.plus(pause));
+        });
     }
 
     /// Asks for the bot's name before any update if messages of groups depend on it: otherwise a message that

@@ -1,6 +1,6 @@
 //! The difference that a change makes, as a person reads it. Tokens are redacted. Pure.
 
-use similar::TextDiff;
+use diffy::DiffOptions;
 
 use super::proposal::FileChange;
 use crate::config::redact;
@@ -33,8 +33,11 @@ pub(super) fn render_diff(change: &FileChange) -> String {
         let changed = render_changed_part(before, after);
         format!("--- {old}\n+++ {new}\n{changed}")
     } else {
-        let diff = TextDiff::from_lines(before, after);
-        diff.unified_diff().header(old, new).to_string()
+        let mut options = DiffOptions::new();
+        options
+            .set_original_filename(old.to_owned())
+            .set_modified_filename(new.to_owned());
+        options.create_patch(before, after).to_string()
     })
 }
 

@@ -14,6 +14,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use sha2::{Digest as _, Sha256};
 
+use super::long_text;
 use super::tools::Refusal;
 use crate::config::Session;
 use crate::error_chain::Chain;
@@ -45,6 +46,8 @@ pub struct Copies {
     pub folder: Staging,
     /// The files; each copy is named by its number.
     pub files: Vec<AttachedFile>,
+    /// The text that goes with them instead of the agent's own, which is the first of the files.
+    pub beginning: Option<String>,
 }
 
 /// The fault of a file and its remedy.
@@ -125,10 +128,11 @@ impl Roots {
             .unwrap_or_else(|| given.to_owned())
     }
 
-    /// Copies all of these files, durably, or says of one why it cannot be sent. Takes as long as it
-    /// takes: not for under a lock.
+    /// Copies all of these files, durably, or says of one why it cannot be sent. A text that is too long for a
+    /// chat is the first of them. Takes as long as it takes: not for under a lock.
     pub fn copy(
         &self,
+        text: &str,
         given: &[String],
         stage: impl FnOnce() -> Result<Staging, StoreError>,
     ) -> Result<Copies, Refusal> {
@@ -145,12 +149,20 @@ impl Roots {
             opened.push(self.open(path).map_err(|reason| reason.of(path))?);
         }
         let folder = stage().map_err(|error| cannot_store(&error))?;
-        let mut files = Vec::with_capacity(given.len());
-        for (number, (file, path)) in opened.into_iter().zip(given).enumerate() {
-            files.push(copy_one(&folder, number, file, path)?);
+        let beginning = long_text::beginning(text);
+        let mut files = Vec::with_capacity(given.len() + 1);
+        if beginning.is_some() {
+            files.push(copy_text(&folder, text)?);
+        }
+        for (file, path) in opened.into_iter().zip(given) {
+            files.push(copy_one(&folder, files.len(), file, path)?);
         }
         folder.sync().map_err(|error| cannot_store(&error))?;
-        Ok(Copies { folder, files })
+        Ok(Copies {
+            folder,
+            files,
+            beginning,
+        })
     }
 
     /// Opens a file that may be sent.
@@ -387,6 +399,24 @@ fn kind(folder: &File, name: &OsStr) -> Result<FileType, Reason> {
     let found = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
         .map_err(|error| unreadable(&error.into()))?;
     Ok(FileType::from_raw_mode(found.st_mode))
+}
+
+/// Stores a text as the first file of a reply.
+fn copy_text(folder: &Staging, text: &str) -> Result<AttachedFile, Refusal> {
+    let mut source = Hashing {
+        source: text.as_bytes(),
+        hash: Sha256::new(),
+    };
+    let size = folder.copy("0", &mut source).map_err(|error| match error {
+        CopyError::Read(error) => cannot_store(&StoreError::new("read", Path::new("0"), error)),
+        CopyError::Store(error) => cannot_store(&error),
+    })?;
+    Ok(AttachedFile {
+        name: long_text::FILE_NAME.to_owned(),
+        size,
+        sha256: format!("{:x}", source.hash.finalize()),
+        kind: FileKind::Document,
+    })
 }
 
 fn check_regular(kind: FileType, name: &OsStr) -> Result<(), Reason> {

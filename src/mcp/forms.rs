@@ -46,14 +46,18 @@ impl Form {
 
     /// The value in the form of the schema; `Null` if it says nothing, `None` if it can mean anything.
     fn read(self, value: Value) -> Option<Value> {
-        let value = match value {
-            Value::Null => return Some(Value::Null),
-            Value::String(text) if text.trim().is_empty() && !self.is_text() => {
-                return Some(Value::Null);
-            }
-            Value::Array(list) if list.is_empty() => return Some(Value::Null),
-            Value::Array(mut list) if list.len() == 1 && !self.is_list() => list.pop()?,
-            value => value,
+        let says_nothing = match &value {
+            Value::Null => true,
+            Value::String(text) => text.trim().is_empty() && !self.is_text(),
+            Value::Array(list) => list.is_empty(),
+            Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
+        };
+        if says_nothing {
+            return Some(Value::Null);
+        }
+        let value = match value.as_array().map(Vec::as_slice) {
+            Some([one]) if !self.is_list() => one.clone(),
+            _ => value,
         };
         match self {
             Self::Flag => read_flag(&value).map(Value::Bool),
@@ -261,7 +265,11 @@ fn read_paths(value: Value) -> Option<Vec<String>> {
             list.map(|one| match one {
                 Value::String(path) => Some(path),
                 Value::Object(mut file) if file.len() == 1 => read_text(file.remove("path")?),
-                _ => None,
+                Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::Array(_)
+                | Value::Object(_) => None,
             })
             .collect()
         }

@@ -71,6 +71,7 @@ fn slim(mut message: MessageView, room: usize) -> MessageView {
     if json_len(&message) < room {
         return message;
     }
+    message.context.clear();
     for attachment in &mut message.attachments {
         attachment.mime = None;
         attachment.reason = attachment
@@ -160,6 +161,7 @@ mod tests {
                 name: EntryName { received: 1_700_000_000_000 + id, update_id: UpdateId(id) },
                 address: Address { bot_id: BotId(7), chat_id: ChatId(-4_503_599_627_370_495), topic_id: Some(crate::ids::TopicId(i64::from(i32::MAX))) },
                 update: update::read(&raw.to_string()).ok(),
+                context: vec![many(250); 8],
             }
         });
         let mut message = view::fresh(&photos.collect::<Vec<_>>()).remove(0).message;

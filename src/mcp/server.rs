@@ -45,7 +45,7 @@ use crate::store::crash_points::{Side, Step, mark_step};
 /// A connection that lives longer is more than a health check.
 const LIVE: Duration = Duration::from_secs(3);
 /// How long results may go out after the client has closed our stdin.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How many results are remembered in case their calls are cancelled.
 const REMEMBERED: usize = 64;
 
@@ -118,24 +118,24 @@ impl Server {
             shared.closing.cancelled().await;
             shared.clock.sleep(LAST_WORDS).await;
         };
-        tokio::select! {
-            // Cancel-safe: state is on disk at every moment.
-            () = stop.cancelled() => shared.closing.cancel(),
-            () = gone => {}
-            served = self.serve_client() => served?,
-        }
-        Ok(())
-    }
-
-    async fn serve_client(self) -> io::Result<()> {
-        let shared = Arc::clone(&self.shared);
         let out = Arc::clone(&self.shared);
         let (transport, writing) = LineTransport::new(
             rmcp::transport::io::stdio_pipes(),
             shared.closing.clone(),
             move |call| out.on_flushed(&call),
         );
-        tokio::spawn(writing);
+        tokio::select! {
+            // Cancel-safe: state is on disk at every moment.
+            () = stop.cancelled() => shared.closing.cancel(),
+            () = gone => {}
+            served = self.serve_client(transport) => served?,
+            () = writing => {}
+        }
+        Ok(())
+    }
+
+    async fn serve_client(self, transport: LineTransport) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
         // A client that goes before the handshake was a health check, or a mistake of its own.
         let running = match self.serve(transport).await {
             Ok(running) => running,

@@ -403,11 +403,7 @@ pub fn for_each_waiting(
     loop {
         for name in names.by_ref().take(READ_AT_ONCE) {
             match inbox.read(name, now) {
-                Ok(Some(entry)) => items.push(Item {
-                    name,
-                    address: entry.address,
-                    update: update::read(entry.update.get()).ok(),
-                }),
+                Ok(Some(entry)) => items.push(Item::new(name, entry)),
                 // Settled meanwhile, or moved to the quarantine, as the log says.
                 Ok(None) | Err(ReadError::Quarantined { .. }) => {}
                 Err(error) => return Err(error),

@@ -14,6 +14,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::ids::SessionId;
 use crate::ops::{OpsError, lock_session};
 use crate::state::bots::{migrations, rate_limits};
+use crate::state::gateway_status::{self, GatewayStatus};
 use crate::state::layout::StateDir;
 use crate::state::outbox::attachments::AttachedFile;
 use crate::state::outbox::delivery::{
@@ -121,13 +122,16 @@ impl OutboxAdmin {
         let chat =
             migrations::read_migrations(&self.state, bot, now)?.current(delivery.address.chat_id);
         let held = unless_damaged(rate_limits::read_limits(&self.state, bot, now))?
-            .and_then(|gates| gates.held(chat, now));
-        let parked = held.as_ref().and_then(|held| held.reason.clone());
+            .and_then(|gates| gates.held(chat, delivery.address.topic_id, now));
+        let missing = self
+            .gateway()?
+            .and_then(|status| status.explain_missing(bot));
+        let parked = missing.or_else(|| held.as_ref().and_then(|held| held.reason.clone()));
         let state = match (&held, &parked) {
             _ if outbox.drop_asked(&delivery.id) => "dropping",
-            (Some(_), Some(_)) => "parked",
+            (_, Some(_)) => "parked",
             (Some(_), None) => "held",
-            (None, _) => "waiting",
+            (None, None) => "waiting",
         };
         let failure = progress
             .as_ref()
@@ -138,6 +142,14 @@ impl OutboxAdmin {
             reason: parked.or(failure),
             ..self.row(delivery, progress.as_ref())
         }))
+    }
+
+    /// The gateway that runs, as far as it can be read.
+    fn gateway(&self) -> Result<Option<GatewayStatus>, OpsError> {
+        if !gateway_status::is_running(&self.state)? {
+            return Ok(None);
+        }
+        Ok(unless_damaged(gateway_status::read(&self.state, self.clock.now()))?.flatten())
     }
 
     fn failed_row(&self, finished: &FinishedDelivery) -> OutboxRow {

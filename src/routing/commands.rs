@@ -1,7 +1,7 @@
 //! Which messages are commands of the bot. Pure.
 //!
 //! A command is a message's own words: a forwarded text, a caption and an edit never are one. Any other
-//! `/word` is a text for the agent.
+//! `/word` is a text for the agent, and so is a command with other words behind it: only `/skip` takes any.
 
 use crate::ids::UpdateId;
 use crate::telegram::update::{EntityKind, Message};
@@ -22,7 +22,7 @@ pub enum Command {
     Skip {
         /// The messages to drop, each once.
         ids: Vec<UpdateId>,
-        /// How many words are no number of a message, or one too many.
+        /// How many numbers are too many.
         others: usize,
     },
     /// `/id`.
@@ -49,28 +49,32 @@ impl Command {
                 .then_some(name)?,
             None => word,
         };
-        match name.to_ascii_lowercase().as_str() {
-            "start" | "help" => Some(Self::Help),
-            "status" => Some(Self::Status),
-            "queue" => Some(Self::Queue),
-            "skip" => Some(Self::skip(rest)),
-            "id" => Some(Self::Id),
-            _ => None,
-        }
+        let command = match name.to_ascii_lowercase().as_str() {
+            "skip" => return Self::skip(rest),
+            "start" | "help" => Self::Help,
+            "status" => Self::Status,
+            "queue" => Self::Queue,
+            "id" => Self::Id,
+            _ => return None,
+        };
+        // A full stop or an emoji behind it is no word.
+        (!rest.contains(char::is_alphanumeric)).then_some(command)
     }
 
-    fn skip(words: &str) -> Self {
+    fn skip(words: &str) -> Option<Self> {
         let mut ids = Vec::new();
         let mut others = 0;
         let separates = |c: char| c.is_whitespace() || c == ',';
-        for word in words.split(separates).filter(|word| !word.is_empty()) {
-            match word.parse().map(UpdateId) {
-                Ok(id) if ids.contains(&id) => {}
-                Ok(id) if ids.len() < SKIP_MOST => ids.push(id),
-                Ok(_) | Err(_) => others += 1,
+        let is_word = |word: &&str| word.contains(char::is_alphanumeric);
+        for word in words.split(separates).filter(is_word) {
+            let id = word.parse().map(UpdateId).ok()?;
+            if ids.len() == SKIP_MOST {
+                others += 1;
+            } else if !ids.contains(&id) {
+                ids.push(id);
             }
         }
-        Self::Skip { ids, others }
+        Some(Self::Skip { ids, others })
     }
 
     /// For the log.

@@ -178,6 +178,7 @@ impl Backlog {
         };
         let (bot, chat) = (delivery.address.bot_id, delivery.address.chat_id);
         let turn = delivery.turn.map(|turn| turn.accepted);
+        let is_short = delivery.content.is_short();
         let kind = match delivery.content {
             Content::Reply { .. } => DeliveryKind::Reply { turn },
             // The first progress update of a turn names it.
@@ -210,6 +211,9 @@ impl Backlog {
             current
         };
         queue.add(chat, key, kind);
+        if is_short {
+            queue.mark_short(key);
+        }
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::config::Pace;
 use crate::error_chain::Chain;
-use crate::ids::{BotId, ChatId};
+use crate::ids::{Address, BotId, ChatId};
 use crate::sender::queue::{QueueKey, SendEnd, SendPermit, SendQueue};
 use crate::sender::worker::WorkerExit;
 use crate::state::bots::BotHandle;
@@ -111,6 +111,7 @@ impl BotQueues {
             // The limit may have been lifted since: a message came from the chat.
             WorkerExit::Limited => SendEnd::Later(handle.wait_for(chat).unwrap_or_default()),
             WorkerExit::Later(wait) => SendEnd::Later(wait),
+            WorkerExit::TopicClosed(wait) => SendEnd::Parked(wait),
             WorkerExit::Failed => SendEnd::Failed(fastrand::f64()),
             WorkerExit::Stopped => SendEnd::Later(Duration::ZERO),
         };
@@ -131,6 +132,25 @@ impl BotQueues {
         let wait = wait + Duration::from_millis(fastrand::u64(..500));
         if let Err(error) = bot.rate_limits().limit(chat, wait) {
             tracing::error!(chat_id = chat.0, error = %Chain(&error), "a rate limit is known in memory only");
+        }
+    }
+
+    /// Tries a topic again that may be open by now.
+    pub(super) fn topic_opened(&mut self, address: Address) {
+        let Some(bot) = self.bots.get(&address.bot_id) else {
+            return;
+        };
+        let chat = bot.current_chat(address.chat_id);
+        let reopened = bot.rate_limits().reopen_topic(chat, address.topic_id);
+        match reopened {
+            Ok(false) => return,
+            Ok(true) => {}
+            Err(error) => {
+                tracing::warn!(chat_id = chat.0, error = %Chain(&error), "cannot record that a topic is tried again");
+            }
+        }
+        if let Some(queue) = self.queues.get_mut(&address.bot_id) {
+            queue.open(chat);
         }
     }
 

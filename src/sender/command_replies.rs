@@ -153,6 +153,7 @@ impl CommandReplies {
             | FailureDecision::StopBot
             | FailureDecision::TreatAsDone
             | FailureDecision::Repair(_)
+            | FailureDecision::TopicClosed
             | FailureDecision::Fail => Ok(()),
         };
         if let Err(error) = recorded {

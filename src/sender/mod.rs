@@ -151,6 +151,9 @@ impl Sender {
                 self.heard.note(bot, chat);
             }
         }
+        for address in self.heard.take_topics() {
+            self.queues.topic_opened(address);
+        }
         self.backlog.put_away_dropped(&mut self.queues);
         self.backlog.put_away_superseded(&mut self.queues);
         self.command_replies.start(&mut self.queues);

@@ -1,6 +1,7 @@
 //! The send queue of one bot: which delivery may make a request next, and when. Pure.
 //!
-//! Within a chat, replies keep the order of acceptance over all sessions. They go before progress
+//! Within a chat, replies keep the order of acceptance over all sessions, but a reply of one message goes
+//! next once [`MOST_BEFORE_SHORT`] messages of others went before it. They go before progress
 //! updates, and progress updates go before reactions. Only the newest progress update of a turn counts,
 //! and the final reply takes its place; of several reactions on one message only the newest counts.
 //! Between chats the same ranks hold. Among equals the session goes first that was served longest ago,
@@ -23,6 +24,9 @@ pub(crate) use crate::sender::queue::pacing::shortened;
 use crate::sender::queue::pacing::{
     BOT_LIMITS, Rank, RequestWindow, backoff, chat_limits, progress_interval,
 };
+
+/// Most messages of other replies that go to its chat before a reply of one message.
+pub const MOST_BEFORE_SHORT: u64 = 10;
 
 /// A delivery in the order of acceptance over all sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +78,8 @@ pub enum SendEnd {
     More,
     /// Nothing may go to the chat for this long.
     Later(Duration),
+    /// Its topic is closed for this long: the delivery waits, and others to the chat go on.
+    Parked(Duration),
     /// A temporary failure: the delivery waits for a growing pause with this much jitter (0.0 to 1.0).
     Failed(f64),
 }
@@ -82,6 +88,10 @@ pub enum SendEnd {
 struct Queued {
     chat: ChatId,
     kind: DeliveryKind,
+    /// For a reply of one message: how many had gone to its chat when it came.
+    came_after: Option<u64>,
+    /// Until when its topic is closed.
+    parked_until: Duration,
 }
 
 /// The send queue of one bot.
@@ -120,15 +130,38 @@ impl SendQueue {
 
     /// Adds a delivery that is not here yet.
     pub fn add(&mut self, chat: ChatId, key: QueueKey, kind: DeliveryKind) {
-        self.deliveries.insert(key, Queued { chat, kind });
+        let queued = Queued {
+            chat,
+            kind,
+            came_after: None,
+            parked_until: Duration::ZERO,
+        };
+        self.deliveries.insert(key, queued);
         self.enqueue(key);
     }
 
-    fn enqueue(&mut self, key: QueueKey) {
-        let Some(&Queued { chat, kind }) = self.deliveries.get(&key) else {
+    /// A reply has one message only, so that it waits for a limited number of others.
+    pub fn mark_short(&mut self, key: QueueKey) {
+        let Some(queued) = self.deliveries.get_mut(&key) else {
             return;
         };
+        let queue = self.chats.entry(queued.chat).or_default();
+        queued.came_after = Some(queue.replied);
+        queue.short.insert(key, queue.replied);
+    }
+
+    fn enqueue(&mut self, key: QueueKey) {
+        let Some(&queued) = self.deliveries.get(&key) else {
+            return;
+        };
+        let Queued { chat, kind, .. } = queued;
         let queue = self.chats.entry(chat).or_default();
+        if !queued.parked_until.is_zero() {
+            queue.parked.insert(key, queued.parked_until);
+        }
+        if let Some(came_after) = queued.came_after {
+            queue.short.insert(key, came_after);
+        }
         let superseded = match kind {
             DeliveryKind::Reply { turn } => {
                 queue.replies.insert(key);
@@ -169,6 +202,9 @@ impl SendQueue {
     /// Gives out the next permit, if a request may be made now. `now` is the time since the queue
     /// began, on a monotonic clock. The caller reports how each permit [ended](Self::ended).
     pub fn next(&mut self, now: Duration) -> Option<SendPermit> {
+        for (chat, key) in self.opened(now) {
+            self.unpark(chat, key);
+        }
         let (chat, (rank, key)) = self
             .choices()
             .filter(|(chat, (rank, _))| self.free_at(*chat, *rank).is_some_and(|at| at <= now))
@@ -187,7 +223,8 @@ impl SendQueue {
         queue.window.under_way += 1;
         queue.sending = Some(key);
         if rank == Rank::Reply {
-            queue.begun = Some(key);
+            queue.replied += 1;
+            queue.begun.get_or_insert(key);
         }
         Some(SendPermit { chat, key })
     }
@@ -201,9 +238,34 @@ impl SendQueue {
     /// When [`Self::next`] may give out a permit that it does not give out now; `None` if something
     /// has to be added or to end first.
     pub fn due(&self) -> Option<Duration> {
+        let parked = self.chats.values().filter(|queue| queue.sending.is_none());
+        let parked = parked.flat_map(|queue| queue.parked.values().copied());
         self.choices()
             .filter_map(|(chat, (rank, _))| self.free_at(chat, rank))
+            .chain(parked)
             .min()
+    }
+
+    /// The parked deliveries whose time has come.
+    fn opened(&self, now: Duration) -> Vec<(ChatId, QueueKey)> {
+        let chats = self.chats.iter();
+        let parked = chats.flat_map(|(chat, queue)| {
+            let parked = queue.parked.iter();
+            parked.map(move |(key, until)| (*chat, *key, *until))
+        });
+        parked
+            .filter(|(_, _, until)| *until <= now)
+            .map(|(chat, key, _)| (chat, key))
+            .collect()
+    }
+
+    fn unpark(&mut self, chat: ChatId, key: QueueKey) {
+        if let Some(queued) = self.deliveries.get_mut(&key) {
+            queued.parked_until = Duration::ZERO;
+        }
+        if let Some(queue) = self.chats.get_mut(&chat) {
+            queue.parked.remove(&key);
+        }
     }
 
     /// The permit of a chat has been used.
@@ -222,12 +284,18 @@ impl SendQueue {
         }
         match end {
             SendEnd::Finished => {
-                queue.begun = None;
+                queue.begun = queue.begun.filter(|begun| *begun != key);
                 queue.failures = 0;
                 self.deliveries.remove(&key);
             }
             SendEnd::More => queue.failures = 0,
             SendEnd::Later(wait) => queue.not_before = now + wait,
+            SendEnd::Parked(wait) => {
+                queue.begun = queue.begun.filter(|begun| *begun != key);
+                if let Some(queued) = self.deliveries.get_mut(&key) {
+                    queued.parked_until = now + wait;
+                }
+            }
             SendEnd::Failed(jitter) => {
                 queue.not_before = now + shortened(backoff(queue.failures, jitter), self.pace);
                 queue.failures = queue.failures.saturating_add(1);
@@ -236,10 +304,14 @@ impl SendQueue {
         self.enqueue(key);
     }
 
-    /// A chat that was to be left alone for a while may be tried again.
+    /// A chat that was to be left alone for a while, or a topic of it, may be tried again.
     pub fn open(&mut self, chat: ChatId) {
-        if let Some(queue) = self.chats.get_mut(&chat) {
-            queue.not_before = Duration::ZERO;
+        let Some(queue) = self.chats.get_mut(&chat) else {
+            return;
+        };
+        queue.not_before = Duration::ZERO;
+        for key in queue.parked.keys().copied().collect::<Vec<_>>() {
+            self.unpark(chat, key);
         }
     }
 
@@ -254,9 +326,13 @@ impl SendQueue {
         };
         let joined = self.chats.entry(to).or_default();
         joined.begun = joined.begun.or(old.begun);
+        let replied = joined.replied;
         for key in old.keys() {
             if let Some(queued) = self.deliveries.get_mut(&key) {
                 queued.chat = to;
+                // The supergroup counts for itself, and has other topics.
+                queued.came_after = queued.came_after.map(|_| replied);
+                queued.parked_until = Duration::ZERO;
             }
             self.enqueue(key);
         }

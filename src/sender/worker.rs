@@ -12,6 +12,7 @@ use crate::ids::{Address, MessageId, SessionId};
 use crate::sender::repair::{Repaired, apply_repair, repair_notes};
 use crate::sender::upload::{FilesError, open_files};
 use crate::state::bots::BotHandle;
+use crate::state::bots::rate_limits::BLOCKED_FOR;
 use crate::state::inbox::Inbox;
 use crate::state::layout::StateDir;
 use crate::state::outbox::Outbox;
@@ -35,6 +36,8 @@ pub enum WorkerExit {
     Limited,
     /// It waits for this long.
     Later(Duration),
+    /// Its topic is closed: it waits for this long, or until the topic is opened, and holds up no other topic.
+    TopicClosed(Duration),
     /// A temporary failure: it waits for a growing pause.
     Failed,
     /// Its chat has another id now: it goes on in the queue of that chat.
@@ -223,6 +226,13 @@ impl DeliveryWorker {
         index: usize,
     ) -> Result<Flow, ReadError> {
         let request = self.plan_request(delivery, state, index)?;
+        let closed = self
+            .bot
+            .rate_limits()
+            .wait_for_topic(request.to.chat_id, request.to.topic_id);
+        if let Some(wait) = closed.filter(|_| is_repeatable(&delivery.content)) {
+            return Ok(Flow::Break(WorkerExit::TopicClosed(wait)));
+        }
         let has_moved = request.to.chat_id != delivery.address.chat_id;
         if has_moved && matches!(delivery.content, Content::Reaction { .. }) {
             let reason =
@@ -249,7 +259,9 @@ impl DeliveryWorker {
                 state.accepted_album(index, album);
                 self.record(delivery, state)?;
                 // It was blocked an hour ago, and takes messages again.
-                self.bot.rate_limits().unblock(request.to.chat_id)?;
+                let mut limits = self.bot.rate_limits();
+                limits.unblock(request.to.chat_id)?;
+                limits.reopen_topic(request.to.chat_id, request.to.topic_id)?;
                 Ok(Flow::Continue(()))
             }
             Err(error) => self.refused(delivery, state, index, &request, &error),
@@ -294,6 +306,15 @@ impl DeliveryWorker {
                 self.record(delivery, state)?;
                 blocked?;
                 WorkerExit::Limited
+            }
+            FailureDecision::TopicClosed if is_repeatable(&delivery.content) => {
+                let topic = request.to.topic_id;
+                tracing::warn!(chat_id = chat.0, topic = topic.map_or(0, |topic| topic.0), delivery = %delivery.id, "this topic is closed; deliveries to it are kept, and tried again when it is opened and every hour");
+                let closed = self.bot.rate_limits().close_topic(chat, topic);
+                state.failed(index, failure);
+                self.record(delivery, state)?;
+                closed?;
+                WorkerExit::TopicClosed(BLOCKED_FOR)
             }
             FailureDecision::Retry => {
                 tracing::warn!(delivery = %delivery.id, error = failure, "not sent; trying again");
@@ -341,7 +362,7 @@ impl DeliveryWorker {
                 }
                 WorkerExit::Moved
             }
-            FailureDecision::ChatBlocked | FailureDecision::Fail => {
+            FailureDecision::ChatBlocked | FailureDecision::TopicClosed | FailureDecision::Fail => {
                 state.failed(index, failure.clone());
                 return self.fail(delivery, state, failure);
             }
@@ -437,13 +458,16 @@ impl DeliveryWorker {
             notes.push(format!("The group {from} became a supergroup and is {chat} now. Tell the person to put {chat} into chat_ids in sessions.json, or messages from there do not arrive."));
         }
         let keeps_state = matches!(outcome, DeliveryOutcome::Failed { .. });
-        self.outbox.finish(&FinishedDelivery {
+        let finished = FinishedDelivery {
             delivery,
             outcome,
             finished_at: self.clock.now(),
             state: state.filter(|_| keeps_state).cloned(),
             notes,
-        })
+        };
+        self.outbox.finish(&finished)?;
+        self.bot.sent.note(&finished);
+        Ok(())
     }
 }
 

@@ -36,10 +36,21 @@ pub struct GatewayStatus {
     /// Always empty. Version 0.1 requires the key, and an agent may still run its server of that version.
     #[serde(default)]
     formats: BTreeMap<String, u32>,
+    /// The proxy to Telegram, without a password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
     /// Its bots.
     pub bots: Vec<BotStatus>,
     /// Which bot serves which session.
     pub sessions: BTreeMap<SessionId, ServedSession>,
+}
+
+impl GatewayStatus {
+    /// Why nothing of a bot goes out, and what to do, if the gateway does not have that bot.
+    pub fn explain_missing(&self, bot: BotId) -> Option<String> {
+        let has_it = self.bots.iter().any(|status| status.id == Some(bot));
+        (!has_it).then(|| format!("it was accepted for bot {bot}, which the running gateway does not have; give a session that bot's token again and run `telepost gateway --replace`, or remove it with `telepost outbox drop`"))
+    }
 }
 
 /// How one bot stands.
@@ -54,6 +65,8 @@ pub struct BotStatus {
     pub health: BotHealth,
     /// When Telegram last answered a poll.
     pub last_poll_at: Option<Timestamp>,
+    /// When it is polled again after a failure.
+    pub retry_at: Option<Timestamp>,
     /// Updates from people or chats that are on no list, since the gateway started.
     pub refused: u64,
     /// The same, on the day (UTC) of the newest.
@@ -94,6 +107,8 @@ struct BotRecord {
     conflict: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     off: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry_at: Option<Timestamp>,
     refused: u64,
     #[serde(default)]
     refused_on: RefusedCount,
@@ -113,6 +128,7 @@ impl From<BotRecord> for BotStatus {
             username: record.username,
             health,
             last_poll_at: record.last_poll_at,
+            retry_at: record.retry_at,
             refused: record.refused,
             refused_on: record.refused_on,
         }
@@ -130,6 +146,7 @@ impl From<BotStatus> for BotRecord {
             username: status.username,
             polling: status.health == BotHealth::Polling,
             last_poll_at: status.last_poll_at,
+            retry_at: status.retry_at,
             conflict,
             off: match status.health {
                 BotHealth::Off(reason) => Some(reason),
@@ -238,6 +255,7 @@ impl StatusWriter {
                 username: bot.sessions.iter().find_map(configured_name),
                 health: BotHealth::Starting,
                 last_poll_at: None,
+                retry_at: None,
                 refused: 0,
                 refused_on: before.map(|bot| bot.refused_on).unwrap_or_default(),
             });
@@ -251,6 +269,7 @@ impl StatusWriter {
                     username: configured_name(session),
                     health: BotHealth::Off(format!("{variable} is not set")),
                     last_poll_at: None,
+                    retry_at: None,
                     refused: 0,
                     refused_on: RefusedCount::default(),
                 });
@@ -263,6 +282,7 @@ impl StatusWriter {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: clock.now(),
             formats: BTreeMap::new(),
+            proxy: tokens.proxy().map(ToString::to_string),
             bots,
             sessions,
         };

@@ -52,6 +52,10 @@ declare_paths! {
         inbox = "inbox";
         /// Settled entries.
         done = "done";
+        /// Events that wait for the next message.
+        context = "context";
+        /// The newest position of each live location that waits.
+        positions = "positions";
         /// The conversation of each agent.
         conversations = "conversations";
         /// Living MCP servers.
@@ -228,6 +232,8 @@ impl SessionDir {
         for folder in [
             self.inbox(),
             self.done(),
+            self.context(),
+            self.positions(),
             self.conversations(),
             self.agents(),
             self.wakes(),

@@ -16,6 +16,8 @@ pub fn sweep(state: &StateDir, now: Timestamp, file_time: Timestamp) -> Result<(
         let dir = state.session(&id);
         for folder in [
             dir.inbox(),
+            dir.context(),
+            dir.positions(),
             dir.conversations(),
             dir.agents(),
             dir.wakes(),

@@ -25,9 +25,9 @@ use teloxide_core::types::{
 use url::Url;
 
 pub use self::download::{Download, DownloadSource};
-use super::error::{ApiError, read_answer};
+use super::error::{ApiError, harmless, read_answer};
 use super::format::{Entity, EntityStyle, Rich};
-use crate::config::Token;
+use crate::config::{Proxy, Token};
 use crate::error_chain::Chain;
 use crate::ids::{Address, BotId, MessageId};
 use crate::telegram::update::ALLOWED_UPDATES;
@@ -41,6 +41,12 @@ const POLL_SLACK: Duration = Duration::from_secs(10);
 /// A connection that has been idle this long is not used again: after a sleep of the machine it is
 /// dead, and the first send on it would look lost.
 const POOL_IDLE: Duration = Duration::from_secs(15);
+
+/// Most bytes of an answer. The largest are batches of updates, which Telegram cuts at about 4 MiB
+/// (docs/facts/telegram.md 2.1).
+const ANSWER_BYTES: usize = 8 << 20;
+/// Longest name of a bot that is shown.
+const USERNAME_MAX: usize = 64;
 
 /// A link shows its address, not a picture of what is behind it.
 const NO_PREVIEW: LinkPreviewOptions = LinkPreviewOptions {
@@ -127,11 +133,6 @@ impl Payload for GetUpdates {
     const NAME: &'static str = "getUpdates";
 }
 
-#[derive(Deserialize)]
-struct SentMessage {
-    message_id: MessageId,
-}
-
 /// The HTTP clients, shared by all bots: they hold the system's certificates and the connections.
 #[derive(Clone, Debug)]
 pub struct HttpClients {
@@ -142,17 +143,26 @@ pub struct HttpClients {
 }
 
 impl HttpClients {
-    /// Reads the system's certificates.
-    pub fn new() -> Result<Self, ClientError> {
+    /// Reads the system's certificates. Requests go through the proxy, or directly whatever the environment says:
+    /// the configuration has read it ([`crate::config::Proxy`]).
+    pub fn new(proxy: Option<&Proxy>) -> Result<Self, ClientError> {
         Ok(Self {
-            polls: client(None)?,
-            calls: client(Some(POOL_IDLE))?,
+            polls: client(None, proxy)?,
+            calls: client(Some(POOL_IDLE), proxy)?,
         })
     }
 }
 
-fn client(pool_idle: Option<Duration>) -> Result<reqwest::Client, ClientError> {
-    teloxide_core::net::default_reqwest_settings()
+fn client(
+    pool_idle: Option<Duration>,
+    proxy: Option<&Proxy>,
+) -> Result<reqwest::Client, ClientError> {
+    let failed = |error: reqwest::Error| ClientError(Chain(&error.without_url()).to_string());
+    let mut builder = teloxide_core::net::default_reqwest_settings().no_proxy();
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(reqwest::Proxy::all(proxy.url.clone()).map_err(failed)?);
+    }
+    builder
         .timeout(SEND_TIMEOUT)
         .connect_timeout(Duration::from_secs(10))
         .pool_idle_timeout(pool_idle)
@@ -160,7 +170,7 @@ fn client(pool_idle: Option<Duration>) -> Result<reqwest::Client, ClientError> {
         // A redirect would carry the token to another host.
         .redirect(reqwest::redirect::Policy::none())
         .build()
-        .map_err(|error| ClientError(Chain(&error.without_url()).to_string()))
+        .map_err(failed)
 }
 
 impl Api {
@@ -182,7 +192,15 @@ impl Api {
     /// The identity of a bot.
     pub async fn me(&self) -> Result<Me, ApiError> {
         let result = self.call(&GetMe::new(), SEND_TIMEOUT).await?;
-        parse(&result)
+        let me: Me = parse(&result)?;
+        // It is shown at terminals, and compared with what people write.
+        let username = me
+            .username
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || *c == '_');
+        Ok(Me {
+            username: username.take(USERNAME_MAX).collect(),
+        })
     }
 
     /// Waits up to `wait` for updates. `offset` deletes everything below it on the server **when the
@@ -204,8 +222,8 @@ impl Api {
         parse(&result)
     }
 
-    /// Sends a message without files and returns the new message's id. If the message that it replies
-    /// to is gone, it is sent all the same.
+    /// Sends a message without files and returns the new message's id, or 0 if Telegram does not say it. If the
+    /// message that it replies to is gone, it is sent all the same.
     pub async fn send_text(
         &self,
         to: Address,
@@ -219,7 +237,7 @@ impl Api {
         payload.reply_markup = message.keyboard.clone().map(ReplyMarkup::InlineKeyboard);
         payload.message_thread_id = thread(to);
         let result = self.call(&payload, SEND_TIMEOUT).await?;
-        Ok(parse::<SentMessage>(&result)?.message_id)
+        Ok(sent_message(&result))
     }
 
     /// Replaces the text and the buttons of one of our messages.
@@ -336,15 +354,37 @@ fn thread(to: Address) -> Option<ThreadId> {
 
 /// Sends a request and reads what Telegram answers.
 async fn hear(request: reqwest::RequestBuilder) -> Result<Box<RawValue>, ApiError> {
-    let response = request.send().await.map_err(not_heard)?;
+    hear_answer(request.send().await.map_err(not_heard)?).await
+}
+
+/// Reads an answer as it comes, and not beyond [`ANSWER_BYTES`].
+async fn hear_answer(mut response: reqwest::Response) -> Result<Box<RawValue>, ApiError> {
     let status = response.status().as_u16();
     let retry_after = response
         .headers()
         .get("retry-after")
         .and_then(|value| value.to_str().ok())
         .map(str::to_owned);
-    let body = response.bytes().await.map_err(not_heard)?;
+    let mut body = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(not_heard)? {
+        if body.len() + piece.len() > ANSWER_BYTES {
+            return Err(ApiError::Doubt(
+                "the answer is longer than 8 MB, which no Bot API server sends".to_owned(),
+            ));
+        }
+        body.extend_from_slice(&piece);
+    }
     read_answer(status, retry_after.as_deref(), &body)
+}
+
+/// The id of a message that was sent; 0 where the answer has no usable one. It is out all the same.
+fn sent_message(result: &RawValue) -> MessageId {
+    #[derive(Deserialize)]
+    struct SentMessage {
+        message_id: i32,
+    }
+    let sent: Option<SentMessage> = serde_json::from_str(result.get()).ok();
+    MessageId(sent.map_or(0, |sent| sent.message_id.max(0).into()))
 }
 
 /// A message id as the typed payloads want it. An id beyond 32 bits exists in no chat.
@@ -394,8 +434,10 @@ fn wire_entity(entity: &Entity) -> Option<MessageEntity> {
 
 /// A success whose result is not what we expect did have its effect.
 fn parse<'a, T: Deserialize<'a>>(result: &'a RawValue) -> Result<T, ApiError> {
-    serde_json::from_str(result.get())
-        .map_err(|error| ApiError::Doubt(format!("an answer with an unexpected result: {error}")))
+    serde_json::from_str(result.get()).map_err(|error| {
+        let words = harmless(&error.to_string());
+        ApiError::Doubt(format!("an answer with an unexpected result: {words}"))
+    })
 }
 
 /// Only a connection that never stood is surely without effect. The error's URL holds the token.

@@ -7,11 +7,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::ids::ChatId;
+use crate::text::one_line;
 
 /// A rate limit of no time at all would be tried without end.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+/// Longest wait that a header alone asks for: without Telegram's own JSON it comes from a program in between.
+const LONGEST_FOREIGN_WAIT: Duration = Duration::from_secs(60);
+/// Most characters of a description that are kept.
+const DESCRIPTION_MAX: usize = 300;
 
 /// A call did not succeed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -21,7 +27,7 @@ pub enum ApiError {
     Refused {
         /// `error_code`, or the HTTP status when the body has none.
         code: u16,
-        /// The server's words.
+        /// The server's words, made harmless.
         description: String,
         /// How long to wait, from the body or the `Retry-After` header.
         retry_after: Option<Duration>,
@@ -55,6 +61,8 @@ pub enum FailureDecision {
     Migrate(ChatId),
     /// Nothing can be sent to this chat until a person changes that. Waiting deliveries are kept.
     ChatBlocked,
+    /// The same for this topic of the chat only, until it is opened again.
+    TopicClosed,
     /// This delivery can never succeed.
     Fail,
 }
@@ -159,19 +167,47 @@ impl Conflict {
 }
 
 /// The words of refusals that are final for a chat, not for one message.
-const CHAT_IS_DEAD: [&str; 12] = [
-    "chat not found",
-    "peer_id_invalid",
-    "have no rights to send",
-    "not enough rights to send",
-    "need administrator rights",
-    "chat_write_forbidden",
-    "chat_restricted",
-    "chat_send_plain_forbidden",
-    "user_is_blocked",
-    "input_user_deactivated",
-    "channel_private",
-    "group chat was deleted",
+const CHAT_IS_DEAD: &str = "chat not found|peer_id_invalid|have no rights to send|not enough rights to send|\
+    need administrator rights|chat_write_forbidden|chat_restricted|chat_send_plain_forbidden|user_is_blocked|\
+    input_user_deactivated|channel_private|group chat was deleted";
+/// The words of refusals whose wanted state is already there.
+const IS_DONE: &str =
+    "message is not modified|message to delete not found|topic_not_modified|query is too old";
+/// The words of refusals that a change mends. The first that fits counts.
+const REPAIRS: [(&str, Repair); 8] = [
+    // Before the other failures of entities: these are sound, and too many for one message.
+    ("entities_too_long|entities too long", Repair::Split),
+    (
+        "can't parse entities|can't parse message entit|entity_|entities_|entities are invalid",
+        Repair::Plain,
+    ),
+    (
+        "message is too long|message_too_long|text is too long|caption is too long|caption_too_long",
+        Repair::Split,
+    ),
+    // Before the album that they may be in. A group that takes no media may well take texts.
+    (
+        "photo_invalid|photo_ext_invalid|photo_save_file_invalid|image_process_failed|too big for a photo|\
+         rights to send photos|chat_send_photos_forbidden|rights to send documents|chat_send_docs_forbidden",
+        Repair::AsDocuments,
+    ),
+    (
+        "message to be replied not found|replied message not found|message to reply not found|\
+         reply_message_id_invalid",
+        Repair::WithoutReply,
+    ),
+    (
+        "message thread not found|topic_deleted|topic_id_invalid",
+        Repair::WithoutTopic,
+    ),
+    (
+        "message to edit not found|message can't be edited|message_id_invalid|no text in the message to edit",
+        Repair::NewMessage,
+    ),
+    (
+        "failed to send message #|group send failed|wrong file identifier|media_invalid|media_grouped_invalid",
+        Repair::Apart,
+    ),
 ];
 
 fn refused(
@@ -200,106 +236,22 @@ fn refused(
 }
 
 fn bad_request(text: &str, migrate_to: Option<ChatId>) -> FailureDecision {
-    let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    let says = |words: &str| words.split('|').any(|words| text.contains(words));
     if let Some(to) = migrate_to {
-        return FailureDecision::Migrate(to);
+        FailureDecision::Migrate(to)
+    } else if says(IS_DONE) {
+        FailureDecision::TreatAsDone
+    } else if says("reactions_too_many|reaction_too_many") {
+        FailureDecision::Retry
+    } else if let Some((_, repair)) = REPAIRS.iter().find(|(words, _)| says(words)) {
+        FailureDecision::Repair(*repair)
+    } else if says("topic_closed") {
+        FailureDecision::TopicClosed
+    } else if says(CHAT_IS_DEAD) {
+        FailureDecision::ChatBlocked
+    } else {
+        FailureDecision::Fail
     }
-    if says(&[
-        "message is not modified",
-        "message to delete not found",
-        "topic_not_modified",
-        "query is too old",
-    ]) {
-        return FailureDecision::TreatAsDone;
-    }
-    if says(&["reactions_too_many", "reaction_too_many"]) {
-        return FailureDecision::Retry;
-    }
-    let repairs: [(&[&str], Repair); 8] = [
-        // Before the other failures of entities: these are sound, and too many for one message.
-        (&["entities_too_long", "entities too long"], Repair::Split),
-        (
-            &[
-                "can't parse entities",
-                "can't parse message entit",
-                "entity_",
-                "entities_",
-                "entities are invalid",
-            ],
-            Repair::Plain,
-        ),
-        (
-            &[
-                "message is too long",
-                "message_too_long",
-                "text is too long",
-                "caption is too long",
-                "caption_too_long",
-            ],
-            Repair::Split,
-        ),
-        // Before the album that they may be in.
-        (
-            &[
-                "photo_invalid",
-                "photo_ext_invalid",
-                "photo_save_file_invalid",
-                "image_process_failed",
-                "too big for a photo",
-                // A group that takes no media may well take texts.
-                "rights to send photos",
-                "chat_send_photos_forbidden",
-                "rights to send documents",
-                "chat_send_docs_forbidden",
-            ],
-            Repair::AsDocuments,
-        ),
-        (
-            &[
-                "message to be replied not found",
-                "replied message not found",
-                "message to reply not found",
-                "reply_message_id_invalid",
-            ],
-            Repair::WithoutReply,
-        ),
-        (
-            &[
-                "message thread not found",
-                "topic_deleted",
-                "topic_id_invalid",
-            ],
-            Repair::WithoutTopic,
-        ),
-        (
-            &[
-                "message to edit not found",
-                "message can't be edited",
-                "message_id_invalid",
-                "no text in the message to edit",
-            ],
-            Repair::NewMessage,
-        ),
-        (
-            &[
-                PARTLY,
-                "group send failed",
-                "wrong file identifier",
-                "media_invalid",
-                "media_grouped_invalid",
-            ],
-            Repair::Apart,
-        ),
-    ];
-    for (words, repair) in repairs {
-        if says(words) {
-            return FailureDecision::Repair(repair);
-        }
-    }
-    if says(&CHAT_IS_DEAD) {
-        return FailureDecision::ChatBlocked;
-    }
-    FailureDecision::Fail
 }
 
 /// The wait of a 429 that says it in its description only.
@@ -314,17 +266,24 @@ fn in_words(description: &str) -> Option<Duration> {
     seconds(Some(&Value::from(number)))
 }
 
-/// Reads an answer. `Ok` carries `result` as it came.
+/// Words of a server, made harmless for logs and terminals, and not too long.
+pub fn harmless(words: &str) -> String {
+    let short: String = words.chars().take(DESCRIPTION_MAX).collect();
+    let cut = if short.len() < words.len() { "…" } else { "" };
+    one_line(&short) + cut
+}
+
+/// Reads an answer. `Ok` carries `result` as it came, `null` if there is none: the call had its effect.
 pub fn read_answer(
     status: u16,
     retry_after_header: Option<&str>,
     body: &[u8],
-) -> Result<Box<serde_json::value::RawValue>, ApiError> {
+) -> Result<Box<RawValue>, ApiError> {
     #[derive(serde::Deserialize)]
     struct ApiAnswer {
         ok: bool,
         #[serde(default)]
-        result: Option<Box<serde_json::value::RawValue>>,
+        result: Option<Box<RawValue>>,
         #[serde(default)]
         error_code: Option<Value>,
         #[serde(default)]
@@ -346,16 +305,15 @@ pub fn read_answer(
             413 | 429 => ApiError::Refused {
                 code: status,
                 description: what,
-                retry_after: seconds(retry_after_header.map(Value::from).as_ref()),
+                retry_after: seconds(retry_after_header.map(Value::from).as_ref())
+                    .map(|wait| wait.min(LONGEST_FOREIGN_WAIT)),
                 migrate_to: None,
             },
             _ => ApiError::Doubt(what),
         });
     };
     if answer.ok {
-        return answer
-            .result
-            .ok_or_else(|| ApiError::Doubt("an answer without a result".to_owned()));
+        return Ok(answer.result.unwrap_or_else(|| RawValue::NULL.to_owned()));
     }
     let parameter = |name: &str| answer.parameters.as_ref().and_then(|all| all.get(name));
     let code = answer
@@ -368,8 +326,7 @@ pub fn read_answer(
         .description
         .as_ref()
         .and_then(Value::as_str)
-        .unwrap_or("no description")
-        .to_owned();
+        .map_or_else(|| "no description".to_owned(), harmless);
     Err(ApiError::Refused {
         code,
         retry_after: seconds(parameter("retry_after"))

@@ -100,32 +100,20 @@ impl Rich {
             let quote = span.entity.kind == EntityStyle::Blockquote;
             (span.range.start, Reverse(span.range.end), !quote)
         });
-        let mut units = Units::new(&text);
-        let starts: Vec<usize> = spans
+        let ends = spans
             .iter()
-            .map(|span| units.before(span.range.start))
-            .collect();
-        let mut ends: Vec<(usize, usize)> = spans
-            .iter()
-            .enumerate()
-            .map(|(index, span)| (span.range.end, index))
-            .collect();
-        ends.sort_unstable();
-        let mut units = Units::new(&text);
-        let mut lengths = vec![0; spans.len()];
-        for (end, index) in ends {
-            let start = starts.get(index).copied().unwrap_or_default();
-            if let Some(length) = lengths.get_mut(index) {
-                *length = units.before(end) - start;
-            }
-        }
+            .flat_map(|span| [span.range.start, span.range.end]);
+        let places = places(&text, ends.collect(), |(byte, _)| byte);
+        let unit = |byte| look_up(&places, byte, |(byte, _)| byte).map_or(0, |(_, unit)| unit);
         let entities = spans
             .into_iter()
-            .zip(starts.into_iter().zip(lengths))
-            .map(|(span, (offset, length))| Entity {
-                offset,
-                length,
-                ..span.entity
+            .map(|span| {
+                let offset = unit(span.range.start);
+                Entity {
+                    offset,
+                    length: unit(span.range.end) - offset,
+                    ..span.entity
+                }
             })
             .collect();
         Self { text, entities }
@@ -133,40 +121,17 @@ impl Rich {
 
     /// The entities by their bytes. One that does not fit the text is left out.
     pub fn spans(&self) -> Vec<Span> {
-        let mut wanted: Vec<usize> = self
-            .entities
-            .iter()
-            .flat_map(|entity| [entity.offset, entity.offset + entity.length])
-            .collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        let mut found = Vec::with_capacity(wanted.len());
-        let mut wanted = wanted.into_iter().peekable();
-        let mut units = 0;
-        let ends = self
-            .text
-            .char_indices()
-            .map(|(byte, c)| (byte, c.len_utf16()));
-        for (byte, width) in ends.chain([(self.text.len(), 1)]) {
-            while wanted.next_if(|unit| *unit < units).is_some() {}
-            if wanted.next_if_eq(&units).is_some() {
-                found.push((units, byte));
-            }
-            units += width;
-        }
-        let byte = |unit: usize| {
-            let at = found.binary_search_by_key(&unit, |(unit, _)| *unit).ok()?;
-            found.get(at).map(|(_, byte)| *byte)
-        };
-        self.entities
-            .iter()
-            .filter_map(|entity| {
-                Some(Span {
-                    range: byte(entity.offset)?..byte(entity.offset + entity.length)?,
-                    entity: entity.clone(),
-                })
+        let entities = self.entities.iter();
+        let ends = entities.flat_map(|entity| [entity.offset, entity.offset + entity.length]);
+        let places = places(&self.text, ends.collect(), |(_, unit)| unit);
+        let byte = |unit| look_up(&places, unit, |(_, unit)| unit).map(|(byte, _)| byte);
+        let span = |entity: &Entity| {
+            Some(Span {
+                range: byte(entity.offset)?..byte(entity.offset + entity.length)?,
+                entity: entity.clone(),
             })
-            .collect()
+        };
+        self.entities.iter().filter_map(span).collect()
     }
 
     /// The same text behind a plain line that is put before it.
@@ -288,30 +253,30 @@ fn utf16_len(text: &str) -> usize {
     text.chars().map(char::len_utf16).sum()
 }
 
-/// Counts UTF-16 units up to growing byte positions.
-struct Units<'a> {
-    rest: &'a str,
-    bytes: usize,
-    count: usize,
+/// A place in a text: its byte, and the UTF-16 units before it.
+type Place = (usize, usize);
+
+/// The wanted places between the code points of a text, in order.
+fn places(text: &str, mut wanted: Vec<usize>, by: fn(Place) -> usize) -> Vec<Place> {
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut wanted = wanted.into_iter().peekable();
+    let (mut found, mut units) = (Vec::new(), 0);
+    let ends = text.char_indices().map(|(byte, c)| (byte, c.len_utf16()));
+    for (byte, width) in ends.chain([(text.len(), 0)]) {
+        let here = by((byte, units));
+        while wanted.next_if(|wanted| *wanted < here).is_some() {}
+        if wanted.next_if_eq(&here).is_some() {
+            found.push((byte, units));
+        }
+        units += width;
+    }
+    found
 }
 
-impl<'a> Units<'a> {
-    fn new(text: &'a str) -> Self {
-        Self {
-            rest: text,
-            bytes: 0,
-            count: 0,
-        }
-    }
-
-    fn before(&mut self, byte: usize) -> usize {
-        if let Some((head, rest)) = self.rest.split_at_checked(byte.saturating_sub(self.bytes)) {
-            self.count += utf16_len(head);
-            self.bytes += head.len();
-            self.rest = rest;
-        }
-        self.count
-    }
+fn look_up(places: &[Place], wanted: usize, by: fn(Place) -> usize) -> Option<Place> {
+    let at = places.binary_search_by_key(&wanted, |place| by(*place));
+    places.get(at.ok()?).copied()
 }
 
 #[cfg(test)]

@@ -10,6 +10,9 @@ use crate::config::Pace;
 
 /// How long one poll asks the server to wait: its maximum (docs/facts/telegram.md 2.1).
 pub const POLL_WAIT: Duration = Duration::from_secs(50);
+/// Longest pause before a poll, whatever the server or a program in between asks for: a poll costs nothing, and an
+/// answer that was wrong once must not keep messages away for days.
+const LONGEST_PAUSE: Duration = Duration::from_secs(75);
 /// After this time a poll is given up whatever the transport says: it hangs.
 pub const POLL_DEADLINE: Duration = Duration::from_secs(65);
 
@@ -52,32 +55,29 @@ impl Backoff {
 
     /// Classifies a failed poll and says how long to pause. `jitter` is 0.0 to 1.0.
     pub fn poll_failed(&mut self, error: &ApiError, jitter: f64) -> (PollFailure, Duration) {
-        if let Some(conflict) = error.conflict() {
-            // Not fighting: the other poller may be the one that the person wants.
-            return (
-                PollFailure::Conflict(conflict),
-                self.pause(5.0, 30.0, jitter),
-            );
-        }
-        match error {
+        let (failure, pause) = match error {
+            _ if let Some(conflict) = error.conflict() => {
+                // Not fighting: the other poller may be the one that the person wants.
+                let pause = self.pause(5.0, 30.0, jitter);
+                (PollFailure::Conflict(conflict), pause)
+            }
             ApiError::Refused {
                 code: 401 | 404 | 421,
                 ..
-            } => (PollFailure::Unauthorized, self.pause(30.0, 300.0, jitter)),
+            } => (PollFailure::Unauthorized, self.pause(30.0, 60.0, jitter)),
             ApiError::Refused {
                 retry_after: Some(wait),
                 ..
             } => {
                 self.failures = self.failures.saturating_add(1);
-                (
-                    PollFailure::Unreachable,
-                    *wait + Duration::from_secs_f64(jitter),
-                )
+                let pause = *wait + Duration::from_secs_f64(jitter);
+                (PollFailure::Unreachable, pause)
             }
             ApiError::Refused { .. } | ApiError::Unreachable(_) | ApiError::Doubt(_) => {
                 (PollFailure::Unreachable, self.pause(1.0, 60.0, jitter))
             }
-        }
+        };
+        (failure, pause.min(LONGEST_PAUSE))
     }
 
     /// A growing pause in seconds: doubles from `first` to `most`, plus up to a quarter of jitter.
@@ -132,15 +132,32 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_own_wait_is_never_shortened() {
-        let mut backoff = Backoff::new(Pace::Off);
-        let error = ApiError::Refused {
-            code: 429,
-            description: String::new(),
-            retry_after: Some(Duration::from_secs(300)),
-            migrate_to: None,
-        };
-        assert!(backoff.poll_failed(&error, 0.0).1 >= Duration::from_secs(300));
+    fn the_servers_own_wait_is_obeyed_up_to_75_seconds() {
+        for (asked, pause) in [(5, 5), (70, 70), (86_400, 75), (2_678_400, 75)] {
+            let mut backoff = Backoff::new(Pace::Off);
+            let error = ApiError::Refused {
+                code: 429,
+                description: String::new(),
+                retry_after: Some(Duration::from_secs(asked)),
+                migrate_to: None,
+            };
+            assert_eq!(backoff.poll_failed(&error, 0.0).1.as_secs(), pause);
+        }
+    }
+
+    #[test]
+    fn no_failure_keeps_a_bot_from_being_polled_for_more_than_75_seconds() {
+        let conflict = "Conflict: terminated by other getUpdates request";
+        for error in [
+            refused(409, conflict),
+            refused(401, "Unauthorized"),
+            refused(500, "Internal Server Error"),
+            ApiError::Unreachable("refused".to_owned()),
+        ] {
+            let mut backoff = Backoff::new(Pace::Normal);
+            let pauses = (0..20).map(|_| backoff.poll_failed(&error, 1.0).1);
+            assert!(pauses.max() <= Some(Duration::from_secs(75)), "{error}");
+        }
     }
 
     #[test]

@@ -213,7 +213,7 @@ fn the_file_of_the_issue_is_accepted_as_it_stands() {
         "\
 FILE is accepted.
 State folder: HOME/.local/state/telepost
-Bot API: https://api.telegram.org/
+Bot API: https://api.telegram.org/, without a proxy
 
  session                name     bot                                          chats      people
  SESSION_X01 (default)  RX-78-1  BOT_TOKEN_02 is not set: this bot stays off  195061634  195061634
@@ -230,7 +230,7 @@ fn the_example_is_accepted_and_warns_of_its_placeholders() {
         "\
 FILE is accepted.
 State folder: HOME/.local/state/telepost
-Bot API: https://api.telegram.org/
+Bot API: https://api.telegram.org/, without a proxy
 
  session                name     bot                                          chats                                people
  SESSION_X01 (default)  Shop     BOT_TOKEN_01 is not set: this bot stays off  4444444444444444, -4444444444444444  4444444444444444

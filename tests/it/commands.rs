@@ -79,9 +79,12 @@ fn with_nothing_to_tell_the_answers_say_so() {
     assert!(answer(&house, "/status").contains("Agent: none is connected"));
     assert_eq!(answer(&house, "/queue"), "Nothing waits in this chat.");
     assert!(answer(&house, "/skip").starts_with("Which?"));
-    assert_eq!(
-        answer(&house, "/skip 5 all"),
-        "5: does not wait in this chat\nNot looked at: 1 (not numbers, or more than 50)"
+    assert_eq!(answer(&house, "/skip 5"), "5: does not wait in this chat");
+    let many: Vec<String> = (1..=52).map(|id| id.to_string()).collect();
+    let said = answer(&house, &format!("/skip {}", many.join(" ")));
+    assert!(
+        said.ends_with("\nNot looked at: 2 (at most 50 at once)"),
+        "{said}"
     );
 }
 
@@ -493,4 +496,34 @@ fn a_queue_of_hundreds_is_counted_in_messages_wherever_an_album_stands_in_it() {
     let queue = answer(&house, "/queue");
     assert!(queue.starts_with("258 messages wait:\n"), "{queue}");
     assert!(queue.contains("\nand 238 more\n"), "{queue}");
+}
+
+#[test]
+fn a_command_with_other_words_behind_it_is_a_message_to_the_agent() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    house.wait_for_menu();
+    let name = format!("test_{}_bot", house.bot());
+    let said = [
+        "/id column in table users",
+        "/status of the build please",
+        "/start fix-42",
+        "/skip the tests",
+        "/skip 5 and the tests",
+        "/help me with this",
+        "/queue\nis a word of SQL",
+        &format!("/id@{name} of the user"),
+        "/status 🙏 now",
+    ];
+    for text in said {
+        house.arrive(text);
+    }
+    assert_eq!(house.inbox_texts(), said);
+    assert_eq!(house.heard(), [""; 0]);
+    // No word at all is none.
+    for bare in ["/id ", "/id.", "/ID\n", &format!("/id@{name} 🙏")] {
+        assert!(answer(&house, bare).starts_with("Chat: 11"), "{bare}");
+    }
+    let mut agent = house.agent();
+    assert_eq!(texts(&agent.wait_for_message()), said);
 }

@@ -217,10 +217,13 @@ fn a_flood_that_a_receipt_meets_closes_the_gate_for_everything() {
         .find(|call| call.outcome.code() == Some(429))
         .unwrap();
     let until = closed.answered_at_ms.unwrap() + 2000;
-    let early = calls
+    let early: Vec<&str> = calls
         .iter()
-        .filter(|call| call.at_ms > closed.at_ms && call.at_ms < until);
-    assert_eq!(early.count(), 0);
+        .filter(|call| call.at_ms > closed.at_ms && call.at_ms < until)
+        .map(|call| call.method.as_str())
+        .collect();
+    // "Typing" may have been under way beside the receipt; it is repeated only every few seconds.
+    assert!(matches!(early[..], [] | ["sendChatAction"]), "{early:?}");
 }
 
 #[test]

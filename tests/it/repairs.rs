@@ -238,22 +238,6 @@ fn a_topic_of_a_private_chat_is_asked_for_a_second_time_before_it_is_given_up() 
     );
 }
 
-#[test]
-fn a_closed_topic_fails_the_answer_and_holds_up_no_other_topic() {
-    let house = House::with_forum();
-    let _gateway = house.gateway();
-    let bot = house.bot();
-    let topic = house.sim.add_topic(bot, FORUM, "Builds");
-    let mut agent = agent_asked_in(&house, FORUM, topic);
-    house.sim.close_topic(bot, FORUM, topic);
-    let answer = agent.reply(json!({"text": "too late"}));
-    assert_eq!(answer["status"], "failed");
-    assert!(answer["reason"].as_str().unwrap().contains("TOPIC_CLOSED"));
-    let other = house.sim.add_topic(bot, FORUM, "Other");
-    let mut agent = agent_asked_in(&house, FORUM, other);
-    assert_eq!(agent.reply(json!({"text": "hi"}))["status"], "delivered");
-}
-
 fn progress(house: &House, agent: &mut Agent, text: &str) -> Vec<Line> {
     agent.reply(json!({"text": text, "keep_open": true}));
     house.wait_until_sent();

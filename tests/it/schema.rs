@@ -123,6 +123,7 @@ fn the_output_schema_names_the_keys_of_the_contract_in_their_order() {
         "edited",
         "again",
         "attachments",
+        "context",
     ];
     let keys = |schema: &Value| -> Vec<String> {
         schema["properties"]

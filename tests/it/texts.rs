@@ -36,11 +36,10 @@ fn every_text_stands_in_one_file() {
         fs::write(&path, &text).unwrap();
     }
     let stored = fs::read_to_string(&path).unwrap_or_default();
-    let differs = similar::TextDiff::from_lines(&stored, &text);
+    let difference = diffy::create_patch(&stored, &text);
     assert!(
         stored == text,
-        "texts have changed; if they read well, run once with {UPDATE}=1:\n{}",
-        differs.unified_diff().header("stored", "now")
+        "texts have changed; if they read well, run once with {UPDATE}=1:\n{difference}"
     );
 }
 

@@ -144,6 +144,7 @@ impl Gateway {
                 name,
                 address,
                 update: Some(update),
+                context: Vec::new(),
             };
             let to = path(session, Folder::Inbox, Name::Entry(name));
             world.disk.name(to, File::Entry(Rc::new(item)))?;
@@ -348,7 +349,9 @@ impl Gateway {
                 record(world, session, id, progress)?;
                 SendEnd::Later(wait)
             }
-            FailureDecision::ChatBlocked if repeatable(&delivery.content) => {
+            FailureDecision::ChatBlocked | FailureDecision::TopicClosed
+                if repeatable(&delivery.content) =>
+            {
                 let chat = delivery.address.chat_id;
                 self.close(world, chat, BLOCKED_FOR, Some(failure.clone()))?;
                 progress.failed(index, failure);
@@ -397,7 +400,10 @@ impl Gateway {
                 SendEnd::Finished
             }
             // No group of the model becomes a supergroup.
-            FailureDecision::ChatBlocked | FailureDecision::Migrate(_) | FailureDecision::Fail => {
+            FailureDecision::ChatBlocked
+            | FailureDecision::Migrate(_)
+            | FailureDecision::TopicClosed
+            | FailureDecision::Fail => {
                 fail(world, session, delivery, progress, failure)?;
                 SendEnd::Finished
             }

@@ -71,7 +71,7 @@ fn skip_says_of_each_number_what_became_of_it() {
     ];
     assert_eq!(
         skip(&done, 2).text,
-        "1: dropped, no agent will see it\n2: dropped, but the agent has seen it and may still answer\n3: does not wait in this chat\nNot looked at: 2 (not numbers, or more than 50)"
+        "1: dropped, no agent will see it\n2: dropped, but the agent has seen it and may still answer\n3: does not wait in this chat\nNot looked at: 2 (at most 50 at once)"
     );
     assert!(skip(&[], 3).text.starts_with("Which?"));
 }

@@ -10,7 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::value::RawValue;
 
 use super::album_parts::AlbumParts;
+use super::session_inbox::{SessionInbox, WaitingEvent};
+use super::versions::{EditMeaning, KnownVersions};
 use crate::clock::{Clock, DAY_MS, Timestamp};
+use crate::error_chain::Chain;
 use crate::gateway::dedup::StoredNames;
 use crate::gateway::responder::{CommandCall, ResponderTask};
 use crate::ids::{Address, BotId, SessionId, UpdateId, UserId};
@@ -20,10 +23,11 @@ use crate::routing::{Recipient, RefusedUpdate, RouteDecision, Routes};
 use crate::state::bots::HeardChats;
 use crate::state::bots::migrations::{Migrations, Moves};
 use crate::state::inbox::dead_letters::{self, DeadLetter};
-use crate::state::inbox::entry::Entry;
+use crate::state::inbox::entry::{Entry, EntryName};
 use crate::state::inbox::{Inbox, TOMBSTONE_MS};
 use crate::state::layout::StateDir;
 use crate::state::outbox::Outbox;
+use crate::state::outbox::sent_index::SentIndex;
 use crate::store::StoreError;
 use crate::store::disk::PreparedFile;
 use crate::telegram::update::{self, Body, ChatStanding, Membership, Message, Unreadable, Update};
@@ -47,12 +51,17 @@ pub struct BatchWriter {
     moves: Moves,
     clock: Clock,
     heard: Arc<HeardChats>,
+    /// Our own messages, for reactions on them.
+    sent: Arc<SentIndex>,
     sessions: BTreeMap<SessionId, SessionInbox>,
     /// Where each update was stored, by whichever bot.
     stored: StoredNames,
     /// Admitted messages that may be continued.
     recent: RecentlyAdmitted,
     album_parts: AlbumParts,
+    versions: KnownVersions,
+    /// The newest positions of live locations, to be written once the batch is durable.
+    movements: BTreeMap<(SessionId, EntryName), Box<RawValue>>,
     /// Refused senders, and the day on which the log named them.
     strangers: BTreeMap<Option<UserId>, i64>,
     /// Tasks for the responder, once the batch is durable.
@@ -66,12 +75,17 @@ struct UnwrittenEntry {
     session: SessionId,
     inbox: Inbox,
     entry: Entry,
+    is_event: bool,
 }
 
-#[derive(Debug)]
-struct SessionInbox {
-    inbox: Inbox,
-    last_received: i64,
+impl UnwrittenEntry {
+    fn prepare(&self) -> Result<PreparedFile, StoreError> {
+        if self.is_event {
+            self.inbox.prepare_event(&self.entry)
+        } else {
+            self.inbox.prepare(&self.entry)
+        }
+    }
 }
 
 /// How many files are synced at the same time: the file system writes them out together.
@@ -134,11 +148,14 @@ impl BatchWriter {
             migrations,
             moves: Moves::default(),
             heard,
+            sent: Arc::default(),
             clock,
             sessions: BTreeMap::new(),
             stored: StoredNames::default(),
             recent: RecentlyAdmitted::default(),
             album_parts: AlbumParts::default(),
+            versions: KnownVersions::default(),
+            movements: BTreeMap::new(),
             strangers: BTreeMap::new(),
             tasks: Vec::new(),
             unwritten: Vec::new(),
@@ -173,6 +190,12 @@ impl BatchWriter {
         Ok(())
     }
 
+    /// Shares the index of our own messages with the sender, which keeps it current.
+    #[must_use]
+    pub fn sharing(self, sent: Arc<SentIndex>) -> Self {
+        Self { sent, ..self }
+    }
+
     /// Whether groups wait for the bot's public name.
     pub fn needs_username(&self) -> bool {
         self.routes.need_username()
@@ -191,6 +214,11 @@ impl BatchWriter {
             let inbox = Inbox::new(&dir);
             let seen = inbox.stored()?;
             let last_received = seen.iter().map(|name| name.received).max().unwrap_or(0);
+            let events = inbox
+                .events()?
+                .iter()
+                .filter_map(WaitingEvent::read)
+                .collect();
             for name in seen {
                 self.stored.insert(id, name);
             }
@@ -199,6 +227,8 @@ impl BatchWriter {
                 SessionInbox {
                     inbox,
                     last_received,
+                    events,
+                    taken: Vec::new(),
                 },
             );
         }
@@ -214,6 +244,17 @@ impl BatchWriter {
     /// Stores a batch. On an error nothing of it may be confirmed; the part that is stored already is
     /// recognised when Telegram delivers the batch again.
     pub fn store(&mut self, updates: &[Box<RawValue>]) -> Result<StoredBatch, StoreError> {
+        let stored = self.try_store(updates);
+        if stored.is_err() {
+            // In memory are versions and events of entries that are not on disk.
+            self.versions = KnownVersions::default();
+            self.sessions.clear();
+            self.movements.clear();
+        }
+        stored
+    }
+
+    fn try_store(&mut self, updates: &[Box<RawValue>]) -> Result<StoredBatch, StoreError> {
         let mut stored = StoredBatch::default();
         let mut touched = BTreeSet::new();
         self.unwritten.clear();
@@ -246,10 +287,15 @@ impl BatchWriter {
                 }
             }
         }
-        self.write_entries()?;
+        let with_events = self.write_entries()?;
         for session in &touched {
             self.open_session(session)?.inbox.sync()?;
         }
+        for session in &with_events {
+            self.open_session(session)?.inbox.sync_events()?;
+        }
+        self.settle_events();
+        self.write_positions();
         self.album_parts.remove(&admitted_parts, self.clock.now());
         // Dead letters last: no agent waits for them.
         for (raw, error) in unreadable {
@@ -311,6 +357,16 @@ impl BatchWriter {
                 }
             }
         }
+        if let Body::Message { message, .. } = &update.body
+            && message.opens_topic()
+        {
+            // Telegram itself tells it, so its sender does not matter.
+            self.heard.note_topic(Address {
+                bot_id: self.bot,
+                chat_id: message.chat.id,
+                topic_id: message.topic(),
+            });
+        }
         let (session, address) = match self.routes.decide(self.bot, update) {
             RouteDecision::Admit { session, address } => {
                 self.heard.note(self.bot, address.chat_id);
@@ -363,15 +419,98 @@ impl BatchWriter {
                 return self.store_command(session, address, update, command, raw);
             }
         }
-        let (inbox, entry) = self.make_entry(&session, address, update.id, raw)?;
-        *stored.entries.entry(session.clone()).or_default() += 1;
-        touched.insert(session.clone());
+        if let Body::Message {
+            message,
+            edited: true,
+        } = &update.body
+            && !self.is_news(&session, message, raw)?
+        {
+            return Ok(());
+        }
+        let is_event =
+            new_message(update).is_some_and(|message| message.is_event(UserId(self.bot.0)));
+        let (inbox, mut entry) = self.make_entry(&session, address, update, raw)?;
+        let place = self.open_session(&session)?;
+        if is_event {
+            if let Some(event) = WaitingEvent::read(&entry) {
+                place.add_event(event);
+            }
+        } else {
+            entry.context = place.take_events(address);
+            *stored.entries.entry(session.clone()).or_default() += 1;
+            touched.insert(session.clone());
+        }
         self.unwritten.push(UnwrittenEntry {
             session,
             inbox,
             entry,
+            is_event,
         });
         Ok(())
+    }
+
+    /// Whether an edit shows something new. The movement of a live location is kept for its message.
+    fn is_news(
+        &mut self,
+        session: &SessionId,
+        message: &Message,
+        raw: &RawValue,
+    ) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let mut meaning = self.versions.judge(message, now);
+        if meaning == EditMeaning::Unknown {
+            self.load_versions()?;
+            meaning = self.versions.judge(message, now);
+        }
+        if let EditMeaning::Movement(Some(name)) = meaning {
+            self.movements
+                .insert((session.clone(), name), raw.to_owned());
+        }
+        Ok(meaning == EditMeaning::News)
+    }
+
+    /// Reads the versions of all entries, once: most gateways never see an edit of an older message.
+    fn load_versions(&mut self) -> Result<(), StoreError> {
+        for id in self.state.all_sessions()? {
+            self.open_session(&id)?;
+        }
+        for place in self.sessions.values() {
+            let mut names = place.inbox.stored()?;
+            names.sort_unstable();
+            names.dedup();
+            for name in names {
+                let entry = match place.inbox.peek(name)? {
+                    None => place.inbox.peek_settled(name)?,
+                    pending => pending,
+                };
+                let entry = entry.filter(|entry| entry.bot() == self.bot);
+                if let Some(update) = entry.and_then(|entry| update::read(entry.update.get()).ok())
+                {
+                    self.versions.record(&update, name);
+                }
+            }
+        }
+        self.versions.are_complete = true;
+        Ok(())
+    }
+
+    /// Settles the events that messages have taken along. Those that stay are shown once more.
+    fn settle_events(&mut self) {
+        for (session, place) in &mut self.sessions {
+            let taken = std::mem::take(&mut place.taken);
+            if let Err(error) = place.inbox.settle_events(&taken) {
+                tracing::debug!(%session, %error, "cannot settle events");
+            }
+        }
+    }
+
+    fn write_positions(&mut self) {
+        for ((session, name), update) in std::mem::take(&mut self.movements) {
+            let inbox = Inbox::new(&self.state.session(&session));
+            if let Err(error) = inbox.put_position(name, &update) {
+                tracing::debug!(%session, %error, "cannot keep a position");
+            }
+        }
     }
 
     /// Stores the tombstone of a command; only then the command may be carried out.
@@ -389,7 +528,7 @@ impl BatchWriter {
         let Some(from) = &message.from else {
             return Ok(());
         };
-        let (inbox, tombstone) = self.make_entry(&session, address, update.id, raw)?;
+        let (inbox, tombstone) = self.make_entry(&session, address, update, raw)?;
         let written = inbox.put_command(&tombstone);
         if written.is_err() {
             // The tombstone may not be durable, and the command was not carried out: forget it.
@@ -411,11 +550,17 @@ impl BatchWriter {
         let Body::Reaction(reaction) = &update.body else {
             return None;
         };
-        Outbox::new(&self.state, self.state.session(session)).sent_to(
-            self.bot,
-            reaction.chat.id,
-            reaction.message_id,
-        )
+        let outbox = Outbox::new(&self.state, self.state.session(session));
+        let chat = Address {
+            bot_id: self.bot,
+            chat_id: reaction.chat.id,
+            topic_id: None,
+        };
+        let found = self.sent.find(session, &outbox, chat, reaction.message_id);
+        found.unwrap_or_else(|error| {
+            tracing::warn!(%session, error = %Chain(&error), "cannot look for the message of a reaction");
+            None
+        })
     }
 
     /// The session in which an update of this bot is stored already.
@@ -445,7 +590,7 @@ impl BatchWriter {
         &mut self,
         session: &SessionId,
         address: Address,
-        id: UpdateId,
+        update: &Update,
         raw: &RawValue,
     ) -> Result<(Inbox, Entry), StoreError> {
         let now = self.clock.now();
@@ -453,22 +598,24 @@ impl BatchWriter {
         let received = now.0.max(place.last_received + 1);
         place.last_received = received;
         let inbox = place.inbox.clone();
-        let entry = Entry::new(address, id, Timestamp(received), raw.to_owned());
+        let entry = Entry::new(address, update.id, Timestamp(received), raw.to_owned());
         self.stored.insert(session, entry.name());
+        self.versions.record(update, entry.name());
         Ok((inbox, entry))
     }
 
     /// Writes the entries of the batch: their bytes in parallel, their names in order, so that no agent sees
-    /// a later entry first.
-    fn write_entries(&mut self) -> Result<(), StoreError> {
+    /// a later entry first. Returns the sessions that got events.
+    fn write_entries(&mut self) -> Result<BTreeSet<SessionId>, StoreError> {
         let batch = std::mem::take(&mut self.unwritten);
-        let prepared = map_in_parallel(&batch, |ready| ready.inbox.prepare(&ready.entry));
+        let prepared = map_in_parallel(&batch, UnwrittenEntry::prepare);
         for (ready, prepared) in batch.iter().zip(prepared) {
             let written = prepared.and_then(PreparedFile::publish);
             self.reopen_if_gone(&ready.session, written)?;
             tracing::debug!(session = %ready.session, update_id = ready.entry.name().update_id.0, "update stored");
         }
-        Ok(())
+        let events = batch.into_iter().filter(|ready| ready.is_event);
+        Ok(events.map(|ready| ready.session).collect())
     }
 
     /// Opens the session anew at the next attempt if its folder was removed.
@@ -485,8 +632,9 @@ impl BatchWriter {
 
     /// Forgets names that are older than any tombstone, so that memory stays bounded.
     pub fn forget_old(&mut self) {
-        self.stored
-            .remove_before(self.clock.now().0 - 2 * TOMBSTONE_MS);
+        let before = self.clock.now().0 - 2 * TOMBSTONE_MS;
+        self.stored.remove_before(before);
+        self.versions.forget_before(before);
     }
 
     /// Logs a refused sender once a day, so that the owner finds the id to add to a list.

@@ -5,6 +5,8 @@
 
 mod album_parts;
 mod batch;
+mod session_inbox;
+mod versions;
 
 use std::sync::Arc;
 

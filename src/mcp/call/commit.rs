@@ -7,6 +7,7 @@ use crate::mcp::call::effects::{Effect, Effects};
 use crate::mcp::call::picture::Picture;
 use crate::mcp::call::tool_call::ToolCall;
 use crate::mcp::call::{Accepted, Caller, Mailbox};
+use crate::mcp::long_text;
 use crate::mcp::page;
 use crate::mcp::tools::{ReactParams, Refusal, ReplyParams, To};
 use crate::state::agents::holder;
@@ -24,6 +25,14 @@ fn check_sendable(params: &ReplyParams) -> Result<(), Refusal> {
     let blank = format::is_blank(params.text.as_deref().unwrap_or_default());
     if blank && params.files().is_empty() {
         return Err(Refusal("The text is blank: there is nothing to send. Nothing was acknowledged; call again with the answer, or with `ack` of telegram_poll if none is needed.".to_owned()));
+    }
+    let length = params.text.as_ref().map_or(0, |text| text.chars().count());
+    if length > long_text::LONGEST {
+        return Err(Refusal(format!(
+            "The text has {} characters; at most {} go with one call. Nothing was sent and nothing was acknowledged; write it to a file, and send that with `files` and a summary as text.",
+            long_text::with_commas(length),
+            long_text::with_commas(long_text::LONGEST)
+        )));
     }
     if params.keep_open == Some(true) && !params.files().is_empty() {
         return Err(Refusal("Progress (`keep_open`) is one text that later progress edits, so it has no `files`. Nothing was sent and nothing was acknowledged; send the files with the answer, or without `keep_open`.".to_owned()));
@@ -147,10 +156,14 @@ impl<'a> SendCall<'a> {
         if let Some(earlier) = self.earlier(&self.reply_key(params))? {
             return Ok(Some(earlier));
         }
-        let names: Vec<String> = params.files().iter().map(|path| shown_name(path)).collect();
+        let beginning = long_text::beginning(params.text.as_deref().unwrap_or_default());
+        let document = beginning.is_some().then(|| long_text::FILE_NAME.to_owned());
+        let names = params.files().iter().map(|path| shown_name(path));
+        let names: Vec<String> = document.into_iter().chain(names).collect();
         let same_names = |files: &[AttachedFile]| files.iter().map(|file| &file.name).eq(&names);
         // Perhaps the same files again: what is in them decides, once they are copied.
-        if self.repeated(params, same_names)?.is_none() {
+        let text = beginning.as_deref().or(params.text.as_deref());
+        if self.repeated(params, text, same_names)?.is_none() {
             self.place(params)?;
         }
         Ok(None)
@@ -167,10 +180,12 @@ impl<'a> SendCall<'a> {
         if let Some(earlier) = self.earlier(&key)? {
             return Ok(earlier);
         }
-        let (files, copies) = copies.map_or((Vec::new(), None), |copies| {
-            (copies.files, Some(copies.folder))
-        });
-        if !keep_open && let Some(repeat) = self.repeated(params, |sent| sent == files)? {
+        let (mut files, mut folder, mut beginning) = (Vec::new(), None, None);
+        if let Some(copies) = copies {
+            (files, folder, beginning) = (copies.files, Some(copies.folder), copies.beginning);
+        }
+        let text = beginning.as_deref().or(params.text.as_deref());
+        if !keep_open && let Some(repeat) = self.repeated(params, text, |sent| sent == files)? {
             return Ok(repeat);
         }
         let (target, answered) = self.place(params)?;
@@ -180,7 +195,12 @@ impl<'a> SendCall<'a> {
         let is_beside = !keep_open
             && matches!(target, ReplyTarget::Own(_))
             && me.held_at(address).next().is_some();
-        let text = params.text.clone().unwrap_or_default();
+        let text = text.unwrap_or_default().to_owned();
+        if beginning.is_some() {
+            let whole = params.text.as_deref().unwrap_or_default();
+            self.0.notices.push(long_text::notice(whole));
+        }
+        let me = &self.0.picture.me;
         let content = if keep_open {
             Content::ProgressUpdate { text }
         } else {
@@ -206,7 +226,7 @@ impl<'a> SendCall<'a> {
             turn: me.turn(address).filter(|_| !is_beside).cloned(),
             ..self.delivery(key, address, content)
         };
-        let effects = self.0.picture.plan_delivery(&delivery, copies, is_beside);
+        let effects = self.0.picture.plan_delivery(&delivery, folder, is_beside);
         self.0.carry_out(effects)?;
         Ok(self.accepted(delivery, false))
     }
@@ -274,13 +294,14 @@ impl<'a> SendCall<'a> {
     fn repeated(
         &mut self,
         params: &ReplyParams,
+        text: Option<&str>,
         same_files: impl Fn(&[AttachedFile]) -> bool,
     ) -> Result<Option<Accepted>, Refusal> {
         // The client tells its calls apart, so another one with the same words is another report.
         if params.to == Some(To::Home) && self.0.caller.call.is_some() {
             return Ok(None);
         }
-        let text = params.text.as_deref().unwrap_or_default();
+        let text = text.unwrap_or_default();
         let (now, outbox) = (self.0.picture.now, &self.0.mailbox.driver.outbox);
         let since = now.0 - i64::try_from(REPEAT_WITHIN.as_millis()).unwrap_or(0);
         let all = outbox.all()?.into_iter().rev();

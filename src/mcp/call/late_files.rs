@@ -19,7 +19,6 @@ use crate::state::inbox::view::{self, FileStanding, Item, RenderedMessage};
 use crate::state::layout::SessionDir;
 use crate::store::atomic::Durability;
 use crate::store::crash_points::Step;
-use crate::telegram::update;
 
 /// Most messages that one result tells of; others follow with the next.
 const MOST: usize = 2;
@@ -87,11 +86,11 @@ impl LateFiles {
     ) -> Result<Option<(RenderedMessage, Vec<String>)>, Refusal> {
         let mut items = Vec::new();
         for &name in &late.entries {
-            items.extend(self.inbox.peek_settled(name)?.map(|entry| Item {
-                name,
-                address: entry.address,
-                update: update::read(entry.update.get()).ok(),
-            }));
+            items.extend(
+                self.inbox
+                    .peek_settled(name)?
+                    .map(|entry| Item::new(name, entry)),
+            );
         }
         let Some(mut message) = view::together(&items) else {
             return Ok(None);

@@ -291,13 +291,14 @@ impl Mailbox {
     }
 
     /// Copies the files of a reply. Takes its time, and no lock.
-    pub fn copies(&self, roots: &Roots, files: &[String]) -> Result<Copies, Refusal> {
+    pub fn copies(&self, roots: &Roots, params: &ReplyParams) -> Result<Copies, Refusal> {
         let outbox = &self.driver.outbox;
         // The copies of calls that were cut short take room.
         if let Err(error) = outbox.sweep_copies() {
             tracing::warn!(error = %Chain(&error), "cannot remove the copies of a call that was cut short");
         }
-        roots.copy(files, || outbox.stage())
+        let text = params.text.as_deref().unwrap_or_default();
+        roots.copy(text, params.files(), || outbox.stage())
     }
 
     /// Accepts a reply, a progress update or a message of the agent's own.

@@ -5,7 +5,7 @@ use crate::ids::{Address, SessionId};
 use crate::mcp::call::Accepted;
 use crate::mcp::tools::{Refusal, Status, ToolResult};
 use crate::state::bots::migrations;
-use crate::state::bots::rate_limits::{self, HeldUntil};
+use crate::state::bots::rate_limits::{self, HeldUntil, TOPIC_IS_CLOSED};
 use crate::state::gateway_status;
 use crate::state::layout::StateDir;
 use crate::state::outbox::delivery::DeliveryOutcome;
@@ -81,9 +81,14 @@ impl DeliveryReports {
             DeliveryStatus::Waiting | DeliveryStatus::Gone => {
                 if let Some(held) = self.held(accepted.address, now)? {
                     result.held_until = Some(held.opens.rfc3339());
-                    if held.reason.is_some() {
-                        result.reason = held.reason;
-                        result.notices.push("Nothing can be sent to that chat now. What you send is kept, and tried again every hour and when a person writes there.".to_owned());
+                    if let Some(reason) = held.reason {
+                        let notice = if reason == TOPIC_IS_CLOSED {
+                            "That topic is closed. What you send there is kept, and goes out when the topic is opened again; tell the person if it matters now."
+                        } else {
+                            "Nothing can be sent to that chat now. What you send is kept, and tried again every hour and when a person writes there."
+                        };
+                        result.reason = Some(reason);
+                        result.notices.push(notice.to_owned());
                     }
                 }
             }
@@ -95,7 +100,7 @@ impl DeliveryReports {
     fn held(&self, address: Address, now: Timestamp) -> Result<Option<HeldUntil>, ReadError> {
         let moves = migrations::read_migrations(&self.state, address.bot_id, now)?;
         match rate_limits::read_limits(&self.state, address.bot_id, now) {
-            Ok(gates) => Ok(gates.held(moves.current(address.chat_id), now)),
+            Ok(gates) => Ok(gates.held(moves.current(address.chat_id), address.topic_id, now)),
             // The gateway will report it and write new ones.
             Err(ReadError::Quarantined { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -132,10 +137,18 @@ impl DeliveryReports {
             .bots
             .iter()
             .find(|bot| bot.id == Some(serves.bot_id))?;
-        let why = bot.health.problem()?;
-        // The end of a long notice is cut off.
+        if let Some(why) = bot.health.problem() {
+            // The end of a long notice is cut off.
+            return Some(format!(
+                "Nothing arrives now; what you send is stored, and `telepost status` shows the person how it stands: {why}"
+            ));
+        }
+        let bots = self.outbox.oldest_bots(self.clock.now()).ok()?;
+        let why = bots
+            .into_iter()
+            .find_map(|bot| status.explain_missing(bot))?;
         Some(format!(
-            "Nothing arrives now; what you send is stored, and `telepost status` shows the person how it stands: {why}"
+            "An earlier message of this session cannot go out; tell the person, who can mend it: {why}"
         ))
     }
 }

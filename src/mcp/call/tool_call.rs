@@ -20,7 +20,6 @@ use crate::state::inbox::view::Item;
 use crate::state::outbox::delivery::DeliveryId;
 use crate::store::disk::HeldLock;
 use crate::store::state_file::ReadError;
-use crate::telegram::update;
 
 /// A call that has the session lock.
 pub(in crate::mcp) struct ToolCall<'a> {
@@ -140,11 +139,7 @@ impl<'a> ToolCall<'a> {
     /// Reads a pending entry. `None` if it cannot be shown; the notices say why.
     pub(super) fn read_entry(&mut self, name: EntryName) -> Result<Option<Item>, Refusal> {
         match self.mailbox.driver.inbox.read(name, self.picture.now) {
-            Ok(Some(entry)) => Ok(Some(Item {
-                name,
-                address: entry.address,
-                update: update::read(entry.update.get()).ok(),
-            })),
+            Ok(Some(entry)) => Ok(Some(Item::new(name, entry))),
             Ok(None) => {
                 self.picture.pending.remove(&name);
                 Ok(None)
@@ -164,11 +159,7 @@ impl<'a> ToolCall<'a> {
     /// Reads a settled entry whose tombstone is still there.
     pub(super) fn read_settled(&self, id: UpdateId) -> Result<Option<Item>, Refusal> {
         match self.mailbox.driver.inbox.read_settled(id, self.picture.now) {
-            Ok(entry) => Ok(entry.map(|entry| Item {
-                name: entry.name(),
-                address: entry.address,
-                update: update::read(entry.update.get()).ok(),
-            })),
+            Ok(entry) => Ok(entry.map(|entry| Item::new(entry.name(), entry))),
             Err(ReadError::Quarantined { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }

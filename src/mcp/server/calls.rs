@@ -184,7 +184,7 @@ impl Shared {
         caller: &Caller,
         params: &ReplyParams,
     ) -> Result<Ready, Refusal> {
-        if params.files().is_empty() {
+        if params.files().is_empty() && !params.is_too_long_for_chat() {
             return Ok(Ready::ToMake(None));
         }
         let asked = params.clone();
@@ -198,10 +198,9 @@ impl Shared {
         }
         let (asked, shared) = (params.clone(), Arc::clone(self));
         self.blocking(move |served| {
-            let files = asked.files();
             served
                 .mailbox
-                .copies(&served.roots, files)
+                .copies(&served.roots, &asked)
                 .or_else(|refusal| {
                     // The person may have allowed more folders meanwhile.
                     let now =
@@ -209,7 +208,7 @@ impl Shared {
                     if now == served.roots {
                         return Err(refusal);
                     }
-                    served.mailbox.copies(&now, files)
+                    served.mailbox.copies(&now, &asked)
                 })
         })
         .await

@@ -108,9 +108,10 @@ pub(super) fn read_line(line: &[u8]) -> ClientLine {
             } else {
                 "not JSON"
             };
-            let hint = match line.iter().any(|byte| byte.is_ascii_control()) {
-                true => "; in a text, write line ends and other control characters as escapes",
-                false => "",
+            let hint = if line.iter().any(u8::is_ascii_control) {
+                "; in a text, write line ends and other control characters as escapes"
+            } else {
+                ""
             };
             Unusable::no_json(line, kind, format!("it is {kind} ({error}){hint}"))
         }
@@ -155,15 +156,13 @@ fn read_message(mut message: Value) -> ClientLine {
         )
     };
     match serde_json::from_value(message.clone()) {
-        Ok(JsonRpcMessage::Request(request)) => match &request.request {
-            // rmcp reads parameters that fit no method of MCP as a method of the client's own.
-            ClientRequest::CustomRequest(custom)
-                if ["tools/call", "initialize"].contains(&&*custom.method) =>
-            {
-                unusable(wrong_params())
-            }
-            _ => ClientLine::Message(Box::new(JsonRpcMessage::Request(request))),
-        },
+        // rmcp reads parameters that fit no method of MCP as a method of the client's own.
+        Ok(JsonRpcMessage::Request(request))
+            if ["tools/call", "initialize"].contains(&&*method)
+                && matches!(request.request, ClientRequest::CustomRequest(_)) =>
+        {
+            unusable(wrong_params())
+        }
         Ok(message) => ClientLine::Message(Box::new(message)),
         Err(_) if message.get("id").is_some_and(|id| !is_usable(id)) => {
             let problem = "its `id` must be a text or a whole number";

@@ -78,12 +78,13 @@ impl LineTransport {
             closing: closing.clone(),
         };
         let writing = async move {
-            if let Err(error) = write_lines(writer, lines, &outgoing, on_flushed).await {
-                tracing::info!(%error, "the client does not take answers any more");
-                closing.cancel();
-            }
+            let ended = write_lines(writer, lines, &outgoing, on_flushed).await;
+            tracing::info!(?ended, "the client does not take answers any more");
+            closing.cancel();
             outgoing.bytes.store(0, Ordering::Relaxed);
             outgoing.changed.notify_one();
+            // The calls that are under way have a moment to end.
+            std::future::pending::<()>().await;
         };
         (transport, writing)
     }
@@ -262,5 +263,5 @@ async fn wait_for_hangup() {
         }
         ready.clear_ready();
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

@@ -9,11 +9,11 @@ use serde::Serialize;
 use self::waking::{WakingReport, gather_waking};
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::ids::{BotId, ChatId, SessionId};
+use crate::ids::{BotId, ChatId, SessionId, TopicId};
 use crate::ops::list_sessions;
 use crate::state::agents::holder;
 use crate::state::bots::migrations;
-use crate::state::bots::rate_limits::{self, HeldUntil};
+use crate::state::bots::rate_limits::{self, HeldUntil, TOPIC_IS_CLOSED};
 use crate::state::gateway_status::{self, BotHealth, GatewayStatus};
 use crate::state::holds::Holds;
 use crate::state::inbox::Inbox;
@@ -62,6 +62,9 @@ pub struct GatewayReport {
     pub version: String,
     /// Seconds since it started.
     pub uptime_s: u64,
+    /// The proxy to Telegram, and the place that names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
 }
 
 /// One bot.
@@ -86,6 +89,12 @@ pub struct BotReport {
     /// Why it does not work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off: Option<String>,
+    /// When it is polled again after a failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<String>,
+    /// The same, for people.
+    #[serde(skip)]
+    pub retry_moment: Option<String>,
 }
 
 fn is_zero<N: Default + PartialEq>(count: &N) -> bool {
@@ -139,6 +148,9 @@ pub struct BlockedChat {
     pub bot_id: BotId,
     /// The chat.
     pub chat_id: ChatId,
+    /// The topic, if only a topic is closed; absent for General.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<TopicId>,
     /// Why, in Telegram's words or ours.
     pub reason: String,
     /// Since when, or when it was last tried.
@@ -170,6 +182,11 @@ impl Report {
                 let configured = config.sessions.get(id);
                 let mut session = SessionReport::gather(state, id, now)?;
                 session.configured = configured.is_some();
+                if session.reason.is_none()
+                    && let Some(status) = &status
+                {
+                    session.reason = find_missing_bot(state, id, status, now)?;
+                }
                 if let Some(typing) = configured.and_then(TypingRules::of) {
                     session.waking = gather_waking(&state.session(id), Some(&typing), now)?;
                 }
@@ -181,6 +198,7 @@ impl Report {
                 pid: file.pid,
                 version: file.version.clone(),
                 uptime_s: now.since(file.started_at).as_secs(),
+                proxy: file.proxy.clone(),
             }),
             bots: status
                 .map(|file| report_bots(&file, now))
@@ -205,6 +223,8 @@ fn report_bots(file: &GatewayStatus, now: Timestamp) -> Vec<BotReport> {
             polling: bot.health == BotHealth::Polling,
             last_poll_age_s: bot.last_poll_at.map(|at| now.since(at).as_secs()),
             refused_today: bot.refused_on.today(now),
+            retry_at: bot.retry_at.map(Timestamp::rfc3339),
+            retry_moment: bot.retry_at.map(|at| at.local_moment(now)),
             conflict: match &bot.health {
                 BotHealth::Conflict(conflict) => Some(conflict.as_str()),
                 BotHealth::Starting | BotHealth::Polling | BotHealth::Off(_) => None,
@@ -257,6 +277,20 @@ impl SessionReport {
     }
 }
 
+/// Why one of the oldest waiting deliveries cannot go out, if the gateway does not have its bot.
+fn find_missing_bot(
+    state: &StateDir,
+    session: &SessionId,
+    status: &GatewayStatus,
+    now: Timestamp,
+) -> Result<Option<String>, ReadError> {
+    let outbox = Outbox::new(state, state.session(session));
+    Ok(outbox
+        .oldest_bots(now)?
+        .into_iter()
+        .find_map(|bot| status.explain_missing(bot)))
+}
+
 /// Until when the first blocked delivery waits.
 fn find_first_blocked(
     state: &StateDir,
@@ -288,7 +322,10 @@ fn find_first_blocked(
         };
         let held = bots
             .get(&delivery.address.bot_id)
-            .and_then(|(gates, moves)| gates.held(moves.current(delivery.address.chat_id), now));
+            .and_then(|(gates, moves)| {
+                let chat = moves.current(delivery.address.chat_id);
+                gates.held(chat, delivery.address.topic_id, now)
+            });
         if held.is_some() {
             return Ok(held);
         }
@@ -308,9 +345,17 @@ fn find_blocked_chats(state: &StateDir, now: Timestamp) -> Result<Vec<BlockedCha
             Some(BlockedChat {
                 bot_id,
                 chat_id: gate.chat_id,
+                topic_id: None,
                 reason: gate.reason?,
                 since: gate.pause.closed_at.rfc3339(),
             })
+        }));
+        found.extend(gates.topics.into_iter().map(|closed| BlockedChat {
+            bot_id,
+            chat_id: closed.chat_id,
+            topic_id: closed.topic_id,
+            reason: TOPIC_IS_CLOSED.to_owned(),
+            since: closed.pause.closed_at.rfc3339(),
         }));
     }
     Ok(found)

@@ -35,12 +35,11 @@ fn typed(text: &str) -> Option<Command> {
 fn our_commands_are_known_with_and_without_the_name_of_the_bot() {
     for (text, command) in [
         ("/start", Command::Help),
-        ("/start from_a_link", Command::Help),
         ("/help", Command::Help),
         ("/Status", Command::Status),
         ("/status@my_bot", Command::Status),
         ("/queue", Command::Queue),
-        ("/id@MY_BOT please", Command::Id),
+        ("/id@MY_BOT .", Command::Id),
     ] {
         assert_eq!(typed(text), Some(command), "{text}");
     }
@@ -48,7 +47,16 @@ fn our_commands_are_known_with_and_without_the_name_of_the_bot() {
 
 #[test]
 fn everything_else_is_a_text_for_the_agent() {
-    for text in ["/deploy now", "/status@other_bot", "/statuses", "/@my_bot"] {
+    for text in [
+        "/deploy now",
+        "/status@other_bot",
+        "/statuses",
+        "/@my_bot",
+        "/start from_a_link",
+        "/id@my_bot please",
+        "/skip 12 all",
+        "/skip the tests",
+    ] {
         assert_eq!(typed(text), None, "{text}");
     }
     let command = json!([{"type": "bot_command", "offset": 0, "length": 7}]);
@@ -66,9 +74,9 @@ fn everything_else_is_a_text_for_the_agent() {
 fn skip_takes_numbers_however_they_are_separated_and_each_once() {
     let expected = Command::Skip {
         ids: [12, 13, 14].map(UpdateId).into(),
-        others: 1,
+        others: 0,
     };
-    assert_eq!(typed("/skip 12,13\n14  12 all"), Some(expected));
+    assert_eq!(typed("/skip 12,13\n14  12 ."), Some(expected));
     let none = Command::Skip {
         ids: Vec::new(),
         others: 0,

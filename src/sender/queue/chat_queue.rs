@@ -5,18 +5,24 @@ use std::time::Duration;
 
 use crate::ids::MessageId;
 use crate::sender::queue::pacing::{Rank, RequestWindow};
-use crate::sender::queue::{DeliveryKind, QueueKey};
+use crate::sender::queue::{DeliveryKind, MOST_BEFORE_SHORT, QueueKey};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct ChatQueue {
     pub(super) replies: BTreeSet<QueueKey>,
+    /// Those of one message, each with the count of messages of replies when it came.
+    pub(super) short: BTreeMap<QueueKey, u64>,
+    /// Those whose topic is closed, and until when.
+    pub(super) parked: BTreeMap<QueueKey, Duration>,
     /// The newest progress update of each turn, by session and turn.
     pub(super) progress: BTreeMap<(u16, i64), QueueKey>,
     /// The newest reaction on each message.
     pub(super) reactions: BTreeMap<MessageId, QueueKey>,
     pub(super) sending: Option<QueueKey>,
-    /// The reply of which a part may be out: nothing comes between its messages.
+    /// The reply of which a part may be out: only an overdue short one comes between its messages.
     pub(super) begun: Option<QueueKey>,
+    /// How many messages of replies have gone to this chat.
+    pub(super) replied: u64,
     /// Chat actions that are under way.
     pub(super) chat_actions: usize,
     pub(super) not_before: Duration,
@@ -36,9 +42,11 @@ impl ChatQueue {
     }
 
     pub(super) fn remove(&mut self, key: QueueKey, kind: DeliveryKind) {
+        self.parked.remove(&key);
         match kind {
             DeliveryKind::Reply { .. } => {
                 self.replies.remove(&key);
+                self.short.remove(&key);
                 self.begun = self.begun.filter(|begun| *begun != key);
             }
             DeliveryKind::Progress { turn } => {
@@ -56,11 +64,19 @@ impl ChatQueue {
 
     /// The deliveries that may come next, the more important first.
     pub(super) fn choices(&self) -> impl Iterator<Item = (Rank, QueueKey)> {
+        let waits = |key: &&QueueKey| !self.parked.contains_key(*key);
+        let overdue = self.short.iter().find(|(key, came_after)| {
+            waits(key) && self.replied - **came_after >= MOST_BEFORE_SHORT
+        });
+        let overdue = overdue.map(|(key, _)| *key);
         let begun = self.begun.filter(|begun| self.replies.contains(begun));
-        let reply = begun.or_else(|| self.replies.first().copied());
+        let reply = overdue
+            .or(begun)
+            .or_else(|| self.replies.iter().find(waits).copied());
         let is_first = reply.is_none();
-        let progress = self.progress.values().min().filter(|_| is_first);
-        let reaction = self.reactions.values().min();
+        let progress = self.progress.values().filter(waits).min();
+        let progress = progress.filter(|_| is_first);
+        let reaction = self.reactions.values().filter(waits).min();
         let reaction = reaction.filter(|_| is_first && self.chat_actions == 0);
         let is_free = self.sending.is_none();
         [

@@ -450,3 +450,76 @@ fn ten_thousand_replies_to_one_chat_go_in_order() {
             .eq(0..10_000)
     );
 }
+
+/// Sends all of it, where a reply at `long` has so many messages; the order of what went.
+fn order(queue: &mut SendQueue, long: &[(QueueKey, usize)]) -> Vec<i64> {
+    let mut left: BTreeMap<QueueKey, usize> = long.iter().copied().collect();
+    let mut order = Vec::new();
+    while let Some(permit) = queue.next(Duration::ZERO) {
+        order.push(permit.key.accepted);
+        let more = left.get_mut(&permit.key).is_some_and(|left| {
+            *left -= 1;
+            *left > 0
+        });
+        let end = if more {
+            SendEnd::More
+        } else {
+            SendEnd::Finished
+        };
+        queue.ended(permit.chat, end, Duration::ZERO);
+    }
+    order
+}
+
+#[test]
+fn a_reply_of_one_message_goes_once_ten_messages_of_longer_ones_went_before_it() {
+    let mut queue = SendQueue::new(Pace::Off);
+    let long = [(key(0, 1), 20), (key(0, 2), 20)];
+    for (key, _) in long {
+        queue.add(CHAT, key, REPLY);
+    }
+    for short in [key(0, 3), key(1, 4)] {
+        queue.add(CHAT, short, REPLY);
+        queue.mark_short(short);
+    }
+    let order = order(&mut queue, &long);
+    let place = |key: i64| order.iter().position(|one| *one == key).unwrap();
+    assert_eq!((place(3), place(4)), (10, 11));
+    let rest: Vec<i64> = order.into_iter().filter(|key| *key < 3).collect();
+    assert_eq!(rest, [[1; 20], [2; 20]].concat());
+}
+
+#[test]
+fn a_short_reply_that_comes_in_between_waits_for_ten_messages_at_most_too() {
+    let mut queue = SendQueue::new(Pace::Off);
+    let long = [(key(0, 1), 20)];
+    queue.add(CHAT, key(0, 1), REPLY);
+    for _ in 0..7 {
+        let permit = queue.next(Duration::ZERO).unwrap();
+        queue.ended(permit.chat, SendEnd::More, Duration::ZERO);
+    }
+    queue.add(CHAT, key(0, 2), REPLY);
+    queue.mark_short(key(0, 2));
+    let order = order(&mut queue, &long);
+    assert_eq!(order.iter().position(|one| *one == 2), Some(10));
+}
+
+#[test]
+fn what_waits_for_a_closed_topic_holds_up_nothing_else_and_keeps_its_order() {
+    let mut queue = SendQueue::new(Pace::Off);
+    for number in 1..=3 {
+        queue.add(CHAT, key(0, number), REPLY);
+    }
+    for number in 1..=2 {
+        let permit = queue.next(secs(number)).unwrap();
+        queue.ended(permit.chat, SendEnd::Parked(secs(3600)), secs(number));
+    }
+    let other = queue.next(secs(3)).unwrap();
+    assert_eq!(other.key, key(0, 3));
+    queue.ended(CHAT, SendEnd::Finished, secs(3));
+    assert_eq!(queue.next(secs(4)), None);
+    assert_eq!(queue.due(), Some(secs(3601)));
+    // Its topic is open again.
+    queue.open(CHAT);
+    assert_eq!(order(&mut queue, &[]), [1, 2]);
+}

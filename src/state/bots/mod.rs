@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::ids::{BotId, ChatId};
+use crate::ids::{Address, BotId, ChatId};
 use crate::state::bots::migrations::Migrations;
 use crate::state::bots::rate_limits::RateLimits;
 use crate::state::layout::StateDir;
+use crate::state::outbox::sent_index::SentIndex;
 use crate::store::state_file::ReadError;
 use crate::telegram::api::Api;
 
@@ -24,6 +25,8 @@ pub struct BotHandle {
     rate_limits: Mutex<RateLimits>,
     /// Where its groups have gone.
     pub migrations: Arc<Mutex<Migrations>>,
+    /// Its messages in groups and topics.
+    pub sent: Arc<SentIndex>,
 }
 
 impl BotHandle {
@@ -32,6 +35,7 @@ impl BotHandle {
         Ok(Self {
             rate_limits: Mutex::new(RateLimits::load(state, api.id(), clock)?),
             migrations: Arc::new(Mutex::new(Migrations::load(state, api.id(), clock)?)),
+            sent: Arc::default(),
             api,
         })
     }
@@ -62,9 +66,13 @@ impl BotHandle {
     }
 }
 
-/// Chats from which a message came since the sender last asked: those that were blocked are tried again.
+/// Chats from which a message came since the sender last asked, and topics that may be open again: those that
+/// were blocked are tried again.
 #[derive(Debug, Default)]
-pub struct HeardChats(Mutex<BTreeSet<(BotId, ChatId)>>);
+pub struct HeardChats {
+    chats: Mutex<BTreeSet<(BotId, ChatId)>>,
+    topics: Mutex<BTreeSet<Address>>,
+}
 
 impl HeardChats {
     /// A message came from a chat.
@@ -77,11 +85,24 @@ impl HeardChats {
         self.chats().remove(&(bot, chat));
     }
 
+    /// A message came from a topic, or it was opened again; without a topic, General.
+    pub fn note_topic(&self, address: Address) {
+        self.topics().insert(address);
+    }
+
     pub(crate) fn take(&self) -> BTreeSet<(BotId, ChatId)> {
         std::mem::take(&mut *self.chats())
     }
 
+    pub(crate) fn take_topics(&self) -> BTreeSet<Address> {
+        std::mem::take(&mut *self.topics())
+    }
+
     fn chats(&self) -> MutexGuard<'_, BTreeSet<(BotId, ChatId)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.chats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn topics(&self) -> MutexGuard<'_, BTreeSet<Address>> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,7 +7,7 @@
 //! A chat that refuses messages (the person blocked the bot, or removed it) is blocked: it is limited
 //! with a reason for [`BLOCKED_FOR`] at a time, and opens earlier when a message comes from it. It stays
 //! in the file until a message comes from it or goes to it, so that `status` names it even when nothing
-//! waits. When several chats are limited at once, the bot as a whole pauses (docs/facts/telegram.md 4).
+//! waits. A closed topic is blocked in the same way, without the rest of its chat. When several chats are limited at once, the bot as a whole pauses (docs/facts/telegram.md 4).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::clock::{Clock, Timestamp};
-use crate::ids::{BotId, ChatId};
+use crate::ids::{BotId, ChatId, TopicId};
 use crate::state::layout::StateDir;
 use crate::store::StoreError;
 use crate::store::crash_points::Step;
@@ -32,10 +32,29 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 struct RateLimitsFile {
     #[serde(rename = "gates")]
     chats: Vec<ChatLimit>,
+    /// The closed topics; version 0.1 does not know them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    topics: Vec<ClosedTopic>,
     /// The limit of the whole bot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bot: Option<Pause>,
 }
+
+/// A topic that takes no messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedTopic {
+    /// Its chat.
+    pub chat_id: ChatId,
+    /// The topic; absent for General.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<TopicId>,
+    /// How long it is left alone.
+    #[serde(flatten)]
+    pub pause: Pause,
+}
+
+/// The reason why nothing goes to a closed topic.
+pub const TOPIC_IS_CLOSED: &str = "the topic is closed (TOPIC_CLOSED)";
 
 /// The limit of one chat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +94,8 @@ pub struct ActiveLimits {
     bot: Option<Pause>,
     /// Blocked chats, also those that may be tried again by now.
     pub blocked: Vec<ChatLimit>,
+    /// Closed topics, also those that may be tried again by now.
+    pub topics: Vec<ClosedTopic>,
 }
 
 /// Until when nothing goes to a chat, and why.
@@ -89,11 +110,19 @@ pub struct HeldUntil {
 impl ActiveLimits {
     /// Whether messages may go to every chat.
     pub fn is_empty(&self) -> bool {
-        self.chats.is_empty() && self.bot.is_none()
+        self.chats.is_empty() && self.topics.is_empty() && self.bot.is_none()
     }
 
-    /// Until when nothing goes to a chat; `None` if messages may go there.
-    pub fn held(&self, chat: ChatId, now: Timestamp) -> Option<HeldUntil> {
+    /// Until when nothing goes to a chat, or a topic of it; `None` if messages may go there.
+    pub fn held(&self, chat: ChatId, topic: Option<TopicId>, now: Timestamp) -> Option<HeldUntil> {
+        let mut topics = self.topics.iter();
+        let closed = topics.find(|closed| (closed.chat_id, closed.topic_id) == (chat, topic));
+        let closed = closed.and_then(|closed| {
+            Some(HeldUntil {
+                opens: closed.pause.opens_at(now)?,
+                reason: Some(TOPIC_IS_CLOSED.to_owned()),
+            })
+        });
         let own = self.chats.iter().find(|limit| limit.chat_id == chat);
         let own = own.and_then(|limit| {
             Some(HeldUntil {
@@ -107,7 +136,8 @@ impl ActiveLimits {
                 reason: None,
             })
         });
-        own.into_iter().chain(bot).max_by_key(|held| held.opens)
+        let all = own.into_iter().chain(bot).chain(closed);
+        all.max_by_key(|held| held.opens)
     }
 }
 
@@ -117,9 +147,14 @@ pub fn read_limits(
     bot: BotId,
     now: Timestamp,
 ) -> Result<ActiveLimits, ReadError> {
-    let Some(RateLimitsFile { mut chats, bot }) = limits_file(state, bot).read(now)? else {
+    let Some(file) = limits_file(state, bot).read(now)? else {
         return Ok(ActiveLimits::default());
     };
+    let RateLimitsFile {
+        mut chats,
+        topics,
+        bot,
+    } = file;
     let blocked = chats.iter().filter(|limit| limit.reason.is_some());
     let blocked = blocked.cloned().collect();
     chats.retain(|limit| limit.pause.opens_at(now).is_some());
@@ -127,6 +162,7 @@ pub fn read_limits(
         chats,
         bot: bot.filter(|pause| pause.opens_at(now).is_some()),
         blocked,
+        topics,
     })
 }
 
@@ -138,6 +174,7 @@ pub struct RateLimits {
     clock: Clock,
     /// With the moment at which each ends.
     chats: BTreeMap<ChatId, (ChatLimit, Instant)>,
+    topics: BTreeMap<(ChatId, Option<TopicId>), (ClosedTopic, Instant)>,
     whole_bot: Option<(Pause, Instant)>,
     /// When each chat was last limited by a 429.
     last_429: BTreeMap<ChatId, Instant>,
@@ -159,7 +196,12 @@ impl RateLimits {
         };
         let chats = on_disk.blocked.into_iter().chain(on_disk.chats);
         let chats = chats.map(|limit| (limit.chat_id, (limit.clone(), end(&limit.pause))));
+        let topics = on_disk.topics.into_iter().map(|closed| {
+            let place = (closed.chat_id, closed.topic_id);
+            (place, (closed, end(&closed.pause)))
+        });
         Ok(Self {
+            topics: topics.collect(),
             chats: chats.collect(),
             whole_bot: on_disk.bot.map(|pause| (pause, end(&pause))),
             last_429: BTreeMap::new(),
@@ -222,14 +264,48 @@ impl RateLimits {
         self.record().map(|()| true)
     }
 
-    fn limit_chat(&mut self, chat: ChatId, wait: Duration, reason: Option<String>) {
-        let pause = Pause {
+    /// Leaves a closed topic alone, durably; the rest of its chat goes on.
+    pub fn close_topic(&mut self, chat: ChatId, topic: Option<TopicId>) -> Result<(), StoreError> {
+        let closed = ClosedTopic {
+            chat_id: chat,
+            topic_id: topic,
+            pause: self.pause(BLOCKED_FOR),
+        };
+        let opens = self.clock.instant() + BLOCKED_FOR;
+        self.topics.insert((chat, topic), (closed, opens));
+        self.record()
+    }
+
+    /// How long nothing may go to a topic because it is closed.
+    pub fn wait_for_topic(&self, chat: ChatId, topic: Option<TopicId>) -> Option<Duration> {
+        let (_, opens) = self.topics.get(&(chat, topic))?;
+        let wait = opens.saturating_duration_since(self.clock.instant());
+        (!wait.is_zero()).then_some(wait)
+    }
+
+    /// A topic was opened again, or a message went there or came from there. Returns whether it was closed.
+    pub fn reopen_topic(
+        &mut self,
+        chat: ChatId,
+        topic: Option<TopicId>,
+    ) -> Result<bool, StoreError> {
+        if self.topics.remove(&(chat, topic)).is_none() {
+            return Ok(false);
+        }
+        self.record().map(|()| true)
+    }
+
+    fn pause(&self, wait: Duration) -> Pause {
+        Pause {
             closed_at: self.clock.now(),
             retry_after_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-        };
+        }
+    }
+
+    fn limit_chat(&mut self, chat: ChatId, wait: Duration, reason: Option<String>) {
         let limit = ChatLimit {
             chat_id: chat,
-            pause,
+            pause: self.pause(wait),
             reason,
         };
         let opens = self.clock.instant() + wait;
@@ -254,6 +330,7 @@ impl RateLimits {
                 .values()
                 .map(|(limit, _)| limit.clone())
                 .collect(),
+            topics: self.topics.values().map(|(closed, _)| *closed).collect(),
             bot: self.whole_bot.map(|(pause, _)| pause),
         };
         self.state.prepare_bot(self.bot)?;
@@ -324,7 +401,7 @@ mod tests {
         assert!(again.wait(CHAT).is_some());
         let held = read_limits(&state, BOT, clock.now())
             .unwrap()
-            .held(CHAT, clock.now());
+            .held(CHAT, None, clock.now());
         assert_eq!(held.unwrap().reason.as_deref(), Some("blocked"));
         assert!(!again.unblock(ChatId(12)).unwrap());
         assert!(again.unblock(CHAT).unwrap());

@@ -31,6 +31,7 @@ fn shown(update_id: i64, chat: i64) -> RenderedMessage {
         name: name(update_id),
         address: address(chat),
         update: update::read(&raw.to_string()).ok(),
+        context: Vec::new(),
     };
     view::fresh(&[item]).remove(0)
 }

@@ -75,6 +75,9 @@ pub struct Entry {
     pub received: Timestamp,
     /// The update as Telegram gave it.
     pub update: Box<RawValue>,
+    /// Events of the chat that came before it, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub context: Vec<String>,
 }
 
 impl Entry {
@@ -90,6 +93,7 @@ impl Entry {
             update_id,
             received,
             update,
+            context: Vec::new(),
         }
     }
 

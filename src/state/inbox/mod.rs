@@ -1,6 +1,8 @@
 //! The inbox: admitted updates, one immutable file each, from pending to settled.
 //!
-//! On disk: `inbox/<received>-<update_id>.json` is pending; a settled entry is the same file in `done/`.
+//! On disk: `inbox/<received>-<update_id>.json` is pending; a settled entry is the same file in `done/`. An event
+//! of the chat waits in `context/` until the next message takes it along, and is settled then. `positions/` has the
+//! newest position of a pending live location, under the name of its entry.
 //! After a crash an entry is in one of these folders, in both, which counts as settled, or in none: then
 //! Telegram delivers it again.
 //!
@@ -12,6 +14,8 @@ pub mod entry;
 pub mod view;
 
 use std::collections::BTreeSet;
+
+use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
 use crate::ids::{BotId, UpdateId};
@@ -31,15 +35,19 @@ pub const TOMBSTONE_MS: i64 = 48 * 3600 * 1000;
 pub struct Inbox {
     pending: StateFolder<Entry>,
     settled: StateFolder<Entry>,
+    events: StateFolder<Entry>,
+    positions: StateFolder<Entry>,
 }
 
 impl Inbox {
     /// The inbox of a session whose folders exist.
     pub fn new(dir: &SessionDir) -> Self {
-        let pending = dir.storage().folder(dir.inbox(), Step::InboxEntry);
+        let folder = |path, step| dir.storage().folder(path, step);
         Self {
-            pending: pending.with(Durability::FileSynced),
-            settled: dir.storage().folder(dir.done(), Step::Command),
+            pending: folder(dir.inbox(), Step::InboxEntry).with(Durability::FileSynced),
+            settled: folder(dir.done(), Step::Command),
+            events: folder(dir.context(), Step::InboxEntry).with(Durability::FileSynced),
+            positions: folder(dir.positions(), Step::Presence).with(Durability::Unsynced),
         }
     }
 
@@ -62,6 +70,47 @@ impl Inbox {
         self.pending_file(entry.name()).prepare(entry)
     }
 
+    /// Does the same with an event.
+    pub fn prepare_event(&self, event: &Entry) -> Result<PreparedFile, StoreError> {
+        self.events.file(event.name().file_name()).prepare(event)
+    }
+
+    /// The events that wait, oldest first.
+    pub fn events(&self) -> Result<Vec<Entry>, StoreError> {
+        let names = self.events.names()?.into_iter();
+        let read = names.map(|name| Ok(self.events.file(name).inspect()?.intact()));
+        read.filter_map(Result::transpose).collect()
+    }
+
+    /// Settles events, unsynced: a loss of power shows them once more.
+    pub fn settle_events(&self, names: &[EntryName]) -> Result<(), StoreError> {
+        for &name in names {
+            let event = self.events.file(name.file_name()).at(Step::Settle);
+            event.rename_to(&self.settled_file(name))?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the position of a pending live location; of a settled one there is nothing left to show.
+    pub fn put_position(&self, name: EntryName, update: &RawValue) -> Result<(), StoreError> {
+        let Some(entry) = self.peek(name)? else {
+            return Ok(());
+        };
+        let update = update.to_owned();
+        self.positions
+            .file(name.file_name())
+            .write(&Entry { update, ..entry })
+    }
+
+    /// The entry with the newest position, if it is a live location.
+    fn at_newest_position(&self, entry: Entry) -> Entry {
+        if !entry.update.get().contains("\"live_period\"") {
+            return entry;
+        }
+        let newest = self.positions.file(entry.name().file_name()).peek();
+        newest.unwrap_or(entry)
+    }
+
     /// Writes a bot command as a tombstone, durably: it is carried out now, and is never pending.
     pub fn put_command(&self, command: &Entry) -> Result<(), StoreError> {
         self.settled_file(command.name()).write(command)
@@ -77,6 +126,11 @@ impl Inbox {
         self.pending.sync_batch(Step::InboxSync)
     }
 
+    /// Makes the events of a batch durable.
+    pub fn sync_events(&self) -> Result<(), StoreError> {
+        self.events.sync_batch(Step::InboxSync)
+    }
+
     /// The names of the pending entries, oldest first.
     pub fn pending(&self) -> Result<BTreeSet<EntryName>, StoreError> {
         let mut names = Vec::new();
@@ -89,7 +143,7 @@ impl Inbox {
     /// meanwhile is not missed, but may be named twice.
     pub fn stored(&self) -> Result<Vec<EntryName>, StoreError> {
         let mut names = Vec::new();
-        for folder in [&self.pending, &self.settled] {
+        for folder in [&self.pending, &self.events, &self.settled] {
             folder.visit(|name| names.extend(EntryName::parse(&name)))?;
         }
         Ok(names)
@@ -106,21 +160,26 @@ impl Inbox {
             Err(ReadError::Quarantined { .. }) => return Ok(false),
             Err(ReadError::Store(error)) => return Err(error),
         }
-        Ok(match self.settled_file(name).inspect()? {
-            Inspection::Missing => false,
-            Inspection::Intact(entry) => entry.bot() == bot,
-            Inspection::Newer(_) | Inspection::Damaged(_) => true,
-        })
+        for file in [self.events.file(name.file_name()), self.settled_file(name)] {
+            match file.inspect()? {
+                Inspection::Missing => {}
+                Inspection::Intact(entry) => return Ok(entry.bot() == bot),
+                Inspection::Newer(_) | Inspection::Damaged(_) => return Ok(true),
+            }
+        }
+        Ok(false)
     }
 
     /// Reads a pending entry. `None` if it has been settled.
     pub fn read(&self, name: EntryName, now: Timestamp) -> Result<Option<Entry>, ReadError> {
-        self.pending_file(name).read(now)
+        let entry = self.pending_file(name).read(now)?;
+        Ok(entry.map(|entry| self.at_newest_position(entry)))
     }
 
     /// Reads a pending entry without moving a damaged file.
     pub fn peek(&self, name: EntryName) -> Result<Option<Entry>, StoreError> {
-        Ok(self.pending_file(name).inspect()?.intact())
+        let entry = self.pending_file(name).inspect()?.intact();
+        Ok(entry.map(|entry| self.at_newest_position(entry)))
     }
 
     /// Does the same with a tombstone.
@@ -173,6 +232,11 @@ impl Inbox {
             if now.0.saturating_sub(settled.0.max(received)) > TOMBSTONE_MS {
                 file.remove()?;
                 removed += 1;
+            }
+        }
+        for name in self.positions.names()? {
+            if !self.pending.file(&name).exists()? {
+                self.positions.file(name).at(Step::Sweep).remove()?;
             }
         }
         Ok(removed)

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::ids::{Address, ChatId, MessageId, TopicId, UpdateId, UserId};
 use crate::routing::is_near_limit;
-use crate::state::inbox::entry::EntryName;
-use crate::telegram::update::{Body, Forward, Message, Update};
+use crate::state::inbox::entry::{Entry, EntryName};
+use crate::telegram::update::{self, Body, Forward, Message, Update};
 
 /// How long the newest part of an album or of a cut text waits for the next one.
 pub const JOIN_MS: i64 = 1000;
@@ -28,6 +28,8 @@ const BACKLOG_SECONDS: u64 = 15 * 60;
 pub const PART_BYTES: usize = 4500;
 /// How many of these bytes each file of the message takes.
 const FILE_BYTES: usize = 200;
+/// Most events that are shown beside a message.
+pub const CONTEXT_MOST: usize = 8;
 
 /// A pending entry, read.
 #[derive(Clone, Debug)]
@@ -38,6 +40,20 @@ pub struct Item {
     pub address: Address,
     /// The update; `None` if this version cannot read it.
     pub update: Option<Update>,
+    /// The events of the chat before it.
+    pub context: Vec<String>,
+}
+
+impl Item {
+    /// Reads an entry that has this name.
+    pub fn new(name: EntryName, entry: Entry) -> Self {
+        Self {
+            name,
+            address: entry.address,
+            update: update::read(entry.update.get()).ok(),
+            context: entry.context,
+        }
+    }
 }
 
 /// One message as an agent sees it, with its entries.
@@ -136,6 +152,9 @@ pub struct MessageView {
     /// Files that came with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<AttachmentView>,
+    /// Events of the chat before it, such as a pinned message. They ask nothing of you.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub context: Vec<String>,
 }
 
 /// A chat.
@@ -177,10 +196,12 @@ pub struct PersonView {
 }
 
 /// A message that another one replies to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReplyView {
-    /// Its id within the chat; 0 if it is in none that you see.
-    pub message_id: MessageId,
+    /// Its id within its chat, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "MessageId")]
+    pub message_id: Option<MessageId>,
     /// Its author.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
@@ -394,6 +415,7 @@ impl MessageView {
         }
         if number > 1 {
             view.attachments.clear();
+            view.context.clear();
         }
         Some(view)
     }

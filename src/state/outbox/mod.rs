@@ -11,6 +11,7 @@ pub mod attachments;
 pub mod changes;
 pub mod delivery;
 pub mod notice;
+pub mod sent_index;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -19,7 +20,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::ids::{Address, BotId, ChatId, MessageId};
+use crate::ids::{BotId, MessageId};
 use crate::state::agents::holder::short_hash;
 use crate::state::inbox::entry::EntryName;
 use crate::state::layout::{SessionDir, StateDir};
@@ -35,6 +36,9 @@ use crate::store::state_file::{ReadError, StateFile, StateFolder};
 const KEEP_MS: i64 = 7 * 24 * 3600 * 1000;
 /// How many finished deliveries are kept.
 const KEEP_MOST: usize = 1000;
+
+/// How many of the oldest deliveries are read to find those of a bot that is gone.
+const OLDEST: usize = 10;
 
 const STATE_SUFFIX: &str = ".progress.json";
 
@@ -153,6 +157,19 @@ impl Outbox {
     /// The deliveries that are not finished, in the order of acceptance.
     pub fn waiting(&self) -> Result<BTreeSet<DeliveryId>, StoreError> {
         list_ids(&self.waiting)
+    }
+
+    /// The bots of the oldest deliveries that are not finished.
+    pub fn oldest_bots(&self, now: Timestamp) -> Result<BTreeSet<BotId>, ReadError> {
+        let mut bots = BTreeSet::new();
+        for id in self.waiting()?.iter().take(OLDEST) {
+            match self.read(id, now) {
+                Ok(delivery) => bots.extend(delivery.map(|delivery| delivery.address.bot_id)),
+                Err(ReadError::Quarantined { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(bots)
     }
 
     /// Visits each delivery that is not finished, unordered and without keeping the names.
@@ -309,19 +326,14 @@ impl Outbox {
         }
     }
 
-    /// Where a message of a chat went, if this session has sent it and still keeps its record. The
-    /// newest are searched first.
-    pub fn sent_to(&self, bot: BotId, chat: ChatId, message: MessageId) -> Option<Address> {
-        let ids = list_ids(&self.sent).ok()?;
-        ids.iter().rev().find_map(|id| {
-            let finished = entry(&self.sent, id).peek()?;
-            let address = finished.delivery.address;
-            let DeliveryOutcome::Delivered { message_ids, .. } = finished.outcome else {
-                return None;
-            };
-            let is_it = (address.bot_id, address.chat_id) == (bot, chat);
-            (is_it && message_ids.contains(&message)).then_some(address)
-        })
+    /// Visits the record of each delivery in `sent/` that can be read, oldest first.
+    pub fn each_sent(&self, mut visitor: impl FnMut(&FinishedDelivery)) -> Result<(), StoreError> {
+        for id in list_ids(&self.sent)? {
+            if let Some(finished) = entry(&self.sent, &id).peek() {
+                visitor(&finished);
+            }
+        }
+        Ok(())
     }
 
     /// The message that the progress updates of a turn edit: the one of its newest finished update.
@@ -341,7 +353,8 @@ impl Outbox {
             let is_progress = matches!(delivery.content, Content::ProgressUpdate { .. });
             let message = finished.outcome.last_message();
             if is_of_turn && is_progress && message.is_some() {
-                return Ok(message);
+                // 0 is a message whose id Telegram did not say.
+                return Ok(message.filter(|message| message.0 > 0));
             }
         }
         Ok(None)

@@ -6,15 +6,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use teloxide_core::requests::Payload;
 
-use super::{Api, SEND_TIMEOUT, not_heard, parse};
-use crate::telegram::error::{ApiError, read_answer};
+use super::{Api, SEND_TIMEOUT, hear_answer, not_heard, parse};
+use crate::telegram::error::ApiError;
 
 /// Longest time without a byte.
 const SILENCE: Duration = Duration::from_secs(30);
 /// Longest time for a whole file: 20 MB at 12 kB a second.
 const WHOLE: Duration = Duration::from_secs(30 * 60);
-/// Most bytes that are read of an answer that is no file.
-const REFUSAL_BYTES: usize = 64 * 1024;
 
 /// `getFile`; not the typed form, whose answer drops what it does not know.
 #[derive(Serialize)]
@@ -85,7 +83,7 @@ impl Api {
             .await
             .map_err(|_| silent())?
             .map_err(not_heard)?;
-        let mut download = Download { response };
+        let download = Download { response };
         if download.response.status().as_u16() == 200 {
             return Ok(download);
         }
@@ -126,24 +124,13 @@ impl Download {
             .map_err(not_heard)
     }
 
-    /// The text of an answer that is no file.
-    async fn refusal(&mut self) -> ApiError {
+    /// The refusal of an answer that is no file.
+    async fn refusal(self) -> ApiError {
         let status = self.response.status().as_u16();
-        let header = self.response.headers().get("retry-after");
-        let retry_after = header
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
-        let mut body = Vec::new();
-        while body.len() < REFUSAL_BYTES {
-            match self.next().await {
-                Ok(Some(piece)) => body.extend_from_slice(piece.as_ref()),
-                Ok(None) => break,
-                Err(error) => return error,
-            }
-        }
-        match read_answer(status, retry_after.as_deref(), &body) {
-            Err(error) => error,
-            Ok(_) => ApiError::Doubt(format!("HTTP {status} instead of a file")),
+        match tokio::time::timeout(SILENCE, hear_answer(self.response)).await {
+            Ok(Err(error)) => error,
+            Ok(Ok(_)) => ApiError::Doubt(format!("HTTP {status} instead of a file")),
+            Err(_) => silent(),
         }
     }
 }

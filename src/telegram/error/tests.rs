@@ -46,7 +46,7 @@ fn the_wait_of_a_429_is_found_wherever_the_server_puts_it() {
 /// docs/facts/telegram.md 9.
 const TABLE: &[(u16, &str, FailureDecision)] = {
     use FailureDecision::{
-        ChatBlocked, Fail, Repair as By, Retry, RetryMarked, StopBot, TreatAsDone,
+        ChatBlocked, Fail, Repair as By, Retry, RetryMarked, StopBot, TopicClosed, TreatAsDone,
     };
     &[
         (500, "Internal Server Error: restart", RetryMarked),
@@ -157,7 +157,7 @@ const TABLE: &[(u16, &str, FailureDecision)] = {
             "Bad Request: not enough rights to send text messages to the chat",
             ChatBlocked,
         ),
-        (400, "Bad Request: TOPIC_CLOSED", Fail),
+        (400, "Bad Request: TOPIC_CLOSED", TopicClosed),
         (400, "Bad Request: message text is empty", Fail),
         (400, "Bad Request: BUTTON_DATA_INVALID", Fail),
         (400, "Bad Request: REACTION_INVALID", Fail),

@@ -8,12 +8,14 @@
 mod brackets;
 
 use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde_json::Value;
 
-use self::brackets::{describe, other};
-use super::message::Message;
+use self::brackets::{describe, field, other};
+use super::message::{Message, User};
 use super::{markdown, rich};
+use crate::ids::UserId;
 
 /// The content fields that come with a file. An animation also has `document`, a live photo `photo`: the more
 /// telling name stands first.
@@ -105,6 +107,23 @@ const SERVICE: [&str; 55] = [
     "web_app_data",
 ];
 
+/// Service messages that are meant for the bot: a person answers a button of it or pays, or the group that it is
+/// in was made or has moved.
+const FOR_THE_BOT: [&str; 12] = [
+    "group_chat_created",
+    "supergroup_chat_created",
+    "channel_chat_created",
+    "migrate_to_chat_id",
+    "migrate_from_chat_id",
+    "successful_payment",
+    "refunded_payment",
+    "users_shared",
+    "chat_shared",
+    "passport_data",
+    "managed_bot_created",
+    "web_app_data",
+];
+
 /// Fields that say something about a message and are not what it says.
 const ABOUT: [&str; 42] = [
     "edit_date",
@@ -158,6 +177,9 @@ const DESCRIBED: [&str; 2] = ["paid_media", "live_photo"];
 const RAW_CHARS: usize = 1000;
 /// Most characters of a name or title within brackets.
 const NAME_CHARS: usize = 128;
+/// Most characters of an event.
+const EVENT_CHARS: usize = 160;
+
 impl Message {
     /// The kind of a message, by the name of its content field; `unknown` if we know none.
     pub fn kind(&self) -> &'static str {
@@ -175,6 +197,56 @@ impl Message {
             return None;
         }
         self.first_of(&SERVICE)
+    }
+
+    /// Whether it is an event of the chat that asks nothing of `bot`: a pinned message, a new title, a person who
+    /// joined. The arrival and the removal of the bot itself are no such events.
+    pub fn is_event(&self, bot: UserId) -> bool {
+        self.service().is_some_and(|kind| {
+            let value = self.rest.get(kind);
+            let people = value.and_then(Value::as_array).map(Vec::as_slice);
+            let mut people = people
+                .or(value.map(std::slice::from_ref))
+                .unwrap_or_default()
+                .iter();
+            let moves = matches!(kind, "new_chat_members" | "left_chat_member");
+            let is_bot = |person: &Value| person.get("id").and_then(Value::as_i64) == Some(bot.0);
+            !(FOR_THE_BOT.contains(&kind) || moves && people.any(is_bot))
+        })
+    }
+
+    /// An event in one line, with the person who caused it.
+    pub fn event_line(&self) -> String {
+        let name = self.from.as_ref().map(User::name).unwrap_or_default();
+        let event = self.placeholder().replace('\n', " ");
+        format!(
+            "{}: {}",
+            short(&name, NAME_CHARS / 2),
+            short(&event, EVENT_CHARS)
+        )
+    }
+
+    /// A number that stays the same as long as a reader sees the same: the words with their formatting, the file,
+    /// the question of a poll. Telegram sends an edit also for a reaction, a vote, a link preview.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let kind = self.kind();
+        kind.hash(&mut hasher);
+        let (words, file) = (self.words(), self.file().map(|file| file.content));
+        (&words, &file).hash(&mut hasher);
+        let nothing = Value::Null;
+        let value = self.rest.get(kind).unwrap_or(&nothing);
+        match kind {
+            "poll" => field(value, "question").hash(&mut hasher),
+            "checklist" => {
+                let tasks = value.get("tasks").and_then(Value::as_array);
+                let tasks = tasks.into_iter().flatten().map(|task| field(task, "text"));
+                (field(value, "title"), tasks.collect::<Vec<_>>()).hash(&mut hasher);
+            }
+            _ if words.is_none() && file.is_none() => self.placeholder().hash(&mut hasher),
+            _ => {}
+        }
+        hasher.finish()
     }
 
     fn content_field(&self) -> Option<&'static str> {

@@ -4,9 +4,11 @@
 //! Sender and chat must be there; any other field of an unexpected form counts as absent. Sources: the Bot API's
 //! `Message`, `MessageOrigin`, `CallbackQuery` and `MessageReactionUpdated`, up to 10.3.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
-use super::markdown::utf16_to_bytes;
+use super::markdown::{to_markdown, utf16_to_bytes};
 use super::rich;
 use crate::ids::{ChatId, MessageId, TopicId, UserId};
 
@@ -199,10 +201,20 @@ impl Message {
             .filter(|topic| self.is_topic_message && topic.0 > 1)
     }
 
+    /// When this version was written, in seconds since 1970.
+    pub fn version_date(&self) -> i64 {
+        self.edited_at().unwrap_or(self.date)
+    }
+
     /// When it was edited, in seconds since 1970, if that is after it was sent.
     pub fn edited_at(&self) -> Option<i64> {
         let at = self.rest.get("edit_date")?.as_i64()?;
         (at > self.date).then_some(at)
+    }
+
+    /// Whether it tells that its topic was opened again.
+    pub fn opens_topic(&self) -> bool {
+        self.rest.contains_key("forum_topic_reopened")
     }
 
     /// The name of the topic, where the message happens to tell it: every message that replies to
@@ -232,12 +244,13 @@ impl Message {
             .filter(|quoted| !quoted.rest.contains_key("forum_topic_created"))
     }
 
-    /// The part of the quoted message that the person marked. The server adds a quote of its own where the
-    /// person did not.
-    pub fn manual_quote(&self) -> Option<&str> {
+    /// The part of the message that it replies to that came with it, as Markdown, and whether the person marked
+    /// it. Where the person did not, the server adds the beginning of it.
+    pub fn quote(&self) -> Option<(Cow<'_, str>, bool)> {
         let quote = self.rest.get("quote")?;
-        let manual = quote.get("is_manual") == Some(&Value::Bool(true));
-        quote.get("text")?.as_str().filter(|_| manual)
+        let is_manual = quote.get("is_manual") == Some(&Value::Bool(true));
+        let words = quote.get("text")?.as_str()?;
+        Some((to_markdown(words, quote.get("entities")), is_manual))
     }
 
     /// Where it comes from, if it was forwarded.

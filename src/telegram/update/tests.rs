@@ -308,12 +308,19 @@ fn every_kind_of_origin_tells_where_a_forward_comes_from() {
 }
 
 #[test]
-fn only_what_a_person_marked_is_a_quote() {
-    assert_eq!(
-        of(&json!({"quote": {"text": "x", "is_manual": true}})).manual_quote(),
-        Some("x")
-    );
-    assert_eq!(of(&json!({"quote": {"text": "x"}})).manual_quote(), None);
+fn a_quote_says_whether_a_person_marked_it() {
+    let quote = |fields: &Value| {
+        let message = of(fields);
+        message
+            .quote()
+            .map(|(words, is_manual)| (words.into_owned(), is_manual))
+    };
+    let marked = json!({"quote": {"text": "x", "is_manual": true}});
+    assert_eq!(quote(&marked), Some(("x".to_owned(), true)));
+    let bold = json!([{"type": "bold", "offset": 0, "length": 1}]);
+    let served = json!({"quote": {"text": "x", "entities": bold}});
+    assert_eq!(quote(&served), Some(("**x**".to_owned(), false)));
+    assert_eq!(quote(&json!({"quote": {"position": 3}})), None);
 }
 
 #[test]

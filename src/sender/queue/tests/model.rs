@@ -150,7 +150,8 @@ impl Naive {
         let (until, failures) = self.held.entry(chat).or_default();
         match end {
             SendEnd::Finished | SendEnd::More => *failures = 0,
-            SendEnd::Later(wait) => *until = now + wait,
+            // Closed topics have tests of their own.
+            SendEnd::Later(wait) | SendEnd::Parked(wait) => *until = now + wait,
             SendEnd::Failed(_) => {
                 *until = now
                     + secs([1, 2, 4, 8, 16, 32, 60][usize::try_from(*failures).unwrap().min(6)]);

@@ -1,5 +1,6 @@
 //! One message as an agent sees it, from the entries that stand behind it. Pure.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -7,8 +8,8 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use crate::ids::{MessageId, UpdateId};
 use crate::state::inbox::view::{
-    AttachmentView, ChatView, FileRef, FileStanding, ForwardView, Item, MessageView, PersonView,
-    ReplyView, TopicView, message_of,
+    AttachmentView, CONTEXT_MOST, ChatView, FileRef, FileStanding, ForwardView, Item, MessageView,
+    PersonView, ReplyView, TopicView, message_of,
 };
 use crate::telegram::update::content::short;
 use crate::telegram::update::file::IncomingFile;
@@ -18,6 +19,8 @@ use crate::telegram::update::{Body, Chat, Forward, Message, Press, Reaction, Use
 const QUOTE_CHARS: usize = 300;
 /// Most characters of a name or title.
 const NAME_CHARS: usize = 64;
+/// A message of which Telegram tells nothing.
+const ELSEWHERE: &str = "[a message of another chat]";
 /// Where Telegram's clients cut a text.
 const CUT_CHARS: usize = 4096;
 
@@ -49,6 +52,7 @@ pub(super) fn message(first: &Item, group: &[&Item]) -> (MessageView, Vec<FileRe
         edited: false,
         again: false,
         attachments: Vec::new(),
+        context: context(group),
     };
     match first.update.as_ref().map(|update| &update.body) {
         Some(Body::Message { message, .. }) => said(&mut view, &mut files, message, group),
@@ -57,6 +61,14 @@ pub(super) fn message(first: &Item, group: &[&Item]) -> (MessageView, Vec<FileRe
         Some(Body::Membership(_) | Body::Other(_)) | None => {}
     }
     (view, files)
+}
+
+/// The newest events before the message.
+fn context(group: &[&Item]) -> Vec<String> {
+    let lines = group.iter().flat_map(|item| &item.context);
+    let mut newest: Vec<String> = lines.rev().take(CONTEXT_MOST).cloned().collect();
+    newest.reverse();
+    newest
 }
 
 fn said(view: &mut MessageView, files: &mut Vec<FileRef>, first: &Message, group: &[&Item]) {
@@ -170,19 +182,42 @@ fn attachment(file: &IncomingFile) -> AttachmentView {
 }
 
 fn reply_to(message: &Message) -> Option<ReplyView> {
-    let mut reply = match message.replied() {
-        Some(message) => quoted(message),
-        None => elsewhere(message)?,
+    let quote = message.quote();
+    let mut reply = match (message.replied(), elsewhere(message)) {
+        (Some(message), _) => quoted(message),
+        (None, Some(reply)) => with_words(reply, quote.as_ref()),
+        // The message itself is gone.
+        (None, None) => with_words(ReplyView::default(), Some(quote.as_ref()?)),
     };
-    reply.quote = message
-        .manual_quote()
-        .map(|quote| short(quote, QUOTE_CHARS));
+    reply.quote = quote
+        .filter(|(_, is_manual)| *is_manual)
+        .map(|(quote, _)| short(&quote, QUOTE_CHARS));
     Some(reply)
+}
+
+/// Adds the words that the server quoted: of a message that the bot cannot see there are no others.
+fn with_words(mut reply: ReplyView, quote: Option<&(Cow<'_, str>, bool)>) -> ReplyView {
+    match quote {
+        Some((words, false)) if matches!(reply.text.as_str(), "" | ELSEWHERE) => {
+            reply.text = short(words, QUOTE_CHARS);
+        }
+        Some((words, false)) => {
+            reply.text = short(&format!("{}\n{words}", reply.text), QUOTE_CHARS);
+        }
+        Some((_, true)) if reply.text.is_empty() => ELSEWHERE.clone_into(&mut reply.text),
+        Some((_, true)) | None => {}
+    }
+    reply
+}
+
+/// Ephemeral messages all have the id 0, which names none.
+fn message_id(id: i64) -> Option<MessageId> {
+    (id != 0).then_some(MessageId(id))
 }
 
 fn quoted(message: &Message) -> ReplyView {
     ReplyView {
-        message_id: message.message_id,
+        message_id: message_id(message.message_id.0),
         from: message
             .from
             .as_ref()
@@ -198,7 +233,7 @@ fn elsewhere(message: &Message) -> Option<ReplyView> {
         let place = story.get("chat").cloned();
         let place = place.and_then(|chat| Chat::read(chat, "").ok());
         return Some(ReplyView {
-            message_id: MessageId(0),
+            message_id: None,
             from: place
                 .and_then(|chat| chat.title.or(chat.username))
                 .map(|name| short(&name, NAME_CHARS)),
@@ -210,24 +245,37 @@ fn elsewhere(message: &Message) -> Option<ReplyView> {
         return None;
     };
     let mut fields = reply.clone();
-    let message_id = fields.get("message_id").and_then(Value::as_i64);
+    let id = fields.get("message_id").and_then(Value::as_i64);
+    let url = fields
+        .get("link_preview_options")
+        .and_then(|link| link.get("url")?.as_str());
+    let text = match url {
+        Some(url) => format!("[a message of another chat, with a link to {url}]"),
+        None => ELSEWHERE.to_owned(),
+    };
+    let [text_of, caption] = ["text", "caption"].map(|name| {
+        let words = fields.get(name).and_then(Value::as_str);
+        words.map(str::to_owned)
+    });
     let from = fields.remove("origin").map(|origin| Forward::read(&origin));
     fields.remove("chat");
     fields.remove("message_id");
     // The remaining fields are those of a message's content.
     let content = Message {
         rest: fields,
-        text: None,
-        caption: None,
+        text: text_of,
+        caption,
         reply_to_message: None,
         ..message.clone()
     };
-    let text = match content.kind() {
-        "unknown" => "[a message of another chat]".to_owned(),
-        _ => short(&content.placeholder(), QUOTE_CHARS),
+    let text = match (content.kind(), content.words()) {
+        ("unknown", None) => short(&text, QUOTE_CHARS),
+        ("unknown" | "text", Some(words)) => short(&words, QUOTE_CHARS),
+        (_, None) => short(&content.placeholder(), QUOTE_CHARS),
+        (_, Some(words)) => short(&format!("{}\n{words}", content.placeholder()), QUOTE_CHARS),
     };
     Some(ReplyView {
-        message_id: MessageId(message_id.unwrap_or_default()),
+        message_id: id.and_then(message_id),
         from: from
             .and_then(|from| from.name)
             .map(|name| short(&name, NAME_CHARS)),

@@ -23,6 +23,7 @@ fn item(update_id: i64, received: i64, body: &Value) -> Item {
             topic_id: None,
         },
         update: Some(update),
+        context: Vec::new(),
     }
 }
 
@@ -409,7 +410,7 @@ fn a_reply_to_something_without_text_says_what_that_was() {
             .reply_to
             .unwrap();
         (
-            reply.message_id.0,
+            reply.message_id.map_or(0, |id| id.0),
             reply.from.unwrap_or_default(),
             reply.text,
         )

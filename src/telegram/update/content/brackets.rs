@@ -267,7 +267,7 @@ fn chat_name(value: &Value) -> Option<String> {
     ))
 }
 
-fn field(value: &Value, name: &str) -> Option<String> {
+pub(super) fn field(value: &Value, name: &str) -> Option<String> {
     value.get(name).and_then(words)
 }
 
