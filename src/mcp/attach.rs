@@ -5,6 +5,8 @@
 //! a part of the path between the look and the copy. The same calls do that on Linux and macOS.
 //! The original may change or go once the copies are made; nothing is sent from it.
 
+mod secrets;
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek as _};
@@ -180,7 +182,7 @@ impl Roots {
         let Some(name) = below.file_name() else {
             return Err(folder_reason());
         };
-        refuse_by_name(&real.join(below), name)?;
+        let kind = secrets::refuse_by_name(&real.join(&below), name)?;
         let own = Reason::new(
             "is in telepost's own state folder",
             "nothing of that is ever sent; send a file of your own",
@@ -218,11 +220,12 @@ impl Roots {
         }
         let file = open_regular(&folder, name)?;
         self.refuse_by_content(&file)?;
+        secrets::refuse_key(&file, kind)?;
         Ok(file)
     }
 
     /// The root that a path is below, and the rest of the path, which has names only.
-    fn place<'a>(&'a self, given: &'a str) -> Result<(&'a Path, &'a Path), Reason> {
+    fn place(&self, given: &str) -> Result<(&Path, PathBuf), Reason> {
         if given.trim().is_empty() {
             return Err(Reason::new("has no name", "name a file"));
         }
@@ -247,18 +250,29 @@ impl Roots {
                 return Err(self.outside());
             };
             // "./a" and "a" are the same.
-            return Ok((root, path.strip_prefix(".").unwrap_or(path)));
+            return Ok((root, path.strip_prefix(".").unwrap_or(path).to_owned()));
         }
         // The nearest: a root may be a link within another.
-        self.folders
-            .iter()
-            .filter_map(|root| {
-                let below = path.strip_prefix(root).ok();
-                let below = below.or_else(|| path.strip_prefix(root.canonicalize().ok()?).ok());
-                Some((root.as_path(), below?))
-            })
-            .min_by_key(|(_, below)| below.components().count())
+        let roots = self.folders.iter().filter_map(|root| {
+            let below = path.strip_prefix(root).ok();
+            let below = below.or_else(|| path.strip_prefix(root.canonicalize().ok()?).ok());
+            Some((root.as_path(), below?.to_owned()))
+        });
+        let nearest = roots.min_by_key(|(_, below)| below.components().count());
+        nearest
+            .or_else(|| self.place_by_real_path(path))
             .ok_or_else(|| self.outside())
+    }
+
+    /// The same for a path that leads into a root by another name, such as `/tmp` on macOS. The real
+    /// path is opened part by part, so no link is followed.
+    fn place_by_real_path(&self, path: &Path) -> Option<(&Path, PathBuf)> {
+        let real = path.parent()?.canonicalize().ok()?.join(path.file_name()?);
+        let mut roots = self.folders.iter();
+        roots.find_map(|root| {
+            let below = real.strip_prefix(root.canonicalize().ok()?).ok()?;
+            Some((root.as_path(), below.to_owned()))
+        })
     }
 
     fn outside(&self) -> Reason {
@@ -331,37 +345,6 @@ fn contains(folder: &Path, wanted: Identity, depth: usize) -> bool {
                 || depth > 0 && found.is_dir() && contains(&entry.path(), wanted, depth - 1)
         })
     })
-}
-
-/// Refuses what by its name is a secret. macOS does not tell capital from small letters.
-fn refuse_by_name(path: &Path, name: &OsStr) -> Result<(), Reason> {
-    let lower = |name: &OsStr| name.to_string_lossy().to_lowercase();
-    for part in path.components() {
-        let part = lower(part.as_os_str());
-        if part == ".git" || part == ".ssh" {
-            return Err(Reason::new(
-                format!("is in a folder {part}, of which nothing may be sent"),
-                "send another file",
-            ));
-        }
-    }
-    let name = lower(name);
-    let ending = name.rsplit_once('.').map(|(_, ending)| ending);
-    let rule = if name.starts_with(".env") {
-        ".env*"
-    } else if ending == Some("pem") {
-        "*.pem"
-    } else if ending == Some("key") {
-        "*.key"
-    } else if name.starts_with("id_") {
-        "id_*"
-    } else {
-        return Ok(());
-    };
-    Err(Reason::new(
-        format!("has a name that secrets have ({rule})"),
-        "do not send secrets; if it is none, copy it under another name and send that",
-    ))
 }
 
 /// Opens a folder in a folder.

@@ -48,6 +48,7 @@ mod hostile;
 mod inbound;
 mod inbox_command;
 mod install;
+mod install_sessions;
 mod keep_open;
 mod kinds;
 mod late_files;
