@@ -102,7 +102,7 @@ impl Outline {
         for (event, range) in parser.by_ref() {
             match &event {
                 // The rest of an address is no code.
-                Event::Code(_) if is_in_address(source, range.start) => {}
+                Event::Code(_) if is_in_address(source, &range) => {}
                 Event::Code(_)
                 | Event::Html(_)
                 | Event::InlineHtml(_)
@@ -158,11 +158,12 @@ impl Outline {
     }
 }
 
-/// Whether an address goes on at a place.
-fn is_in_address(source: &str, at: usize) -> bool {
-    let before = source.get(..at).unwrap_or_default();
+/// Whether a range is a part of an address that stands between white space.
+fn is_in_address(source: &str, range: &Range<usize>) -> bool {
+    let before = source.get(..range.start).unwrap_or_default();
     let start = before.rfind(char::is_whitespace).unwrap_or(0);
-    before.get(start..).and_then(address_start).is_some()
+    let inner = source.get(range.clone()).unwrap_or_default();
+    before.get(start..).and_then(address_start).is_some() && !inner.contains(char::is_whitespace)
 }
 
 struct Guarding<'a> {
