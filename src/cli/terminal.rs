@@ -5,7 +5,6 @@ use std::io::{self, IsTerminal as _, Write as _};
 use super::failure::Failure;
 use crate::text;
 
-/// Writes a text to stdout.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
         // `telepost status | head` is not an error of ours.
@@ -21,7 +20,6 @@ pub(super) fn print_json<T: serde::Serialize>(value: &T) -> Result<(), Failure> 
     print(&format!("{}\n", text::json(&json)))
 }
 
-/// A plain table.
 pub(super) fn format_table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = comfy_table::Table::new();
     table

@@ -72,7 +72,6 @@ pub(super) fn child(path: &str, key: &str) -> String {
     }
 }
 
-/// The value in words.
 pub(super) fn describe(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),

@@ -15,10 +15,8 @@ use super::token::Token;
 use super::{Config, Session};
 use crate::ids::{BotId, SessionId};
 
-/// The token of one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenState {
-    /// The bot has one.
+pub(crate) enum TokenState {
     Set(Token),
     /// The variable is set nowhere: this bot is off, loudly; the others run.
     Unset {
@@ -27,27 +25,23 @@ pub enum TokenState {
     },
 }
 
-/// The tokens of all sessions.
 #[derive(Clone, Debug)]
-pub struct Tokens {
+pub(crate) struct Tokens {
     sessions: BTreeMap<SessionId, TokenState>,
     proxy: Option<Proxy>,
     warnings: Vec<String>,
 }
 
-/// One bot and the sessions behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bot {
-    /// Its token.
-    pub token: Token,
-    /// The sessions that it serves.
-    pub sessions: Vec<SessionId>,
+pub(crate) struct Bot {
+    pub(crate) token: Token,
+    pub(crate) sessions: Vec<SessionId>,
 }
 
 impl Tokens {
     /// Finds the token of every session of `config`. A malformed one, or one bot that stands for the
     /// same chat in two sessions, refuses the whole; an unset one does not.
-    pub fn read(config: &Config, env: &Env) -> Result<Self, ConfigError> {
+    pub(crate) fn read(config: &Config, env: &Env) -> Result<Self, ConfigError> {
         let file = config.path.parent().unwrap_or(Path::new("/")).join(".env");
         let mut variables: BTreeSet<&str> = config
             .sessions
@@ -87,23 +81,20 @@ impl Tokens {
         }
     }
 
-    /// The token of `session`.
-    pub fn of(&self, session: &SessionId) -> Option<&TokenState> {
+    pub(crate) fn of(&self, session: &SessionId) -> Option<&TokenState> {
         self.sessions.get(session)
     }
 
-    /// The proxy to Telegram, if one is used.
-    pub fn proxy(&self) -> Option<&Proxy> {
+    pub(crate) fn proxy(&self) -> Option<&Proxy> {
         self.proxy.as_ref()
     }
 
-    /// Every session and its token.
-    pub fn iter(&self) -> impl Iterator<Item = (&SessionId, &TokenState)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&SessionId, &TokenState)> {
         self.sessions.iter()
     }
 
     /// Every bot that has a token, with its sessions.
-    pub fn bots(&self) -> BTreeMap<BotId, Bot> {
+    pub(crate) fn bots(&self) -> BTreeMap<BotId, Bot> {
         let mut bots = BTreeMap::new();
         for (session, state) in &self.sessions {
             if let TokenState::Set(token) = state {
@@ -121,7 +112,7 @@ impl Tokens {
     }
 
     /// Oddities that are allowed: a `.env` that others can read, skipped lines.
-    pub fn warnings(&self) -> &[String] {
+    pub(crate) fn warnings(&self) -> &[String] {
         &self.warnings
     }
 

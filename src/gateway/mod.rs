@@ -3,13 +3,13 @@
 //! Its life has an order: locks before any side effect, then the tasks (one poller and one responder per bot,
 //! one sender, one fetcher, one waker, one housekeeper), then an orderly end that saves time and never data.
 
-pub mod commands;
+pub(crate) mod commands;
 mod dedup;
 mod housekeeping;
-pub mod intake;
-pub mod poller;
-pub mod responder;
-pub mod singleton;
+pub(crate) mod intake;
+pub(crate) mod poller;
+pub(crate) mod responder;
+pub(crate) mod singleton;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,37 +41,27 @@ use crate::waker::Waker;
 /// outcome is recorded as unknown already.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
-/// A gateway that is about to start.
 #[derive(Debug)]
-pub struct Gateway {
-    /// The configuration.
-    pub config: Config,
-    /// The tokens of its bots.
-    pub tokens: Tokens,
-    /// The state folder.
-    pub state: StateDir,
+pub(crate) struct Gateway {
+    pub(crate) config: Config,
+    pub(crate) tokens: Tokens,
+    pub(crate) state: StateDir,
     /// Where to look for agents that have not registered.
-    pub tmux: TmuxServer,
-    /// The clocks.
-    pub clock: Clock,
+    pub(crate) tmux: TmuxServer,
+    pub(crate) clock: Clock,
 }
 
-/// The gateway could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
-pub enum GatewayError {
-    /// Another gateway runs.
+pub(crate) enum GatewayError {
     #[error(transparent)]
     Singleton(#[from] SingletonError),
-    /// The state folder cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A file of the state is newer than this program.
     #[error(transparent)]
     Read(#[from] crate::store::state_file::ReadError),
-    /// No HTTPS.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// No bot has a token.
     #[error("no bot can run, because no token is set: {0}")]
     NoTokens(String),
     /// A task ended although none should: a bug.
@@ -81,7 +71,7 @@ pub enum GatewayError {
 
 impl Gateway {
     /// Fails when no bot has a token. Checked before a running gateway is replaced by one that cannot run.
-    pub fn require_token(&self) -> Result<(), GatewayError> {
+    pub(crate) fn require_token(&self) -> Result<(), GatewayError> {
         if self.tokens.bots().is_empty() {
             return Err(GatewayError::NoTokens(unset_variables(&self.tokens)));
         }
@@ -90,7 +80,7 @@ impl Gateway {
 
     /// Takes the locks. No side effect of any kind comes before: no log line in the running gateway's files,
     /// no call to Telegram.
-    pub fn take_locks(&self) -> Result<Locks, GatewayError> {
+    pub(crate) fn take_locks(&self) -> Result<Locks, GatewayError> {
         self.require_token()?;
         let ids: Vec<BotId> = self.tokens.bots().keys().copied().collect();
         self.state.prepare()?;
@@ -103,7 +93,7 @@ impl Gateway {
     }
 
     /// Runs under these locks until `stop` is cancelled. `ready` is called once everything has started.
-    pub async fn run(
+    pub(crate) async fn run(
         self,
         locks: Locks,
         stop: CancellationToken,
@@ -207,7 +197,6 @@ fn spawn(
     });
 }
 
-/// Handles that several tasks share.
 #[derive(Debug)]
 struct SharedHandles {
     status: Arc<StatusWriter>,

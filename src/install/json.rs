@@ -17,7 +17,6 @@ use serde_json::{Serializer, Value, json};
 
 use super::error::EditError;
 
-/// Refuses a text that is not JSON.
 pub(super) fn check_syntax(text: &str) -> Result<(), EditError> {
     let Err(error) = serde_json::from_str::<IgnoredAny>(text) else {
         return Ok(());
@@ -31,7 +30,6 @@ pub(super) fn check_syntax(text: &str) -> Result<(), EditError> {
     })
 }
 
-/// The value at a path of keys.
 pub(super) fn get_value(text: &str, path: &[&str]) -> Option<Value> {
     serde_json::from_str(get_raw(text, path)?).ok()
 }
@@ -40,7 +38,6 @@ fn get_raw<'t>(text: &'t str, path: &[&str]) -> Option<&'t str> {
     text.get(find_span(text, path)?)
 }
 
-/// The keys of the object at a path.
 pub(super) fn list_keys(text: &str, path: &[&str]) -> Vec<String> {
     let object = Members::find(text, path).map(|object| object.items);
     let items = object.unwrap_or_default().into_iter();
@@ -211,17 +208,14 @@ impl Members {
         }
     }
 
-    /// The span between the brackets.
     fn inner(&self) -> Range<usize> {
         self.span.start + 1..self.span.end - 1
     }
 
-    /// The blanks ahead of the first item.
     fn leading_blanks<'t>(&self, text: &'t str) -> Option<&'t str> {
         text.get(self.span.start + 1..self.items.first()?.start)
     }
 
-    /// The blanks between the first two items.
     fn gap<'t>(&self, text: &'t str) -> Option<&'t str> {
         let (first, second) = (self.items.first()?, self.items.get(1)?);
         let gap = text.get(first.value.end..second.start)?;
@@ -335,7 +329,6 @@ impl<'t> TextStyle<'t> {
     }
 }
 
-/// The line end of a text.
 pub(super) fn detect_newline(text: &str) -> &'static str {
     if text.contains("\r\n") { "\r\n" } else { "\n" }
 }

@@ -32,7 +32,7 @@ const DEPTH: usize = 6;
 
 /// From where files may be sent, and from where never.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Roots {
+pub(crate) struct Roots {
     /// Relative paths are below the first.
     folders: Vec<PathBuf>,
     /// The home folder of the person, which `~` means.
@@ -43,13 +43,12 @@ pub struct Roots {
 
 /// The copies of one call's files, without a name yet.
 #[derive(Debug)]
-pub struct Copies {
-    /// The folder with them.
-    pub folder: Staging,
+pub(crate) struct Copies {
+    pub(crate) folder: Staging,
     /// The files; each copy is named by its number.
-    pub files: Vec<AttachedFile>,
+    pub(crate) files: Vec<AttachedFile>,
     /// The text that goes with them instead of the agent's own, which is the first of the files.
-    pub beginning: Option<String>,
+    pub(crate) beginning: Option<String>,
 }
 
 /// The fault of a file and its remedy.
@@ -89,7 +88,7 @@ fn identity_at(path: &Path) -> Option<Identity> {
 impl Roots {
     /// For a session: its `cwd`, else the working directory of the MCP server, and its `send_roots`.
     /// The top of the file system is no working directory that a person chose.
-    pub fn new(
+    pub(crate) fn new(
         session: &Session,
         working: Option<&Path>,
         home: Option<&Path>,
@@ -113,7 +112,7 @@ impl Roots {
     }
 
     /// The path that is meant by `~/a.txt` or `file:///home/ada/a%20b.txt`.
-    pub fn plain_path(&self, given: &str) -> String {
+    pub(crate) fn plain_path(&self, given: &str) -> String {
         let beyond_home = given
             .strip_prefix('~')
             .filter(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -132,7 +131,7 @@ impl Roots {
 
     /// Copies all of these files, durably, or says of one why it cannot be sent. A text that is too long for a
     /// chat is the first of them. Takes as long as it takes: not for under a lock.
-    pub fn copy(
+    pub(crate) fn copy(
         &self,
         text: &str,
         given: &[String],

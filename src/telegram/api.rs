@@ -24,14 +24,14 @@ use teloxide_core::types::{
 };
 use url::Url;
 
-pub use self::download::{Download, DownloadSource};
+pub(crate) use self::download::{Download, DownloadSource};
 use super::error::{ApiError, harmless, read_answer};
 use super::format::{Entity, EntityStyle, Rich};
 use crate::config::{Proxy, Token};
 use crate::error_chain::Chain;
 use crate::ids::{Address, BotId, MessageId};
 use crate::telegram::update::ALLOWED_UPDATES;
-pub use upload::{FileToSend, Media};
+pub(crate) use upload::{FileToSend, Media};
 
 /// Longest time that a send may take. Telegram absorbs flood waits of up to 8 s as a slow answer
 /// (docs/facts/telegram.md 4), so anything below 30 s would look like doubt.
@@ -57,22 +57,17 @@ const NO_PREVIEW: LinkPreviewOptions = LinkPreviewOptions {
     show_above_text: false,
 };
 
-/// One message to send.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct OutgoingMessage {
+pub(crate) struct OutgoingMessage {
     /// Its text; below files, their caption.
-    pub text: Rich,
-    /// The message that it replies to.
-    pub reply_to: Option<MessageId>,
-    /// Whether the phone stays silent.
-    pub silent: bool,
-    /// The buttons below it.
-    pub keyboard: Option<InlineKeyboardMarkup>,
+    pub(crate) text: Rich,
+    pub(crate) reply_to: Option<MessageId>,
+    pub(crate) silent: bool,
+    pub(crate) keyboard: Option<InlineKeyboardMarkup>,
 }
 
 impl OutgoingMessage {
-    /// A text without anything else.
-    pub fn new(text: Rich) -> Self {
+    pub(crate) fn new(text: Rich) -> Self {
         Self {
             text,
             ..Self::default()
@@ -80,9 +75,8 @@ impl OutgoingMessage {
     }
 }
 
-/// One bot's access to the Bot API.
 #[derive(Clone)]
-pub struct Api {
+pub(crate) struct Api {
     id: BotId,
     bot: Bot,
     polls: reqwest::Client,
@@ -97,25 +91,20 @@ impl std::fmt::Debug for Api {
     }
 }
 
-/// The HTTP client could not be made.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up HTTPS: {0}")]
-pub struct ClientError(String);
+pub(crate) struct ClientError(String);
 
-/// In which chats a menu of commands is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MenuScope {
-    /// Private chats.
+pub(crate) enum MenuScope {
     Private,
-    /// Groups and supergroups.
     Groups,
 }
 
-/// The answer of `getMe`.
 #[derive(Debug, Deserialize)]
-pub struct Me {
+pub(crate) struct Me {
     /// The bot's public name, without `@`.
-    pub username: String,
+    pub(crate) username: String,
 }
 
 /// `getUpdates`, whose typed form could not name newer kinds of update.
@@ -135,7 +124,7 @@ impl Payload for GetUpdates {
 
 /// The HTTP clients, shared by all bots: they hold the system's certificates and the connections.
 #[derive(Clone, Debug)]
-pub struct HttpClients {
+pub(crate) struct HttpClients {
     /// For long polls. Each takes up the connection of the one before at once, so none is ever too old,
     /// and no timer has to look for one that is: an idle gateway sleeps until a poll is answered.
     polls: reqwest::Client,
@@ -145,7 +134,7 @@ pub struct HttpClients {
 impl HttpClients {
     /// Reads the system's certificates. Requests go through the proxy, or directly whatever the environment says:
     /// the configuration has read it ([`crate::config::Proxy`]).
-    pub fn new(proxy: Option<&Proxy>) -> Result<Self, ClientError> {
+    pub(crate) fn new(proxy: Option<&Proxy>) -> Result<Self, ClientError> {
         Ok(Self {
             polls: client(None, proxy)?,
             calls: client(Some(POOL_IDLE), proxy)?,
@@ -175,7 +164,7 @@ fn client(
 
 impl Api {
     /// Access with a token, at an address that [`crate::config`] has found safe to give it to.
-    pub fn new(token: &Token, api_url: &Url, clients: HttpClients) -> Self {
+    pub(crate) fn new(token: &Token, api_url: &Url, clients: HttpClients) -> Self {
         let bot = Bot::with_client(token.expose(), clients.calls).set_api_url(api_url.clone());
         Self {
             id: token.bot_id(),
@@ -184,13 +173,11 @@ impl Api {
         }
     }
 
-    /// The bot.
-    pub fn id(&self) -> BotId {
+    pub(crate) fn id(&self) -> BotId {
         self.id
     }
 
-    /// The identity of a bot.
-    pub async fn me(&self) -> Result<Me, ApiError> {
+    pub(crate) async fn me(&self) -> Result<Me, ApiError> {
         let result = self.call(&GetMe::new(), SEND_TIMEOUT).await?;
         let me: Me = parse(&result)?;
         // It is shown at terminals, and compared with what people write.
@@ -205,7 +192,7 @@ impl Api {
 
     /// Waits up to `wait` for updates. `offset` deletes everything below it on the server **when the
     /// request arrives**: only for what is durable.
-    pub async fn updates(
+    pub(crate) async fn updates(
         &self,
         offset: Option<i64>,
         wait: Duration,
@@ -224,7 +211,7 @@ impl Api {
 
     /// Sends a message without files and returns the new message's id, or 0 if Telegram does not say it. If the
     /// message that it replies to is gone, it is sent all the same.
-    pub async fn send_text(
+    pub(crate) async fn send_text(
         &self,
         to: Address,
         message: &OutgoingMessage,
@@ -241,7 +228,7 @@ impl Api {
     }
 
     /// Replaces the text and the buttons of one of our messages.
-    pub async fn edit_text(
+    pub(crate) async fn edit_text(
         &self,
         to: Address,
         id: MessageId,
@@ -256,7 +243,7 @@ impl Api {
     }
 
     /// Sets our reaction on a message; an empty emoji removes it.
-    pub async fn react(
+    pub(crate) async fn react(
         &self,
         to: Address,
         message: MessageId,
@@ -274,7 +261,7 @@ impl Api {
     }
 
     /// Shows "typing…" for five seconds at most, or until a message comes (docs/facts/telegram.md 8).
-    pub async fn typing(&self, to: Address) -> Result<(), ApiError> {
+    pub(crate) async fn typing(&self, to: Address) -> Result<(), ApiError> {
         let mut payload = SendChatAction::new(WireChat(to.chat_id.0), ChatAction::Typing);
         payload.message_thread_id = thread(to);
         self.call(&payload, SEND_TIMEOUT).await.map(drop)
@@ -282,13 +269,13 @@ impl Api {
 
     /// Tells Telegram that a press of a button has arrived, so that the phone stops waiting. Not
     /// limited, and taken for some minutes only.
-    pub async fn answer_press(&self, id: &str) -> Result<(), ApiError> {
+    pub(crate) async fn answer_press(&self, id: &str) -> Result<(), ApiError> {
         let payload = AnswerCallbackQuery::new(CallbackQueryId(id.to_owned()));
         self.call(&payload, SEND_TIMEOUT).await.map(drop)
     }
 
     /// Sets the commands that are shown in a kind of chats: names and descriptions.
-    pub async fn set_menu(
+    pub(crate) async fn set_menu(
         &self,
         commands: &[(&str, &str)],
         scope: MenuScope,

@@ -3,11 +3,11 @@
 //! Owns the transport ([`api`]), what an answer means ([`error`]), the lenient reading of updates
 //! ([`update`]), text with entities ([`mod@format`]), the 73 reactions ([`reactions`]) and the poll loop's timing ([`polling`]).
 
-pub mod api;
+pub(crate) mod api;
 pub mod error;
 pub mod format;
-pub mod picture;
-pub mod polling;
-pub mod reactions;
+pub(crate) mod picture;
+pub(crate) mod polling;
+pub(crate) mod reactions;
 pub mod split;
 pub mod update;

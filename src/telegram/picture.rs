@@ -7,18 +7,18 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 /// A picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImageInfo {
+pub(crate) struct ImageInfo {
     /// In which format it is.
-    pub format: Format,
+    pub(crate) format: Format,
     /// In pixels.
-    pub width: u32,
+    pub(crate) width: u32,
     /// In pixels.
-    pub height: u32,
+    pub(crate) height: u32,
 }
 
 /// The formats that are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// PNG.
     Png,
     /// JPEG.
@@ -33,7 +33,7 @@ pub enum Format {
 const MARKERS: usize = 1000;
 
 /// Reads the picture at the beginning of `file`; `None` if there is none.
-pub fn read(file: &mut (impl Read + Seek)) -> io::Result<Option<ImageInfo>> {
+pub(crate) fn read(file: &mut (impl Read + Seek)) -> io::Result<Option<ImageInfo>> {
     let mut head = [0; 30];
     let length = fill(file, &mut head)?;
     let head = head.get(..length).unwrap_or_default();

@@ -36,9 +36,8 @@ use crate::telegram::update::{self, Body, ChatStanding, Membership, Message, Unr
 /// How many of the newest pending entries are read at the start, for parts that are still to come.
 const RECENT_ENTRIES: usize = 32;
 
-/// Stores the updates of one bot.
 #[derive(Debug)]
-pub struct BatchWriter {
+pub(crate) struct BatchWriter {
     state: StateDir,
     bot: BotId,
     /// The routes of the configuration.
@@ -109,30 +108,27 @@ fn map_in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync)
     })
 }
 
-/// The consequences of a stored batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StoredBatch {
+pub(crate) struct StoredBatch {
     /// New entries, by session.
-    pub entries: BTreeMap<SessionId, usize>,
+    pub(crate) entries: BTreeMap<SessionId, usize>,
     /// Updates that were stored before.
-    pub known: usize,
-    /// Updates that the routes refused.
-    pub refused: u64,
+    pub(crate) known: usize,
+    pub(crate) refused: u64,
     /// Messages of groups that do not name the bot.
-    pub not_addressed: u64,
+    pub(crate) not_addressed: u64,
     /// Updates that this version cannot read; each is kept as a dead letter.
-    pub dead: usize,
+    pub(crate) dead: usize,
     /// Tasks for the responder, in order.
-    pub tasks: Vec<ResponderTask>,
-    /// New standings of the bot in chats of ours, in order.
-    pub memberships: Vec<Membership>,
+    pub(crate) tasks: Vec<ResponderTask>,
+    pub(crate) memberships: Vec<Membership>,
     /// The id of the last update that has a usable one: confirming it confirms the batch.
-    pub last_id: Option<UpdateId>,
+    pub(crate) last_id: Option<UpdateId>,
 }
 
 impl BatchWriter {
     /// Reads the names of every session's entries.
-    pub fn open(
+    pub(crate) fn open(
         state: &StateDir,
         bot: BotId,
         routes: Routes,
@@ -192,17 +188,17 @@ impl BatchWriter {
 
     /// Shares the index of our own messages with the sender, which keeps it current.
     #[must_use]
-    pub fn sharing(self, sent: Arc<SentIndex>) -> Self {
+    pub(crate) fn sharing(self, sent: Arc<SentIndex>) -> Self {
         Self { sent, ..self }
     }
 
     /// Whether groups wait for the bot's public name.
-    pub fn needs_username(&self) -> bool {
+    pub(crate) fn needs_username(&self) -> bool {
         self.routes.need_username()
     }
 
     /// The bot's public name, without `@`.
-    pub fn set_username(&mut self, username: &str) {
+    pub(crate) fn set_username(&mut self, username: &str) {
         self.configured.set_username(username);
         self.routes.set_username(username);
     }
@@ -243,7 +239,7 @@ impl BatchWriter {
 
     /// Stores a batch. On an error nothing of it may be confirmed; the part that is stored already is
     /// recognised when Telegram delivers the batch again.
-    pub fn store(&mut self, updates: &[Box<RawValue>]) -> Result<StoredBatch, StoreError> {
+    pub(crate) fn store(&mut self, updates: &[Box<RawValue>]) -> Result<StoredBatch, StoreError> {
         let stored = self.try_store(updates);
         if stored.is_err() {
             // In memory are versions and events of entries that are not on disk.
@@ -651,7 +647,7 @@ impl BatchWriter {
     }
 
     /// Forgets names that are older than any tombstone, so that memory stays bounded.
-    pub fn forget_old(&mut self) {
+    pub(crate) fn forget_old(&mut self) {
         let before = self.clock.now().0 - 2 * TOMBSTONE_MS;
         self.stored.remove_before(before);
         self.versions.forget_before(before);

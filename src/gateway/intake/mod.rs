@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
-pub use self::batch::{BatchWriter, StoredBatch};
+pub(crate) use self::batch::{BatchWriter, StoredBatch};
 use super::responder::TaskQueue;
 use crate::error_chain::Chain;
 use crate::ids::UpdateId;
@@ -23,9 +23,8 @@ use crate::state::gateway_status::StatusWriter;
 use crate::store::StoreError;
 use crate::telegram::update::{ChatStanding, Membership};
 
-/// Takes in the updates of one bot.
 #[derive(Debug)]
-pub struct Intake {
+pub(crate) struct Intake {
     bot: Arc<BotHandle>,
     writer: BatchWriter,
     status: Arc<StatusWriter>,
@@ -36,15 +35,15 @@ pub struct Intake {
 
 /// The batch is durable: it may be confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ack {
+pub(crate) struct Ack {
     /// The id of the last update that has a usable one. `None` if none has: then nothing can be confirmed.
-    pub last_id: Option<UpdateId>,
+    pub(crate) last_id: Option<UpdateId>,
 }
 
 impl Intake {
     /// The intake of a bot. It notifies `wakes` after each batch and hands commands and button presses to
     /// `tasks`.
-    pub fn new(
+    pub(crate) fn new(
         bot: Arc<BotHandle>,
         writer: BatchWriter,
         status: Arc<StatusWriter>,
@@ -62,7 +61,7 @@ impl Intake {
 
     /// Stores a batch, then acts on it. On an error nothing of it may be confirmed: Telegram keeps it and
     /// delivers it again.
-    pub fn accept(&mut self, updates: &[Box<RawValue>]) -> Result<Ack, StoreError> {
+    pub(crate) fn accept(&mut self, updates: &[Box<RawValue>]) -> Result<Ack, StoreError> {
         let stored = self.writer.store(updates)?;
         for membership in &stored.memberships {
             self.apply_membership(*membership);
@@ -87,17 +86,15 @@ impl Intake {
     }
 
     /// Whether messages of groups cannot be routed before the bot's name is known.
-    pub fn needs_username(&self) -> bool {
+    pub(crate) fn needs_username(&self) -> bool {
         self.writer.needs_username()
     }
 
-    /// Sets the bot's public name, without `@`.
-    pub fn set_username(&mut self, username: &str) {
+    pub(crate) fn set_username(&mut self, username: &str) {
         self.writer.set_username(username);
     }
 
-    /// Forgets names that are older than any tombstone.
-    pub fn forget_old(&mut self) {
+    pub(crate) fn forget_old(&mut self) {
         self.writer.forget_old();
     }
 

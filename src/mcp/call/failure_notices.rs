@@ -23,7 +23,7 @@ const WORDS: usize = 60;
 
 /// The failed deliveries of a session.
 #[derive(Debug)]
-pub struct FailureNotices {
+pub(crate) struct FailureNotices {
     dir: SessionDir,
     outbox: Outbox,
     clock: Clock,
@@ -36,7 +36,7 @@ impl FailureNotices {
     }
 
     /// The notices about failures that this agent is to be told of.
-    pub fn list(&self, caller: &Caller) -> Result<Notices<DeliveryId>, Refusal> {
+    pub(crate) fn list(&self, caller: &Caller) -> Result<Notices<DeliveryId>, Refusal> {
         let mut failed: BTreeSet<DeliveryId> = self.outbox.failed()?.into_iter().collect();
         if failed.is_empty() {
             return Ok(Vec::new());
@@ -77,7 +77,7 @@ impl FailureNotices {
     }
 
     /// Records that the client has the notices about these failures.
-    pub fn record_told(&self, caller: &Caller, ids: &BTreeSet<DeliveryId>) -> Result<(), Refusal> {
+    pub(crate) fn record_told(&self, caller: &Caller, ids: &BTreeSet<DeliveryId>) -> Result<(), Refusal> {
         self.dir.prepare()?;
         let _lock = take_lock(&self.dir, &caller.label)?;
         let mut told = failure_notices::read_told(&self.dir, self.clock.now())?;

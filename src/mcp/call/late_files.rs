@@ -25,7 +25,7 @@ const MOST: usize = 2;
 
 /// The late files of a session.
 #[derive(Debug)]
-pub struct LateFiles {
+pub(crate) struct LateFiles {
     dir: SessionDir,
     inbox: Inbox,
     files: Files,
@@ -45,7 +45,7 @@ impl LateFiles {
     }
 
     /// The notices about files that have come, or never will.
-    pub fn list(&self, caller: &Caller) -> Result<Notices<UpdateId>, Refusal> {
+    pub(crate) fn list(&self, caller: &Caller) -> Result<Notices<UpdateId>, Refusal> {
         // The call itself reports a damaged file.
         let Some(me) = self.holds.peek(caller.holder.as_str()) else {
             return Ok(Vec::new());
@@ -66,7 +66,7 @@ impl LateFiles {
     }
 
     /// Records that the client has the notices about the files of these messages.
-    pub fn record_told(&self, caller: &Caller, ids: &BTreeSet<UpdateId>) -> Result<(), Refusal> {
+    pub(crate) fn record_told(&self, caller: &Caller, ids: &BTreeSet<UpdateId>) -> Result<(), Refusal> {
         let _lock = take_lock(&self.dir, &caller.label)?;
         let me = self.holds.read(caller.holder.as_str(), self.clock.now())?;
         let Some(mut me) = me else {

@@ -8,7 +8,7 @@
 //! messages that the outbox answers, and a held entry without a file counts as settled.
 
 mod commit;
-pub mod effects;
+pub(crate) mod effects;
 mod failure_notices;
 mod late_files;
 mod picture;
@@ -31,7 +31,7 @@ use crate::mcp::call::commit::SendCall;
 use crate::mcp::call::effects::EffectDriver;
 use crate::mcp::call::failure_notices::FailureNotices;
 use crate::mcp::call::late_files::LateFiles;
-pub use crate::mcp::call::presented::PresentationId;
+pub(crate) use crate::mcp::call::presented::PresentationId;
 use crate::mcp::call::presented::Presented;
 use crate::mcp::call::reports::DeliveryReports;
 use crate::mcp::call::show::{Again, ShowCall};
@@ -51,11 +51,10 @@ use crate::store::lock::LockError;
 use crate::store::state_file::ReadError;
 use crate::waker::methods::inbox_socket::{InboxSocket, RequestListener};
 
-/// Most ids in one `ack`.
 const ACK_MOST: usize = 200;
 
 /// One session's mailbox, as one MCP server process uses it.
-pub struct Mailbox {
+pub(crate) struct Mailbox {
     state: StateDir,
     dir: SessionDir,
     session: SessionId,
@@ -71,58 +70,51 @@ pub struct Mailbox {
     /// Deliveries whose messages this process has settled: not read again at every call.
     settled: Mutex<BTreeSet<DeliveryId>>,
     /// The failed deliveries that agents are told of.
-    pub failures: FailureNotices,
+    pub(crate) failures: FailureNotices,
     /// The files that came after their message was settled.
-    pub late_files: LateFiles,
+    pub(crate) late_files: LateFiles,
     /// Where accepted deliveries stand.
-    pub reports: DeliveryReports,
+    pub(crate) reports: DeliveryReports,
 }
 
 /// The agent that calls.
 #[derive(Clone, Debug)]
-pub struct Caller {
-    /// The agent.
-    pub holder: HolderId,
+pub(crate) struct Caller {
+    pub(crate) holder: HolderId,
     /// The client, for people.
-    pub label: String,
+    pub(crate) label: String,
     /// The client's name of the thread that calls, where it has one that is safe to use.
-    pub thread: Option<String>,
+    pub(crate) thread: Option<String>,
     /// The name that the client gives itself.
-    pub client: Option<ClientName>,
+    pub(crate) client: Option<ClientName>,
     /// The client's own id of this call, if it gives one: the same call is never carried out twice.
-    pub call: Option<String>,
+    pub(crate) call: Option<String>,
 }
 
-/// A page that was shown.
 #[derive(Debug)]
-pub struct ShownPage {
-    /// The result.
-    pub result: ToolResult,
+pub(crate) struct ShownPage {
+    pub(crate) result: ToolResult,
     /// The presentation to be tracked until the result went out, if it shows anything new.
-    pub presentation: Option<PresentationId>,
+    pub(crate) presentation: Option<PresentationId>,
     /// When a message that is still being put together will be complete.
-    pub ready_in: Option<Duration>,
+    pub(crate) ready_in: Option<Duration>,
 }
 
 /// A reply or reaction that is on disk.
 #[derive(Debug)]
-pub struct Accepted {
-    /// The delivery.
-    pub id: DeliveryId,
-    /// Where it goes.
-    pub address: Address,
+pub(crate) struct Accepted {
+    pub(crate) id: DeliveryId,
+    pub(crate) address: Address,
     /// Whether an earlier call has made it.
-    pub repeat: bool,
-    /// How many messages wait now.
-    pub remaining: usize,
+    pub(crate) repeat: bool,
+    pub(crate) remaining: usize,
     /// The messages that it acknowledges.
-    pub acked: Vec<UpdateId>,
-    /// Notices for the agent.
-    pub notices: Vec<String>,
+    pub(crate) acked: Vec<UpdateId>,
+    pub(crate) notices: Vec<String>,
 }
 
 /// Notices for an agent, each with the thing that it is about.
-pub type Notices<Id> = Vec<(Id, String)>;
+pub(crate) type Notices<Id> = Vec<(Id, String)>;
 
 /// Refuses a call whose step failed.
 fn refuse_for_now(reason: impl fmt::Display) -> Refusal {
@@ -156,7 +148,7 @@ impl From<LockError> for Refusal {
 
 impl Mailbox {
     /// The mailbox of a session. Touches nothing.
-    pub fn new(
+    pub(crate) fn new(
         state: StateDir,
         session: &crate::config::Session,
         registration: Registration,
@@ -188,18 +180,18 @@ impl Mailbox {
     }
 
     /// The folders that a waiting call watches: new messages, their files, and finished deliveries.
-    pub fn watched(&self) -> [PathBuf; 4] {
+    pub(crate) fn watched(&self) -> [PathBuf; 4] {
         self.dir.folders_about_calls()
     }
 
     /// Creates the folders of the session, so that they can be watched.
-    pub fn prepare(&self) -> Result<(), Refusal> {
+    pub(crate) fn prepare(&self) -> Result<(), Refusal> {
         self.state.prepare()?;
         Ok(self.dir.prepare()?)
     }
 
     /// Makes this server known before an agent has called it, so that messages can wake the agent.
-    pub fn register(&self, client: Option<ClientName>) -> Result<(), Refusal> {
+    pub(crate) fn register(&self, client: Option<ClientName>) -> Result<(), Refusal> {
         self.prepare()?;
         let _lock = take_lock(&self.dir, "registering")?;
         Ok(self.registration().update(|file| file.client = client)?)
@@ -211,7 +203,7 @@ impl Mailbox {
     }
 
     /// Carries out `ack`. Returns the messages that were, and were not, acknowledged.
-    pub fn acknowledge(
+    pub(crate) fn acknowledge(
         &self,
         caller: &Caller,
         ids: &[UpdateId],
@@ -230,7 +222,7 @@ impl Mailbox {
 
     /// Shows the messages that were not shown to this agent yet, oldest first. With `again`, those
     /// that it holds if there are no others.
-    pub fn show(
+    pub(crate) fn show(
         &self,
         caller: &Caller,
         base: ToolResult,
@@ -245,8 +237,7 @@ impl Mailbox {
         ShowCall::open(self, caller, base)?.show_page(limit, again, None)
     }
 
-    /// Shows one part of one message.
-    pub fn show_part(
+    pub(crate) fn show_part(
         &self,
         caller: &Caller,
         base: ToolResult,
@@ -257,7 +248,7 @@ impl Mailbox {
     }
 
     /// Shows the oldest waiting conversation, or the one meant, to be answered next.
-    pub fn show_conversation(
+    pub(crate) fn show_conversation(
         &self,
         caller: &Caller,
         base: ToolResult,
@@ -267,12 +258,12 @@ impl Mailbox {
     }
 
     /// The result of a presentation is in the client's pipe.
-    pub fn mark_delivered(&self, id: PresentationId) {
+    pub(crate) fn mark_delivered(&self, id: PresentationId) {
         self.presented().flushed(id);
     }
 
     /// Lets go of the messages of a result that the client has cancelled, and so never saw.
-    pub fn withdraw(&self, caller: &Caller, id: PresentationId) -> Result<(), Refusal> {
+    pub(crate) fn withdraw(&self, caller: &Caller, id: PresentationId) -> Result<(), Refusal> {
         let unread = self.presented().cancelled(id);
         if unread.is_empty() {
             return Ok(());
@@ -282,7 +273,7 @@ impl Mailbox {
 
     /// Whether a reply with files may be sent, before they are copied; the delivery that an earlier call has
     /// made, if it is the same call again.
-    pub fn may_reply(
+    pub(crate) fn may_reply(
         &self,
         caller: &Caller,
         params: &ReplyParams,
@@ -291,7 +282,7 @@ impl Mailbox {
     }
 
     /// Copies the files of a reply. Takes its time, and no lock.
-    pub fn copies(&self, roots: &Roots, params: &ReplyParams) -> Result<Copies, Refusal> {
+    pub(crate) fn copies(&self, roots: &Roots, params: &ReplyParams) -> Result<Copies, Refusal> {
         let outbox = &self.driver.outbox;
         // The copies of calls that were cut short take room.
         if let Err(error) = outbox.sweep_copies() {
@@ -301,8 +292,7 @@ impl Mailbox {
         roots.copy(text, params.files(), || outbox.stage())
     }
 
-    /// Accepts a reply, a progress update or a message of the agent's own.
-    pub fn reply(
+    pub(crate) fn reply(
         &self,
         caller: &Caller,
         params: &ReplyParams,
@@ -311,8 +301,7 @@ impl Mailbox {
         SendCall::open(self, caller)?.reply(params, copies)
     }
 
-    /// Accepts a reaction.
-    pub fn react(&self, caller: &Caller, params: &ReactParams) -> Result<Accepted, Refusal> {
+    pub(crate) fn react(&self, caller: &Caller, params: &ReactParams) -> Result<Accepted, Refusal> {
         SendCall::open(self, caller)?.react(params)
     }
 
@@ -339,7 +328,7 @@ fn take_lock(dir: &SessionDir, label: &str) -> Result<HeldLock, LockError> {
 }
 
 /// Checks what `telegram_poll` was asked for, before anything is changed.
-pub fn poll_limits(params: &PollParams) -> Result<(usize, Duration, usize), Refusal> {
+pub(crate) fn poll_limits(params: &PollParams) -> Result<(usize, Duration, usize), Refusal> {
     let limit = in_range("limit", params.limit, 20, 1..=100)?;
     let wait = in_range("wait_seconds", params.wait_seconds, 0, 0..=50)?;
     let part = in_range("part", params.part, 1, 1..=100_000)?;

@@ -21,7 +21,6 @@ pub(in crate::mcp) struct Picture {
     pub(super) server: String,
     /// The calling agent, for people.
     pub(super) label: String,
-    /// The entries that wait.
     pub(super) pending: BTreeSet<EntryName>,
     /// The conversation of the calling agent.
     pub(super) me: Conversation,
@@ -45,7 +44,6 @@ pub(in crate::mcp) struct OtherAgent {
     pub(super) kept: BTreeSet<EntryName>,
 }
 
-/// A showing that is decided.
 #[derive(Debug)]
 pub(in crate::mcp) struct Showing {
     pub(super) effects: Vec<Effect>,
@@ -149,7 +147,6 @@ impl Picture {
         }
     }
 
-    /// Decides on an acknowledgement.
     pub(super) fn plan_acknowledgement(&mut self, entries: Vec<EntryName>) -> Vec<Effect> {
         self.forget_settled(&entries);
         let mut effects = vec![Effect::Settle(entries)];

@@ -14,7 +14,7 @@ use crate::store::state_file::ReadError;
 
 /// Reports on the deliveries of a session.
 #[derive(Debug)]
-pub struct DeliveryReports {
+pub(crate) struct DeliveryReports {
     state: StateDir,
     session: SessionId,
     outbox: Outbox,
@@ -32,7 +32,7 @@ impl DeliveryReports {
     }
 
     /// Where an accepted delivery stands, and whether that is its end.
-    pub fn report(&self, accepted: &Accepted) -> Result<(ToolResult, bool), Refusal> {
+    pub(crate) fn report(&self, accepted: &Accepted) -> Result<(ToolResult, bool), Refusal> {
         let now = self.clock.now();
         let mut result = ToolResult {
             remaining: accepted.remaining,
@@ -108,7 +108,7 @@ impl DeliveryReports {
     }
 
     /// Adds to the report of a delivery that is still accepted why it has not gone out, if that is known.
-    pub fn explain(&self, accepted: &Accepted, mut result: ToolResult) -> ToolResult {
+    pub(crate) fn explain(&self, accepted: &Accepted, mut result: ToolResult) -> ToolResult {
         if result.status != Some(Status::Accepted) || result.held_until.is_some() {
             return result;
         }
@@ -122,7 +122,7 @@ impl DeliveryReports {
     }
 
     /// Why nothing arrives although a gateway runs. It informs only, so an unreadable status is left out.
-    pub fn bot_problem(&self) -> Option<String> {
+    pub(crate) fn bot_problem(&self) -> Option<String> {
         let status = gateway_status::read(&self.state, self.clock.now())
             .ok()
             .flatten()?;

@@ -25,7 +25,6 @@ pub(super) enum Again {
     Also,
 }
 
-/// A call that shows messages.
 pub(super) struct ShowCall<'a> {
     call: ToolCall<'a>,
     result: ToolResult,
@@ -80,7 +79,6 @@ impl<'a> ShowCall<'a> {
         self.present(page, &on_page, only, ready_in)
     }
 
-    /// Shows one part of one message.
     pub(super) fn show_part(mut self, id: UpdateId, part: usize) -> Result<ShownPage, Refusal> {
         let held = self.call.picture.me.find(id).cloned();
         let (message, again) = if let Some(held) = held {

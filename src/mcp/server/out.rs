@@ -25,9 +25,7 @@ pub(super) struct PendingResult {
 /// A part of a result that is noted when the client has it.
 #[derive(Clone, Debug)]
 pub(super) enum Says {
-    /// Messages.
     Messages(PresentationId),
-    /// Failed deliveries.
     Failures(BTreeSet<DeliveryId>),
     /// Files of messages that are settled.
     Files(BTreeSet<UpdateId>),
@@ -50,7 +48,6 @@ pub(super) enum Stage {
     Leaving,
     /// In the client's pipe, to be noted on disk.
     Flushed,
-    /// Noted.
     Noted,
     /// Cancelled by the client, to be taken back.
     Cancelled,

@@ -18,24 +18,19 @@ const SLOWEST: u64 = 64 * 1024;
 /// How much of a file is in memory while it is sent.
 const CHUNK: usize = 64 * 1024;
 
-/// How files are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Media {
-    /// Seen at once.
+pub(crate) enum Media {
     Photo,
-    /// To be opened, with their names.
     Document,
 }
 
-/// One file of an upload.
 #[derive(Debug)]
-pub struct FileToSend {
+pub(crate) struct FileToSend {
     /// At its beginning; it does not change any more.
-    pub file: std::fs::File,
+    pub(crate) file: std::fs::File,
     /// The name that the person sees.
-    pub name: String,
-    /// In bytes.
-    pub size: u64,
+    pub(crate) name: String,
+    pub(crate) size: u64,
 }
 
 impl Media {
@@ -57,7 +52,7 @@ impl Media {
 impl Api {
     /// Sends a file, or an album of two to ten (docs/facts/telegram.md 5), with a message below the first, and
     /// returns the ids of the new messages, as far as Telegram says them.
-    pub async fn upload(
+    pub(crate) async fn upload(
         &self,
         to: Address,
         media: Media,
