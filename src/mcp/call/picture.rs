@@ -45,6 +45,23 @@ pub(in crate::mcp) struct OtherAgent {
     pub(super) kept: BTreeSet<EntryName>,
 }
 
+impl OtherAgent {
+    pub(super) fn new(
+        conversation: Conversation,
+        alive: bool,
+        now: Timestamp,
+        lives: impl Fn(&str) -> bool,
+    ) -> Self {
+        let keeps = alive && !conversation.is_silent(now);
+        let kept = keeps.then(|| conversation.living_entries(lives));
+        Self {
+            kept: kept.unwrap_or_default(),
+            conversation,
+            alive,
+        }
+    }
+}
+
 /// A showing that is decided.
 #[derive(Debug)]
 pub(in crate::mcp) struct Showing {

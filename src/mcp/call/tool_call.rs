@@ -35,10 +35,19 @@ pub(in crate::mcp) struct ToolCall<'a> {
 type Others = (Vec<OtherAgent>, Vec<(String, Vec<Late>)>);
 
 impl<'a> ToolCall<'a> {
-    /// Takes the lock and reads the picture. First it makes good what killed processes have left.
+    /// Takes the lock and reads the picture.
     pub(super) fn open(mailbox: &'a Mailbox, caller: &'a Caller) -> Result<Self, Refusal> {
         mailbox.prepare()?;
         let lock = take_lock(&mailbox.dir, &caller.label)?;
+        Self::open_locked(mailbox, caller, lock)
+    }
+
+    /// Reads the picture. First it makes good what killed processes have left.
+    pub(super) fn open_locked(
+        mailbox: &'a Mailbox,
+        caller: &'a Caller,
+        lock: HeldLock,
+    ) -> Result<Self, Refusal> {
         let now = mailbox.clock.now();
         mailbox
             .registration()
@@ -290,12 +299,14 @@ fn read_others(
     notices: &mut Vec<String>,
 ) -> Result<Others, Refusal> {
     let now = mailbox.clock.now();
-    let living = holder::list_living(&mailbox.dir, now)?;
     let (mut others, mut left) = (Vec::new(), Vec::new());
-    for holder in mailbox.driver.holds.holders()? {
-        if holder == me {
-            continue;
-        }
+    let mut holders = mailbox.driver.holds.holders()?;
+    holders.retain(|holder| holder != me);
+    if holders.is_empty() {
+        return Ok((others, left));
+    }
+    let living = holder::list_living(&mailbox.dir, now)?;
+    for holder in holders {
         let Some(mut conversation) = read_conversation(mailbox, &holder, notices)? else {
             continue;
         };
@@ -305,16 +316,8 @@ fn read_others(
             left.push((holder, conversation.late));
             continue;
         }
-        let kept = if alive && !conversation.is_silent(now) {
-            conversation.living_entries(|server| living.servers.contains(server))
-        } else {
-            BTreeSet::new()
-        };
-        others.push(OtherAgent {
-            conversation,
-            alive,
-            kept,
-        });
+        let lives = |server: &str| living.servers.contains(server);
+        others.push(OtherAgent::new(conversation, alive, now, lives));
     }
     Ok((others, left))
 }
