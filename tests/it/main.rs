@@ -42,6 +42,7 @@ mod flood;
 mod foreign;
 mod forms;
 mod gateway;
+mod growth;
 mod healing;
 mod holders;
 mod hooks;

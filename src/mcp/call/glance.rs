@@ -58,7 +58,7 @@ impl Mailbox {
             return Ok(None);
         }
         let now = self.clock.now();
-        let pending = self.driver.inbox.pending()?;
+        let pending = self.driver.inbox.follow_pending()?;
         let mut others = Vec::new();
         for holder in self.driver.holds.holders()? {
             if holder == caller.holder.as_str() {
@@ -67,7 +67,7 @@ impl Mailbox {
             let Some(mut conversation) = self.driver.holds.peek(&holder) else {
                 return Ok(None);
             };
-            conversation.reconcile(&pending);
+            conversation.reconcile(&pending.among(&conversation.entries()));
             if holds(&conversation) {
                 others.push(conversation);
             }

@@ -129,7 +129,8 @@ impl<'a> ShowCall<'a> {
 
     /// The conversation of the oldest message that this agent may see.
     fn oldest(&mut self) -> Result<Option<Address>, Refusal> {
-        let names: Vec<EntryName> = self.call.picture.visible_names().collect();
+        let visible = self.call.picture.visible_names();
+        let names: Vec<EntryName> = visible.take(SEARCH).collect();
         for name in names {
             if let Some(item) = self.call.read_entry(name)? {
                 return Ok(Some(item.address));

@@ -16,6 +16,7 @@ use crate::state::agents::{AgentFile, Thread};
 use crate::state::gateway_status;
 use crate::state::holds::{Conversation, Late};
 use crate::state::inbox::entry::EntryName;
+use crate::state::inbox::pending::Pending;
 use crate::state::inbox::view::Item;
 use crate::state::outbox::delivery::DeliveryId;
 use crate::store::disk::HeldLock;
@@ -55,7 +56,7 @@ impl<'a> ToolCall<'a> {
         let mut notices = Vec::new();
         settle_committed(mailbox, &mut notices)?;
         let holder = caller.holder.as_str();
-        let pending = mailbox.driver.inbox.pending()?;
+        let pending = mailbox.driver.inbox.follow_pending()?;
         let me_on_disk = read_conversation(mailbox, holder, &mut notices)?;
         let (others, left) = read_others(mailbox, holder, &pending, &mut notices)?;
         let mut me = me_on_disk
@@ -66,7 +67,7 @@ impl<'a> ToolCall<'a> {
         // Before the settled ones go: also a message that another process has settled was read.
         me.observe_read(&mailbox.server, &read);
         let held = me.entries();
-        me.reconcile(&pending);
+        me.reconcile(&pending.among(&held));
         // A conversation that was answered is not the one to answer next.
         presented.retain(
             &caller.holder,
@@ -150,11 +151,11 @@ impl<'a> ToolCall<'a> {
         match self.mailbox.driver.inbox.read(name, self.picture.now) {
             Ok(Some(entry)) => Ok(Some(Item::new(name, entry))),
             Ok(None) => {
-                self.picture.pending.remove(&name);
+                self.picture.pending.remove(name);
                 Ok(None)
             }
             Err(error @ ReadError::Quarantined { .. }) => {
-                self.picture.pending.remove(&name);
+                self.picture.pending.remove(name);
                 self.notices.push(format!(
                     "One message could not be read; ask the person to send it again. {}",
                     Chain(&error)
@@ -183,8 +184,7 @@ impl<'a> ToolCall<'a> {
         if let Some(held) = self.picture.me.find(id) {
             return Ok(held.address);
         }
-        let mut pending = self.picture.pending.iter();
-        if let Some(name) = pending.find(|name| name.update_id == id).copied() {
+        if let Some(name) = self.picture.pending.find(id) {
             if self.picture.kept().contains(&name) {
                 return Err(Refusal(format!(
                     "Message {id} is being answered by another agent of this session. Leave it to that agent, or wait until it ends."
@@ -295,7 +295,7 @@ fn read_conversation(
 fn read_others(
     mailbox: &Mailbox,
     me: &str,
-    pending: &BTreeSet<EntryName>,
+    pending: &Pending,
     notices: &mut Vec<String>,
 ) -> Result<Others, Refusal> {
     let now = mailbox.clock.now();
@@ -310,7 +310,7 @@ fn read_others(
         let Some(mut conversation) = read_conversation(mailbox, &holder, notices)? else {
             continue;
         };
-        conversation.reconcile(pending);
+        conversation.reconcile(&pending.among(&conversation.entries()));
         let alive = living.has_holder(&holder);
         if !alive && conversation.is_idle() {
             left.push((holder, conversation.late));
