@@ -234,7 +234,7 @@ impl Mailbox {
     pub fn show(
         &self,
         caller: &Caller,
-        base: ToolResult,
+        base: &ToolResult,
         limit: usize,
         again: bool,
     ) -> Result<ShownPage, Refusal> {
@@ -243,7 +243,7 @@ impl Mailbox {
         } else {
             Again::Never
         };
-        self.show_if_any(caller, &base, limit, again)
+        self.show_if_any(caller, base, limit, again)
     }
 
     /// Shows one part of one message.
