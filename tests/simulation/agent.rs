@@ -1,4 +1,4 @@
-//! An agent with its MCP server: telepost's own [`Mailbox`] over the disk in memory. What is told here is the
+//! An agent with its MCP server: telepost's own [`Mailbox`] over the disk in memory. This file tells the
 //! client: which calls it makes, and the fate of their results.
 
 use std::collections::BTreeSet;

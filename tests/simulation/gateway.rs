@@ -141,8 +141,8 @@ impl Gateway {
             return Ok(());
         }
         if world.has(Bug::ConfirmBeforeDisk) {
-            let last = batch.iter().rev().find_map(|raw| update::read(raw).ok());
-            self.offset = last.map(|update| update.id.0 + 1).or(self.offset);
+            let newest = batch.iter().rev().find_map(|raw| update::read(raw).ok());
+            self.offset = newest.map(|update| update.id.0 + 1).or(self.offset);
             drop(world.telegram.updates(self.offset, world.mono));
         }
         let batch: Vec<Box<RawValue>> = batch
@@ -152,8 +152,8 @@ impl Gateway {
         for _ in 0..=u8::from(twice) {
             let ack = self.intake.accept(&batch);
             world.live()?;
-            let last = ack.unwrap().last_id.map(|id| id.0);
-            self.offset = offset_after(last).or(self.offset);
+            let newest = ack.unwrap().last_id.map(|id| id.0);
+            self.offset = offset_after(newest).or(self.offset);
         }
         // As the sender does.
         for (_, chat) in self.heard.take() {
