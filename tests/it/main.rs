@@ -71,6 +71,8 @@ mod odd_answers;
 mod outbound;
 mod outbox;
 mod paging;
+#[cfg(target_os = "linux")]
+mod places;
 mod poll;
 mod power;
 mod progress;
