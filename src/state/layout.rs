@@ -8,7 +8,6 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::ids::{BotId, SessionId};
 use crate::store::StoreError;
-use crate::store::atomic;
 use crate::store::disk::{Disk, HeldLock, RealDisk};
 use crate::store::lock::LockError;
 use crate::store::state_file::Storage;
@@ -135,7 +134,7 @@ impl StateDir {
 
     /// How many damaged files are kept.
     pub fn quarantine_count(&self) -> Result<u64, StoreError> {
-        Ok(atomic::list_names(&self.quarantine())?.len() as u64)
+        Ok(self.storage.disk().list(&self.quarantine())?.len() as u64)
     }
 
     /// The rate limits of a bot.
@@ -150,7 +149,7 @@ impl StateDir {
 
     /// Every bot that has a folder.
     pub fn all_bots(&self) -> Result<Vec<BotId>, StoreError> {
-        let names = atomic::list_names(&self.root().join("bots"))?;
+        let names = self.storage.disk().list(&self.root().join("bots"))?;
         Ok(names
             .iter()
             .filter_map(|name| name.parse().ok().map(BotId))
@@ -212,7 +211,7 @@ impl StateDir {
 
     /// Every session that has a folder, configured or not.
     pub fn all_sessions(&self) -> Result<Vec<SessionId>, StoreError> {
-        let names = atomic::list_names(&self.sessions())?;
+        let names = self.storage.disk().list(&self.sessions())?;
         Ok(names
             .iter()
             .filter_map(|name| SessionId::new(name).ok())

@@ -106,7 +106,7 @@ impl Drop for Registration {
     fn drop(&mut self) {
         if self.locked.is_some() {
             // A kill leaves the file; `list_living` removes files without a lock.
-            drop(std::fs::remove_file(self.stored.path()));
+            drop(self.stored.remove());
         }
     }
 }
