@@ -5,7 +5,7 @@
 
 pub mod cli;
 
-mod gateway;
+pub mod gateway;
 
 mod ops;
 

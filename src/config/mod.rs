@@ -35,6 +35,7 @@ use serde_json::Value;
 pub use self::env::Env;
 pub use self::error::{ConfigError, Problem};
 use self::file::{FileFault, read_file};
+pub(crate) use self::json::RawMembers;
 pub use self::keys::{Config, GatewayStart, Pace, Receipts, Session};
 pub use self::paths::{config_path, state_dir};
 pub use self::proxy::{Proxy, ProxySetting};

@@ -13,7 +13,7 @@ const SESSION_VARIABLE: &str = "TG_SESSION_ID";
 
 /// The reason for the choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Binding {
+pub enum Binding {
     /// `--session`.
     Flag,
     /// `TG_SESSION_ID`.
@@ -26,7 +26,7 @@ pub(crate) enum Binding {
 
 impl Binding {
     /// Whether this very session was chosen, so that it may be woken before its first call.
-    pub(crate) fn is_explicit(self) -> bool {
+    pub fn is_explicit(self) -> bool {
         self != Self::Default
     }
 }
@@ -34,7 +34,7 @@ impl Binding {
 impl Config {
     /// The session to serve: `flag` (`--session`), else `TG_SESSION_ID`, else the session with the
     /// longest `cwd` that contains the working directory `cwd`, else `default`.
-    pub(crate) fn serving(
+    pub fn serving(
         &self,
         flag: Option<&str>,
         env: &Env,

@@ -9,14 +9,14 @@ const SECRET_MIN: usize = 20;
 
 /// A bot's token. `Debug` and `Display` show the bot's id only.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Token {
+pub struct Token {
     text: String,
     bot_id: BotId,
 }
 
 impl Token {
     /// Reads `<bot id>:<secret>`. The error names the mistake and never repeats the text.
-    pub(crate) fn parse(text: &str) -> Result<Self, MalformedToken> {
+    pub fn parse(text: &str) -> Result<Self, MalformedToken> {
         let (id, secret) = text.split_once(':').ok_or(MalformedToken::NoColon)?;
         let number = id
             .parse()
@@ -38,12 +38,12 @@ impl Token {
     }
 
     /// The token itself, for the request line and nothing else.
-    pub(crate) fn expose(&self) -> &str {
+    pub fn expose(&self) -> &str {
         &self.text
     }
 
     /// The bot that the token belongs to.
-    pub(crate) fn bot_id(&self) -> BotId {
+    pub fn bot_id(&self) -> BotId {
         self.bot_id
     }
 }
@@ -92,14 +92,19 @@ fn split_where(text: &str, end: impl Fn(char) -> bool) -> (&str, &str) {
     text.split_at(text.find(end).unwrap_or(text.len()))
 }
 
+/// The reason why a text is not a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum MalformedToken {
+pub enum MalformedToken {
+    /// No colon between the two halves.
     #[error("there is no colon in it")]
     NoColon,
+    /// The first half is not a bot id.
     #[error("the part before the colon is not a number")]
     BotId,
+    /// The second half has a character that no token has.
     #[error("the part after the colon contains a character that no token has")]
     Character,
+    /// The second half is cut off.
     #[error("the part after the colon is too short")]
     TooShort,
 }

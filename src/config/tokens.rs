@@ -15,8 +15,10 @@ use super::token::Token;
 use super::{Config, Session};
 use crate::ids::{BotId, SessionId};
 
+/// The token of one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum TokenState {
+pub enum TokenState {
+    /// The bot has one.
     Set(Token),
     /// The variable is set nowhere: this bot is off, loudly; the others run.
     Unset {
@@ -25,23 +27,27 @@ pub(crate) enum TokenState {
     },
 }
 
+/// The tokens of all sessions.
 #[derive(Clone, Debug)]
-pub(crate) struct Tokens {
+pub struct Tokens {
     sessions: BTreeMap<SessionId, TokenState>,
     proxy: Option<Proxy>,
     warnings: Vec<String>,
 }
 
+/// One bot and the sessions behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Bot {
-    pub(crate) token: Token,
-    pub(crate) sessions: Vec<SessionId>,
+pub struct Bot {
+    /// Its token.
+    pub token: Token,
+    /// The sessions that it serves.
+    pub sessions: Vec<SessionId>,
 }
 
 impl Tokens {
     /// Finds the token of every session of `config`. A malformed one, or one bot that stands for the
     /// same chat in two sessions, refuses the whole; an unset one does not.
-    pub(crate) fn read(config: &Config, env: &Env) -> Result<Self, ConfigError> {
+    pub fn read(config: &Config, env: &Env) -> Result<Self, ConfigError> {
         let file = config.path.parent().unwrap_or(Path::new("/")).join(".env");
         let mut variables: BTreeSet<&str> = config
             .sessions
@@ -81,20 +87,23 @@ impl Tokens {
         }
     }
 
-    pub(crate) fn of(&self, session: &SessionId) -> Option<&TokenState> {
+    /// The token of `session`.
+    pub fn of(&self, session: &SessionId) -> Option<&TokenState> {
         self.sessions.get(session)
     }
 
-    pub(crate) fn proxy(&self) -> Option<&Proxy> {
+    /// The proxy to Telegram, if one is used.
+    pub fn proxy(&self) -> Option<&Proxy> {
         self.proxy.as_ref()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&SessionId, &TokenState)> {
+    /// Every session and its token.
+    pub fn iter(&self) -> impl Iterator<Item = (&SessionId, &TokenState)> {
         self.sessions.iter()
     }
 
     /// Every bot that has a token, with its sessions.
-    pub(crate) fn bots(&self) -> BTreeMap<BotId, Bot> {
+    pub fn bots(&self) -> BTreeMap<BotId, Bot> {
         let mut bots = BTreeMap::new();
         for (session, state) in &self.sessions {
             if let TokenState::Set(token) = state {
@@ -112,7 +121,7 @@ impl Tokens {
     }
 
     /// Oddities that are allowed: a `.env` that others can read, skipped lines.
-    pub(crate) fn warnings(&self) -> &[String] {
+    pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 

@@ -6,9 +6,9 @@
 pub(crate) mod commands;
 mod dedup;
 mod housekeeping;
-pub(crate) mod intake;
+pub mod intake;
 pub(crate) mod poller;
-pub(crate) mod responder;
+pub mod responder;
 pub(crate) mod singleton;
 
 use std::sync::Arc;

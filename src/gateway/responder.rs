@@ -55,10 +55,17 @@ pub(crate) enum ResponderTask {
     Menu,
 }
 
+/// The responder's queue.
 #[derive(Clone, Debug)]
-pub(crate) struct TaskQueue(mpsc::Sender<ResponderTask>);
+pub struct TaskQueue(mpsc::Sender<ResponderTask>);
 
 impl TaskQueue {
+    /// A queue whose tasks no responder carries out.
+    #[doc(hidden)]
+    pub fn detached() -> Self {
+        Self(mpsc::channel(1).0)
+    }
+
     /// Adds a task. When the queue is full the task is dropped: the person asks again.
     pub(crate) fn add(&self, task: ResponderTask) {
         if self.0.try_send(task).is_err() {

@@ -50,10 +50,7 @@ pub(crate) struct BotLock {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SingletonError {
     #[error("a gateway already runs for this state folder: {holder} ({}); use `telepost gateway --replace` to take over, or `telepost gateway stop` to end it", path.display())]
-    SameState {
-        holder: String,
-        path: PathBuf,
-    },
+    SameState { holder: String, path: PathBuf },
     #[error("bot {bot} is already polled by {holder} ({}); stop that one first, or give this configuration a bot of its own", path.display())]
     SameBot {
         bot: BotId,
@@ -61,16 +58,11 @@ pub(crate) enum SingletonError {
         path: PathBuf,
     },
     #[error("the folder {} cannot be trusted with locks: {why}", path.display())]
-    Folder {
-        path: PathBuf,
-        why: String,
-    },
+    Folder { path: PathBuf, why: String },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the gateway (pid {pid}) did not stop within {} seconds; `kill -9 {pid}` is safe, nothing is lost by it", STOP_WITHIN.as_secs())]
-    WillNotStop {
-        pid: u32,
-    },
+    WillNotStop { pid: u32 },
     #[error(
         "a gateway runs ({0}), but it has not said yet which process it is; try again in a second"
     )]

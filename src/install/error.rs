@@ -8,19 +8,11 @@ use crate::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InstallError {
     #[error("{} {error}; nothing was changed", path.display())]
-    Refused {
-        path: PathBuf,
-        error: EditError,
-    },
+    Refused { path: PathBuf, error: EditError },
     #[error("{} {reason}; nothing was changed. The original files are saved next to the changed ones as *.telepost-backup: restore the ones you need by hand, delete {}, and run the command again", path.display(), path.display())]
-    Record {
-        path: PathBuf,
-        reason: String,
-    },
+    Record { path: PathBuf, reason: String },
     #[error("{} was changed by another program in the meantime (is the client running?); run the command again to finish", path.display())]
-    Changed {
-        path: PathBuf,
-    },
+    Changed { path: PathBuf },
     /// The operating system refused before anything was changed.
     #[error("nothing was changed")]
     Untouched(#[source] StoreError),
@@ -50,9 +42,7 @@ pub(crate) enum EditError {
         "already has another MCP server named `telegram`{}; rename or remove it, or run the command again with --replace (uninstall puts it back)",
         in_brackets(command)
     )]
-    OtherServer {
-        command: String,
-    },
+    OtherServer { command: String },
 }
 
 fn in_brackets(command: &str) -> String {

@@ -6,16 +6,16 @@
 //! breaks objects on one line into several, drops blank lines beside an insertion, and refuses the lone
 //! surrogates that JavaScript writes.
 
-use std::fmt;
 use std::ops::Range;
 
 use serde::Serialize as _;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::ser::PrettyFormatter;
 use serde_json::value::RawValue;
 use serde_json::{Serializer, Value, json};
 
 use super::error::EditError;
+use crate::config::RawMembers;
 
 pub(super) fn check_syntax(text: &str) -> Result<(), EditError> {
     let Err(error) = serde_json::from_str::<IgnoredAny>(text) else {
@@ -220,44 +220,6 @@ impl Members {
         let (first, second) = (self.items.first()?, self.items.get(1)?);
         let gap = text.get(first.value.end..second.start)?;
         gap.trim_start().strip_prefix(',')
-    }
-}
-
-/// All items in their order; a map would drop the first of two equal keys.
-struct RawMembers<'t> {
-    is_list: bool,
-    items: Vec<(String, &'t RawValue)>,
-}
-
-impl<'de: 't, 't> Deserialize<'de> for RawMembers<'t> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(MembersVisitor)
-    }
-}
-
-struct MembersVisitor;
-
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = RawMembers<'de>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object or a list")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (is_list, mut items) = (false, Vec::new());
-        while let Some(item) = map.next_entry()? {
-            items.push(item);
-        }
-        Ok(RawMembers { is_list, items })
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let (is_list, mut items) = (true, Vec::new());
-        while let Some(value) = list.next_element()? {
-            items.push((String::new(), value));
-        }
-        Ok(RawMembers { is_list, items })
     }
 }
 

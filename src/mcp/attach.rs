@@ -32,7 +32,7 @@ const DEPTH: usize = 6;
 
 /// From where files may be sent, and from where never.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Roots {
+pub struct Roots {
     /// Relative paths are below the first.
     folders: Vec<PathBuf>,
     /// The home folder of the person, which `~` means.
@@ -43,12 +43,13 @@ pub(crate) struct Roots {
 
 /// The copies of one call's files, without a name yet.
 #[derive(Debug)]
-pub(crate) struct Copies {
-    pub(crate) folder: Staging,
+pub struct Copies {
+    /// The folder with them.
+    pub folder: Staging,
     /// The files; each copy is named by its number.
-    pub(crate) files: Vec<AttachedFile>,
+    pub files: Vec<AttachedFile>,
     /// The text that goes with them instead of the agent's own, which is the first of the files.
-    pub(crate) beginning: Option<String>,
+    pub beginning: Option<String>,
 }
 
 /// The fault of a file and its remedy.

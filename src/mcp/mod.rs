@@ -8,7 +8,7 @@
 //! Nothing that matters is in memory only: kill the process between two calls and nothing changes.
 
 pub(crate) mod attach;
-pub(crate) mod call;
+pub mod call;
 pub(crate) mod forms;
 mod long_text;
 pub mod page;

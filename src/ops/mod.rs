@@ -33,7 +33,10 @@ impl<E: Into<StateError>> From<E> for OpsError {
 }
 
 /// The sessions of the configuration, then the others that have a folder.
-pub(crate) fn list_sessions(config: &Config, state: &StateDir) -> Result<Vec<SessionId>, StoreError> {
+pub(crate) fn list_sessions(
+    config: &Config,
+    state: &StateDir,
+) -> Result<Vec<SessionId>, StoreError> {
     let mut ids: Vec<SessionId> = config.sessions.keys().cloned().collect();
     for id in state.all_sessions()? {
         if !ids.contains(&id) {

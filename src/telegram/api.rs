@@ -24,14 +24,14 @@ use teloxide_core::types::{
 };
 use url::Url;
 
-pub(crate) use self::download::{Download, DownloadSource};
+pub(crate) use self::download::DownloadSource;
 use super::error::{ApiError, harmless, read_answer};
 use super::format::{Entity, EntityStyle, Rich};
 use crate::config::{Proxy, Token};
 use crate::error_chain::Chain;
 use crate::ids::{Address, BotId, MessageId};
 use crate::telegram::update::ALLOWED_UPDATES;
-pub(crate) use upload::{FileToSend, Media};
+pub use upload::{FileToSend, Media};
 
 /// Longest time that a send may take. Telegram absorbs flood waits of up to 8 s as a slow answer
 /// (docs/facts/telegram.md 4), so anything below 30 s would look like doubt.
@@ -57,17 +57,22 @@ const NO_PREVIEW: LinkPreviewOptions = LinkPreviewOptions {
     show_above_text: false,
 };
 
+/// One message to send.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct OutgoingMessage {
+pub struct OutgoingMessage {
     /// Its text; below files, their caption.
-    pub(crate) text: Rich,
-    pub(crate) reply_to: Option<MessageId>,
-    pub(crate) silent: bool,
-    pub(crate) keyboard: Option<InlineKeyboardMarkup>,
+    pub text: Rich,
+    /// The message that it replies to.
+    pub reply_to: Option<MessageId>,
+    /// Whether the phone stays silent.
+    pub silent: bool,
+    /// The buttons below it.
+    pub keyboard: Option<InlineKeyboardMarkup>,
 }
 
 impl OutgoingMessage {
-    pub(crate) fn new(text: Rich) -> Self {
+    /// A text without anything else.
+    pub fn new(text: Rich) -> Self {
         Self {
             text,
             ..Self::default()
@@ -75,8 +80,9 @@ impl OutgoingMessage {
     }
 }
 
+/// One bot's access to the Bot API.
 #[derive(Clone)]
-pub(crate) struct Api {
+pub struct Api {
     id: BotId,
     bot: Bot,
     polls: reqwest::Client,
@@ -91,20 +97,25 @@ impl std::fmt::Debug for Api {
     }
 }
 
+/// The HTTP client could not be made.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up HTTPS: {0}")]
-pub(crate) struct ClientError(String);
+pub struct ClientError(String);
 
+/// In which chats a menu of commands is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MenuScope {
+pub enum MenuScope {
+    /// Private chats.
     Private,
+    /// Groups and supergroups.
     Groups,
 }
 
+/// The answer of `getMe`.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Me {
+pub struct Me {
     /// The bot's public name, without `@`.
-    pub(crate) username: String,
+    pub username: String,
 }
 
 /// `getUpdates`, whose typed form could not name newer kinds of update.
@@ -124,7 +135,7 @@ impl Payload for GetUpdates {
 
 /// The HTTP clients, shared by all bots: they hold the system's certificates and the connections.
 #[derive(Clone, Debug)]
-pub(crate) struct HttpClients {
+pub struct HttpClients {
     /// For long polls. Each takes up the connection of the one before at once, so none is ever too old,
     /// and no timer has to look for one that is: an idle gateway sleeps until a poll is answered.
     polls: reqwest::Client,
@@ -134,7 +145,7 @@ pub(crate) struct HttpClients {
 impl HttpClients {
     /// Reads the system's certificates. Requests go through the proxy, or directly whatever the environment says:
     /// the configuration has read it ([`crate::config::Proxy`]).
-    pub(crate) fn new(proxy: Option<&Proxy>) -> Result<Self, ClientError> {
+    pub fn new(proxy: Option<&Proxy>) -> Result<Self, ClientError> {
         Ok(Self {
             polls: client(None, proxy)?,
             calls: client(Some(POOL_IDLE), proxy)?,
@@ -164,7 +175,7 @@ fn client(
 
 impl Api {
     /// Access with a token, at an address that [`crate::config`] has found safe to give it to.
-    pub(crate) fn new(token: &Token, api_url: &Url, clients: HttpClients) -> Self {
+    pub fn new(token: &Token, api_url: &Url, clients: HttpClients) -> Self {
         let bot = Bot::with_client(token.expose(), clients.calls).set_api_url(api_url.clone());
         Self {
             id: token.bot_id(),
@@ -173,11 +184,13 @@ impl Api {
         }
     }
 
-    pub(crate) fn id(&self) -> BotId {
+    /// The bot.
+    pub fn id(&self) -> BotId {
         self.id
     }
 
-    pub(crate) async fn me(&self) -> Result<Me, ApiError> {
+    /// The identity of a bot.
+    pub async fn me(&self) -> Result<Me, ApiError> {
         let result = self.call(&GetMe::new(), SEND_TIMEOUT).await?;
         let me: Me = parse(&result)?;
         // It is shown at terminals, and compared with what people write.
@@ -192,7 +205,7 @@ impl Api {
 
     /// Waits up to `wait` for updates. `offset` deletes everything below it on the server **when the
     /// request arrives**: only for what is durable.
-    pub(crate) async fn updates(
+    pub async fn updates(
         &self,
         offset: Option<i64>,
         wait: Duration,
@@ -211,7 +224,7 @@ impl Api {
 
     /// Sends a message without files and returns the new message's id, or 0 if Telegram does not say it. If the
     /// message that it replies to is gone, it is sent all the same.
-    pub(crate) async fn send_text(
+    pub async fn send_text(
         &self,
         to: Address,
         message: &OutgoingMessage,
@@ -228,7 +241,7 @@ impl Api {
     }
 
     /// Replaces the text and the buttons of one of our messages.
-    pub(crate) async fn edit_text(
+    pub async fn edit_text(
         &self,
         to: Address,
         id: MessageId,
@@ -243,7 +256,7 @@ impl Api {
     }
 
     /// Sets our reaction on a message; an empty emoji removes it.
-    pub(crate) async fn react(
+    pub async fn react(
         &self,
         to: Address,
         message: MessageId,
@@ -261,7 +274,7 @@ impl Api {
     }
 
     /// Shows "typing…" for five seconds at most, or until a message comes (docs/facts/telegram.md 8).
-    pub(crate) async fn typing(&self, to: Address) -> Result<(), ApiError> {
+    pub async fn typing(&self, to: Address) -> Result<(), ApiError> {
         let mut payload = SendChatAction::new(WireChat(to.chat_id.0), ChatAction::Typing);
         payload.message_thread_id = thread(to);
         self.call(&payload, SEND_TIMEOUT).await.map(drop)
@@ -269,13 +282,13 @@ impl Api {
 
     /// Tells Telegram that a press of a button has arrived, so that the phone stops waiting. Not
     /// limited, and taken for some minutes only.
-    pub(crate) async fn answer_press(&self, id: &str) -> Result<(), ApiError> {
+    pub async fn answer_press(&self, id: &str) -> Result<(), ApiError> {
         let payload = AnswerCallbackQuery::new(CallbackQueryId(id.to_owned()));
         self.call(&payload, SEND_TIMEOUT).await.map(drop)
     }
 
     /// Sets the commands that are shown in a kind of chats: names and descriptions.
-    pub(crate) async fn set_menu(
+    pub async fn set_menu(
         &self,
         commands: &[(&str, &str)],
         scope: MenuScope,

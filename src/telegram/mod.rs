@@ -3,7 +3,7 @@
 //! Owns the transport ([`api`]), what an answer means ([`error`]), the lenient reading of updates
 //! ([`update`]), text with entities ([`mod@format`]), the 73 reactions ([`reactions`]) and the poll loop's timing ([`polling`]).
 
-pub(crate) mod api;
+pub mod api;
 pub mod error;
 pub mod format;
 pub(crate) mod picture;

@@ -36,8 +36,9 @@ use crate::telegram::update::{self, Body, ChatStanding, Membership, Message, Unr
 /// How many of the newest pending entries are read at the start, for parts that are still to come.
 const RECENT_ENTRIES: usize = 32;
 
+/// Stores the updates of one bot.
 #[derive(Debug)]
-pub(crate) struct BatchWriter {
+pub struct BatchWriter {
     state: StateDir,
     bot: BotId,
     /// The routes of the configuration.
@@ -128,7 +129,7 @@ pub(crate) struct StoredBatch {
 
 impl BatchWriter {
     /// Reads the names of every session's entries.
-    pub(crate) fn open(
+    pub fn open(
         state: &StateDir,
         bot: BotId,
         routes: Routes,
@@ -188,7 +189,7 @@ impl BatchWriter {
 
     /// Shares the index of our own messages with the sender, which keeps it current.
     #[must_use]
-    pub(crate) fn sharing(self, sent: Arc<SentIndex>) -> Self {
+    pub fn sharing(self, sent: Arc<SentIndex>) -> Self {
         Self { sent, ..self }
     }
 

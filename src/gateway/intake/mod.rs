@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
-pub(crate) use self::batch::{BatchWriter, StoredBatch};
+pub use self::batch::BatchWriter;
 use super::responder::TaskQueue;
 use crate::error_chain::Chain;
 use crate::ids::UpdateId;
@@ -23,8 +23,9 @@ use crate::state::gateway_status::StatusWriter;
 use crate::store::StoreError;
 use crate::telegram::update::{ChatStanding, Membership};
 
+/// Takes in the updates of one bot.
 #[derive(Debug)]
-pub(crate) struct Intake {
+pub struct Intake {
     bot: Arc<BotHandle>,
     writer: BatchWriter,
     status: Arc<StatusWriter>,
@@ -35,15 +36,15 @@ pub(crate) struct Intake {
 
 /// The batch is durable: it may be confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ack {
+pub struct Ack {
     /// The id of the last update that has a usable one. `None` if none has: then nothing can be confirmed.
-    pub(crate) last_id: Option<UpdateId>,
+    pub last_id: Option<UpdateId>,
 }
 
 impl Intake {
     /// The intake of a bot. It notifies `wakes` after each batch and hands commands and button presses to
     /// `tasks`.
-    pub(crate) fn new(
+    pub fn new(
         bot: Arc<BotHandle>,
         writer: BatchWriter,
         status: Arc<StatusWriter>,
@@ -61,7 +62,7 @@ impl Intake {
 
     /// Stores a batch, then acts on it. On an error nothing of it may be confirmed: Telegram keeps it and
     /// delivers it again.
-    pub(crate) fn accept(&mut self, updates: &[Box<RawValue>]) -> Result<Ack, StoreError> {
+    pub fn accept(&mut self, updates: &[Box<RawValue>]) -> Result<Ack, StoreError> {
         let stored = self.writer.store(updates)?;
         for membership in &stored.memberships {
             self.apply_membership(*membership);
@@ -86,15 +87,17 @@ impl Intake {
     }
 
     /// Whether messages of groups cannot be routed before the bot's name is known.
-    pub(crate) fn needs_username(&self) -> bool {
+    pub fn needs_username(&self) -> bool {
         self.writer.needs_username()
     }
 
-    pub(crate) fn set_username(&mut self, username: &str) {
+    /// Sets the bot's public name, without `@`.
+    pub fn set_username(&mut self, username: &str) {
         self.writer.set_username(username);
     }
 
-    pub(crate) fn forget_old(&mut self) {
+    /// Forgets names that are older than any tombstone.
+    pub fn forget_old(&mut self) {
         self.writer.forget_old();
     }
 

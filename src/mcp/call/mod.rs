@@ -8,8 +8,9 @@
 //! messages that the outbox answers, and a held entry without a file counts as settled.
 
 mod commit;
-pub(crate) mod effects;
+pub mod effects;
 mod failure_notices;
+mod glance;
 mod late_files;
 mod picture;
 mod presented;
@@ -29,11 +30,8 @@ use crate::ids::{Address, ChatId, SessionId, UpdateId};
 use crate::mcp::attach::{Copies, Roots};
 use crate::mcp::call::commit::SendCall;
 use crate::mcp::call::effects::EffectDriver;
-use crate::mcp::call::failure_notices::FailureNotices;
-use crate::mcp::call::late_files::LateFiles;
-pub(crate) use crate::mcp::call::presented::PresentationId;
+pub use crate::mcp::call::presented::PresentationId;
 use crate::mcp::call::presented::Presented;
-use crate::mcp::call::reports::DeliveryReports;
 use crate::mcp::call::show::{Again, ShowCall};
 use crate::mcp::call::tool_call::ToolCall;
 use crate::mcp::tools::{PollParams, ReactParams, Refusal, ReplyParams, To, ToolResult, in_range};
@@ -42,7 +40,7 @@ use crate::state::agents::holder::{HolderId, Registration};
 use crate::state::files::Files;
 use crate::state::holds::Holds;
 use crate::state::inbox::Inbox;
-use crate::state::layout::{SessionDir, StateDir};
+use crate::state::layout::{LOCK_PATIENCE, SessionDir, StateDir};
 use crate::state::outbox::Outbox;
 use crate::state::outbox::delivery::DeliveryId;
 use crate::store::StoreError;
@@ -51,10 +49,11 @@ use crate::store::lock::LockError;
 use crate::store::state_file::ReadError;
 use crate::waker::methods::inbox_socket::{InboxSocket, RequestListener};
 
+/// Most ids in one `ack`.
 const ACK_MOST: usize = 200;
 
 /// One session's mailbox, as one MCP server process uses it.
-pub(crate) struct Mailbox {
+pub struct Mailbox {
     state: StateDir,
     dir: SessionDir,
     session: SessionId,
@@ -69,52 +68,53 @@ pub(crate) struct Mailbox {
     presented: Mutex<Presented>,
     /// Deliveries whose messages this process has settled: not read again at every call.
     settled: Mutex<BTreeSet<DeliveryId>>,
-    /// The failed deliveries that agents are told of.
-    pub(crate) failures: FailureNotices,
-    /// The files that came after their message was settled.
-    pub(crate) late_files: LateFiles,
-    /// Where accepted deliveries stand.
-    pub(crate) reports: DeliveryReports,
 }
 
 /// The agent that calls.
 #[derive(Clone, Debug)]
-pub(crate) struct Caller {
-    pub(crate) holder: HolderId,
+pub struct Caller {
+    /// The agent.
+    pub holder: HolderId,
     /// The client, for people.
-    pub(crate) label: String,
+    pub label: String,
     /// The client's name of the thread that calls, where it has one that is safe to use.
-    pub(crate) thread: Option<String>,
+    pub thread: Option<String>,
     /// The name that the client gives itself.
-    pub(crate) client: Option<ClientName>,
+    pub client: Option<ClientName>,
     /// The client's own id of this call, if it gives one: the same call is never carried out twice.
-    pub(crate) call: Option<String>,
+    pub call: Option<String>,
 }
 
+/// A page that was shown.
 #[derive(Debug)]
-pub(crate) struct ShownPage {
-    pub(crate) result: ToolResult,
+pub struct ShownPage {
+    /// The result.
+    pub result: ToolResult,
     /// The presentation to be tracked until the result went out, if it shows anything new.
-    pub(crate) presentation: Option<PresentationId>,
+    pub presentation: Option<PresentationId>,
     /// When a message that is still being put together will be complete.
-    pub(crate) ready_in: Option<Duration>,
+    pub ready_in: Option<Duration>,
 }
 
 /// A reply or reaction that is on disk.
 #[derive(Debug)]
-pub(crate) struct Accepted {
-    pub(crate) id: DeliveryId,
-    pub(crate) address: Address,
+pub struct Accepted {
+    /// The delivery.
+    pub id: DeliveryId,
+    /// Where it goes.
+    pub address: Address,
     /// Whether an earlier call has made it.
-    pub(crate) repeat: bool,
-    pub(crate) remaining: usize,
+    pub repeat: bool,
+    /// How many messages wait now.
+    pub remaining: usize,
     /// The messages that it acknowledges.
-    pub(crate) acked: Vec<UpdateId>,
-    pub(crate) notices: Vec<String>,
+    pub acked: Vec<UpdateId>,
+    /// Notices for the agent.
+    pub notices: Vec<String>,
 }
 
 /// Notices for an agent, each with the thing that it is about.
-pub(crate) type Notices<Id> = Vec<(Id, String)>;
+pub type Notices<Id> = Vec<(Id, String)>;
 
 /// Refuses a call whose step failed.
 fn refuse_for_now(reason: impl fmt::Display) -> Refusal {
@@ -148,7 +148,7 @@ impl From<LockError> for Refusal {
 
 impl Mailbox {
     /// The mailbox of a session. Touches nothing.
-    pub(crate) fn new(
+    pub fn new(
         state: StateDir,
         session: &crate::config::Session,
         registration: Registration,
@@ -169,9 +169,6 @@ impl Mailbox {
             registration: Mutex::new(registration),
             presented: Mutex::default(),
             settled: Mutex::default(),
-            failures: FailureNotices::new(&dir, driver.outbox.clone(), clock.clone()),
-            late_files: LateFiles::new(&dir, clock.clone()),
-            reports: DeliveryReports::new(&state, &session.id, clock.clone()),
             driver,
             state,
             dir,
@@ -180,18 +177,18 @@ impl Mailbox {
     }
 
     /// The folders that a waiting call watches: new messages, their files, and finished deliveries.
-    pub(crate) fn watched(&self) -> [PathBuf; 4] {
+    pub fn watched(&self) -> [PathBuf; 4] {
         self.dir.folders_about_calls()
     }
 
     /// Creates the folders of the session, so that they can be watched.
-    pub(crate) fn prepare(&self) -> Result<(), Refusal> {
+    pub fn prepare(&self) -> Result<(), Refusal> {
         self.state.prepare()?;
         Ok(self.dir.prepare()?)
     }
 
     /// Makes this server known before an agent has called it, so that messages can wake the agent.
-    pub(crate) fn register(&self, client: Option<ClientName>) -> Result<(), Refusal> {
+    pub fn register(&self, client: Option<ClientName>) -> Result<(), Refusal> {
         self.prepare()?;
         let _lock = take_lock(&self.dir, "registering")?;
         Ok(self.registration().update(|file| file.client = client)?)
@@ -203,7 +200,7 @@ impl Mailbox {
     }
 
     /// Carries out `ack`. Returns the messages that were, and were not, acknowledged.
-    pub(crate) fn acknowledge(
+    pub fn acknowledge(
         &self,
         caller: &Caller,
         ids: &[UpdateId],
@@ -222,10 +219,10 @@ impl Mailbox {
 
     /// Shows the messages that were not shown to this agent yet, oldest first. With `again`, those
     /// that it holds if there are no others.
-    pub(crate) fn show(
+    pub fn show(
         &self,
         caller: &Caller,
-        base: ToolResult,
+        base: &ToolResult,
         limit: usize,
         again: bool,
     ) -> Result<ShownPage, Refusal> {
@@ -234,10 +231,11 @@ impl Mailbox {
         } else {
             Again::Never
         };
-        ShowCall::open(self, caller, base)?.show_page(limit, again, None)
+        self.show_if_any(caller, base, limit, again)
     }
 
-    pub(crate) fn show_part(
+    /// Shows one part of one message.
+    pub fn show_part(
         &self,
         caller: &Caller,
         base: ToolResult,
@@ -248,7 +246,7 @@ impl Mailbox {
     }
 
     /// Shows the oldest waiting conversation, or the one meant, to be answered next.
-    pub(crate) fn show_conversation(
+    pub fn show_conversation(
         &self,
         caller: &Caller,
         base: ToolResult,
@@ -258,12 +256,12 @@ impl Mailbox {
     }
 
     /// The result of a presentation is in the client's pipe.
-    pub(crate) fn mark_delivered(&self, id: PresentationId) {
+    pub fn mark_delivered(&self, id: PresentationId) {
         self.presented().flushed(id);
     }
 
     /// Lets go of the messages of a result that the client has cancelled, and so never saw.
-    pub(crate) fn withdraw(&self, caller: &Caller, id: PresentationId) -> Result<(), Refusal> {
+    pub fn withdraw(&self, caller: &Caller, id: PresentationId) -> Result<(), Refusal> {
         let unread = self.presented().cancelled(id);
         if unread.is_empty() {
             return Ok(());
@@ -273,7 +271,7 @@ impl Mailbox {
 
     /// Whether a reply with files may be sent, before they are copied; the delivery that an earlier call has
     /// made, if it is the same call again.
-    pub(crate) fn may_reply(
+    pub fn may_reply(
         &self,
         caller: &Caller,
         params: &ReplyParams,
@@ -282,7 +280,7 @@ impl Mailbox {
     }
 
     /// Copies the files of a reply. Takes its time, and no lock.
-    pub(crate) fn copies(&self, roots: &Roots, params: &ReplyParams) -> Result<Copies, Refusal> {
+    pub fn copies(&self, roots: &Roots, params: &ReplyParams) -> Result<Copies, Refusal> {
         let outbox = &self.driver.outbox;
         // The copies of calls that were cut short take room.
         if let Err(error) = outbox.sweep_copies() {
@@ -292,7 +290,8 @@ impl Mailbox {
         roots.copy(text, params.files(), || outbox.stage())
     }
 
-    pub(crate) fn reply(
+    /// Accepts a reply, a progress update or a message of the agent's own.
+    pub fn reply(
         &self,
         caller: &Caller,
         params: &ReplyParams,
@@ -301,7 +300,8 @@ impl Mailbox {
         SendCall::open(self, caller)?.reply(params, copies)
     }
 
-    pub(crate) fn react(&self, caller: &Caller, params: &ReactParams) -> Result<Accepted, Refusal> {
+    /// Accepts a reaction.
+    pub fn react(&self, caller: &Caller, params: &ReactParams) -> Result<Accepted, Refusal> {
         SendCall::open(self, caller)?.react(params)
     }
 
@@ -323,12 +323,20 @@ impl Mailbox {
 
 /// Takes the session lock. `label` names the caller for people.
 fn take_lock(dir: &SessionDir, label: &str) -> Result<HeldLock, LockError> {
+    take_lock_within(dir, label, LOCK_PATIENCE)
+}
+
+fn take_lock_within(
+    dir: &SessionDir,
+    label: &str,
+    patience: Duration,
+) -> Result<HeldLock, LockError> {
     let who = format!("telepost mcp, pid {} ({label})", std::process::id());
-    dir.take_lock(&who)
+    dir.take_lock_within(&who, patience)
 }
 
 /// Checks what `telegram_poll` was asked for, before anything is changed.
-pub(crate) fn poll_limits(params: &PollParams) -> Result<(usize, Duration, usize), Refusal> {
+pub fn poll_limits(params: &PollParams) -> Result<(usize, Duration, usize), Refusal> {
     let limit = in_range("limit", params.limit, 20, 1..=100)?;
     let wait = in_range("wait_seconds", params.wait_seconds, 0, 0..=50)?;
     let part = in_range("part", params.part, 1, 1..=100_000)?;

@@ -15,7 +15,7 @@ const APART: usize = 64;
 
 /// Names a presentation within this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PresentationId(u64);
+pub struct PresentationId(u64);
 
 /// The messages that one result presents.
 #[derive(Clone, Debug)]

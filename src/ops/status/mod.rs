@@ -148,7 +148,11 @@ pub(crate) struct MovedChat {
 
 impl Report {
     /// Reads the disk. Changes nothing, except that damaged files move to the quarantine as everywhere.
-    pub(crate) fn gather(state: &StateDir, config: &Config, now: Timestamp) -> Result<Self, ReadError> {
+    pub(crate) fn gather(
+        state: &StateDir,
+        config: &Config,
+        now: Timestamp,
+    ) -> Result<Self, ReadError> {
         let status = if gateway_status::is_running(state)? {
             gateway_status::read(state, now)?
         } else {
@@ -218,7 +222,11 @@ fn report_bots(file: &GatewayStatus, now: Timestamp) -> Vec<BotReport> {
 
 impl SessionReport {
     /// Gathers the report of one session, as if it were configured: the disk does not know.
-    pub(crate) fn gather(state: &StateDir, id: &SessionId, now: Timestamp) -> Result<Self, ReadError> {
+    pub(crate) fn gather(
+        state: &StateDir,
+        id: &SessionId,
+        now: Timestamp,
+    ) -> Result<Self, ReadError> {
         let dir = state.session(id);
         let inbox = Inbox::new(&dir);
         let outbox = Outbox::new(state, dir.clone());

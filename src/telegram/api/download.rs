@@ -115,7 +115,9 @@ impl Api {
 
 impl Download {
     /// The next piece; `None` at the end.
-    pub(crate) async fn next(&mut self) -> Result<Option<impl AsRef<[u8]> + Send + use<>>, ApiError> {
+    pub(crate) async fn next(
+        &mut self,
+    ) -> Result<Option<impl AsRef<[u8]> + Send + use<>>, ApiError> {
         tokio::time::timeout(SILENCE, self.response.chunk())
             .await
             .map_err(|_| silent())?

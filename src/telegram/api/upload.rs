@@ -18,19 +18,24 @@ const SLOWEST: u64 = 64 * 1024;
 /// How much of a file is in memory while it is sent.
 const CHUNK: usize = 64 * 1024;
 
+/// How files are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Media {
+pub enum Media {
+    /// Seen at once.
     Photo,
+    /// To be opened, with their names.
     Document,
 }
 
+/// One file of an upload.
 #[derive(Debug)]
-pub(crate) struct FileToSend {
+pub struct FileToSend {
     /// At its beginning; it does not change any more.
-    pub(crate) file: std::fs::File,
+    pub file: std::fs::File,
     /// The name that the person sees.
-    pub(crate) name: String,
-    pub(crate) size: u64,
+    pub name: String,
+    /// In bytes.
+    pub size: u64,
 }
 
 impl Media {
@@ -52,7 +57,7 @@ impl Media {
 impl Api {
     /// Sends a file, or an album of two to ten (docs/facts/telegram.md 5), with a message below the first, and
     /// returns the ids of the new messages, as far as Telegram says them.
-    pub(crate) async fn upload(
+    pub async fn upload(
         &self,
         to: Address,
         media: Media,
