@@ -58,6 +58,14 @@ pub fn state_dir(config: Option<&Config>, env: &Env) -> Result<PathBuf, ConfigEr
     })
 }
 
+/// The state folder that a configuration names although it is refused, as far as that can be read.
+pub fn guess_state_dir(path: &Path, env: &Env) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let value: serde_json::Value = serde_json::from_str(&text).ok()?;
+    let folder = expand(value.get("state_dir")?.as_str()?, env).ok()?;
+    Some(tidy(&path.parent()?.join(folder)))
+}
+
 /// How a message names a variable of the environment.
 pub(super) fn variable(name: &str) -> String {
     format!("{name} (environment)")

@@ -11,6 +11,7 @@
 
 pub mod dead_letters;
 pub mod entry;
+pub mod summary;
 pub mod view;
 
 use std::collections::BTreeSet;
