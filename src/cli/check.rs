@@ -24,7 +24,7 @@ pub(super) fn run(cli: &Cli, env: &Env, online: bool) -> Result<(), Failure> {
         let bot = match tokens.of(&session.id) {
             Some(TokenState::Set(token)) => format!("bot {}", token.bot_id()),
             Some(TokenState::Unset { variable }) => {
-                format!("{variable} is not set: this bot stays off")
+                format!("{variable} is not set")
             }
             None => String::new(),
         };

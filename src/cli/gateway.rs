@@ -94,6 +94,10 @@ fn describe_poll(bot: &BotStatus) -> String {
     };
     match (&bot.health, bot.health.problem()) {
         (BotHealth::Polling, _) => format!("{name} is polled.\n"),
+        (BotHealth::Unreachable(reason), _) => format!(
+            "{name} is not polled yet, and is tried again: {}.\n",
+            one_line(reason.trim_end_matches('.'))
+        ),
         (_, Some(problem)) => format!(
             "{name} is not polled: {}.\n",
             one_line(problem.trim_end_matches('.'))

@@ -7,7 +7,7 @@ use super::failure::{Failure, exit};
 use super::setup::Inspection;
 use super::terminal::{format_table, print, print_json};
 use crate::clock::Timestamp;
-use crate::config::Env;
+use crate::config::{Config, ConfigError, Env};
 use crate::error_chain::Chain;
 use crate::install::client::{Client, ClientFiles};
 use crate::ops::status::waking::LivingAgent;
@@ -16,7 +16,7 @@ use crate::text::{format_span, one_line};
 
 pub(super) fn run(cli: &Cli, env: &Env, json: bool) -> Result<(), Failure> {
     let gathered = gather(cli, env);
-    let (report, now) = match gathered {
+    let (report, config, now) = match gathered {
         Ok(gathered) => gathered,
         Err(failure) => {
             if json {
@@ -34,13 +34,16 @@ pub(super) fn run(cli: &Cli, env: &Env, json: bool) -> Result<(), Failure> {
     } else {
         print(&format_report(&report, now))?;
     }
+    config?;
     if report.problems.is_empty() {
         return Ok(());
     }
     Err(Failure::Reported(exit::NOT_DONE))
 }
 
-fn gather(cli: &Cli, env: &Env) -> Result<(Report, Timestamp), Failure> {
+type Gathered = (Report, Result<Config, ConfigError>, Timestamp);
+
+fn gather(cli: &Cli, env: &Env) -> Result<Gathered, Failure> {
     let inspection = Inspection::load(cli, env)?;
     let claude = ClientFiles::locate(Client::Claude, env);
     let now = inspection.clock.now();
@@ -50,7 +53,8 @@ fn gather(cli: &Cli, env: &Env) -> Result<(Report, Timestamp), Failure> {
         config: inspection.config.as_ref(),
         claude: claude.as_ref(),
     };
-    Ok((Report::gather(&sources, now)?, now))
+    let report = Report::gather(&sources, now)?;
+    Ok((report, inspection.config, now))
 }
 
 fn format_report(report: &Report, now: Timestamp) -> String {

@@ -215,7 +215,7 @@ impl Poller {
                 if is_news {
                     tracing::warn!(bot_id, %error, "polling fails; trying again");
                 }
-                BotHealth::Unreachable(format!("cannot reach Telegram, tried again: {error}"))
+                BotHealth::Unreachable(error.to_string())
             }
         };
         self.set_health(health, pause);

@@ -123,6 +123,14 @@ impl BotHealth {
         }
     }
 
+    /// The text of the key `unreachable`.
+    pub fn unreachable(&self) -> Option<&str> {
+        match self {
+            Self::Unreachable(reason) => Some(reason),
+            Self::Starting | Self::Polling | Self::Conflict(_) | Self::Off(_) => None,
+        }
+    }
+
     /// The text of the key `conflict`.
     pub fn conflict(&self) -> Option<&'static str> {
         match self {
@@ -177,19 +185,12 @@ impl From<BotRecord> for BotStatus {
 impl From<BotStatus> for BotRecord {
     fn from(status: BotStatus) -> Self {
         let health = &status.health;
-        let unreachable = match health {
-            BotHealth::Unreachable(reason) => Some(reason.clone()),
-            BotHealth::Starting
-            | BotHealth::Polling
-            | BotHealth::Conflict(_)
-            | BotHealth::Off(_) => None,
-        };
         Self {
             id: status.id,
             polling: *health == BotHealth::Polling,
             conflict: health.conflict().map(str::to_owned),
             off: health.off().map(str::to_owned),
-            unreachable,
+            unreachable: health.unreachable().map(str::to_owned),
             username: status.username,
             last_poll_at: status.last_poll_at,
             retry_at: status.retry_at,

@@ -126,6 +126,9 @@ pub struct BotReport {
     /// Why it does not work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off: Option<String>,
+    /// Why Telegram cannot be reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreachable: Option<String>,
     /// How it stands, in the words of the text.
     pub state: &'static str,
     /// When it is polled again after a failure.
@@ -304,6 +307,7 @@ fn report_bots(file: &GatewayStatus, now: Timestamp) -> Vec<BotReport> {
                 retry_moment: bot.retry_at.map(|at| at.local_moment(now)),
                 conflict: bot.health.conflict(),
                 off: bot.health.off().map(str::to_owned),
+                unreachable: bot.health.unreachable().map(str::to_owned),
                 state,
             }
         })

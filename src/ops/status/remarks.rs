@@ -136,7 +136,7 @@ fn describe_bot(bot: &BotReport, env_file: &str) -> Option<String> {
             Some(format!("{name}: conflict: {what}. {}", conflict.advice()))
         }
         BotHealth::Unreachable(reason) => Some(format!(
-            "{name} {}.{again} Check the network of this machine, and whether it needs a proxy.",
+            "{name}: {}.{again} If this stays, check the network of this machine, and whether it needs a proxy.",
             one_line(reason.trim_end_matches('.'))
         )),
         BotHealth::Off(reason) if bot.id.is_none() => Some(format!(
