@@ -22,10 +22,12 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    pub(super) fn load(cli: &Cli, env: &Env) -> Result<Self, ConfigError> {
+    /// Refuses a state folder that other users can change, before anything of it is read.
+    pub(super) fn load(cli: &Cli, env: &Env) -> Result<Self, Failure> {
         let path = config::config_path(cli.config.as_deref(), env)?;
         let config = Config::load(&path, env)?;
         let state = StateDir::new(config::state_dir(Some(&config), env)?);
+        state.verify()?;
         let clock = clock(env);
         Ok(Self {
             config,
@@ -55,23 +57,25 @@ pub(super) struct Inspection {
 }
 
 impl Inspection {
-    pub(super) fn load(cli: &Cli, env: &Env) -> Result<Self, ConfigError> {
+    pub(super) fn load(cli: &Cli, env: &Env) -> Result<Self, Failure> {
         let path = config::config_path(cli.config.as_deref(), env)?;
         let config = Config::load(&path, env);
         let state = match &config {
             Ok(config) => config::state_dir(Some(config), env)?,
             Err(_) => find_state(&path, env)?,
         };
+        let state = StateDir::new(state);
+        state.verify()?;
         Ok(Self {
             path,
             config,
-            state: StateDir::new(state),
+            state,
             clock: clock(env),
         })
     }
 
     /// Loads, and tells on stderr what is wrong with the configuration.
-    pub(super) fn load_and_warn(cli: &Cli, env: &Env) -> Result<Self, ConfigError> {
+    pub(super) fn load_and_warn(cli: &Cli, env: &Env) -> Result<Self, Failure> {
         let inspection = Self::load(cli, env)?;
         if let Err(error) = &inspection.config {
             let state = inspection.state.root().display();

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::file::read_file;
+
 /// A configuration file as it was at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigMark {
@@ -66,6 +68,6 @@ fn read_stamp(path: &Path) -> Option<FileStamp> {
 }
 
 fn read_sum(path: &Path) -> Option<String> {
-    let bytes = fs::read(path).ok()?;
+    let (bytes, _) = read_file(path).ok()?;
     Some(format!("{:x}", Sha256::digest(bytes)))
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Config;
 use super::env::Env;
+use super::file::read_file;
 use super::error::{ConfigError, Problem, Violation, refuse_if, violation};
 
 const CONFIG_VARIABLE: &str = "TG_SESSIONS_CONFIG";
@@ -60,8 +61,8 @@ pub fn state_dir(config: Option<&Config>, env: &Env) -> Result<PathBuf, ConfigEr
 
 /// The state folder that a configuration names although it is refused, as far as that can be read.
 pub fn guess_state_dir(path: &Path, env: &Env) -> Option<PathBuf> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let value: serde_json::Value = serde_json::from_str(&text).ok()?;
+    let (bytes, _) = read_file(path).ok()?;
+    let value: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
     let folder = expand(value.get("state_dir")?.as_str()?, env).ok()?;
     Some(tidy(&path.parent()?.join(folder)))
 }

@@ -31,10 +31,12 @@ const NOTHING: &str = "Nothing was sent and nothing was acknowledged";
 const DEPTH: usize = 6;
 
 /// From where files may be sent, and from where never.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Roots {
     /// Relative paths are below the first.
     folders: Vec<PathBuf>,
+    /// The home folder of the person, which `~` means.
+    home: Option<PathBuf>,
     state: PathBuf,
     config: PathBuf,
 }
@@ -87,7 +89,13 @@ fn identity_at(path: &Path) -> Option<Identity> {
 impl Roots {
     /// For a session: its `cwd`, else the working directory of the MCP server, and its `send_roots`.
     /// The top of the file system is no working directory that a person chose.
-    pub fn new(session: &Session, working: Option<&Path>, state: &Path, config: &Path) -> Self {
+    pub fn new(
+        session: &Session,
+        working: Option<&Path>,
+        home: Option<&Path>,
+        state: &Path,
+        config: &Path,
+    ) -> Self {
         let working = working.filter(|folder| folder.parent().is_some());
         let first = session.cwd.as_deref().or(working).map(Path::to_owned);
         let mut folders: Vec<PathBuf> = first.into_iter().collect();
@@ -98,9 +106,28 @@ impl Roots {
         }
         Self {
             folders,
+            home: home.map(Path::to_owned),
             state: state.to_owned(),
             config: config.to_owned(),
         }
+    }
+
+    /// The path that is meant by `~/a.txt` or `file:///home/ada/a%20b.txt`.
+    pub fn plain_path(&self, given: &str) -> String {
+        let beyond_home = given
+            .strip_prefix('~')
+            .filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        if let (Some(rest), Some(home)) = (beyond_home, &self.home) {
+            return format!("{}{rest}", home.display());
+        }
+        let url = given.strip_prefix("file:").map(|rest| {
+            rest.strip_prefix("//localhost")
+                .or_else(|| rest.strip_prefix("//"))
+                .unwrap_or(rest)
+        });
+        let path = url.filter(|path| path.starts_with('/'));
+        path.and_then(decode_percent)
+            .unwrap_or_else(|| given.to_owned())
     }
 
     /// Copies all of these files, durably, or says of one why it cannot be sent. A text that is too long for a
@@ -292,6 +319,19 @@ impl Roots {
         }
         Ok(())
     }
+}
+
+/// Decodes `%20` and the like.
+fn decode_percent(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut parts = path.split('%');
+    bytes.extend(parts.next()?.as_bytes());
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        bytes.extend(rest.as_bytes());
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// Whether a folder has this file under some name. An unreadable file does not have it.

@@ -87,7 +87,9 @@ pub struct BotStatus {
     /// Updates from people or chats that are on no list, since the gateway started.
     pub refused: u64,
     /// The same, on the day (UTC) of the newest.
-    pub refused_on: RefusedCount,
+    pub refused_on: DayCount,
+    /// Messages of groups that do not name the bot, on the day (UTC) of the newest.
+    pub not_addressed_on: DayCount,
 }
 
 /// Whether the updates of a bot arrive.
@@ -156,7 +158,9 @@ struct BotRecord {
     retry_at: Option<Timestamp>,
     refused: u64,
     #[serde(default)]
-    refused_on: RefusedCount,
+    refused_on: DayCount,
+    #[serde(default)]
+    not_addressed_on: DayCount,
 }
 
 impl From<BotRecord> for BotStatus {
@@ -178,6 +182,7 @@ impl From<BotRecord> for BotStatus {
             retry_at: record.retry_at,
             refused: record.refused,
             refused_on: record.refused_on,
+            not_addressed_on: record.not_addressed_on,
         }
     }
 }
@@ -196,21 +201,22 @@ impl From<BotStatus> for BotRecord {
             retry_at: status.retry_at,
             refused: status.refused,
             refused_on: status.refused_on,
+            not_addressed_on: status.not_addressed_on,
         }
     }
 }
 
-/// Refused updates of one day.
+/// Updates of one kind on one day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefusedCount {
+pub struct DayCount {
     /// Days since 1970.
     pub day: i64,
     /// How many.
     pub count: u64,
 }
 
-impl RefusedCount {
-    /// Adds refusals of today.
+impl DayCount {
+    /// Adds updates of today.
     pub fn add(&mut self, now: Timestamp, count: u64) {
         if count > 0 {
             *self = Self {
@@ -300,6 +306,7 @@ impl StatusWriter {
                 retry_at: None,
                 refused: 0,
                 refused_on: before.map(|bot| bot.refused_on).unwrap_or_default(),
+                not_addressed_on: before.map(|bot| bot.not_addressed_on).unwrap_or_default(),
             });
             let served = |session| (session, ServedSession { bot_id: id });
             sessions.extend(bot.sessions.into_iter().map(served));
@@ -313,7 +320,8 @@ impl StatusWriter {
                     last_poll_at: None,
                     retry_at: None,
                     refused: 0,
-                    refused_on: RefusedCount::default(),
+                    refused_on: DayCount::default(),
+                    not_addressed_on: DayCount::default(),
                 });
             }
         }

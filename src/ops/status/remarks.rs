@@ -73,6 +73,13 @@ pub(super) fn list_notes(report: &Report) -> Vec<String> {
         }
     }
     notes.extend(report.sessions.iter().filter_map(describe_waking));
+    for bot in report.bots.iter().filter(|bot| bot.not_addressed_today > 0) {
+        notes.push(format!(
+            "{}: {} in groups did not name the bot today, so no session got them. `\"require_mention\": false` admits them.",
+            name_bot(bot),
+            format_count(usize::try_from(bot.not_addressed_today).unwrap_or(usize::MAX), "message")
+        ));
+    }
     if report.quarantine > 0 {
         notes.push(format!(
             "Damaged files: {}, kept in the folder quarantine of the state folder. Delete them if you do not need them.",
@@ -109,11 +116,7 @@ fn describe_gateway(
 }
 
 fn describe_bot(bot: &BotReport, env_file: &str) -> Option<String> {
-    let name = match (&bot.username, bot.id) {
-        (Some(name), _) => format!("@{}", one_line(name)),
-        (None, Some(id)) => format!("Bot {id}"),
-        (None, None) => "A bot".to_owned(),
-    };
+    let name = name_bot(bot);
     let again = bot.retry_moment.as_ref();
     let again = again.map(|moment| format!(" It is tried again at {moment}."));
     let again = again.unwrap_or_default();
@@ -147,6 +150,14 @@ fn describe_bot(bot: &BotReport, env_file: &str) -> Option<String> {
             "{name} is off: {}.{again} `telepost check --online` says whether Telegram takes its token; a new one goes into {env_file}, followed by `telepost gateway --detach --replace`.",
             one_line(reason)
         )),
+    }
+}
+
+fn name_bot(bot: &BotReport) -> String {
+    match (&bot.username, bot.id) {
+        (Some(name), _) => format!("@{}", one_line(name)),
+        (None, Some(id)) => format!("Bot {id}"),
+        (None, None) => "A bot".to_owned(),
     }
 }
 
