@@ -109,9 +109,9 @@ fn join_ids<T: ToString>(ids: &[T]) -> String {
         .take(IDS_SHOWN)
         .map(ToString::to_string)
         .collect();
-    let mut shown = shown.join(", ");
+    let shown = shown.join(", ");
     if ids.len() > IDS_SHOWN {
-        shown.push_str(&format!(", … ({} in all)", ids.len()));
+        return format!("{shown}, … ({} in all)", ids.len());
     }
     shown
 }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::arguments::{Cli, GatewayAction, GatewayOptions};
 use super::failure::{Failure, exit};
 use super::logging;
-use super::setup::{Inspection, Setup, block_on};
+use super::setup::{LenientSetup, Setup, block_on};
 use super::signals::stop_on_signal;
 use super::terminal::print;
 use crate::config::{Env, Tokens};
@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub(super) fn run(cli: &Cli, env: &Env, options: &GatewayOptions) -> Result<(), Failure> {
     if matches!(options.action, Some(GatewayAction::Stop)) {
-        return stop(&Inspection::load_and_warn(cli, env)?);
+        return stop(&LenientSetup::load_and_warn(cli, env)?);
     }
     let setup = Setup::load(cli, env)?;
     let replace = options.replace;
@@ -39,7 +39,7 @@ pub(super) fn run(cli: &Cli, env: &Env, options: &GatewayOptions) -> Result<(), 
     }
 }
 
-fn stop(setup: &Inspection) -> Result<(), Failure> {
+fn stop(setup: &LenientSetup) -> Result<(), Failure> {
     let was_running = block_on(singleton::stop(&setup.state, &setup.clock))??;
     print(if was_running {
         "The gateway has stopped.\n"

@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 
 use super::arguments::InboxAction;
 use super::failure::Failure;
-use super::setup::Inspection;
+use super::setup::LenientSetup;
 use super::terminal::{format_table, print, print_json};
 use crate::ops::inbox::{AdminResult, InboxAdmin, InboxPage, InboxRow};
 use crate::telegram::update::content::short;
@@ -14,7 +14,7 @@ use crate::text::{format_span, one_line};
 const TEXT_MAX: usize = 60;
 
 pub(super) fn run(
-    setup: &Inspection,
+    setup: &LenientSetup,
     session: Option<&str>,
     action: &InboxAction,
 ) -> Result<(), Failure> {

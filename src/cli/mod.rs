@@ -29,7 +29,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use self::arguments::{Cli, CliCommand, GatewayOptions};
 use self::failure::Failure;
-use self::setup::{Inspection, Setup};
+use self::setup::{LenientSetup, Setup};
 use self::terminal::print;
 use crate::config::Env;
 use crate::error_chain::Chain;
@@ -79,7 +79,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn execute(cli: &Cli) -> Result<(), Failure> {
     let env = Env::read();
-    let inspect = || Inspection::load_and_warn(cli, &env);
+    let inspect = || LenientSetup::load_and_warn(cli, &env);
     match &cli.command {
         CliCommand::Completions { shell } => {
             let mut text = Vec::new();

@@ -2,14 +2,14 @@
 
 use super::arguments::OutboxAction;
 use super::failure::Failure;
-use super::setup::{Inspection, block_on};
+use super::setup::{LenientSetup, block_on};
 use super::terminal::{format_table, print, print_json};
 use crate::ops::list_sessions;
 use crate::ops::outbox::{OutboxAdmin, OutboxRow};
 use crate::state::gateway_status;
 use crate::text::{format_span, one_line};
 
-pub(super) fn run(setup: &Inspection, action: &OutboxAction) -> Result<(), Failure> {
+pub(super) fn run(setup: &LenientSetup, action: &OutboxAction) -> Result<(), Failure> {
     let sessions = list_sessions(setup.config.as_ref().ok(), &setup.state)?;
     let admin = OutboxAdmin::new(&setup.state, sessions, setup.clock.clone());
     match action {

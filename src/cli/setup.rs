@@ -49,14 +49,14 @@ impl Setup {
 
 /// The same for the commands that look and mend: they work although the configuration is refused or gone, with
 /// the state folder that it names, or that a running gateway named.
-pub(super) struct Inspection {
+pub(super) struct LenientSetup {
     pub(super) path: PathBuf,
     pub(super) config: Result<Config, ConfigError>,
     pub(super) state: StateDir,
     pub(super) clock: Clock,
 }
 
-impl Inspection {
+impl LenientSetup {
     pub(super) fn load(cli: &Cli, env: &Env) -> Result<Self, Failure> {
         let path = config::config_path(cli.config.as_deref(), env)?;
         let config = Config::load(&path, env);

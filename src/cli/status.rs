@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::arguments::Cli;
 use super::failure::{Failure, exit};
-use super::setup::Inspection;
+use super::setup::LenientSetup;
 use super::terminal::{format_table, print, print_json};
 use crate::clock::Timestamp;
 use crate::config::{Config, ConfigError, Env};
@@ -44,7 +44,7 @@ pub(super) fn run(cli: &Cli, env: &Env, json: bool) -> Result<(), Failure> {
 type Gathered = (Report, Result<Config, ConfigError>, Timestamp);
 
 fn gather(cli: &Cli, env: &Env) -> Result<Gathered, Failure> {
-    let inspection = Inspection::load(cli, env)?;
+    let inspection = LenientSetup::load(cli, env)?;
     let claude = ClientFiles::locate(Client::Claude, env);
     let now = inspection.clock.now();
     let sources = StatusSources {
@@ -68,18 +68,19 @@ fn format_report(report: &Report, now: Timestamp) -> String {
         None => "Gateway: not running\n".to_owned(),
     };
     let proxy = report.gateway.as_ref().and_then(|one| one.proxy.as_ref());
-    if let Some(proxy) = proxy {
-        head.push_str(&format!(
+    let proxy = proxy.map(|proxy| {
+        format!(
             "Telegram is reached through the proxy {}\n",
             one_line(proxy)
-        ));
-    }
-    head.push_str(&format!(
+        )
+    });
+    let places = format!(
         "Configuration: {}\nState: {}\nLog: {}\n",
         report.configuration.display(),
         report.state.display(),
         report.log.display()
-    ));
+    );
+    head.extend([proxy.unwrap_or_default(), places]);
     let mut parts = vec![head];
     if !report.bots.is_empty() {
         let head = ["bot", "id", "state", "last poll", "refused today"];

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::Config;
 use super::env::Env;
-use super::file::read_file;
 use super::error::{ConfigError, Problem, Violation, refuse_if, violation};
+use super::file::read_file;
 
 const CONFIG_VARIABLE: &str = "TG_SESSIONS_CONFIG";
 const STATE_VARIABLE: &str = "TELEPOST_STATE_DIR";

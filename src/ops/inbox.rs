@@ -139,7 +139,7 @@ impl InboxAdmin<'_> {
     /// the messages of one session that came after that one. No more is read than is listed.
     pub fn list(&self, limit: usize, after: Option<&str>) -> Result<InboxPage, OpsError> {
         let now = self.clock.now();
-        let after = after.map(|id| parse_update_id(id)).transpose()?;
+        let after = after.map(parse_update_id).transpose()?;
         let mut page = InboxPage::default();
         let mut has_started = after.is_none();
         for id in self.sessions()? {

@@ -1,4 +1,4 @@
-//! What the operator sees is true: the difference between the running gateway and the configuration, agents, next
+//! Status and commands show the operator the truth: the difference between the running gateway and the configuration, agents, next
 //! steps, and commands that work without a good configuration.
 
 use std::fs;

@@ -1,7 +1,7 @@
 //! The lines below the tables of `status`: what is off, each with its next step, and what is good to know. The
 //! same words are in its JSON. Pure.
 
-use super::waking::{STOP_HOOK, WakingReport, WayReport};
+use super::waking::{STOP_HOOK, WayReport};
 use super::{BotReport, Report, SessionReport, StatusSources};
 use crate::state::bots::rate_limits::TOPIC_IS_CLOSED;
 use crate::state::gateway_status::{BotHealth, GatewayStatus};
@@ -200,9 +200,9 @@ fn describe_waking(session: &SessionReport) -> Option<String> {
         return describe_absence(session);
     }
     if waking.agents.iter().all(|agent| agent.unclaimed) {
-        return Some(format!(
-            "{id}: its agent came by default: set `cwd` (or `--session`) to be woken. Until then it sees messages when it calls telegram_poll."
-        ));
+        return Some(describe_refusal(session).unwrap_or_else(|| {
+            format!("{id}: its agent came by default: set `cwd` (or `--session`) to be woken. Until then it sees messages when it calls telegram_poll.")
+        }));
     }
     let (hooks, ways): (Vec<&WayReport>, Vec<&WayReport>) = waking
         .ways
@@ -228,21 +228,24 @@ fn describe_waking(session: &SessionReport) -> Option<String> {
 
 /// The remark on a session without an agent.
 fn describe_absence(session: &SessionReport) -> Option<String> {
-    let WakingReport { ways, down, .. } = &session.waking;
     let id = &session.id;
-    if down.is_some() || session.pending <= session.held {
+    if session.waking.down.is_some() || session.pending <= session.held {
         return None;
     }
-    let refused = ways.iter().find_map(|way| way.refused.as_deref());
-    Some(match refused {
-        Some(refused) => format!(
-            "{id}: its agent was not woken by tmux, {}.",
-            one_line(refused)
-        ),
-        None => format!(
-            "{id}: no agent is there. The next one that you start gets the waiting messages."
-        ),
-    })
+    Some(describe_refusal(session).unwrap_or_else(|| {
+        format!("{id}: no agent is there. The next one that you start gets the waiting messages.")
+    }))
+}
+
+/// Why nothing was typed to an agent in the tmux session.
+fn describe_refusal(session: &SessionReport) -> Option<String> {
+    let ways = &session.waking.ways;
+    let refused = ways.iter().find_map(|way| way.refused.as_deref())?;
+    Some(format!(
+        "{}: its agent was not woken by tmux, {}.",
+        session.id,
+        one_line(refused)
+    ))
 }
 
 fn describe_way(way: &WayReport) -> String {
