@@ -73,6 +73,8 @@ mod operator;
 mod outbound;
 mod outbox;
 mod paging;
+#[cfg(target_os = "linux")]
+mod places;
 mod poll;
 mod power;
 mod progress;

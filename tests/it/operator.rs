@@ -444,13 +444,12 @@ fn a_full_disk_ends_no_command_that_prints_in_a_panic() {
         &["uninstall", "claude"],
     ] {
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
-        let mut run = match command[0].starts_with('-') {
-            true => {
-                let mut run = Command::new(env!("CARGO_BIN_EXE_telepost"));
-                run.args(command);
-                run
-            }
-            false => house.command(command),
+        let mut run = if command[0].starts_with('-') {
+            let mut run = Command::new(env!("CARGO_BIN_EXE_telepost"));
+            run.args(command);
+            run
+        } else {
+            house.command(command)
         };
         let run = run
             .current_dir(house.work())
