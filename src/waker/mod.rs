@@ -57,6 +57,8 @@ pub struct Waker {
     state: StateDir,
     sessions: BTreeMap<SessionId, Option<TypingRules>>,
     tells_absence: bool,
+    /// Kept, so that each follows the names of its folder.
+    inboxes: BTreeMap<SessionId, Inbox>,
     tmux: TmuxServer,
     clock: Clock,
 }
@@ -74,7 +76,10 @@ impl Waker {
     pub fn new(state: &StateDir, config: &Config, tmux: TmuxServer, clock: Clock) -> Self {
         let sessions = config.sessions.iter();
         let sessions = sessions.map(|(id, session)| (id.clone(), TypingRules::of(session)));
+        let inboxes = config.sessions.keys();
+        let inboxes = inboxes.map(|id| (id.clone(), Inbox::new(&state.session(id))));
         Self {
+            inboxes: inboxes.collect(),
             state: state.clone(),
             sessions: sessions.collect(),
             tells_absence: config.absence == AbsenceNotices::On,
@@ -159,11 +164,12 @@ impl Waker {
         let (clock, stop) = (self.clock.clone(), stop.clone());
         let rules = self.sessions.get(&id).cloned().flatten();
         let tells_absence = self.tells_absence;
+        let inbox = self.inboxes.get(&id).cloned();
         checks.spawn_blocking(move || {
             let begun = clock.instant();
             let dir = state.session(&id);
             let check = SessionCheck {
-                inbox: Inbox::new(&dir),
+                inbox: &inbox.unwrap_or_else(|| Inbox::new(&dir)),
                 dir,
                 state: &state,
                 id: &id,
