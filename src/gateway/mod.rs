@@ -7,6 +7,7 @@ pub(crate) mod commands;
 mod dedup;
 mod housekeeping;
 pub mod intake;
+pub(crate) mod online;
 pub(crate) mod poller;
 pub mod responder;
 pub(crate) mod singleton;
@@ -78,9 +79,9 @@ impl Gateway {
         Ok(())
     }
 
-    /// Takes the locks. No side effect of any kind comes before: no log line in the running gateway's files,
+    /// Takes the locks; `take_over` is the command that would take them from another gateway. No side effect of any kind comes before: no log line in the running gateway's files,
     /// no call to Telegram.
-    pub(crate) fn take_locks(&self) -> Result<Locks, GatewayError> {
+    pub(crate) fn take_locks(&self, take_over: &'static str) -> Result<Locks, GatewayError> {
         self.require_token()?;
         let ids: Vec<BotId> = self.tokens.bots().keys().copied().collect();
         self.state.prepare()?;
@@ -89,6 +90,7 @@ impl Gateway {
             &self.config.path,
             &ids,
             self.clock.now(),
+            take_over,
         )?)
     }
 
