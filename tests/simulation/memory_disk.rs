@@ -297,6 +297,14 @@ impl Disk for MemoryDisk {
         self.memory().live("create the folder", folder)
     }
 
+    fn check_owner(&self, _folder: &Path) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn sync_batch(&self, folder: &Path, _step: Step) -> Result<(), StoreError> {
+        self.sync_folder(folder)
+    }
+
     fn sync_folder(&self, folder: &Path) -> Result<(), StoreError> {
         self.memory().sync(folder)
     }
