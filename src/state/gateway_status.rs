@@ -23,6 +23,7 @@ use crate::store::state_file::{ReadError, StateFile};
 use crate::telegram::error::Conflict;
 
 /// The file.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GatewayStatus {
     /// The process number, for people.
@@ -37,7 +38,6 @@ pub struct GatewayStatus {
     #[serde(default)]
     formats: BTreeMap<String, u32>,
     /// The proxy to Telegram, without a password.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
     /// Its bots.
     pub bots: Vec<BotStatus>,
@@ -55,26 +55,43 @@ impl GatewayStatus {
 
 /// How one bot stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "BotRecord", into = "BotRecord")]
 pub struct BotStatus {
     /// The bot; unknown while its token is not set.
     pub id: Option<BotId>,
     /// Its public name, without `@`.
     pub username: Option<String>,
     /// Whether its updates arrive.
+    #[serde(flatten)]
     pub health: BotHealth,
     /// When Telegram last answered a poll.
     pub last_poll_at: Option<Timestamp>,
     /// When it is polled again after a failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
     /// Updates from people or chats that are on no list, since the gateway started.
     pub refused: u64,
     /// The same, on the day (UTC) of the newest.
+    #[serde(default)]
     pub refused_on: RefusedCount,
 }
 
+impl BotStatus {
+    fn new(id: Option<BotId>, username: Option<String>, health: BotHealth) -> Self {
+        Self {
+            id,
+            username,
+            health,
+            last_poll_at: None,
+            retry_at: None,
+            refused: 0,
+            refused_on: RefusedCount::default(),
+        }
+    }
+}
+
 /// Whether the updates of a bot arrive.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "HealthRecord", into = "HealthRecord")]
 pub enum BotHealth {
     /// No poll has ended yet.
     Starting,
@@ -97,63 +114,39 @@ impl BotHealth {
     }
 }
 
-/// How [`BotStatus`] stands in the file: the keys of version 0.1.
+/// How [`BotHealth`] stands in the file: the keys of version 0.1.
 #[derive(Serialize, Deserialize)]
-struct BotRecord {
-    id: Option<BotId>,
-    username: Option<String>,
+struct HealthRecord {
     polling: bool,
-    last_poll_at: Option<Timestamp>,
     conflict: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     off: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    retry_at: Option<Timestamp>,
-    refused: u64,
-    #[serde(default)]
-    refused_on: RefusedCount,
 }
 
-impl From<BotRecord> for BotStatus {
-    fn from(record: BotRecord) -> Self {
-        let health = match (record.off, record.conflict.as_deref()) {
-            (Some(reason), _) => BotHealth::Off(reason),
-            (None, Some("webhook")) => BotHealth::Conflict(Conflict::Webhook),
-            (None, Some(_)) => BotHealth::Conflict(Conflict::OtherPoller),
-            (None, None) if record.polling => BotHealth::Polling,
-            (None, None) => BotHealth::Starting,
-        };
-        Self {
-            id: record.id,
-            username: record.username,
-            health,
-            last_poll_at: record.last_poll_at,
-            retry_at: record.retry_at,
-            refused: record.refused,
-            refused_on: record.refused_on,
+impl From<HealthRecord> for BotHealth {
+    fn from(record: HealthRecord) -> Self {
+        match (record.off, record.conflict.as_deref()) {
+            (Some(reason), _) => Self::Off(reason),
+            (None, Some("webhook")) => Self::Conflict(Conflict::Webhook),
+            (None, Some(_)) => Self::Conflict(Conflict::OtherPoller),
+            (None, None) if record.polling => Self::Polling,
+            (None, None) => Self::Starting,
         }
     }
 }
 
-impl From<BotStatus> for BotRecord {
-    fn from(status: BotStatus) -> Self {
-        let conflict = match &status.health {
-            BotHealth::Conflict(conflict) => Some(conflict.as_str().to_owned()),
-            BotHealth::Starting | BotHealth::Polling | BotHealth::Off(_) => None,
+impl From<BotHealth> for HealthRecord {
+    fn from(health: BotHealth) -> Self {
+        let polling = health == BotHealth::Polling;
+        let (conflict, off) = match health {
+            BotHealth::Starting | BotHealth::Polling => (None, None),
+            BotHealth::Conflict(conflict) => (Some(conflict.as_str().to_owned()), None),
+            BotHealth::Off(reason) => (None, Some(reason)),
         };
         Self {
-            id: status.id,
-            username: status.username,
-            polling: status.health == BotHealth::Polling,
-            last_poll_at: status.last_poll_at,
-            retry_at: status.retry_at,
+            polling,
             conflict,
-            off: match status.health {
-                BotHealth::Off(reason) => Some(reason),
-                BotHealth::Starting | BotHealth::Polling | BotHealth::Conflict(_) => None,
-            },
-            refused: status.refused,
-            refused_on: status.refused_on,
+            off,
         }
     }
 }
@@ -250,29 +243,18 @@ impl StatusWriter {
         let mut sessions = BTreeMap::new();
         for (id, bot) in tokens.bots() {
             let before = before.iter().find(|bot| bot.id == Some(id));
+            let username = bot.sessions.iter().find_map(configured_name);
             bots.push(BotStatus {
-                id: Some(id),
-                username: bot.sessions.iter().find_map(configured_name),
-                health: BotHealth::Starting,
-                last_poll_at: None,
-                retry_at: None,
-                refused: 0,
                 refused_on: before.map(|bot| bot.refused_on).unwrap_or_default(),
+                ..BotStatus::new(Some(id), username, BotHealth::Starting)
             });
             let served = |session| (session, ServedSession { bot_id: id });
             sessions.extend(bot.sessions.into_iter().map(served));
         }
         for (session, token) in tokens.iter() {
             if let TokenState::Unset { variable } = token {
-                bots.push(BotStatus {
-                    id: None,
-                    username: configured_name(session),
-                    health: BotHealth::Off(format!("{variable} is not set")),
-                    last_poll_at: None,
-                    retry_at: None,
-                    refused: 0,
-                    refused_on: RefusedCount::default(),
-                });
+                let health = BotHealth::Off(format!("{variable} is not set"));
+                bots.push(BotStatus::new(None, configured_name(session), health));
             }
         }
         let process = ProcessId::me();
