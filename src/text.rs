@@ -55,21 +55,32 @@ pub fn json(text: &str) -> String {
     out
 }
 
-/// Control characters (C0, DEL, C1), line and paragraph separators, marks that turn the direction of
-/// writing, and invisible characters.
-fn acts(character: char) -> bool {
+/// Whether a character acts upon a terminal or is invisible: control characters (C0, DEL, C1), line and paragraph
+/// separators, marks that turn the direction of writing, fillers, private use.
+pub fn acts(character: char) -> bool {
     character.is_control()
         || matches!(
             character,
-            '\u{61c}'
+            '\u{ad}'
+                | '\u{34f}'
+                | '\u{61c}'
+                | '\u{115f}'
+                | '\u{1160}'
+                | '\u{17b4}'
+                | '\u{17b5}'
+                | '\u{180b}'..='\u{180f}'
+                | '\u{3164}'
+                | '\u{e000}'..='\u{f8ff}'
+                | '\u{ffa0}'
                 | '\u{200b}'
                 | '\u{200e}'
                 | '\u{200f}'
                 | '\u{2028}'..='\u{202e}'
                 | '\u{2060}'..='\u{206f}'
                 | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
+                | '\u{fff9}'..='\u{fffc}'
                 | '\u{e0000}'..='\u{e007f}'
+                | '\u{f0000}'..='\u{10ffff}'
         )
 }
 

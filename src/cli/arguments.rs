@@ -9,7 +9,7 @@ use crate::install::client::Client;
 use crate::launch::LaunchStage;
 
 /// A durable Telegram mailbox for every coding-agent session.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(version, about, after_help = EXIT_CODES, propagate_version = true)]
 pub(super) struct Cli {
     /// The configuration [default: $TG_SESSIONS_CONFIG, else ~/.config/telepost/sessions.json]
@@ -33,7 +33,7 @@ impl Cli {
 
 const EXIT_CODES: &str = "Exit codes:\n  0  success\n  1  not everything that was asked could be done\n  2  the command line was not understood\n  3  the configuration is refused, or no bot has a token\n  4  another gateway is already running\n  5  the state folder cannot be used\n  6  no connection to Telegram can be made\n  7  a file of Claude Code or Codex cannot be changed, or you said no\n  8  there is no such delivery, or its state does not allow that\n  70 a bug in telepost";
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(super) enum CliCommand {
     /// Serve one agent session over stdio (started by Claude Code or Codex)
     Mcp(McpOptions),
@@ -86,7 +86,7 @@ pub(super) enum CliCommand {
     },
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct McpOptions {
     /// Which session of the configuration [default: $TG_SESSION_ID, else by working directory, else `default`]
     #[arg(long, value_name = "ID")]
@@ -96,7 +96,7 @@ pub(super) struct McpOptions {
     pub(super) no_gateway: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct GatewayOptions {
     /// Run in the background, and return when it is ready
     #[arg(long)]
@@ -110,7 +110,7 @@ pub(super) struct GatewayOptions {
     pub(super) action: Option<GatewayAction>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct InstallOptions {
     /// Which client
     pub(super) client: Client,
@@ -131,7 +131,7 @@ pub(super) struct InstallOptions {
     pub(super) replace: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct PruneOptions {
     /// Which [default: all that are not in the configuration]
     #[arg(value_name = "SESSION")]
@@ -141,7 +141,7 @@ pub(super) struct PruneOptions {
     pub(super) yes: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct UninstallOptions {
     /// Which client
     pub(super) client: Client,
@@ -161,7 +161,7 @@ pub(super) enum Scope {
     User,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(super) enum OutboxAction {
     /// List messages that wait to be sent or could not be delivered
     List {
@@ -181,13 +181,13 @@ pub(super) enum OutboxAction {
     },
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(super) enum GatewayAction {
     /// Stop the running gateway
     Stop,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(super) enum FilesAction {
     /// Remove the files of answered messages; the files of waiting messages always stay
     Prune {
@@ -203,7 +203,7 @@ pub(super) enum FilesAction {
     },
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(super) enum InboxAction {
     /// List waiting messages and unreadable updates
     List {

@@ -69,6 +69,7 @@ fn handle(cli: &Cli, kind: HookKind, session: Option<&str>) -> Result<Option<Val
     };
     let now = clock(&env).now();
     for state in list_states(&config, &env)? {
+        state.verify().map_err(StateError::from)?;
         let answer = handle_hook(&state, &sessions, &hook, now)?;
         if answer.is_some() {
             return Ok(answer);

@@ -13,7 +13,7 @@ use crate::install::client::{Client, ClientFiles};
 use crate::install::registration::{
     ServerCommand, ServerRegistration, find_program, find_project, is_build,
 };
-use crate::install::{InstallError, Proposal, propose_install, propose_uninstall};
+use crate::install::{InstallError, Proposal, find_registered, propose_install, propose_uninstall};
 
 /// `install` or `uninstall` failed.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,7 @@ pub(super) fn install(cli: &Cli, env: &Env, options: &InstallOptions) -> Result<
     let called = std::env::args_os().next().map(PathBuf::from);
     let program = find_program(&called.unwrap_or_default(), &setup::find_program()?, env);
     let registration = selection.registration(&config, &program)?;
+    let switch = find_switch(&files, &registration, client)?;
     let proposal = propose_install(&files, &registration, options.replace);
     let proposal = proposal.map_err(InstallFailure::from)?;
 
@@ -48,6 +49,9 @@ pub(super) fn install(cli: &Cli, env: &Env, options: &InstallOptions) -> Result<
         print("\ntelepost is already installed: no change.\n")?;
         true
     } else {
+        if let Some(switch) = &switch {
+            print(&format!("\n{switch}\n"))?;
+        }
         confirm_and_carry_out(&proposal, options.dry_run, options.yes)?
     };
     let mut steps = selection.missing_steps(&config, env);
@@ -113,6 +117,30 @@ fn locate_files(client: Client, env: &Env) -> Result<ClientFiles, Failure> {
     })
 }
 
+/// Says which session the agents of this place have now, if the registration would give them another.
+fn find_switch(
+    files: &ClientFiles,
+    registration: &ServerRegistration,
+    client: Client,
+) -> Result<Option<String>, Failure> {
+    let found = find_registered(files, registration).map_err(InstallFailure::from)?;
+    let (old, new) = (
+        found.as_ref().and_then(ServerCommand::session),
+        registration.server.session(),
+    );
+    let switched = old.zip(new).filter(|(old, new)| old != new);
+    Ok(switched.map(|(old, new)| {
+        let place = match &registration.folder {
+            Some(folder) => format!("in {folder}"),
+            None => "in all folders".to_owned(),
+        };
+        format!(
+            "{} has session {old} {place}, which would get no agent from there any more: session {new} takes its place.",
+            client.name()
+        )
+    }))
+}
+
 /// Shows the difference and asks. `false`: it was only to be shown.
 fn confirm_and_carry_out(proposal: &Proposal, dry_run: bool, yes: bool) -> Result<bool, Failure> {
     print(&format!("\n{}", proposal.diff()))?;
@@ -175,7 +203,12 @@ impl<'c> Selection<'c> {
                 ));
             }
         };
-        let is_everywhere = (options.client, scope) == (Client::Claude, Scope::User);
+        let is_everywhere = scope == Scope::User
+            && (options.client == Client::Claude
+                || config
+                    .sessions
+                    .values()
+                    .any(|session| session.cwd.is_some()));
         let cwd = here.filter(|_| !is_everywhere);
         let (session, binding) = config.serving(options.session.as_deref(), env, cwd)?;
         let session = match binding {
@@ -191,12 +224,15 @@ impl<'c> Selection<'c> {
             Scope::User => None,
             Scope::Local => {
                 let folder = session.and_then(|session| session.cwd.as_deref()).or(here);
-                Some(find_project(folder.ok_or_else(|| {
+                let folder = folder.ok_or_else(|| {
                     usage_error(
                         "the working directory no longer exists: change to the project's folder, or give the session \
                          a `cwd`",
                     )
-                })?))
+                })?;
+                let project = find_project(folder);
+                refuse_no_project(&project, config, env)?;
+                Some(project)
             }
         };
         Ok(Self { session, folder })
@@ -280,6 +316,24 @@ impl<'c> Selection<'c> {
         };
         selected.filter_map(step).collect()
     }
+}
+
+/// Refuses the folders that are no project: Claude Code would have the server there and in no project.
+fn refuse_no_project(folder: &Path, config: &Config, env: &Env) -> Result<(), Failure> {
+    let is_here = |other: &Path| find_project(other) == folder || other == folder;
+    let home = env.get("HOME").map(Path::new);
+    let what = if config.path.parent().is_some_and(is_here) {
+        "the folder of telepost's configuration"
+    } else if home.is_some_and(is_here) {
+        "your home folder"
+    } else {
+        return Ok(());
+    };
+    Err(usage_error(format!(
+        "{} is {what}, not a project: the agents of your projects would not get the session. Change to the project's \
+         folder and run this again, or give the session a `cwd`; for all folders at once, use --scope user",
+        folder.display()
+    )))
 }
 
 fn list_choices(config: &Config, client: Client) -> String {

@@ -1,5 +1,6 @@
 //! `telepost mcp`: serves one agent over stdio.
 
+use std::path::Path;
 use std::sync::Mutex;
 
 use tokio_util::sync::CancellationToken;
@@ -25,12 +26,15 @@ pub(super) fn run(cli: &Cli, env: &Env, options: &McpOptions) -> Result<(), Fail
     logging::start_for_mcp(cli.log_level(env));
     let client = ProcessId::parent();
     // A server that cannot serve says so in its tools: the agent is the one that can tell a person.
-    let session = open_session(cli, env, options, &client);
-    let session = session.map_err(|error| Chain(&error).to_string());
-    if let Err(error) = &session {
-        tracing::error!("{error}");
-    }
-    let server = Server::new(session, client, clock(env));
+    let open = {
+        let (cli, env, options, client) =
+            (cli.clone(), env.clone(), options.clone(), client.clone());
+        Box::new(move || {
+            let session = open_session(&cli, &env, &options, &client);
+            session.map_err(|error| Chain(&error).to_string())
+        })
+    };
+    let server = Server::new(open, client, clock(env));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -65,7 +69,8 @@ fn open_session(
     let cwd = std::env::current_dir().ok();
     let (session, binding) = config.serving(options.session.as_deref(), env, cwd.as_deref())?;
     tracing::info!(session = %session.id, ?binding, "serving");
-    let roots = Roots::new(session, cwd.as_deref(), state.root(), &config.path);
+    let home = env.get("HOME").map(Path::new);
+    let roots = Roots::new(session, cwd.as_deref(), home, state.root(), &config.path);
     let dir = state.session(&session.id);
     let reach = Reach::see(env, client);
     let registration = Registration::new(&dir, client, reach, clock.now());
@@ -80,7 +85,8 @@ fn open_session(
         config.gateway
     };
     Ok(Served {
-        mailbox: Mailbox::new(state.clone(), session, registration, roots, clock.clone()),
+        mailbox: Mailbox::new(state.clone(), session, registration, clock.clone()),
+        roots,
         gateway: GatewayKeeper::new(launch, state, start, clock),
         waking,
     })

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::arguments::Cli;
 use super::failure::Failure;
 use crate::clock::Clock;
-use crate::config::{self, Config, ConfigError, Env};
+use crate::config::{self, Config, Env};
 use crate::ids::SessionId;
 use crate::launch::Launch;
 use crate::state::layout::StateDir;
@@ -19,10 +19,12 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    pub(super) fn load(cli: &Cli, env: &Env) -> Result<Self, ConfigError> {
+    /// Refuses a state folder that other users can change, before anything of it is read.
+    pub(super) fn load(cli: &Cli, env: &Env) -> Result<Self, Failure> {
         let path = config::config_path(cli.config.as_deref(), env)?;
         let config = Config::load(&path, env)?;
         let state = StateDir::new(config::state_dir(Some(&config), env)?);
+        state.verify()?;
         let clock = clock(env);
         Ok(Self {
             config,

@@ -5,12 +5,13 @@
 //! may hold a token.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::io;
 use std::path::Path;
 
 use super::error::{ConfigError, Problem};
+use super::file::{FileFault, read_file};
+
+const UNREADABLE: &str = "make it a text file that you may read (chmod 600), or delete it and set the variables elsewhere";
 
 /// The values that `.env` has for the requested variables.
 #[derive(Default)]
@@ -23,25 +24,33 @@ pub(super) struct Dotenv {
 impl Dotenv {
     /// Reads `file` for `variables`; no such file is an empty one.
     pub(super) fn read(file: &Path, variables: &BTreeSet<&str>) -> Result<Self, ConfigError> {
-        match read(file) {
-            Ok((text, mode)) => {
-                let mut dotenv = Self::parse(&text, file, variables);
-                if mode & 0o077 != 0 {
-                    let file = file.display();
-                    dotenv.warnings.insert(
-                        0,
-                        format!("{file} can be read by others; run: chmod 600 {file}"),
-                    );
-                }
-                Ok(dotenv)
+        let (bytes, mode) = match read_file(file) {
+            Ok(read) => read,
+            Err(FileFault::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self::default());
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(ConfigError::unreadable(
-                file,
-                &error.kind().to_string(),
-                "make it a text file that you may read (chmod 600), or delete it and set the variables elsewhere",
-            )),
+            Err(FileFault::Refused(what, instead)) => {
+                return Err(ConfigError::unreadable(file, &what, &instead));
+            }
+            Err(FileFault::Io(error)) => {
+                return Err(ConfigError::unreadable(
+                    file,
+                    &error.kind().to_string(),
+                    UNREADABLE,
+                ));
+            }
+        };
+        let text = String::from_utf8(bytes)
+            .map_err(|_| ConfigError::unreadable(file, "it is not UTF-8", UNREADABLE))?;
+        // The last line needs a line break.
+        let text = format!("{}\n", text.trim_start_matches('\u{feff}'));
+        let mut dotenv = Self::parse(&text, file, variables);
+        if mode & 0o077 != 0 {
+            let file = file.display();
+            let warning = format!("{file} can be read by others; run: chmod 600 {file}");
+            dotenv.warnings.insert(0, warning);
         }
+        Ok(dotenv)
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
@@ -98,14 +107,4 @@ impl Dotenv {
             )),
         }
     }
-}
-
-/// The text, with a line break at its end and no byte order mark, and the file's mode.
-fn read(file: &Path) -> io::Result<(String, u32)> {
-    let mut file = File::open(file)?;
-    let mode = file.metadata()?.permissions().mode();
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    Ok((format!("{text}\n"), mode))
 }

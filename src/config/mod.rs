@@ -10,6 +10,7 @@ mod api_url;
 mod dotenv;
 mod env;
 mod error;
+mod file;
 mod json;
 mod key;
 mod keys;
@@ -25,6 +26,7 @@ mod tokens;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
@@ -32,6 +34,7 @@ use serde_json::Value;
 
 pub use self::env::Env;
 pub use self::error::{ConfigError, Problem};
+use self::file::{FileFault, read_file};
 pub use self::keys::{Config, GatewayStart, Pace, Receipts, Session};
 pub use self::paths::{config_path, state_dir};
 pub use self::proxy::{Proxy, ProxySetting};
@@ -62,7 +65,7 @@ impl Config {
     /// Reads the file at `path`. Needs no tokens.
     pub fn load(path: &Path, env: &Env) -> Result<Self, ConfigError> {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let bytes = std::fs::read(&path).map_err(|error| explain_unreadable(&path, &error))?;
+        let (bytes, _) = read_file(&path).map_err(|fault| explain_unreadable(&path, fault))?;
         match std::str::from_utf8(&bytes) {
             Ok(text) => Self::parse(text, &path, env),
             Err(error) => {
@@ -103,8 +106,9 @@ impl Config {
                     rules::PLACEHOLDER
                 ));
             }
+            let people: BTreeSet<&UserId> = session.allowed_users.iter().collect();
             for chat in session.chat_ids.iter().filter(|chat| chat.0 > 0) {
-                if !session.allowed_users.contains(&UserId(chat.0)) {
+                if !people.contains(&UserId(chat.0)) {
                     warnings.push(format!(
                         "{path}.chat_ids: {chat} is a person's private chat, but this person is not in \
                          {path}.allowed_users, so nothing from there gets in"
@@ -180,19 +184,23 @@ fn explain_syntax(text: &str, error: &serde_json::Error) -> Problem {
     Problem::new(&place, format!("{what}: {message}"), instead)
 }
 
-fn explain_unreadable(path: &Path, error: &io::Error) -> ConfigError {
-    let (what, instead) = if error.kind() == io::ErrorKind::NotFound {
-        let content = suggest_content();
-        (
-            "there is no such file".to_owned(),
-            format!("{content}. Or name your file with --config or TG_SESSIONS_CONFIG"),
-        )
-    } else {
-        let shown = path.display();
-        (
-            error.to_string(),
-            format!("make {shown} a file that you may read, or name another one with --config"),
-        )
+fn explain_unreadable(path: &Path, fault: FileFault) -> ConfigError {
+    let (what, instead) = match fault {
+        FileFault::Refused(what, instead) => (what, instead),
+        FileFault::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+            let content = suggest_content();
+            (
+                "there is no such file".to_owned(),
+                format!("{content}. Or name your file with --config or TG_SESSIONS_CONFIG"),
+            )
+        }
+        FileFault::Io(error) => {
+            let shown = path.display();
+            (
+                error.to_string(),
+                format!("make {shown} a file that you may read, or name another one with --config"),
+            )
+        }
     };
     ConfigError::unreadable(path, &what, &instead)
 }

@@ -10,6 +10,7 @@ use super::paths::expand;
 use super::reader::Reader;
 use super::token::{is_secret_char, redact};
 use crate::ids::{ID_MAX, STAND_INS, UserId};
+use crate::text::acts;
 
 const NAME_MAX: usize = 64;
 const COMMAND_MAX: usize = 200;
@@ -40,7 +41,14 @@ pub(super) fn name(text: &str, _: &Reader<'_>) -> Result<String, Violation> {
 
 pub(super) fn wake_command(text: &str, _: &Reader<'_>) -> Result<String, Violation> {
     let instead = "write one line, which is typed as it stands and followed by Enter, such as \"/telegram-reply\"";
-    one_line(text, COMMAND_MAX, instead)
+    let text = one_line(text, COMMAND_MAX, instead)?;
+    // A terminal shows these otherwise than it sends them, or not at all.
+    let hidden = text
+        .chars()
+        .find(|&c| acts(c) || c != ' ' && c.is_whitespace());
+    let what = hidden.map(|c| format!("contains the invisible character {}", c.escape_unicode()));
+    refuse_if(what.is_some(), what.unwrap_or_default(), instead)?;
+    Ok(text)
 }
 
 fn one_line(text: &str, max: usize, instead: &'static str) -> Result<String, Violation> {

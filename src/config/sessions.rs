@@ -12,7 +12,7 @@ use super::keys::SESSIONS_EXAMPLE;
 use super::paths::canonical;
 use super::reader::{Object, Reader, Slot};
 use super::token::{is_secret_char, redact};
-use crate::ids::{SESSION_ID_MAX, SessionId};
+use crate::ids::{ChatId, SESSION_ID_MAX, SessionId};
 
 const SESSIONS_MAX: usize = 200;
 
@@ -94,6 +94,7 @@ fn suggest_id(key: &str) -> SessionId {
 fn refuse_conflicts(sessions: &[Keyed<'_>], reader: &mut Reader<'_>) {
     let mut names: BTreeMap<&str, &str> = BTreeMap::new();
     let mut folders: BTreeMap<PathBuf, &str> = BTreeMap::new();
+    let mut chats: BTreeMap<(&str, ChatId), usize> = BTreeMap::new();
     let path = |id: &str, key: &str| child(&child("sessions", id), key);
     for (index, &(id, ref session)) in sessions.iter().enumerate() {
         let name = &session.name;
@@ -118,13 +119,16 @@ fn refuse_conflicts(sessions: &[Keyed<'_>], reader: &mut Reader<'_>) {
                 "name another folder, or leave one of the two out and start that agent with --session or TG_SESSION_ID",
             );
         }
-        let variable = &session.bot_token_env;
-        for &(other_id, ref other) in sessions.iter().take(index) {
-            if !variable.is_empty() && *variable == other.bot_token_env {
-                let bot = format!("and both use the bot of {variable}");
-                let overlap = find_overlap((id, session), (other_id, other), &bot);
-                reader.problems.extend(overlap);
-            }
+        let variable = session.bot_token_env.as_str();
+        let mut others = BTreeSet::new();
+        for &chat in session.chat_ids.iter().filter(|_| !variable.is_empty()) {
+            let first = *chats.entry((variable, chat)).or_insert(index);
+            others.extend((first != index).then_some(first));
+        }
+        for &(other_id, ref other) in others.into_iter().filter_map(|other| sessions.get(other)) {
+            let bot = format!("and both use the bot of {variable}");
+            let overlap = find_overlap((id, session), (other_id, other), &bot);
+            reader.problems.extend(overlap);
         }
     }
 }
@@ -135,11 +139,8 @@ pub(super) fn find_overlap(
     (other_id, other): (&str, &Session),
     bot: &str,
 ) -> Option<Problem> {
-    let shared = session
-        .chat_ids
-        .iter()
-        .filter(|chat| other.chat_ids.contains(chat));
-    let shared: BTreeSet<_> = shared.collect();
+    let [mine, theirs] = [session, other].map(|session| session.chat_ids.iter().collect());
+    let shared: BTreeSet<&ChatId> = BTreeSet::intersection(&mine, &theirs).copied().collect();
     let first = shared.first()?;
     let chats = match shared.len() {
         1 => format!("chat {first} is"),

@@ -1,14 +1,15 @@
 //! Our hooks in Claude Code's `settings.json` and Codex's `hooks.json`, which have the same shape. Pure.
 //!
-//! Claude Code starts a hook as a program with arguments; Codex 0.169 ignores the arguments and gives one
-//! command line to a shell. In either form a hook is ours if it starts `telepost hook`. Each session has
-//! hooks of its own, and only those of the running agent speak.
+//! A hook is one line for a shell, which does nothing once the program is gone: a client reports a hook that
+//! cannot be started at every turn (docs/facts/clients.md 3). A client has one set of hooks per configuration,
+//! whatever its sessions: `telepost hook` finds the session by the agent that runs it.
 
 use serde_json::{Value, json};
 
+use super::client::Client;
 use super::error::EditError;
 use super::json::{self, get_value};
-use super::registration::{ServerCommand, is_telepost};
+use super::registration::{ServerCommand, find_option, is_telepost};
 
 const HOOKS: &str = "hooks";
 /// The subcommand.
@@ -26,55 +27,50 @@ const EVENTS: [(&str, &str); 5] = [
 /// Seconds after which the client gives up on a hook. Codex accepts no more for `SessionEnd`.
 const TIMEOUT: u32 = 3;
 
-/// How a client writes a hook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HookForm {
-    /// A program and its arguments.
-    Exec,
-    /// A command line for a shell.
-    Shell,
-}
-
-/// The hook of one event, for the agents of this MCP server.
-fn build_hook(server: &ServerCommand, event: &str, form: HookForm) -> Value {
+/// The hook of one event. Its shell is replaced by the program, which so stays a child of the client.
+fn build_hook(server: &ServerCommand, event: &str) -> Value {
     let options = server.args.iter().skip(1).map(String::as_str);
-    let args: Vec<&str> = [HOOK, event].into_iter().chain(options).collect();
-    match form {
-        HookForm::Exec => json!({
-            "type": "command", "command": server.command, "args": args, "timeout": TIMEOUT,
-        }),
-        HookForm::Shell => {
-            let words = [&*server.command].into_iter().chain(args);
-            // Only a NUL cannot be quoted, and no argument of a process has one.
-            let line = shlex::try_join(words).unwrap_or_default();
-            json!({"type": "command", "command": line, "timeout": TIMEOUT})
-        }
-    }
+    let options = options.take_while(|word| *word != "--session");
+    let words = [&*server.command, HOOK, event].into_iter().chain(options);
+    // Only a NUL cannot be quoted, and no argument of a process has one.
+    let line = shlex::try_join(words).unwrap_or_default();
+    let program = shlex::try_quote(&server.command).unwrap_or_default();
+    let line = format!("test ! -x {program} || exec {line}");
+    json!({"type": "command", "command": line, "timeout": TIMEOUT})
 }
 
-/// The text with our hooks. One for the same session is replaced.
+/// The text with our hooks. Those that an earlier version made, one set per session, are replaced.
 pub(super) fn put_hooks(
     text: &str,
     server: &ServerCommand,
-    form: HookForm,
+    client: Client,
 ) -> Result<String, EditError> {
     json::check_syntax(text)?;
     let mut text = text.to_owned();
     for (event, argument) in EVENTS {
-        if event == STOP_FAILURE && form == HookForm::Shell {
+        if event == STOP_FAILURE && client == Client::Codex {
             continue;
         }
-        let wanted = build_hook(server, argument, form);
-        let session = find_session(&server.args);
-        let found = find_hooks(&text, event);
-        if found.iter().any(|hook| hook.handler == wanted) {
-            continue;
+        let wanted = build_hook(server, argument);
+        let config = find_option(&server.args, "--config");
+        let same_config = |hook: &InstalledHook| find_option(&hook.words, "--config") == config;
+        let mut keeps_one = false;
+        // From the last one, so that the places of the others stay.
+        let found = find_hooks(&text, event).into_iter().filter(same_config);
+        let found: Vec<InstalledHook> = found.collect();
+        for (index, hook) in found.iter().enumerate().rev() {
+            if hook.handler == wanted && !keeps_one {
+                keeps_one = true;
+            } else if index == 0 && !keeps_one {
+                text = json::set_value(&text, &hook.path(event), &wanted)?;
+                keeps_one = true;
+            } else {
+                text = remove_hook(&text, event, hook, None);
+            }
         }
-        let same_session = |hook: &&InstalledHook| find_session(&hook.words) == session;
-        text = match found.iter().find(same_session) {
-            Some(old) => json::set_value(&text, &old.path(event), &wanted)?,
-            None => json::push_value(&text, &[HOOKS, event], &json!({"hooks": [wanted]}))?,
-        };
+        if !keeps_one {
+            text = json::push_value(&text, &[HOOKS, event], &json!({"hooks": [wanted]}))?;
+        }
     }
     Ok(text)
 }
@@ -87,13 +83,7 @@ pub(super) fn remove_hooks(text: &str, before: Option<&str>) -> String {
         let stay = stay.unwrap_or_default();
         let goes = |hook: &InstalledHook| !stay.iter().any(|stay| stay.handler == hook.handler);
         while let Some(hook) = find_hooks(&text, event).into_iter().find(goes) {
-            let path = hook.path(event);
-            let [events, event, group, ..] = path;
-            let shorter = if hook.is_alone {
-                json::remove_value(&text, &[events, event, group], before)
-            } else {
-                json::remove_value(&text, &path, before)
-            };
+            let shorter = remove_hook(&text, event, &hook, before);
             if shorter == text {
                 break;
             }
@@ -101,6 +91,13 @@ pub(super) fn remove_hooks(text: &str, before: Option<&str>) -> String {
         }
     }
     text
+}
+
+/// The text without a hook, and without its group if that had no other.
+fn remove_hook(text: &str, event: &str, hook: &InstalledHook, before: Option<&str>) -> String {
+    let path = hook.path(event);
+    let length = if hook.is_alone { 3 } else { path.len() };
+    json::remove_value(text, path.get(..length).unwrap_or(&path), before)
 }
 
 /// One of our hooks in a text.
@@ -143,23 +140,28 @@ fn find_hooks(text: &str, event: &str) -> Vec<InstalledHook> {
     found
 }
 
-/// The program and the arguments of a hook, in either form.
+/// The program and the arguments of a hook: in the form of [`build_hook`], or in those of earlier versions,
+/// which were a line without the test, or a program and its arguments.
 fn split_words(handler: &Value) -> Vec<String> {
     let command = handler["command"].as_str().unwrap_or_default();
-    let Some(args) = handler["args"].as_array() else {
-        return shlex::split(command).unwrap_or_default();
+    let mut words = match handler["args"].as_array() {
+        None => shlex::split(command).unwrap_or_default(),
+        Some(args) => {
+            let args = args.iter().filter_map(Value::as_str);
+            [command]
+                .into_iter()
+                .chain(args)
+                .map(str::to_owned)
+                .collect()
+        }
     };
-    let args = args.iter().filter_map(Value::as_str);
-    [command]
-        .into_iter()
-        .chain(args)
-        .map(str::to_owned)
-        .collect()
-}
-
-fn find_session(args: &[String]) -> Option<&String> {
-    let at = args.iter().position(|word| word == "--session")?;
-    args.get(at + 1)
+    if let [test, not, executable, tested, or, exec, run, ..] = &*words
+        && [&**test, not, executable, or, exec] == ["test", "!", "-x", "||", "exec"]
+        && tested == run
+    {
+        words.drain(..6);
+    }
+    words
 }
 
 #[cfg(test)]

@@ -28,12 +28,27 @@ pub use self::error::{EditError, InstallError};
 pub use self::proposal::Proposal;
 
 use self::client::{ClientFile, ClientFiles};
-use self::plan::{FileContent, Overwrite, put_content, remove_content};
+use self::plan::{FileContent, Overwrite, find_server, put_content, remove_content};
 use self::proposal::{FileChange, Goal};
 use self::record::{FileRecord, InstallRecord, hash_text};
-use self::registration::ServerRegistration;
+use self::registration::{ServerCommand, ServerRegistration};
 use crate::store::StoreError;
 use crate::store::envelope::{self, Unparsable};
+
+/// The server of ours that stands where an installation would put its own.
+pub fn find_registered(
+    client: &ClientFiles,
+    registration: &ServerRegistration,
+) -> Result<Option<ServerCommand>, InstallError> {
+    for file in &client.files {
+        let text = read_text(&file.path)?.unwrap_or_default();
+        let found = find_server(file.content, registration.folder.as_deref(), &text);
+        if let Some(server) = found.filter(ServerCommand::is_ours) {
+            return Ok(Some(server));
+        }
+    }
+    Ok(None)
+}
 
 /// The changes that an installation would make.
 pub fn propose_install(
@@ -123,6 +138,35 @@ pub fn propose_uninstall(client: &ClientFiles) -> Result<Proposal, InstallError>
         }
     }
     Ok(proposal)
+}
+
+/// Says that the settings of a Claude Code with our server do not allow its tools: an agent that is woken would
+/// wait for a person to allow each of them.
+pub fn find_missing_rule(claude: &ClientFiles) -> Option<String> {
+    let read = |content| {
+        let file = claude.files.iter().find(|file| file.content == content)?;
+        Some((&file.path, read_text(&file.path).ok()??))
+    };
+    let (path, settings) = read(FileContent::ClaudeSettings).unzip();
+    let rule = if has_plugin(settings.as_deref()) {
+        plan::PLUGIN_RULE
+    } else {
+        let (_, servers) = read(FileContent::ClaudeServers)?;
+        if !plan::has_claude_server(&servers) {
+            return None;
+        }
+        plan::RULE
+    };
+    if plan::allows(settings.as_deref().unwrap_or_default(), rule) {
+        return None;
+    }
+    let path = path.map_or_else(
+        || "settings.json".to_owned(),
+        |path| path.display().to_string(),
+    );
+    Some(format!(
+        "Claude Code asks a person before each call of telepost's tools, so a woken agent waits: add \"{rule}\" to permissions.allow in {path}."
+    ))
 }
 
 /// Whether Claude Code's settings enable our plugin.

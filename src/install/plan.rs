@@ -5,8 +5,9 @@
 
 use serde_json::{Value, json};
 
+use super::client::Client;
 use super::error::EditError;
-use super::hooks::{self, HookForm};
+use super::hooks;
 use super::json::{self, get_value};
 use super::registration::{ServerCommand, ServerRegistration};
 use super::toml;
@@ -18,8 +19,8 @@ const PROJECTS: &str = "projects";
 const ALLOW: [&str; 2] = ["permissions", "allow"];
 /// The rule that allows our three tools.
 pub const RULE: &str = "mcp__telegram__*";
-/// Another rule that allows them.
-const WIDER_RULE: &str = "mcp__telegram";
+/// The same for the tools of the plugin.
+pub(super) const PLUGIN_RULE: &str = "mcp__plugin_telepost_telegram__*";
 
 /// The part of a file that is telepost's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,10 +68,10 @@ pub fn put_content(
     let new = match content {
         FileContent::ClaudeServers => put_claude_server(or_empty(text), registration, replace)?,
         FileContent::ClaudeSettings => {
-            let text = hooks::put_hooks(or_empty(text), server, HookForm::Exec)?;
+            let text = hooks::put_hooks(or_empty(text), server, Client::Claude)?;
             put_allow_rule(text)?
         }
-        FileContent::CodexHooks => hooks::put_hooks(or_empty(text), server, HookForm::Shell)?,
+        FileContent::CodexHooks => hooks::put_hooks(or_empty(text), server, Client::Codex)?,
         FileContent::CodexConfig => toml::put_server(text.unwrap_or_default(), server, replace)?,
         FileContent::Text(new) => {
             let is_edited = text.is_some_and(|text| text != new) && !overwrite.as_written;
@@ -92,10 +93,7 @@ fn put_claude_server(
     replace: bool,
 ) -> Result<String, EditError> {
     json::check_syntax(text)?;
-    let path = match &registration.folder {
-        Some(folder) => vec![PROJECTS, folder, SERVERS, SERVER],
-        None => vec![SERVERS, SERVER],
-    };
+    let path = claude_path(registration.folder.as_deref());
     let ServerCommand { command, args } = &registration.server;
     let wanted = json!({"type": "stdio", "command": command, "args": args});
     let found = get_value(text, &path).map(|entry| read_claude_server(&entry));
@@ -126,12 +124,52 @@ fn read_claude_server(entry: &Value) -> ServerCommand {
 }
 
 fn put_allow_rule(text: String) -> Result<String, EditError> {
-    let rules = get_value(&text, &ALLOW).unwrap_or_default();
-    let mut rules = rules.as_array().into_iter().flatten();
-    if rules.any(|rule| rule == RULE || rule == WIDER_RULE) {
+    if allows(&text, RULE) {
         return Ok(text);
     }
     json::push_value(&text, &ALLOW, &RULE.into())
+}
+
+/// Whether Claude Code's settings have this rule, or the wider one for the whole server.
+pub(super) fn allows(settings: &str, rule: &str) -> bool {
+    let wider = rule.trim_end_matches("__*");
+    let rules = get_value(settings, &ALLOW).unwrap_or_default();
+    let mut rules = rules.as_array().into_iter().flatten();
+    rules.any(|found| found == rule || found == wider)
+}
+
+/// The server in a file of a client, for a folder or for all.
+pub(super) fn find_server(
+    content: FileContent,
+    folder: Option<&str>,
+    text: &str,
+) -> Option<ServerCommand> {
+    match content {
+        FileContent::ClaudeServers => {
+            let entry = get_value(text, &claude_path(folder))?;
+            Some(read_claude_server(&entry))
+        }
+        FileContent::CodexConfig => toml::get_server(text),
+        FileContent::ClaudeSettings | FileContent::CodexHooks | FileContent::Text(_) => None,
+    }
+}
+
+/// Whether Claude Code has our server, in any folder.
+pub(super) fn has_claude_server(text: &str) -> bool {
+    let folders = json::list_keys(text, &[PROJECTS]);
+    let folders = folders.iter().map(|folder| Some(folder.as_str()));
+    let find = |folder| find_server(FileContent::ClaudeServers, folder, text);
+    folders
+        .chain([None])
+        .filter_map(find)
+        .any(|server| server.is_ours())
+}
+
+fn claude_path(folder: Option<&str>) -> Vec<&str> {
+    match folder {
+        Some(folder) => vec![PROJECTS, folder, SERVERS, SERVER],
+        None => vec![SERVERS, SERVER],
+    }
 }
 
 /// The content without telepost, except for what was there `before`. `None`: nothing is left of the file.
@@ -175,11 +213,9 @@ pub fn remove_content(
 fn remove_claude_servers(text: &str, before: Option<&str>) -> String {
     let before = before.filter(|before| json::check_syntax(before).is_ok());
     let folders = json::list_keys(text, &[PROJECTS]);
-    let of_folders = folders
-        .iter()
-        .map(|folder| vec![PROJECTS, folder, SERVERS, SERVER]);
+    let folders = folders.iter().map(|folder| Some(folder.as_str()));
     let mut text = text.to_owned();
-    for path in of_folders.chain([vec![SERVERS, SERVER]]) {
+    for path in folders.chain([None]).map(claude_path) {
         let entry = get_value(&text, &path);
         if entry.is_some_and(|entry| read_claude_server(&entry).is_ours()) {
             text = json::restore_value(&text, &path, before);

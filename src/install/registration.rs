@@ -15,10 +15,21 @@ pub struct ServerCommand {
 }
 
 impl ServerCommand {
+    /// The session that it serves, if it names one.
+    pub fn session(&self) -> Option<&str> {
+        find_option(&self.args, "--session")
+    }
+
     /// Whether it starts telepost, of any version and in any folder.
     pub(super) fn is_ours(&self) -> bool {
         is_telepost(&self.command) && self.args.iter().any(|argument| argument == "mcp")
     }
+}
+
+/// The value of an option among arguments.
+pub(super) fn find_option<'a>(args: &'a [String], name: &str) -> Option<&'a str> {
+    let at = args.iter().position(|word| word == name)?;
+    args.get(at + 1).map(String::as_str)
 }
 
 /// Whether the file name of a program is ours.

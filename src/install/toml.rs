@@ -37,7 +37,7 @@ fn read_server(item: &TomlItem) -> Option<ServerCommand> {
 }
 
 /// The server `telegram`, as far as it is one.
-fn get_server(text: &str) -> Option<ServerCommand> {
+pub(super) fn get_server(text: &str) -> Option<ServerCommand> {
     read_server(find_item(&parse(text).ok()?)?)
 }
 

@@ -5,6 +5,8 @@
 //! a part of the path between the look and the copy. The same calls do that on Linux and macOS.
 //! The original may change or go once the copies are made; nothing is sent from it.
 
+mod secrets;
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek as _};
@@ -29,10 +31,12 @@ const NOTHING: &str = "Nothing was sent and nothing was acknowledged";
 const DEPTH: usize = 6;
 
 /// From where files may be sent, and from where never.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Roots {
     /// Relative paths are below the first.
     folders: Vec<PathBuf>,
+    /// The home folder of the person, which `~` means.
+    home: Option<PathBuf>,
     state: PathBuf,
     config: PathBuf,
 }
@@ -85,7 +89,13 @@ fn identity_at(path: &Path) -> Option<Identity> {
 impl Roots {
     /// For a session: its `cwd`, else the working directory of the MCP server, and its `send_roots`.
     /// The top of the file system is no working directory that a person chose.
-    pub fn new(session: &Session, working: Option<&Path>, state: &Path, config: &Path) -> Self {
+    pub fn new(
+        session: &Session,
+        working: Option<&Path>,
+        home: Option<&Path>,
+        state: &Path,
+        config: &Path,
+    ) -> Self {
         let working = working.filter(|folder| folder.parent().is_some());
         let first = session.cwd.as_deref().or(working).map(Path::to_owned);
         let mut folders: Vec<PathBuf> = first.into_iter().collect();
@@ -96,9 +106,28 @@ impl Roots {
         }
         Self {
             folders,
+            home: home.map(Path::to_owned),
             state: state.to_owned(),
             config: config.to_owned(),
         }
+    }
+
+    /// The path that is meant by `~/a.txt` or `file:///home/ada/a%20b.txt`.
+    pub fn plain_path(&self, given: &str) -> String {
+        let beyond_home = given
+            .strip_prefix('~')
+            .filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        if let (Some(rest), Some(home)) = (beyond_home, &self.home) {
+            return format!("{}{rest}", home.display());
+        }
+        let url = given.strip_prefix("file:").map(|rest| {
+            rest.strip_prefix("//localhost")
+                .or_else(|| rest.strip_prefix("//"))
+                .unwrap_or(rest)
+        });
+        let path = url.filter(|path| path.starts_with('/'));
+        path.and_then(decode_percent)
+            .unwrap_or_else(|| given.to_owned())
     }
 
     /// Copies all of these files, durably, or says of one why it cannot be sent. A text that is too long for a
@@ -153,7 +182,7 @@ impl Roots {
         let Some(name) = below.file_name() else {
             return Err(folder_reason());
         };
-        refuse_by_name(&real.join(below), name)?;
+        let kind = secrets::refuse_by_name(&real.join(&below), name)?;
         let own = Reason::new(
             "is in telepost's own state folder",
             "nothing of that is ever sent; send a file of your own",
@@ -191,11 +220,12 @@ impl Roots {
         }
         let file = open_regular(&folder, name)?;
         self.refuse_by_content(&file)?;
+        secrets::refuse_key(&file, kind)?;
         Ok(file)
     }
 
     /// The root that a path is below, and the rest of the path, which has names only.
-    fn place<'a>(&'a self, given: &'a str) -> Result<(&'a Path, &'a Path), Reason> {
+    fn place(&self, given: &str) -> Result<(&Path, PathBuf), Reason> {
         if given.trim().is_empty() {
             return Err(Reason::new("has no name", "name a file"));
         }
@@ -220,18 +250,29 @@ impl Roots {
                 return Err(self.outside());
             };
             // "./a" and "a" are the same.
-            return Ok((root, path.strip_prefix(".").unwrap_or(path)));
+            return Ok((root, path.strip_prefix(".").unwrap_or(path).to_owned()));
         }
         // The nearest: a root may be a link within another.
-        self.folders
-            .iter()
-            .filter_map(|root| {
-                let below = path.strip_prefix(root).ok();
-                let below = below.or_else(|| path.strip_prefix(root.canonicalize().ok()?).ok());
-                Some((root.as_path(), below?))
-            })
-            .min_by_key(|(_, below)| below.components().count())
+        let roots = self.folders.iter().filter_map(|root| {
+            let below = path.strip_prefix(root).ok();
+            let below = below.or_else(|| path.strip_prefix(root.canonicalize().ok()?).ok());
+            Some((root.as_path(), below?.to_owned()))
+        });
+        let nearest = roots.min_by_key(|(_, below)| below.components().count());
+        nearest
+            .or_else(|| self.place_by_real_path(path))
             .ok_or_else(|| self.outside())
+    }
+
+    /// The same for a path that leads into a root by another name, such as `/tmp` on macOS. The real
+    /// path is opened part by part, so no link is followed.
+    fn place_by_real_path(&self, path: &Path) -> Option<(&Path, PathBuf)> {
+        let real = path.parent()?.canonicalize().ok()?.join(path.file_name()?);
+        let mut roots = self.folders.iter();
+        roots.find_map(|root| {
+            let below = real.strip_prefix(root.canonicalize().ok()?).ok()?;
+            Some((root.as_path(), below.to_owned()))
+        })
     }
 
     fn outside(&self) -> Reason {
@@ -280,6 +321,19 @@ impl Roots {
     }
 }
 
+/// Decodes `%20` and the like.
+fn decode_percent(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut parts = path.split('%');
+    bytes.extend(parts.next()?.as_bytes());
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        bytes.extend(rest.as_bytes());
+    }
+    String::from_utf8(bytes).ok()
+}
+
 /// Whether a folder has this file under some name. An unreadable file does not have it.
 fn contains(folder: &Path, wanted: Identity, depth: usize) -> bool {
     let Ok(entries) = fs::read_dir(folder) else {
@@ -291,37 +345,6 @@ fn contains(folder: &Path, wanted: Identity, depth: usize) -> bool {
                 || depth > 0 && found.is_dir() && contains(&entry.path(), wanted, depth - 1)
         })
     })
-}
-
-/// Refuses what by its name is a secret. macOS does not tell capital from small letters.
-fn refuse_by_name(path: &Path, name: &OsStr) -> Result<(), Reason> {
-    let lower = |name: &OsStr| name.to_string_lossy().to_lowercase();
-    for part in path.components() {
-        let part = lower(part.as_os_str());
-        if part == ".git" || part == ".ssh" {
-            return Err(Reason::new(
-                format!("is in a folder {part}, of which nothing may be sent"),
-                "send another file",
-            ));
-        }
-    }
-    let name = lower(name);
-    let ending = name.rsplit_once('.').map(|(_, ending)| ending);
-    let rule = if name.starts_with(".env") {
-        ".env*"
-    } else if ending == Some("pem") {
-        "*.pem"
-    } else if ending == Some("key") {
-        "*.key"
-    } else if name.starts_with("id_") {
-        "id_*"
-    } else {
-        return Ok(());
-    };
-    Err(Reason::new(
-        format!("has a name that secrets have ({rule})"),
-        "do not send secrets; if it is none, copy it under another name and send that",
-    ))
 }
 
 /// Opens a folder in a folder.

@@ -5,8 +5,10 @@
 //! else. EOF on stdin, or a stop signal, ends it at once; every state is on disk.
 
 mod calls;
+mod lines;
 mod out;
 mod start;
+mod transport;
 mod wake;
 mod wire;
 
@@ -27,11 +29,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::out::PendingResult;
+use self::transport::LineTransport;
 pub use self::wake::Waking;
-use self::wire::{EofReader, ResultWriter, wire_tool};
+use self::wire::TOOLS;
 use super::tools::{INSTRUCTIONS, Refusal, Tool, ToolResult};
 use crate::clock::Clock;
 use crate::launch::GatewayKeeper;
+use crate::mcp::attach::Roots;
 use crate::mcp::call::{Caller, Mailbox};
 use crate::state::agents::holder::HolderId;
 use crate::state::agents::process::ProcessId;
@@ -40,6 +44,8 @@ use crate::store::crash_points::{Side, Step, mark_step};
 
 /// A connection that lives longer is more than a health check.
 const LIVE: Duration = Duration::from_secs(3);
+/// How long results may go out after the client has closed our stdin.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How many results are remembered in case their calls are cancelled.
 const REMEMBERED: usize = 64;
 
@@ -47,20 +53,27 @@ const REMEMBERED: usize = 64;
 pub struct Served {
     /// The session's mailbox.
     pub mailbox: Mailbox,
+    /// From where files may be sent.
+    pub roots: Roots,
     /// Makes sure that a gateway runs.
     pub gateway: GatewayKeeper,
     /// How this agent can be woken.
     pub waking: Waking,
 }
 
-/// The server. With a broken configuration it still starts, and every tool returns the error.
+/// Reads the configuration and opens the session that it means.
+pub type Open = Box<dyn Fn() -> Result<Served, String> + Send + Sync>;
+
+/// The server. With a broken configuration it still starts. Then every tool returns the error, and every
+/// call reads the configuration anew.
 #[derive(Clone)]
 pub struct Server {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    served: Result<Served, String>,
+    open: Open,
+    served: Mutex<Option<Arc<Served>>>,
     clock: Clock,
     client: ProcessId,
     /// Cancelled when no client is left to read an answer.
@@ -77,10 +90,11 @@ struct Shared {
 }
 
 impl Server {
-    /// A server of a session, or of a configuration's error.
-    pub fn new(served: Result<Served, String>, client: ProcessId, clock: Clock) -> Self {
+    /// A server of the session that is opened now, or by the first call that can.
+    pub fn new(open: Open, client: ProcessId, clock: Clock) -> Self {
         let shared = Shared {
-            served,
+            open,
+            served: Mutex::default(),
             clock,
             client,
             closing: CancellationToken::new(),
@@ -89,6 +103,9 @@ impl Server {
             results: Mutex::default(),
             flushed: Notify::new(),
         };
+        if let Err(error) = shared.open_session() {
+            tracing::error!("{error}");
+        }
         Self {
             shared: Arc::new(shared),
         }
@@ -96,21 +113,31 @@ impl Server {
 
     /// Serves stdin and stdout until the client goes or `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
-        let (reader, writer) = rmcp::transport::io::stdio_pipes();
-        let reader = EofReader {
-            reader,
-            closing: self.shared.closing.clone(),
+        let shared = Arc::clone(&self.shared);
+        let gone = async {
+            shared.closing.cancelled().await;
+            shared.clock.sleep(LAST_WORDS).await;
         };
         let out = Arc::clone(&self.shared);
-        let writer = ResultWriter::new(writer, move |call| out.on_flushed(&call));
+        let (transport, writing) = LineTransport::new(
+            rmcp::transport::io::stdio_pipes(),
+            shared.closing.clone(),
+            move |call| out.on_flushed(&call),
+        );
+        tokio::select! {
+            // Cancel-safe: state is on disk at every moment.
+            () = stop.cancelled() => shared.closing.cancel(),
+            () = gone => {}
+            served = self.serve_client(transport) => served?,
+            () = writing => {}
+        }
+        Ok(())
+    }
+
+    async fn serve_client(self, transport: LineTransport) -> io::Result<()> {
         let shared = Arc::clone(&self.shared);
-        let served = tokio::select! {
-            // Cancel-safe: before the handshake nothing has happened.
-            () = stop.cancelled() => return Ok(()),
-            served = self.serve((reader, writer)) => served,
-        };
         // A client that goes before the handshake was a health check, or a mistake of its own.
-        let running = match served {
+        let running = match self.serve(transport).await {
             Ok(running) => running,
             Err(error) => {
                 tracing::debug!(%error, "no handshake");
@@ -127,17 +154,11 @@ impl Server {
             shared.ensure_gateway().await;
             std::future::pending::<()>().await;
         };
-        let woken = shared.listen();
         tokio::select! {
             // Cancel-safe: state is on disk at every moment.
-            () = stop.cancelled() => shared.closing.cancel(),
-            ended = running.waiting() => {
-                if let Err(error) = ended {
-                    return Err(io::Error::other(error));
-                }
-            }
+            ended = running.waiting() => drop(ended.map_err(io::Error::other)?),
             () = live => {}
-            () = woken => {}
+            () = shared.listen() => {}
             () = shared.note_flushed() => {}
         }
         Ok(())
@@ -162,9 +183,7 @@ impl ServerHandler for Server {
         _request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(
-            Tool::ALL.into_iter().map(wire_tool).collect(),
-        ))
+        Ok(ListToolsResult::with_all_items(TOOLS.to_vec()))
     }
 
     async fn call_tool(
@@ -207,11 +226,7 @@ impl Shared {
         arguments: JsonObject,
         context: &RequestContext<RoleServer>,
     ) -> Result<ToolResult, Refusal> {
-        if let Err(error) = &self.served {
-            return Err(Refusal(format!(
-                "telepost cannot work with its configuration. Tell the person, then call again.\n{error}"
-            )));
-        }
+        self.blocking(|_| Ok(())).await?;
         let caller = self.caller(context);
         let _under_way = self.call_begins();
         self.follow_up().await;
@@ -268,14 +283,35 @@ impl Shared {
         F: FnOnce(&Served) -> Result<T, Refusal> + Send + 'static,
     {
         let shared = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || match &shared.served {
-            Ok(served) => work(served),
-            Err(error) => Err(Refusal(error.clone())),
+        let done = tokio::task::spawn_blocking(move || {
+            let served = shared.open_session().map_err(|error| {
+                Refusal(format!(
+                    "telepost cannot work with its configuration. Tell the person, then call again.\n{error}"
+                ))
+            })?;
+            work(&served)
         });
         done.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a tool call panicked");
             Err(Refusal("telepost met a bug in this call. Nothing was acknowledged by it; call telegram_poll to see how things are.".to_owned()))
         })
+    }
+
+    /// The session, opened now if its configuration could not be read before.
+    fn open_session(&self) -> Result<Arc<Served>, String> {
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(served) = &*served {
+            return Ok(Arc::clone(served));
+        }
+        let opened = Arc::new((self.open)()?);
+        *served = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// The session, if it is open.
+    fn served(&self) -> Option<Arc<Served>> {
+        let served = self.served.lock();
+        served.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -12,7 +12,8 @@
 pub mod commands;
 pub mod recent;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use self::commands::Command;
 use crate::config::Config;
@@ -63,7 +64,7 @@ pub fn build_routes<'a>(
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Route {
     session: SessionId,
-    allowed: Vec<UserId>,
+    allowed: Arc<BTreeSet<UserId>>,
     require_mention: bool,
 }
 
@@ -71,12 +72,13 @@ impl Routes {
     /// Adds a session's chats. The configuration guarantees that no two sessions overlap. In groups a message
     /// must address the bot, see [`Self::hear_all`].
     pub fn add(&mut self, session: &SessionId, chats: &[ChatId], allowed: &[UserId]) {
+        let allowed = Arc::new(allowed.iter().copied().collect());
         for &chat in chats {
             self.chats.insert(
                 chat,
                 Route {
                     session: session.clone(),
-                    allowed: allowed.to_vec(),
+                    allowed: Arc::clone(&allowed),
                     require_mention: true,
                 },
             );

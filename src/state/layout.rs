@@ -106,10 +106,17 @@ impl StateDir {
         &self.storage
     }
 
-    /// Creates the folder if it is missing, and refuses one that belongs to another user.
+    /// Creates the folder if it is missing, and refuses one that another user can change.
     pub fn prepare(&self) -> Result<(), StoreError> {
         self.storage.disk().create_folder(self.root())?;
-        self.storage.disk().check_owner(self.root())
+        self.storage.disk().check_folders(self.root(), 0)
+    }
+
+    /// Refuses a state folder that another user can change, or with such a folder in it. Every process asks once,
+    /// before it believes what it reads.
+    pub fn verify(&self) -> Result<(), StoreError> {
+        // `sessions/<id>/inbox` is the deepest folder with files that are believed.
+        self.storage.disk().check_folders(self.root(), 3)
     }
 
     /// Whether the disk is full. An unknown size counts as room.

@@ -13,6 +13,7 @@ use tempfile::NamedTempFile;
 
 use super::StoreError;
 use super::disk::PreparedFile;
+use super::ownership::find_other_writer;
 use crate::store::crash_points::{Attempt, Side, Step, mark_step};
 
 /// Whether a write must survive a loss of power, or only a kill of the process.
@@ -241,6 +242,31 @@ pub fn create_folder(path: &Path) -> Result<(), StoreError> {
         .map_err(|source| StoreError::new("create the folder", path, source))?;
     // The files to come are lost with the name of their folder.
     sync_folder(parent_of(path))
+}
+
+/// Refuses a folder that another user can change, and the folders in it down to a depth. A missing folder is safe.
+pub fn check_folders(folder: &Path, depth: u32) -> Result<(), StoreError> {
+    let metadata = match fs::metadata(folder) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(StoreError::new("use", folder, source)),
+    };
+    if let Some(other) = find_other_writer(&metadata) {
+        let (why, remedy) = other.explain(folder);
+        let source = io::Error::other(format!("{why}; {remedy}"));
+        return Err(StoreError::new("use", folder, source));
+    }
+    if depth == 0 {
+        return Ok(());
+    }
+    let failed = |source| StoreError::new("list the folder", folder, source);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            check_folders(&entry.path(), depth - 1)?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes from other users the right to read a file that a dependency has created.

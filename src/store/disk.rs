@@ -10,7 +10,6 @@
 use std::any::Any;
 use std::fmt;
 use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -101,19 +100,9 @@ pub trait Disk: fmt::Debug + Send + Sync {
         atomic::create_folder(folder)
     }
 
-    /// Refuses a folder that belongs to another user.
-    fn check_owner(&self, folder: &Path) -> Result<(), StoreError> {
-        let metadata =
-            fs::metadata(folder).map_err(|source| StoreError::new("read", folder, source))?;
-        let me = rustix::process::getuid().as_raw();
-        if metadata.uid() == me {
-            return Ok(());
-        }
-        let source = io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            format!("run `sudo chown -R {me}` on it, or name another with state_dir"),
-        );
-        Err(StoreError::new("use", folder, source))
+    /// Refuses a folder that another user can change, and the folders in it down to a depth.
+    fn check_folders(&self, folder: &Path, depth: u32) -> Result<(), StoreError> {
+        atomic::check_folders(folder, depth)
     }
 
     /// Makes the names in a folder durable.

@@ -2,7 +2,7 @@
 //!
 //! [`state_file`] is the face of this layer: a file with its path, its crash point and its durability, over
 //! a [`disk`]. [`atomic`] replaces one file, [`staging`] fills whole folders, [`envelope`] has the version,
-//! [`lock`] excludes other processes, [`watch`] notices changes, and [`crash_points`] names the durable
+//! [`lock`] excludes other processes, [`ownership`] finds other users who can write, [`watch`] notices changes, and [`crash_points`] names the durable
 //! steps. This layer does not know the content of the files.
 
 pub mod atomic;
@@ -10,6 +10,7 @@ pub mod crash_points;
 pub mod disk;
 pub mod envelope;
 pub mod lock;
+pub mod ownership;
 #[cfg(feature = "test-hooks")]
 mod power;
 pub mod staging;

@@ -439,7 +439,7 @@ fn a_state_folder_of_somebody_else_is_refused_with_the_owner_and_what_to_do() {
     let state = house.state();
     let me = rustix::process::getuid().as_raw();
     let words = format!(
-        "telepost: cannot use {0} ({0} belongs to user {owner} and you are user {me}): run `sudo chown -R {me}` on it, or name another with state_dir\n",
+        "telepost: cannot use {0}: it belongs to user {owner} and you are root; run telepost as that user, without sudo; if it is meant for root: chown -R {me} {0}\n",
         state.display()
     );
     assert_eq!(all(&output), (Some(5), String::new(), words));

@@ -118,14 +118,77 @@ fn names_of_secrets_are_refused_wherever_they_are() {
         (".git/config", "is in a folder .git"),
         ("sub/.GIT/config", "is in a folder .git"),
         (".ssh/known_hosts", "is in a folder .ssh"),
+        (".npmrc", "(.npmrc)"),
+        (".netrc", "(.netrc)"),
+        (".pypirc", "(.pypirc)"),
+        ("kubeconfig", "(kubeconfig)"),
+        ("credentials.json", "(credentials*)"),
+        ("token.txt", "(token*)"),
+        (".aws/config", "is in a folder .aws"),
+        (".kube/config", "is in a folder .kube"),
     ] {
         house.file(file, "secret");
         refused(&house, &mut agent, json!([file]), words);
     }
-    for fine in ["environment.txt", "keys.txt", "identity", ".gitignore"] {
-        house.file(fine, "fine");
+    house.file("private.txt", "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n");
+    refused(
+        &house,
+        &mut agent,
+        json!(["private.txt"]),
+        "contains a private key",
+    );
+    house.file(
+        "both.pem",
+        "-----BEGIN CERTIFICATE-----\n-----BEGIN RSA PRIVATE KEY-----\n",
+    );
+    refused(&house, &mut agent, json!(["both.pem"]), "(*.pem)");
+    for (fine, content) in [
+        ("environment.txt", "fine"),
+        ("keys.txt", "fine"),
+        ("identity", "fine"),
+        (".gitignore", "fine"),
+        ("id_card.png", "fine"),
+        ("id_mapping.csv", "fine"),
+        (".env.example", "fine"),
+        ("tokenizer.json", "fine"),
+        (
+            "cert.pem",
+            "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n",
+        ),
+        ("talk.key", "PK\u{3}\u{4}slides"),
+    ] {
+        house.file(fine, content);
         let answer = agent.reply(json!({"text": fine, "files": [fine], "to": "home"}));
         assert_eq!(answer["status"], "accepted", "{fine}");
+    }
+}
+
+#[test]
+fn a_file_is_sent_by_whichever_name_of_its_folder() {
+    let mut house = House::empty();
+    let real = house.path().join("real");
+    fs::create_dir(&real).unwrap();
+    let (root, other) = (house.path().join("root"), house.path().join("other"));
+    symlink(&real, &root).unwrap();
+    symlink(&real, &other).unwrap();
+    symlink("/etc", real.join("out")).unwrap();
+    house.add_session("ONE", json!({"send_roots": [root]}));
+    house.write_config();
+    let gateway = house.gateway();
+    let mut agent = house.agent_asked("the files?");
+    assert!(gateway.stop().success());
+    fs::write(real.join("a.txt"), "a").unwrap();
+    // As macOS has /tmp and /private/tmp.
+    for folder in [&real, &root, &other] {
+        let answer = agent.reply(json!({"files": [folder.join("a.txt")], "to": "home"}));
+        assert_eq!(answer["status"], "accepted", "{}", folder.display());
+        for outside in ["out/hostname", "../sessions.json"] {
+            let file = folder.join(outside);
+            let refusal = agent
+                .call("telegram_reply", json!({"files": [file]}))
+                .refused();
+            assert!(refusal.contains("Nothing was sent"), "{refusal}");
+        }
     }
 }
 

@@ -10,7 +10,6 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::support::home::*;
-use crate::support::hooks::{Said, run_hook, said};
 
 #[test]
 fn a_dry_run_shows_the_difference_and_changes_nothing() {
@@ -64,7 +63,7 @@ fn claude_code_gets_the_server_of_the_folder_the_rule_the_command_and_the_skill(
 }
 
 #[test]
-fn each_client_gets_hooks_that_name_configuration_and_session_and_keep_those_of_the_user() {
+fn each_client_gets_hooks_that_name_the_configuration_and_keep_those_of_the_user() {
     let home = Home::new();
     let mine = json!({"hooks": [{"type": "command", "command": "mine"}]});
     let theirs = json!({"hooks": {"Stop": [mine]}}).to_string();
@@ -83,16 +82,9 @@ fn each_client_gets_hooks_that_name_configuration_and_session_and_keep_those_of_
         ("StopFailure", "stop-failure"),
         ("SessionEnd", "end"),
     ] {
-        let exec = json!({
-            "type": "command", "command": binary, "timeout": 3,
-            "args": ["hook", name, "--config", config, "--session", "ONE"],
-        });
-        let line = format!("{binary} hook {name} --config {config} --session ONE");
-        let shell = json!({"type": "command", "command": line, "timeout": 3});
-        for (file, ours) in [
-            (".claude/settings.json", exec),
-            (".codex/hooks.json", shell),
-        ] {
+        let line = format!("test ! -x {binary} || exec {binary} hook {name} --config {config}");
+        let ours = json!({"type": "command", "command": line, "timeout": 3});
+        for file in [".claude/settings.json", ".codex/hooks.json"] {
             let found = home.json(file)["hooks"][event].clone();
             if event == "StopFailure" && file == ".codex/hooks.json" {
                 assert_eq!(found, Value::Null, "Codex knows no such event");
@@ -119,46 +111,6 @@ fn a_plugin_that_is_installed_too_is_reported() {
         home.put(".claude/settings.json", &settings.to_string());
         let said = succeeds(&home.run(&["install", "claude", "--yes"]));
         assert_eq!(said.contains(words), is_told, "{said}");
-    }
-}
-
-#[test]
-fn a_second_session_gets_hooks_beside_those_of_the_first() {
-    for (client, file) in [
-        ("claude", ".claude/settings.json"),
-        ("codex", ".codex/hooks.json"),
-    ] {
-        let home = Home::new();
-        home.configure(json!({"TWO": {
-            "bot_token_env": "TOKEN_TWO", "chat_ids": [12], "allowed_users": [11]}}));
-        let before = home.everything();
-        for session in ["ONE", "TWO", "ONE"] {
-            home.run(&["install", client, "--session", session, "--yes"]);
-        }
-        let stops = home.json(file)["hooks"]["Stop"].clone();
-        assert_eq!(stops.as_array().unwrap().len(), 2, "{stops}");
-        succeeds(&home.run(&["uninstall", client, "--yes"]));
-        assert_eq!(home.everything(), before);
-    }
-}
-
-#[test]
-fn installed_hooks_run_as_they_are_written() {
-    let home = Home::new();
-    succeeds(&home.run(&["install", "claude", "--yes"]));
-    succeeds(&home.run(&["install", "codex", "--yes"]));
-    let claude = home.json(".claude/settings.json")["hooks"]["Stop"][0]["hooks"][0].clone();
-    let args = claude["args"].as_array().unwrap().iter();
-    let mut exec = Command::new(claude["command"].as_str().unwrap());
-    exec.args(args.map(|word| word.as_str().unwrap()));
-    let codex = home.json(".codex/hooks.json")["hooks"]["Stop"][0]["hooks"][0].clone();
-    let mut shell = Command::new("sh");
-    shell.args(["-c", codex["command"].as_str().unwrap()]);
-    for mut command in [exec, shell] {
-        let hook = command.env_clear().env("HOME", home.path());
-        let output = run_hook(hook, "{}");
-        assert_eq!(said(&output), Said::Nothing);
-        assert!(output.stderr.is_empty(), "{output:?}");
     }
 }
 

@@ -184,7 +184,7 @@ fn a_parameter_that_does_not_exist_is_refused_by_name() {
         .agent()
         .call("telegram_poll", json!({"max": 5}))
         .refused();
-    assert!(words.contains("unknown field `max`"), "{words}");
+    assert!(words.contains("no parameter `max`"), "{words}");
     assert!(words.contains("`wait_seconds`"), "{words}");
 }
 

@@ -206,6 +206,29 @@ fn a_call_of_the_client_is_recognised_after_the_server_was_killed() {
 }
 
 #[test]
+fn the_same_text_to_home_in_another_call_is_another_report() {
+    let house = House::new();
+    let gateway = house.gateway();
+    house.sim.open_chat(house.bot(), OWNER);
+    let report = json!({"text": "still at it", "to": "home"});
+    let mut agent = house.agent();
+    let send = |agent: &mut Agent, call: &str| {
+        let result = agent.call_as(call, "telegram_reply", report.clone()).ok();
+        result["repeat"].clone()
+    };
+    assert_eq!(send(&mut agent, "toolu_1"), Value::Null);
+    assert_eq!(send(&mut agent, "toolu_2"), Value::Null);
+    gateway.kill();
+    assert_eq!(send(&mut agent, "toolu_3"), Value::Null);
+    agent.kill();
+    let mut agent = house.agent();
+    assert_eq!(send(&mut agent, "toolu_3"), json!(true));
+    assert_eq!(send(&mut agent, "toolu_1"), json!(true));
+    let _gateway = house.gateway();
+    house.wait_to_hear(&["still at it"; 3]);
+}
+
+#[test]
 fn a_progress_call_is_never_carried_out_twice() {
     let house = House::new();
     let gateway = house.gateway();

@@ -297,7 +297,7 @@ impl Disk for MemoryDisk {
         self.memory().live("create the folder", folder)
     }
 
-    fn check_owner(&self, _folder: &Path) -> Result<(), StoreError> {
+    fn check_folders(&self, _folder: &Path, _depth: u32) -> Result<(), StoreError> {
         Ok(())
     }
 

@@ -217,3 +217,29 @@ fn too_many_sessions() {
         )
     );
 }
+
+#[test]
+fn twenty_thousand_chats_are_compared_and_the_shared_ones_are_found() {
+    let list = |first: i64| {
+        let ids: Vec<String> = (first..first + 20_000).map(|id| id.to_string()).collect();
+        format!("[{}]", ids.join(","))
+    };
+    let config = parse(&with_two(
+        ("chat_ids", &list(1)),
+        ("chat_ids", &list(30_000)),
+    ))
+    .unwrap();
+    assert_eq!(
+        config.warnings().len(),
+        40_000 - 1,
+        "each is a private chat of another person"
+    );
+    let refused = refused(&with_two(
+        ("chat_ids", &list(1)),
+        ("chat_ids", &list(19_999)),
+    ));
+    assert!(
+        refused.contains("chat 19999 and 1 more are also in"),
+        "{refused}"
+    );
+}

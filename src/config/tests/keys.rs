@@ -287,3 +287,24 @@ fn whether_the_bot_must_be_meant_is_true_or_false_and_true_if_nobody_says() {
         "write for example true",
     )]);
 }
+
+#[test]
+fn a_wake_command_has_printable_characters_only() {
+    for hidden in [
+        "\u{202e}",
+        "\u{2028}",
+        "\u{200b}",
+        "\u{feff}",
+        "\u{ad}",
+        "\u{a0}",
+        "\u{e0041}",
+        "\u{3164}",
+    ] {
+        let text = format!(r#""/telegram-{hidden}reply""#);
+        let refused = refused(&with("tmux_wake_command", &text));
+        let shown = hidden.escape_unicode().to_string();
+        assert!(refused.contains(&shown), "{refused}");
+        assert!(!refused.contains(hidden), "{refused}");
+    }
+    parse(&with("tmux_wake_command", r#""/réponse à 返信 🙏""#)).unwrap();
+}

@@ -236,14 +236,15 @@ impl<'a> SendCall<'a> {
             return Err(Refusal(format!(
                 "Telegram has no reaction {:?}. Nothing was sent; choose one of {}",
                 params.emoji,
-                reactions::ALLOWED
+                reactions::list_allowed()
             )));
         };
-        let key = self.key(&["react", &emoji, &format!("{:?}", params.to)]);
+        let key = self.key(&["react", emoji, &format!("{:?}", params.to)]);
         if let Some(earlier) = self.earlier(&key)? {
             return Ok(earlier);
         }
         let (address, message_id) = self.find_message(params.to)?;
+        let emoji = emoji.to_owned();
         let delivery = self.delivery(key, address, Content::Reaction { message_id, emoji });
         let effects = self.0.picture.plan_delivery(&delivery, None, true);
         self.0.carry_out(effects)?;
@@ -296,6 +297,10 @@ impl<'a> SendCall<'a> {
         text: Option<&str>,
         same_files: impl Fn(&[AttachedFile]) -> bool,
     ) -> Result<Option<Accepted>, Refusal> {
+        // The client tells its calls apart, so another one with the same words is another report.
+        if params.to == Some(To::Home) && self.0.caller.call.is_some() {
+            return Ok(None);
+        }
         let text = text.unwrap_or_default();
         let (now, outbox) = (self.0.picture.now, &self.0.mailbox.driver.outbox);
         let since = now.0 - i64::try_from(REPEAT_WITHIN.as_millis()).unwrap_or(0);

@@ -64,7 +64,6 @@ pub struct Mailbox {
     driver: EffectDriver,
     files: Files,
     clock: Clock,
-    roots: Roots,
     registration: Mutex<Registration>,
     /// The name of this server process in the holds that it writes.
     server: String,
@@ -161,7 +160,6 @@ impl Mailbox {
         state: StateDir,
         session: &crate::config::Session,
         registration: Registration,
-        roots: Roots,
         clock: Clock,
     ) -> Self {
         let dir = state.session(&session.id);
@@ -186,7 +184,6 @@ impl Mailbox {
             state,
             dir,
             clock,
-            roots,
         }
     }
 
@@ -294,14 +291,14 @@ impl Mailbox {
     }
 
     /// Copies the files of a reply. Takes its time, and no lock.
-    pub fn copies(&self, params: &ReplyParams) -> Result<Copies, Refusal> {
+    pub fn copies(&self, roots: &Roots, params: &ReplyParams) -> Result<Copies, Refusal> {
         let outbox = &self.driver.outbox;
         // The copies of calls that were cut short take room.
         if let Err(error) = outbox.sweep_copies() {
             tracing::warn!(error = %Chain(&error), "cannot remove the copies of a call that was cut short");
         }
         let text = params.text.as_deref().unwrap_or_default();
-        self.roots.copy(text, params.files(), || outbox.stage())
+        roots.copy(text, params.files(), || outbox.stage())
     }
 
     /// Accepts a reply, a progress update or a message of the agent's own.

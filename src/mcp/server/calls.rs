@@ -7,12 +7,12 @@ use std::time::Duration;
 use rmcp::RoleServer;
 use rmcp::model::JsonObject;
 use rmcp::service::RequestContext;
-use serde::de::DeserializeOwned;
 
 use super::out::Says;
 use super::{Served, Shared};
 use crate::mcp::attach::Copies;
 use crate::mcp::call::{Accepted, Caller, Mailbox, ShownPage, poll_limits};
+use crate::mcp::forms::read_parameters;
 use crate::mcp::tools::{PollParams, ReactParams, Refusal, ReplyParams, Status, Tool, ToolResult};
 use crate::store::watch::FolderWatch;
 
@@ -36,15 +36,19 @@ impl Shared {
     ) -> Result<ToolResult, Refusal> {
         match tool {
             Tool::Poll => {
-                self.poll(caller, parameters(tool, arguments)?, context)
+                self.poll(caller, read_parameters(tool, arguments)?, context)
                     .await
             }
             Tool::Reply => {
-                self.reply(caller, parameters(tool, arguments)?, context)
-                    .await
+                let mut params: ReplyParams = read_parameters(tool, arguments)?;
+                let served = self.open_session().map_err(Refusal)?;
+                for path in params.files.iter_mut().flatten() {
+                    *path = served.roots.plain_path(path);
+                }
+                self.reply(caller, params, context).await
             }
             Tool::React => {
-                let params: ReactParams = parameters(tool, arguments)?;
+                let params: ReactParams = read_parameters(tool, arguments)?;
                 let mut notices = self.failure_notices(&caller, context).await;
                 notices.extend(self.file_notices(&caller, context).await);
                 not_cancelled(context)?;
@@ -192,10 +196,23 @@ impl Shared {
         if let Some(accepted) = made {
             return Ok(Ready::Made(accepted));
         }
-        let asked = params.clone();
-        self.blocking(move |served| served.mailbox.copies(&asked))
-            .await
-            .map(|copies| Ready::ToMake(Some(copies)))
+        let (asked, shared) = (params.clone(), Arc::clone(self));
+        self.blocking(move |served| {
+            served
+                .mailbox
+                .copies(&served.roots, &asked)
+                .or_else(|refusal| {
+                    // The person may have allowed more folders meanwhile.
+                    let now =
+                        (shared.open)().map_or_else(|_| served.roots.clone(), |now| now.roots);
+                    if now == served.roots {
+                        return Err(refusal);
+                    }
+                    served.mailbox.copies(&now, &asked)
+                })
+        })
+        .await
+        .map(|copies| Ready::ToMake(Some(copies)))
     }
 
     /// Waits a while for Telegram, but not where that is known to be in vain.
@@ -269,10 +286,7 @@ impl Shared {
     }
 
     fn watch(&self) -> Result<FolderWatch, Refusal> {
-        let served = self
-            .served
-            .as_ref()
-            .map_err(|error| Refusal(error.clone()))?;
+        let served = self.open_session().map_err(Refusal)?;
         served.mailbox.prepare()?;
         Ok(FolderWatch::new(&served.mailbox.watched(), &self.clock))
     }
@@ -288,10 +302,4 @@ fn not_cancelled(context: &RequestContext<RoleServer>) -> Result<(), Refusal> {
 
 fn cancelled() -> Refusal {
     Refusal("The call was cancelled; nothing was shown by it.".to_owned())
-}
-
-fn parameters<T: DeserializeOwned>(tool: Tool, arguments: JsonObject) -> Result<T, Refusal> {
-    serde_json::from_value(serde_json::Value::Object(arguments)).map_err(|error| {
-        Refusal(format!("{} cannot be called like that: {error}. Nothing was changed; call again with the parameters of its schema.", tool.name()))
-    })
 }

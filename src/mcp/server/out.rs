@@ -124,7 +124,7 @@ impl Shared {
 
     /// A result is in the client's pipe: its agent can answer the messages from now on.
     pub(super) fn on_flushed(&self, call: &RequestId) {
-        let Ok(served) = &self.served else { return };
+        let Some(served) = self.served() else { return };
         let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
         let leaving = |one: &&mut PendingResult| one.call == *call && one.stage == Stage::Leaving;
         for result in results.iter_mut().filter(leaving) {

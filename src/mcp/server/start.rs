@@ -6,9 +6,8 @@ use super::Shared;
 
 impl Shared {
     pub(super) fn gateway_runs(&self) -> bool {
-        self.served
-            .as_ref()
-            .is_ok_and(|served| served.gateway.is_running())
+        self.served()
+            .is_some_and(|served| served.gateway.is_running())
     }
 
     /// Makes sure that a gateway runs, and returns what the agent should know if none does or a bot is ill.

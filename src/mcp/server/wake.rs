@@ -30,7 +30,7 @@ pub(super) struct UnderWay(Arc<Shared>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        if let Ok(served) = &self.0.served {
+        if let Some(served) = self.0.served() {
             let calls = served.waking.calls.lock();
             let mut calls = calls.unwrap_or_else(PoisonError::into_inner);
             calls.end(self.0.clock.now());
@@ -42,7 +42,7 @@ impl Drop for UnderWay {
 impl Shared {
     /// Shows the gateway that the agent is at work.
     pub(super) fn call_begins(self: &Arc<Self>) -> UnderWay {
-        if let Ok(served) = &self.served {
+        if let Some(served) = self.served() {
             let calls = served.waking.calls.lock();
             calls.unwrap_or_else(PoisonError::into_inner).begin();
         }
@@ -52,8 +52,7 @@ impl Shared {
     /// Makes this server known, if its session was chosen explicitly. Else its agent might be any window of
     /// a client that has us everywhere, and is only known once it has called.
     pub(super) async fn register(self: &Arc<Self>, client: Option<ClientName>) {
-        let explicit = |served: &super::Served| served.waking.explicit;
-        if !self.served.as_ref().is_ok_and(explicit) {
+        if !self.served().is_some_and(|served| served.waking.explicit) {
             return;
         }
         let registered = self
@@ -70,15 +69,15 @@ impl Shared {
     /// Carries out the gateway's requests, once this server is registered. Without a socket there is
     /// nothing to listen for.
     pub(super) async fn listen(self: &Arc<Self>) {
-        let socket = self.served.as_ref().ok().and_then(|served| {
+        self.called.notified().await;
+        let listener = self.served().and_then(|served| {
             let socket = served.waking.socket.lock();
-            socket.unwrap_or_else(PoisonError::into_inner).take()
+            let socket = socket.unwrap_or_else(PoisonError::into_inner).take();
+            socket.map(|socket| served.mailbox.listener(socket))
         });
-        let (Ok(served), Some(socket)) = (&self.served, socket) else {
+        let Some(mut listener) = listener else {
             return std::future::pending().await;
         };
-        let mut listener = served.mailbox.listener(socket);
-        self.called.notified().await;
         let path = listener.path();
         let own = move |changed: &std::path::Path, gone: bool| {
             if changed == path && !gone {

@@ -214,6 +214,11 @@ impl Agent {
         writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
+    /// Sends bytes that are not even a line.
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stdin.as_mut().unwrap().write_all(bytes).unwrap();
+    }
+
     #[track_caller]
     fn response(&mut self, id: i64) -> Value {
         self.response_to(&json!(id))
