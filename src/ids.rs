@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 /// an anonymous admin, a channel. No list of people may admit them.
 pub const STAND_INS: [UserId; 3] = [UserId(777_000), UserId(1_087_968_824), UserId(136_817_688)];
 
+/// The id in the examples. No account has so large an id, so a copy that was never edited admits no person.
+pub const PLACEHOLDER: UserId = UserId(4_444_444_444_444_444);
+
 /// Telegram ids have at most 52 significant bits.
 pub const ID_MAX: i64 = 1 << 52;
 

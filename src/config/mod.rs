@@ -43,7 +43,7 @@ pub use self::serving::Binding;
 pub(crate) use self::token::redact;
 pub use self::token::{MalformedToken, Token};
 pub use self::tokens::{Bot, TokenState, Tokens};
-use crate::ids::{Address, BotId, ChatId, UserId};
+use crate::ids::{Address, BotId, ChatId, PLACEHOLDER, UserId};
 
 impl Session {
     /// The chat for messages that answer none.
@@ -100,10 +100,9 @@ impl Config {
         let mut warnings = Vec::new();
         for session in self.sessions.values() {
             let path = json::child("sessions", session.id.as_str());
-            if session.allowed_users.contains(&rules::PLACEHOLDER) {
+            if session.allowed_users.contains(&PLACEHOLDER) {
                 warnings.push(format!(
-                    "{path}.allowed_users: {} is the placeholder of the examples, not a person's id",
-                    rules::PLACEHOLDER
+                    "{path}.allowed_users: {PLACEHOLDER} is the placeholder of the examples, not a person's id"
                 ));
             }
             let people: BTreeSet<&UserId> = session.allowed_users.iter().collect();

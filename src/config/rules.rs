@@ -17,9 +17,6 @@ const COMMAND_MAX: usize = 200;
 const TMUX_SESSION_MAX: usize = 100;
 const VARIABLE_MAX: usize = 128;
 
-/// The id in the examples. No account has so large an id, so a copy that was never edited admits no person.
-pub(super) const PLACEHOLDER: UserId = UserId(4_444_444_444_444_444);
-
 /// Why a session needs chats, and how to find them.
 pub(super) const NO_CHATS: (&str, &str) = (
     "without a chat this session can neither receive nor answer",

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use self::commands::Command;
 use crate::config::Config;
-use crate::ids::{Address, BotId, ChatId, STAND_INS, SessionId, TopicId, UserId};
+use crate::ids::{Address, BotId, ChatId, PLACEHOLDER, STAND_INS, SessionId, TopicId, UserId};
 use crate::telegram::update::{Body, Message, Update, User};
 
 /// The recipient of an admitted update.
@@ -125,6 +125,41 @@ impl Routes {
     /// groups.
     pub fn need_username(&self) -> bool {
         self.chats.keys().any(|chat| is_group(*chat))
+    }
+
+    /// Says how the owner of the bot would change `sessions.json` to admit such an update.
+    pub fn advise(&self, refused: &RefusedUpdate) -> String {
+        let ids = match (refused.chat, refused.user.as_ref().map(|user| user.id)) {
+            (_, None) => return String::new(),
+            (Some(chat), Some(user)) => (chat, user),
+            (None, Some(user)) => (ChatId(user.0), user),
+        };
+        let (chat, user) = ids;
+        let session = self.chats.get(&chat).map(|route| route.session.as_str());
+        let session = session.map_or("a session".to_owned(), |id| format!("session {id}"));
+        let unedited = self
+            .chats
+            .values()
+            .find(|route| route.allowed.contains(&PLACEHOLDER));
+        match (refused.why, unedited) {
+            (RefusalReason::UnknownChat, Some(route)) if chat.0 > 0 => format!(
+                "put {user} in the place of {PLACEHOLDER}, the placeholder of the example, into chat_ids and allowed_users of session {}",
+                route.session
+            ),
+            (RefusalReason::UnknownChat, _) if chat.0 > 0 => {
+                format!("put {user} into chat_ids and allowed_users of {session}")
+            }
+            (RefusalReason::UnknownChat, _) => {
+                format!("put {chat} into chat_ids of {session}, and {user} into its allowed_users")
+            }
+            (RefusalReason::UnknownUser, _) => {
+                format!("put {user} into allowed_users of {session}")
+            }
+            (RefusalReason::Anonymous, _) => {
+                "write as yourself: an anonymous admin or a channel hides the person".to_owned()
+            }
+            (RefusalReason::ForeignKind, _) => String::new(),
+        }
     }
 
     /// The recipient of an admitted update.
@@ -257,7 +292,7 @@ fn refused(why: RefusalReason, chat: Option<ChatId>, from: Option<&User>) -> Ref
     RefusedUpdate {
         why,
         chat,
-        user: from.map(|user| user.id),
+        user: from.cloned(),
     }
 }
 
@@ -294,14 +329,14 @@ pub enum RouteDecision {
 }
 
 /// A refusal, for the count and the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedUpdate {
     /// Why.
     pub why: RefusalReason,
     /// The chat, if the update names one.
     pub chat: Option<ChatId>,
     /// The sender, if the update names one.
-    pub user: Option<UserId>,
+    pub user: Option<User>,
 }
 
 /// Why an update is refused.

@@ -72,7 +72,10 @@ pub struct BotStatus {
     pub refused: u64,
     /// The same, on the day (UTC) of the newest.
     #[serde(default)]
-    pub refused_on: RefusedCount,
+    pub refused_on: DayCount,
+    /// Messages of groups that do not name the bot, on the day (UTC) of the newest.
+    #[serde(default)]
+    pub not_addressed_on: DayCount,
 }
 
 impl BotStatus {
@@ -84,7 +87,8 @@ impl BotStatus {
             last_poll_at: None,
             retry_at: None,
             refused: 0,
-            refused_on: RefusedCount::default(),
+            refused_on: DayCount::default(),
+            not_addressed_on: DayCount::default(),
         }
     }
 }
@@ -151,17 +155,17 @@ impl From<BotHealth> for HealthRecord {
     }
 }
 
-/// Refused updates of one day.
+/// Updates of one kind on one day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefusedCount {
+pub struct DayCount {
     /// Days since 1970.
     pub day: i64,
     /// How many.
     pub count: u64,
 }
 
-impl RefusedCount {
-    /// Adds refusals of today.
+impl DayCount {
+    /// Adds updates of today.
     pub fn add(&mut self, now: Timestamp, count: u64) {
         if count > 0 {
             *self = Self {
@@ -246,6 +250,7 @@ impl StatusWriter {
             let username = bot.sessions.iter().find_map(configured_name);
             bots.push(BotStatus {
                 refused_on: before.map(|bot| bot.refused_on).unwrap_or_default(),
+                not_addressed_on: before.map(|bot| bot.not_addressed_on).unwrap_or_default(),
                 ..BotStatus::new(Some(id), username, BotHealth::Starting)
             });
             let served = |session| (session, ServedSession { bot_id: id });

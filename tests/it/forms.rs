@@ -37,6 +37,8 @@ fn a_reply_takes_flags_and_empty_parameters() {
     assert_eq!(ids(&shown), [id]);
     let progress = agent.reply(json!({"text": "reading", "keep_open": "true", "to": ""}));
     assert_eq!(progress["acked"], Value::Null);
+    // A step that is not sent yet gives way to the answer.
+    house.wait_to_hear(&["reading"]);
     let answer = agent.reply(
         json!({"text": "done", "keep_open": "false", "silent": "false", "options": [""], "to": id.to_string()}),
     );

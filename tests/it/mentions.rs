@@ -290,3 +290,27 @@ fn a_group_is_not_polled_before_the_bot_knows_its_name() {
     house.sim.clear_fault(fault);
     wait_for_shown(&house, &gateway, &[&named]);
 }
+
+#[test]
+fn messages_that_do_not_name_the_bot_are_counted_and_said_once_a_day_for_each_chat() {
+    let house = house();
+    let gateway = house.gateway();
+    for text in ["lunch?", "at one?", "fine"] {
+        say(&house, text, None);
+    }
+    wait_for_shown(&house, &gateway, &[]);
+    house.wait_for_bot(0, "not_addressed_today", json!(3));
+    let log = gateway.log();
+    let lines: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("does not name the bot"))
+        .collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    for words in [
+        &format!("chat_id={SUPERGROUP} "),
+        "require_mention",
+        "session=ONE",
+    ] {
+        assert!(lines[0].contains(words), "{words}: {log}");
+    }
+}

@@ -243,3 +243,67 @@ fn refusals_are_counted_for_the_owner_to_see() {
         if refused == 3 { Ok(()) } else { Err(refused) }
     });
 }
+
+/// The line of the log about a refused sender.
+fn refusal_of(gateway: &Gateway, user: i64) -> String {
+    let log = gateway.log();
+    let mut lines = log
+        .lines()
+        .filter(|line| line.contains("refused an update"));
+    let line = lines.find(|line| line.contains(&format!("user_id={user} ")));
+    line.unwrap_or_else(|| panic!("{log}")).to_owned()
+}
+
+#[test]
+fn a_refused_person_is_named_with_what_to_write_where() {
+    let (house, gateway) = house();
+    house
+        .sim
+        .name(98, "Bob\u{1b}[31m\u{202e}\nx", Some("bob_b"));
+    house.sim.say(house.bot(), 98, 98, "hello");
+    house.sim.say(house.bot(), SUPERGROUP, 99, "hello");
+    house.sim.add_group(-77, "Other", GroupKind::Supergroup);
+    house.sim.open_chat(house.bot(), -77);
+    house.sim.say(house.bot(), -77, OWNER, "hello");
+    nothing_came_of_it(&house);
+    let alone = refusal_of(&gateway, 98);
+    for words in [
+        "Bob",
+        "@bob_b",
+        "put 98 into chat_ids and allowed_users of a session",
+    ] {
+        assert!(alone.contains(words), "{words}: {alone}");
+    }
+    assert!(!alone.contains(['\u{1b}', '\u{202e}']), "{alone:?}");
+    let in_group = refusal_of(&gateway, 99);
+    assert!(
+        in_group.contains("put 99 into allowed_users of session ONE"),
+        "{in_group}"
+    );
+    let group = refusal_of(&gateway, OWNER);
+    assert!(
+        group.contains("put -77 into chat_ids of a session"),
+        "{group}"
+    );
+}
+
+#[test]
+fn the_placeholder_of_the_example_is_named_where_the_own_id_belongs() {
+    let placeholder = json!([4_444_444_444_444_444_i64]);
+    let house = House::with(json!({"chat_ids": placeholder, "allowed_users": placeholder}));
+    let gateway = house.gateway();
+    house.say("hello");
+    wait_for("the refusal", || {
+        let log = gateway.log();
+        if log.contains("refused an update") {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    });
+    let line = refusal_of(&gateway, OWNER);
+    let words = format!(
+        "put {OWNER} in the place of 4444444444444444, the placeholder of the example, into chat_ids and allowed_users of session ONE"
+    );
+    assert!(line.contains(&words), "{line}");
+}

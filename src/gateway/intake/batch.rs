@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::value::RawValue;
 
 use super::album_parts::AlbumParts;
+use super::outsiders::Outsiders;
 use super::session_inbox::{SessionInbox, WaitingEvent};
 use super::versions::{EditMeaning, KnownVersions};
 use crate::clock::{Clock, DAY_MS, Timestamp};
@@ -19,7 +20,7 @@ use crate::gateway::responder::{CommandCall, ResponderTask};
 use crate::ids::{Address, BotId, SessionId, UpdateId, UserId};
 use crate::routing::commands::Command;
 use crate::routing::recent::RecentlyAdmitted;
-use crate::routing::{Recipient, RefusedUpdate, RouteDecision, Routes};
+use crate::routing::{Recipient, RouteDecision, Routes};
 use crate::state::bots::HeardChats;
 use crate::state::bots::migrations::{Migrations, Moves};
 use crate::state::inbox::dead_letters::{self, DeadLetter};
@@ -32,8 +33,6 @@ use crate::store::StoreError;
 use crate::store::disk::PreparedFile;
 use crate::telegram::update::{self, Body, ChatStanding, Membership, Message, Unreadable, Update};
 
-/// How many refused senders are remembered for "once a day".
-const STRANGERS_MOST: usize = 10_000;
 /// How many of the newest pending entries are read at the start, for parts that are still to come.
 const RECENT_ENTRIES: usize = 32;
 
@@ -62,8 +61,7 @@ pub struct BatchWriter {
     versions: KnownVersions,
     /// The newest positions of live locations, to be written once the batch is durable.
     movements: BTreeMap<(SessionId, EntryName), Box<RawValue>>,
-    /// Refused senders, and the day on which the log named them.
-    strangers: BTreeMap<Option<UserId>, i64>,
+    outsiders: Outsiders,
     /// Tasks for the responder, once the batch is durable.
     tasks: Vec<ResponderTask>,
     /// Entries of the batch that have no file yet.
@@ -120,6 +118,8 @@ pub struct StoredBatch {
     pub known: usize,
     /// Updates that the routes refused.
     pub refused: u64,
+    /// Messages of groups that do not name the bot.
+    pub not_addressed: u64,
     /// Updates that this version cannot read; each is kept as a dead letter.
     pub dead: usize,
     /// Tasks for the responder, in order.
@@ -156,7 +156,7 @@ impl BatchWriter {
             album_parts: AlbumParts::default(),
             versions: KnownVersions::default(),
             movements: BTreeMap::new(),
-            strangers: BTreeMap::new(),
+            outsiders: Outsiders::default(),
             tasks: Vec::new(),
             unwritten: Vec::new(),
         };
@@ -367,41 +367,8 @@ impl BatchWriter {
                 topic_id: message.topic(),
             });
         }
-        let (session, address) = match self.routes.decide(self.bot, update) {
-            RouteDecision::Admit { session, address } => {
-                self.heard.note(self.bot, address.chat_id);
-                let address = self
-                    .sent_message_address(&session, update)
-                    .unwrap_or(address);
-                (session, address)
-            }
-            RouteDecision::NotAddressed { session, address } => {
-                let address = match &update.body {
-                    Body::Message { message, .. } => {
-                        self.recent.is_continued_by(message).then_some(address)
-                    }
-                    Body::Press(_) | Body::Reaction(_) | Body::Membership(_) | Body::Other(_) => {
-                        self.sent_message_address(&session, update)
-                    }
-                };
-                let Some(address) = address else {
-                    self.album_parts.keep(update, raw, self.clock.now());
-                    tracing::debug!(update_id = update.id.0, "does not address the bot");
-                    return Ok(());
-                };
-                // A text in three parts: the third continues the second.
-                self.recent.remember(update);
-                (session, address)
-            }
-            RouteDecision::Refuse(refused) => {
-                stored.refused += 1;
-                self.log_refusal(refused);
-                return Ok(());
-            }
-            RouteDecision::Ignore(why) => {
-                tracing::debug!(update_id = update.id.0, why, "update ignored");
-                return Ok(());
-            }
+        let Some((session, address)) = self.admit(update, raw, stored) else {
+            return Ok(());
         };
         if let Body::Press(press) = &update.body {
             self.add_task(ResponderTask::Press(press.id.clone()));
@@ -509,6 +476,59 @@ impl BatchWriter {
             let inbox = Inbox::new(&self.state.session(&session));
             if let Err(error) = inbox.put_position(name, &update) {
                 tracing::debug!(%session, %error, "cannot keep a position");
+            }
+        }
+    }
+
+    /// The session and the address that an update is admitted to.
+    fn admit(
+        &mut self,
+        update: &Update,
+        raw: &RawValue,
+        stored: &mut StoredBatch,
+    ) -> Option<(SessionId, Address)> {
+        match self.routes.decide(self.bot, update) {
+            RouteDecision::Admit { session, address } => {
+                self.heard.note(self.bot, address.chat_id);
+                let address = self
+                    .sent_message_address(&session, update)
+                    .unwrap_or(address);
+                Some((session, address))
+            }
+            RouteDecision::NotAddressed {
+                session,
+                address: place,
+            } => {
+                let address = match &update.body {
+                    Body::Message { message, .. } => {
+                        self.recent.is_continued_by(message).then_some(place)
+                    }
+                    Body::Press(_) | Body::Reaction(_) | Body::Membership(_) | Body::Other(_) => {
+                        self.sent_message_address(&session, update)
+                    }
+                };
+                let Some(address) = address else {
+                    self.album_parts.keep(update, raw, self.clock.now());
+                    stored.not_addressed += 1;
+                    let day = self.clock.now().0 / DAY_MS;
+                    self.outsiders.log_not_addressed(place, &session, day);
+                    return None;
+                };
+                // A text in three parts: the third continues the second.
+                self.recent.remember(update);
+                Some((session, address))
+            }
+            RouteDecision::Refuse(refused) => {
+                stored.refused += 1;
+                let day = self.clock.now().0 / DAY_MS;
+                let to_admit = self.routes.advise(&refused);
+                self.outsiders
+                    .log_refusal(self.bot, &refused, &to_admit, day);
+                None
+            }
+            RouteDecision::Ignore(why) => {
+                tracing::debug!(update_id = update.id.0, why, "update ignored");
+                None
             }
         }
     }
@@ -635,24 +655,6 @@ impl BatchWriter {
         let before = self.clock.now().0 - 2 * TOMBSTONE_MS;
         self.stored.remove_before(before);
         self.versions.forget_before(before);
-    }
-
-    /// Logs a refused sender once a day, so that the owner finds the id to add to a list.
-    fn log_refusal(&mut self, refused: RefusedUpdate) {
-        let day = self.clock.now().0 / DAY_MS;
-        if self.strangers.len() > STRANGERS_MOST {
-            self.strangers.clear();
-        }
-        if self.strangers.insert(refused.user, day) == Some(day) {
-            return;
-        }
-        tracing::info!(
-            bot_id = self.bot.0,
-            user_id = refused.user.map(|user| user.0),
-            chat_id = refused.chat.map(|chat| chat.0),
-            why = refused.why.as_str(),
-            "refused an update (said once a day for this sender); no answer was sent"
-        );
     }
 
     /// Keeps an update that cannot be read, once, with the reason.

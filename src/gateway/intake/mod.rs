@@ -5,6 +5,7 @@
 
 mod album_parts;
 mod batch;
+mod outsiders;
 mod session_inbox;
 mod versions;
 
@@ -75,12 +76,11 @@ impl Intake {
         for (session, count) in &stored.entries {
             tracing::info!(%session, count, "messages stored");
         }
-        if stored.refused > 0 {
-            self.status.update(self.bot.api.id(), |bot, now| {
-                bot.refused += stored.refused;
-                bot.refused_on.add(now, stored.refused);
-            });
-        }
+        self.status.update(self.bot.api.id(), |bot, now| {
+            bot.refused += stored.refused;
+            bot.refused_on.add(now, stored.refused);
+            bot.not_addressed_on.add(now, stored.not_addressed);
+        });
         Ok(Ack {
             last_id: stored.last_id,
         })

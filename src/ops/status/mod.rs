@@ -86,6 +86,9 @@ pub struct BotReport {
     /// Updates of today (UTC) from people or chats that are on no list.
     #[serde(skip_serializing_if = "is_zero")]
     pub refused_today: u64,
+    /// Messages of today (UTC) from groups that do not name the bot.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub not_addressed_today: u64,
     /// Why it does not work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off: Option<String>,
@@ -223,6 +226,7 @@ fn report_bots(file: &GatewayStatus, now: Timestamp) -> Vec<BotReport> {
             polling: bot.health == BotHealth::Polling,
             last_poll_age_s: bot.last_poll_at.map(|at| now.since(at).as_secs()),
             refused_today: bot.refused_on.today(now),
+            not_addressed_today: bot.not_addressed_on.today(now),
             retry_at: bot.retry_at.map(Timestamp::rfc3339),
             retry_moment: bot.retry_at.map(|at| at.local_moment(now)),
             conflict: match &bot.health {

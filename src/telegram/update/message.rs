@@ -55,7 +55,7 @@ pub struct Chat {
 }
 
 /// A person or a bot.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// The id.
     pub id: UserId,
