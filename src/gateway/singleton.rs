@@ -3,10 +3,14 @@
 //! The lock of a bot lies in `/var/tmp/telepost-<uid>/`, a path from no environment variable: two
 //! gateways with other homes, configurations or state folders still find each other. Locks are
 //! never removed; a lock that is held means a process that lives.
+//!
+//! Another user can make that folder first. So a gateway takes the lock in every place where it can be had: also in
+//! `/run/user/<uid>`, if the system has one for this user, and as an abstract socket on Linux. One place is enough to
+//! start. A gateway that finds the lock of this user held in any place does not start.
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,7 +19,10 @@ use crate::ids::BotId;
 use crate::state::gateway_status;
 use crate::state::layout::StateDir;
 use crate::store::StoreError;
-use crate::store::lock::{FileLock, LockError};
+use crate::store::lock::{self, FileLock, LockError};
+use crate::store::ownership::find_other_writer;
+#[cfg(target_os = "linux")]
+use crate::store::socket_lock::{SocketLock, SocketTaken};
 
 /// `status` asks for the lock for a moment to see whether it is held; a starting gateway must not
 /// take that for another gateway.
@@ -32,24 +39,28 @@ pub struct Locks {
     pub bots: Vec<BotLock>,
 }
 
-/// The lock of one bot.
+/// The lock of one bot, in each place where it can be had.
 #[derive(Debug)]
 pub struct BotLock {
-    lock: FileLock,
-    path: PathBuf,
+    bot: BotId,
     who: String,
+    files: Vec<FileLock>,
+    #[cfg(target_os = "linux")]
+    socket: Option<SocketLock>,
 }
 
 /// Another gateway is in the way.
 #[derive(Debug, thiserror::Error)]
 pub enum SingletonError {
     /// One with the same state folder.
-    #[error("a gateway already runs for this state folder: {holder} ({}); use `telepost gateway --replace` to take over, or `telepost gateway stop` to end it", path.display())]
+    #[error("a gateway already runs for this state folder: {holder} ({}); use `{take_over}` to take over, or `telepost gateway stop` to end it", path.display())]
     SameState {
         /// The note in its lock.
         holder: String,
         /// The lock.
         path: PathBuf,
+        /// The command that takes over, in the form that was typed.
+        take_over: &'static str,
     },
     /// One that polls one of our bots.
     #[error("bot {bot} is already polled by {holder} ({}); stop that one first, or give this configuration a bot of its own", path.display())]
@@ -92,6 +103,7 @@ impl Locks {
         config: &Path,
         bots: &[BotId],
         now: Timestamp,
+        take_over: &'static str,
     ) -> Result<Self, SingletonError> {
         let who = format!(
             "telepost gateway, pid {}, since {now}, configuration {}, state {}",
@@ -101,93 +113,166 @@ impl Locks {
         );
         let gateway = gateway_status::take_gateway_lock(state, &who, PROBE_PATIENCE);
         let gateway = gateway.map_err(|error| match error {
-            LockError::Held { path, holder } => SingletonError::SameState { holder, path },
+            LockError::Held { path, holder } => SingletonError::SameState {
+                holder,
+                path,
+                take_over,
+            },
             LockError::Store(error) => error.into(),
         })?;
-        let folder = bot_lock_folder()?;
         let bots = bots
             .iter()
-            .map(|&bot| BotLock::take(&folder, bot, &who))
+            .map(|&bot| BotLock::take(bot, &who))
             .collect::<Result<_, _>>()?;
         Ok(Self { gateway, bots })
     }
 }
 
 impl BotLock {
-    fn take(folder: &Path, bot: BotId, who: &str) -> Result<Self, SingletonError> {
-        let path = folder.join(format!("bot-{bot}.lock"));
-        match FileLock::try_take(&path, who) {
-            Ok(lock) => Ok(Self {
-                lock,
-                path,
-                who: who.to_owned(),
-            }),
-            Err(LockError::Held { path, holder }) => {
-                Err(SingletonError::SameBot { bot, holder, path })
+    fn take(bot: BotId, who: &str) -> Result<Self, SingletonError> {
+        let mut lock = Self {
+            bot,
+            who: who.to_owned(),
+            files: Vec::new(),
+            #[cfg(target_os = "linux")]
+            socket: None,
+        };
+        lock.take_missing()?;
+        Ok(lock)
+    }
+
+    /// Takes the lock in the places where this process does not have it. Fails if another process of this user has
+    /// it in any of them, or if no place is left.
+    fn take_missing(&mut self) -> Result<(), SingletonError> {
+        let mut fault = None;
+        for folder in lock_folders() {
+            let path = match folder {
+                Ok(folder) => folder.join(format!("bot-{}.lock", self.bot)),
+                Err(error) => {
+                    fault.get_or_insert(error);
+                    continue;
+                }
+            };
+            if self.files.iter().any(|lock| lock.path() == path) {
+                continue;
             }
-            Err(LockError::Store(error)) => Err(error.into()),
+            match FileLock::try_take(&path, &self.who) {
+                Ok(lock) => self.files.push(lock),
+                Err(LockError::Held { path, holder }) => {
+                    let bot = self.bot;
+                    return Err(SingletonError::SameBot { bot, holder, path });
+                }
+                Err(LockError::Store(error)) => {
+                    fault.get_or_insert(error.into());
+                }
+            }
+        }
+        let has_socket = self.take_socket()?;
+        match fault {
+            Some(fault) if self.files.is_empty() && !has_socket => Err(fault),
+            _ => Ok(()),
         }
     }
 
-    /// Makes sure that the lock file is still the one that is locked. A cleaner of temporary folders
-    /// may have removed it: then a new one is locked, unless another process was faster.
-    pub fn confirm(&mut self) -> Result<(), LockError> {
-        if self.lock.still_there() {
-            return Ok(());
+    #[cfg(target_os = "linux")]
+    fn take_socket(&mut self) -> Result<bool, SingletonError> {
+        if self.socket.is_none() {
+            let me = rustix::process::getuid().as_raw();
+            let name = format!("telepost-{me}-bot-{}", self.bot);
+            match SocketLock::try_take(&name) {
+                Ok(socket) => self.socket = Some(socket),
+                Err(SocketTaken::Held) => {
+                    return Err(SingletonError::SameBot {
+                        bot: self.bot,
+                        holder: "another gateway of yours".to_owned(),
+                        path: PathBuf::from(format!("@{name}")),
+                    });
+                }
+                Err(SocketTaken::Unusable(error)) => {
+                    tracing::debug!(%error, name, "the abstract socket cannot serve as a lock");
+                }
+            }
         }
-        if let Some(folder) = self.path.parent()
-            && !folder.exists()
-        {
-            fs::DirBuilder::new()
-                .mode(0o700)
-                .create(folder)
-                .map_err(|source| StoreError::new("create the folder", folder, source))?;
-        }
-        self.lock = FileLock::try_take(&self.path, &self.who)?;
-        tracing::warn!(path = %self.path.display(), "the bot's lock file was removed by somebody; locked a new one");
-        Ok(())
+        Ok(self.socket.is_some())
     }
 
-    /// Marks the lock file as used.
+    #[cfg(not(target_os = "linux"))]
+    fn take_socket(&mut self) -> Result<bool, SingletonError> {
+        Ok(false)
+    }
+
+    /// Makes sure that the lock files are still those that are locked. A cleaner of temporary folders
+    /// may have removed one: then a new one is locked, unless another process was faster.
+    pub fn confirm(&mut self) -> Result<(), SingletonError> {
+        let before = self.files.len();
+        self.files.retain(FileLock::still_there);
+        if self.files.len() < before {
+            tracing::warn!(
+                bot_id = self.bot.0,
+                "the bot's lock file was removed by somebody; locking a new one"
+            );
+        }
+        self.take_missing()
+    }
+
+    /// Marks the lock files as used.
     pub fn touch(&self, now: Timestamp) {
-        if let Err(error) = self.lock.touch(now) {
-            tracing::debug!(%error, "cannot touch the bot's lock file");
+        for lock in &self.files {
+            if let Err(error) = lock.touch(now) {
+                tracing::debug!(%error, "cannot touch the bot's lock file");
+            }
         }
     }
 }
 
-/// The folder of the bot locks of this user, made if it is missing and checked if it is there.
-fn bot_lock_folder() -> Result<PathBuf, SingletonError> {
+/// The folders of the bot locks of this user, made if they are missing and checked if they are there.
+fn lock_folders() -> Vec<Result<PathBuf, SingletonError>> {
     let me = rustix::process::getuid().as_raw();
-    let path = PathBuf::from(format!("/var/tmp/telepost-{me}"));
+    let mut folders = vec![prepare_folder(PathBuf::from(format!(
+        "/var/tmp/telepost-{me}"
+    )))];
+    let run = PathBuf::from(format!("/run/user/{me}"));
+    let is_own =
+        |metadata: &fs::Metadata| metadata.is_dir() && find_other_writer(metadata).is_none();
+    if fs::symlink_metadata(&run).is_ok_and(|metadata| is_own(&metadata)) {
+        folders.push(prepare_folder(run.join("telepost")));
+    }
+    folders
+}
+
+fn prepare_folder(path: PathBuf) -> Result<PathBuf, SingletonError> {
     match fs::DirBuilder::new().mode(0o700).create(&path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(source) => return Err(StoreError::new("create the folder", &path, source).into()),
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(StoreError::new("create the folder", &path, source).into());
+        }
+        _ => {}
     }
     let metadata =
         fs::symlink_metadata(&path).map_err(|source| StoreError::new("read", &path, source))?;
-    let refuse = |why: String| {
-        Err(SingletonError::Folder {
-            path: path.clone(),
-            why,
-        })
+    let why = if metadata.is_dir() {
+        let other = find_other_writer(&metadata).map(|other| other.explain(&path));
+        other.map(|(why, remedy)| format!("{why}; {remedy}"))
+    } else {
+        Some("it is no folder (a symlink or a file stands in its place); remove that".to_owned())
     };
-    if !metadata.is_dir() {
-        return refuse(
-            "it is no folder (a symlink or a file stands in its place); remove that".to_owned(),
-        );
+    match why {
+        Some(why) => Err(SingletonError::Folder { path, why }),
+        None => Ok(path),
     }
-    if metadata.uid() != me {
-        return refuse(format!(
-            "it belongs to user {}, not to you ({me}); ask that user or root to remove it",
-            metadata.uid()
-        ));
-    }
-    if metadata.mode() & 0o022 != 0 {
-        return refuse("others may write to it; run `chmod 700` on it".to_owned());
-    }
-    Ok(path)
+}
+
+/// The state folder of a gateway that runs with this configuration, from the notes in the locks of its bots.
+pub fn find_state_of(config: &Path) -> Option<PathBuf> {
+    let note = format!(", configuration {}, state ", config.display());
+    let folders = lock_folders().into_iter().flatten();
+    let locks = folders.filter_map(|folder| fs::read_dir(folder).ok());
+    let mut locks = locks.flatten().flatten().map(|entry| entry.path());
+    locks.find_map(|lock| {
+        let holder = lock::read_holder(&lock);
+        let (_, state) = holder.split_once(&note)?;
+        let is_held = lock::is_held(&lock).unwrap_or(false);
+        is_held.then(|| PathBuf::from(state))
+    })
 }
 
 /// Stops the running gateway and waits until it has let go of its lock. `false` if none runs.
@@ -217,5 +302,7 @@ fn ask_to_stop(state: &StateDir, now: Timestamp) -> Option<u32> {
     }
     let pid = rustix::process::Pid::from_raw(i32::try_from(file.process.pid).ok()?)?;
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok()?;
+    // A process that was stopped (Ctrl-Z) takes no other signal.
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).ok()?;
     Some(file.process.pid)
 }

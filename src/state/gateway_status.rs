@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, DAY_MS, Timestamp};
-use crate::config::{Config, TokenState, Tokens};
+use crate::config::{Config, ConfigChange, ConfigMark, TokenState, Tokens};
 use crate::ids::{BotId, SessionId};
 use crate::state::agents::process::ProcessId;
 use crate::state::layout::StateDir;
@@ -39,6 +39,8 @@ pub struct GatewayStatus {
     formats: BTreeMap<String, u32>,
     /// The proxy to Telegram, without a password.
     pub proxy: Option<String>,
+    /// Its configuration.
+    pub configuration: Option<ConfigMark>,
     /// Its bots.
     pub bots: Vec<BotStatus>,
     /// Which bot serves which session.
@@ -46,6 +48,20 @@ pub struct GatewayStatus {
 }
 
 impl GatewayStatus {
+    /// Says that its configuration is no longer the one on disk, and what to do.
+    pub fn explain_old_configuration(&self) -> Option<String> {
+        let mark = self.configuration.as_ref()?;
+        let path = mark.path.display();
+        Some(match mark.find_change()? {
+            ConfigChange::Changed => format!(
+                "The gateway runs with an older configuration: {path} or the .env beside it has changed since it started. Run `telepost gateway --detach --replace`."
+            ),
+            ConfigChange::Missing => format!(
+                "The gateway runs with a configuration that is gone: there is no {path} any more. Put it back, or name the new place with --config and run `telepost gateway --detach --replace`."
+            ),
+        })
+    }
+
     /// Why nothing of a bot goes out, and what to do, if the gateway does not have that bot.
     pub fn explain_missing(&self, bot: BotId) -> Option<String> {
         let has_it = self.bots.iter().any(|status| status.id == Some(bot));
@@ -103,6 +119,8 @@ pub enum BotHealth {
     Polling,
     /// Another program receives the updates.
     Conflict(Conflict),
+    /// Telegram cannot be reached; the reason is for people. The poller tries again by itself.
+    Unreachable(String),
     /// The bot cannot work; the reason is for people.
     Off(String),
 }
@@ -113,7 +131,31 @@ impl BotHealth {
         match self {
             Self::Starting | Self::Polling => None,
             Self::Conflict(conflict) => Some(conflict.advice()),
+            Self::Unreachable(reason) | Self::Off(reason) => Some(reason),
+        }
+    }
+
+    /// The text of the key `off`: the reason, if the bot does not work until a person does something.
+    pub fn off(&self) -> Option<&str> {
+        match self {
             Self::Off(reason) => Some(reason),
+            Self::Starting | Self::Polling | Self::Conflict(_) | Self::Unreachable(_) => None,
+        }
+    }
+
+    /// The text of the key `unreachable`.
+    pub fn unreachable(&self) -> Option<&str> {
+        match self {
+            Self::Unreachable(reason) => Some(reason),
+            Self::Starting | Self::Polling | Self::Conflict(_) | Self::Off(_) => None,
+        }
+    }
+
+    /// The text of the key `conflict`.
+    pub fn conflict(&self) -> Option<&'static str> {
+        match self {
+            Self::Conflict(conflict) => Some(conflict.as_str()),
+            Self::Starting | Self::Polling | Self::Off(_) | Self::Unreachable(_) => None,
         }
     }
 }
@@ -125,6 +167,8 @@ struct HealthRecord {
     conflict: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     off: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreachable: Option<String>,
 }
 
 impl From<HealthRecord> for BotHealth {
@@ -134,23 +178,18 @@ impl From<HealthRecord> for BotHealth {
             (None, Some("webhook")) => Self::Conflict(Conflict::Webhook),
             (None, Some(_)) => Self::Conflict(Conflict::OtherPoller),
             (None, None) if record.polling => Self::Polling,
-            (None, None) => Self::Starting,
+            (None, None) => record.unreachable.map_or(Self::Starting, Self::Unreachable),
         }
     }
 }
 
 impl From<BotHealth> for HealthRecord {
     fn from(health: BotHealth) -> Self {
-        let polling = health == BotHealth::Polling;
-        let (conflict, off) = match health {
-            BotHealth::Starting | BotHealth::Polling => (None, None),
-            BotHealth::Conflict(conflict) => (Some(conflict.as_str().to_owned()), None),
-            BotHealth::Off(reason) => (None, Some(reason)),
-        };
         Self {
-            polling,
-            conflict,
-            off,
+            polling: health == BotHealth::Polling,
+            conflict: health.conflict().map(str::to_owned),
+            off: health.off().map(str::to_owned),
+            unreachable: health.unreachable().map(str::to_owned),
         }
     }
 }
@@ -270,6 +309,7 @@ impl StatusWriter {
             started_at: clock.now(),
             formats: BTreeMap::new(),
             proxy: tokens.proxy().map(ToString::to_string),
+            configuration: Some(ConfigMark::read(&config.path)),
             bots,
             sessions,
         };

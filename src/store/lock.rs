@@ -75,6 +75,11 @@ impl FileLock {
         }
     }
 
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether the path still names the locked file: a cleaner of temporary folders may have removed it, and
     /// another process may have locked a new one.
     pub fn still_there(&self) -> bool {

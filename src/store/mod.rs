@@ -13,6 +13,8 @@ pub mod lock;
 pub mod ownership;
 #[cfg(feature = "test-hooks")]
 mod power;
+#[cfg(target_os = "linux")]
+pub mod socket_lock;
 pub mod staging;
 pub mod state_file;
 pub mod watch;

@@ -10,6 +10,7 @@
 //! - In a Windows path or a regular expression (`C:\*`, `a\b`, `\d+\.`) a backslash escapes nothing.
 //! - Scripts of East Asia put no space behind punctuation: `**注意：**请` is bold.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use pulldown_cmark::{Event, LinkType, Parser, Tag, TagEnd};
@@ -19,15 +20,18 @@ use super::marks::{Marks, is_cjk, is_spaceless};
 use super::table;
 
 /// Names with two underscores at both ends that are no emphasis, of Python, JavaScript, PHP and C.
-const DUNDER_NAMES: &str = " abs add all and annotations await bases bool bytes call class cell \
-    classcell cause code context contains copy CLASS COUNTER cplusplus date DATE deepcopy del delattr delete \
-    delitem dict DIR dir div doc divmod enter eq exit file FILE FUNCTION fixtures float floor floordiv format \
+const DUNDER_NAMES: &str = " abs abstractmethods add all and annotations asm attribute author await bases bool builtins bytes call class cell \
+    classcell cause code context const construct contains copy copyright credits CLASS COUNTER cplusplus date DATE debug deepcopy del delattr delete \
+    delitem destruct dict DIR dir dirname div doc divmod email enter eq esModule exit extension fields file FILE filename FUNCTION fixtures float floor floordiv format \
     fspath func future ge get getattr getattribute getinitargs getitem getnewargs getstate globals gt \
-    hash iadd iand imul index init int invert ior isub iter le len LINE loader lshift lt main map match \
+    hash iadd iand imul index init inline int invert ior isub iter le len license LINE linux loader lshift lt main maintainer map match \
     METHOD missing mocks mod module mro mul name NAMESPACE ne neg new next or package path pos pow proto \
-    prepare pycache qualname radd rand reduce repr reversed rmul round ror rsub rxor self set setattr setitem \
-    setstate sizeof slots snapshots spec str sub subclasses subclasshook suppress test tests TIME \
-    traceback truediv trunc typename version warningregistry weakref wrapped xor ";
+    prepare pycache qualname radd rand reduce repr reversed rmul round ror rsub rxor self set schema setattr setitem \
+    setstate sizeof slots snapshots spec status str sub subclasses subclasshook suppress tablename test tests TIME \
+    toString traceback truediv trunc typename typeof version volatile warningregistry weakref wrapped xor ";
+
+/// Names that stars stand before in Python and C.
+const ARGUMENTS: &str = " args argv envp kwargs options opts params ";
 
 /// A source with marks in place of what must not be read as markup.
 pub(super) fn guard(source: &str, marks: &Marks) -> Option<String> {
@@ -40,6 +44,8 @@ pub(super) fn guard(source: &str, marks: &Marks) -> Option<String> {
         source,
         marks,
         edits: outline.wider_heads,
+        begun: BTreeSet::new(),
+        read_to: 0,
     };
     for range in outside(source.len(), &outline.inert) {
         guarding.stretch(range, &outline.tables);
@@ -95,6 +101,8 @@ impl Outline {
         let mut links: Vec<(LinkType, usize)> = Vec::new();
         for (event, range) in parser.by_ref() {
             match &event {
+                // The rest of an address is no code.
+                Event::Code(_) if is_in_address(source, &range) => {}
                 Event::Code(_)
                 | Event::Html(_)
                 | Event::InlineHtml(_)
@@ -150,10 +158,22 @@ impl Outline {
     }
 }
 
+/// Whether a range is a part of an address that stands between white space.
+fn is_in_address(source: &str, range: &Range<usize>) -> bool {
+    let before = source.get(..range.start).unwrap_or_default();
+    let start = before.rfind(char::is_whitespace).unwrap_or(0);
+    let inner = source.get(range.clone()).unwrap_or_default();
+    before.get(start..).and_then(address_start).is_some() && !inner.contains(char::is_whitespace)
+}
+
 struct Guarding<'a> {
     source: &'a str,
     marks: &'a Marks,
     edits: Vec<Edit>,
+    /// The runs of this paragraph that may have begun emphasis, which a run within a word can end.
+    begun: BTreeSet<&'a str>,
+    /// The end of the last word.
+    read_to: usize,
 }
 
 /// A run of one delimiter that no backslash makes text.
@@ -165,7 +185,7 @@ struct Run {
     is_alone: bool,
 }
 
-impl Guarding<'_> {
+impl<'a> Guarding<'a> {
     /// Reads one stretch between places without delimiters.
     fn stretch(&mut self, range: Range<usize>, tables: &[Range<usize>]) {
         let Some(text) = self.source.get(range.clone()) else {
@@ -185,12 +205,16 @@ impl Guarding<'_> {
         }
     }
 
-    fn text(&self, range: Range<usize>) -> &str {
+    fn text(&self, range: Range<usize>) -> &'a str {
         self.source.get(range).unwrap_or_default()
     }
 
     /// Reads what stands between white space.
     fn word(&mut self, mut range: Range<usize>) {
+        if self.text(self.read_to..range.start).contains("\n\n") {
+            self.begun.clear();
+        }
+        self.read_to = range.end;
         while let Some(at) = address_start(self.text(range.clone())) {
             let address = range.start + at;
             self.plain_word(range.start..address);
@@ -258,7 +282,8 @@ impl Guarding<'_> {
         let is_glob = is_glob(self.text(range.clone()));
         for run in &runs {
             let is_name = self.is_name(run, &range);
-            self.run(run, is_glob || is_name);
+            let is_symbol = self.is_symbol(run);
+            self.run(run, is_glob || is_name || is_symbol);
         }
     }
 
@@ -300,8 +325,30 @@ impl Guarding<'_> {
         runs
     }
 
+    /// Whether stars mark the arguments of Python (`f(*args, **kwargs)`), a power (`(a+b)**2`) or the end of a
+    /// file's name (`'*.rs'`).
+    fn is_symbol(&self, run: &Run) -> bool {
+        let stars = self.text(run.range.clone());
+        let rest = self.text(run.range.end..self.source.len());
+        let name = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let name = name.into_iter().next().unwrap_or_default();
+        let ends = |rest: &str| !rest.starts_with('*');
+        if stars.starts_with('*') && ARGUMENTS.contains(&format!(" {name} ")) {
+            return ends(rest.get(name.len()..).unwrap_or_default());
+        }
+        if run.before == Some(')') && rest.starts_with(|c: char| c.is_ascii_digit()) {
+            return true;
+        }
+        let quoted = |c: char| c.is_whitespace() || matches!(c, '\'' | '"' | ')' | ']' | ',');
+        let token = rest.split(quoted).next().unwrap_or_default();
+        let is_ending = token
+            .strip_prefix('.')
+            .is_some_and(|ending| ending.starts_with(|c: char| c.is_ascii_alphanumeric()));
+        stars == "*" && is_ending && !token.contains('*')
+    }
+
     fn run(&mut self, run: &Run, is_name: bool) {
-        let text = self.text(run.range.clone()).to_owned();
+        let text = self.text(run.range.clone());
         let touches_left = run
             .before
             .is_some_and(|c| touches(c) || matches!(c, '/' | '.' | '\\'));
@@ -316,7 +363,8 @@ impl Guarding<'_> {
             let is_plain = in_word && run.after.is_some_and(touches);
             touches_left && touches_right && !is_plain
         } else {
-            touches_left && touches_right && !in_word && !self.is_choice(run, &text)
+            let ends = in_word && self.begun.contains(text);
+            touches_left && touches_right && !ends && !self.is_choice(run, text)
         };
         if keeps {
             for at in run.range.clone() {
@@ -326,6 +374,11 @@ impl Guarding<'_> {
         }
         if text.contains('_') || text == "~" {
             return;
+        }
+        if !in_word && run.after.is_some_and(|c| !c.is_whitespace()) {
+            self.begun.insert(text);
+        } else {
+            self.begun.remove(text);
         }
         let begins_nothing = in_word || text == "*" && matches!(run.before, Some(')' | ']'));
         if begins_nothing && run.after.is_some_and(touches) {
@@ -487,7 +540,7 @@ fn escapes_nothing(word: &str) -> bool {
 
 /// Whether all stars of a word are wildcards.
 fn is_glob(word: &str) -> bool {
-    let word = word.trim_start_matches(['(', '[', '{', '"', '\'']);
+    let word = word.trim_start_matches(['(', '[', '{', '"', '\'', '!']);
     let core = word.trim_end_matches([',', '.', ';', ':', '!', '?', ')', ']', '}', '"', '\'']);
     let rest = core.trim_start_matches('*');
     let stars = core.len() - rest.len();
@@ -502,7 +555,10 @@ fn is_glob(word: &str) -> bool {
             let ending = rest.rsplit_once('.').map_or("", |(_, ending)| ending);
             !ending.is_empty() && ending.bytes().all(|byte| byte.is_ascii_alphanumeric())
         }
-        (2, Some('/')) => rest.ends_with("/**") || rest.trim_end_matches('*').contains('*'),
+        (2, Some('/')) => {
+            rest.ends_with("/**")
+                || !rest.ends_with("**") && rest.trim_end_matches('*').contains('*')
+        }
         (1, Some('/')) => rest.ends_with("/*"),
         // "*test*.py"
         (1, Some(_)) => rest

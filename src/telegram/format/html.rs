@@ -144,8 +144,11 @@ fn read_tag(inner: &str, opens: bool) -> Option<(TagName, Option<String>)> {
 
 /// The value of the only attribute, if it is this one.
 fn attribute(attributes: &str, name: &str) -> Option<String> {
-    let value = attributes.strip_prefix(name)?.trim_start();
-    let value = value.strip_prefix('=')?.trim();
+    let (written, value) = attributes.split_once('=')?;
+    if !written.trim_end().eq_ignore_ascii_case(name) {
+        return None;
+    }
+    let value = value.trim();
     let quoted = |mark| value.strip_prefix(mark)?.strip_suffix(mark);
     let value = quoted('"').or_else(|| quoted('\'')).unwrap_or(value);
     let whole = !value.is_empty() && !value.contains(['"', '\'', '\n']);
@@ -179,7 +182,7 @@ fn pair_tags(source: &str, tags: &[FoundTag]) -> Vec<Element> {
             if let Some(opened) = open.get(at) {
                 elements.push(element(opened, tag));
             }
-            open.truncate(at);
+            open.remove(at);
         }
     }
     elements

@@ -133,6 +133,10 @@ fn name_in(text: &str, word: Range<usize>) -> Option<Range<usize>> {
     if previous.is_alphanumeric() || previous == '<' {
         return None;
     }
+    // A part of a glob is no name.
+    if previous == '*' || text.get(word.end..)?.starts_with('*') {
+        return None;
+    }
     let whole = text.get(word.clone())?;
     if whole.contains("://") {
         return None;

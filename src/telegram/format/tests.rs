@@ -58,6 +58,8 @@ fn bare_addresses_keep_their_characters() {
         "https://example.org/[a](b)/c[^1]",
         "(https://en.wikipedia.org/wiki/Foo_(bar)_baz), https://a.example/_x_ and https://b.example/_y_",
         "a\nhttps://example.org/__x__/a",
+        "https://example.org/`id`/x and https://example.org/a`b_c_d` `",
+        "see https://example.org/`one two",
     ]);
     becomes(&[
         (
@@ -86,6 +88,7 @@ fn names_keep_their_underscores() {
         "src/__tests__/__mocks__/x",
         "_private_name_ and __my_magic__",
         "self._x and self._y_",
+        "__version__ = 1, __author__ and __builtins__",
     ]);
     becomes(&[
         (
@@ -109,6 +112,22 @@ fn globs_and_paths_keep_their_characters() {
         r"C:\temp\__init__\*.txt and C:\*.*",
         r"src\**\*.rs",
         r"^\d+\.\d*\_x$",
+        "!**/node_modules/**/x and !src/**/*.rs",
+        "f(*args, **kwargs), x**2 + y**2",
+        "*args and **kwargs, then g(*args, **opts)",
+        "x**10, 2**n, (a)**2 and 10**3",
+        "rsync --exclude='*.o' --exclude='*.so' (*.a, *.b)",
+        "tests/**/__snapshots__/** and packages/*/src/**/*.ts",
+    ]);
+    becomes(&[
+        (
+            "**Step**1 and **bold text**ed",
+            "<b>Step</b>1 and <b>bold text</b>ed",
+        ),
+        (
+            "!**important**, **3** of **4**",
+            "!<b>important</b>, <b>3</b> of <b>4</b>",
+        ),
     ]);
 }
 
@@ -224,6 +243,11 @@ fn simple_html_is_formatting() {
             "<b>a <i>b</i></b> <i>c</i>, <i>d <b>e</b></i> <b>f</b>",
         ),
         ("<b>**x**</b> <B>y</B>", "<b>x</b> <b>y</b>"),
+        ("<b>a <i>b</b> c</i>", "<b>a <i>b</i></b> <i>c</i>"),
+        (
+            "<A HREF=\"https://example.org/x\">x</A>",
+            "<a https://example.org/x>x</a>",
+        ),
         (
             "<tg-spoiler>x</tg-spoiler> **<u>y</u>**",
             "<spoiler>x</spoiler> <u><b>y</b></u>",
@@ -323,7 +347,7 @@ proptest! {
     #[test]
     fn every_bare_address_comes_out_as_it_went_in(
         before in "[a-z ]{0,10}",
-        address in "https?://[a-z]{1,5}\\.[a-z]{2,3}/[a-zA-Z0-9_*~|.,\\-/?=&;%+#@!$'\\[\\]\\\\]{0,40}",
+        address in "https?://[a-z]{1,5}\\.[a-z]{2,3}/[a-zA-Z0-9_*~|`.,\\-/?=&;%+#@!$'\\[\\]\\\\]{0,40}",
         after in "( [a-z_*.]{1,10}){0,3}",
     ) {
         let source = format!("{before} {address} {after}");

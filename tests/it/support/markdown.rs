@@ -1,6 +1,8 @@
 //! Markdown for tests: documents, a generator of nasty ones, and what must hold of their messages.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
@@ -104,11 +106,6 @@ fn solid(text: &str) -> String {
 /// All letters and digits of the source's text stand in what is sent, in order; those of a table
 /// may stand in another order.
 fn says(source: &str, said: &str) -> Result<(), String> {
-    let options = Options::ENABLE_TABLES
-        | Options::ENABLE_STRIKETHROUGH
-        | Options::ENABLE_TASKLISTS
-        | Options::ENABLE_FOOTNOTES
-        | Options::ENABLE_GFM;
     // Characters that Telegram removes are removed before Markdown is read.
     let removed = |symbol: char| {
         symbol.is_control() && !"\r\n\t".contains(symbol)
@@ -118,15 +115,19 @@ fn says(source: &str, said: &str) -> Result<(), String> {
         .replace(removed, "")
         .replace("\r\n", "\n")
         .replace(['\r', '\u{2028}', '\u{2029}'], "\n");
-    // Markdown alone does not tell which tags become formatting and what they enclose then: for documents
-    // with tags the unit tests of `html.rs` hold that nothing is lost.
-    if has_tags(&source) {
-        return Ok(());
+    let tagless = without_tags(&source);
+    let has_tags = tagless != source;
+    if has_tags {
+        return says_words(&tagless, &solid(said));
     }
+    let source = without_pipes(&tagless);
     let (mut text, mut cells, mut in_table) = (String::new(), String::new(), false);
-    for event in Parser::new_ext(&source, options) {
+    for (event, range) in Parser::new_ext(&source, OPTIONS).into_offset_iter() {
         match event {
-            Event::Start(Tag::Table(_)) => in_table = true,
+            Event::Start(Tag::Table(columns)) => {
+                in_table = true;
+                cells.push_str(&surplus(&source[range], columns.len()));
+            }
             Event::End(TagEnd::Table) => in_table = false,
             Event::Text(words) | Event::Code(words) if in_table => cells.push_str(&words),
             Event::Text(words) | Event::Code(words) => text.push_str(&words),
@@ -147,14 +148,11 @@ fn says(source: &str, said: &str) -> Result<(), String> {
         }
     }
     let said = solid(said);
-    // Protecting the `|` of an address may make a table of a paragraph with a rule in it.
-    if source.lines().any(is_rule) {
-        cells.push_str(&std::mem::take(&mut text));
-    }
     let mut rest = said.chars();
-    for symbol in solid(&text).chars() {
+    for (at, symbol) in solid(&text).chars().enumerate() {
         if !rest.any(|there| there == symbol) {
-            return Err(format!("{symbol:?} of the text is lost"));
+            let before: String = solid(&text).chars().take(at).collect();
+            return Err(format!("{symbol:?} of the text is lost behind {before:?}"));
         }
     }
     let count = |text: &str, symbol| text.chars().filter(|there| *there == symbol).count();
@@ -171,17 +169,138 @@ fn says(source: &str, said: &str) -> Result<(), String> {
     }
 }
 
-/// Whether a line looks like the rule below the head of a table.
-fn is_rule(line: &str) -> bool {
-    line.contains("-|") && line.chars().all(|symbol| " >|:-".contains(symbol))
+/// The same of a source with tags. Markdown alone does not tell what these enclose, so only words that are beyond
+/// doubt are counted: those of lines without links, code and escapes.
+fn says_words(source: &str, said: &str) -> Result<(), String> {
+    let doubtful = |line: &&str| line.contains(['`', '[', ']', '(', ')', '&', '~', '\\', ':', '"']);
+    let lines = source.lines().filter(|line| !doubtful(line));
+    let words = lines.flat_map(str::split_whitespace);
+    let plain = words.filter(|word| word.chars().all(char::is_alphanumeric));
+    let mut wanted: BTreeMap<char, usize> = BTreeMap::new();
+    for symbol in solid(&plain.collect::<String>()).chars() {
+        *wanted.entry(symbol).or_default() += 1;
+    }
+    let count = |symbol: char| said.chars().filter(|there| *there == symbol).count();
+    match wanted
+        .into_iter()
+        .find(|(symbol, many)| count(*symbol) < *many)
+    {
+        Some((symbol, _)) => Err(format!("{symbol:?} of a plain word is lost")),
+        None => Ok(()),
+    }
 }
 
-/// Whether a source has HTML tags that are formatting.
-fn has_tags(source: &str) -> bool {
-    let names = ["b", "i", "u", "s", "code", "pre", "blockquote", "a"];
-    names
-        .iter()
-        .any(|name| source.contains(&format!("</{name}>")))
+const OPTIONS: Options = Options::ENABLE_TABLES
+    .union(Options::ENABLE_STRIKETHROUGH)
+    .union(Options::ENABLE_TASKLISTS)
+    .union(Options::ENABLE_FOOTNOTES)
+    .union(Options::ENABLE_GFM);
+
+/// Where a source has something of a kind.
+fn places(source: &str, wanted: impl Fn(&Event<'_>) -> bool) -> Vec<Range<usize>> {
+    let events = Parser::new_ext(source, OPTIONS).into_offset_iter();
+    events
+        .filter(|(event, _)| wanted(event))
+        .map(|(_, range)| range)
+        .collect()
+}
+
+fn is_code(event: &Event<'_>) -> bool {
+    matches!(event, Event::Code(_) | Event::Start(Tag::CodeBlock(_)))
+}
+
+/// The text of cells for which a table has no column; Markdown drops them.
+fn surplus(table: &str, columns: usize) -> String {
+    let mut words = String::new();
+    for row in table.lines().skip(2).filter(|row| !row.contains('`')) {
+        let row = row.trim_start_matches([' ', '>', '\t']).trim_end();
+        let row = row.strip_prefix('|').unwrap_or(row);
+        let (mut cells, mut escaped) = (vec![String::new()], false);
+        for symbol in row.chars() {
+            if symbol == '|' && !escaped {
+                cells.push(String::new());
+            } else {
+                cells.last_mut().unwrap().push(symbol);
+            }
+            escaped = symbol == '\\' && !escaped;
+        }
+        for cell in cells.iter().skip(columns) {
+            for event in Parser::new_ext(cell, OPTIONS) {
+                if let Event::Text(text) = event {
+                    words.push_str(&text);
+                }
+            }
+        }
+    }
+    words
+}
+
+/// A source without tags that may be formatting: Markdown alone does not tell which become formatting.
+fn without_tags(source: &str) -> String {
+    const NAMES: &[&str] = &[
+        "b",
+        "strong",
+        "i",
+        "em",
+        "u",
+        "ins",
+        "s",
+        "strike",
+        "del",
+        "tg-spoiler",
+        "code",
+        "pre",
+        "blockquote",
+        "a",
+    ];
+    let code = places(source, is_code);
+    let lower = source.to_ascii_lowercase();
+    let (mut text, mut from) = (String::new(), 0);
+    for (at, _) in source.match_indices('<') {
+        if at < from || code.iter().any(|range| range.contains(&at)) {
+            continue;
+        }
+        let Some(end) = source[at..].find('>').map(|end| at + end) else {
+            break;
+        };
+        let inner = &source[at + 1..end];
+        let inner = inner.strip_prefix('/').unwrap_or(inner);
+        let name = inner.split([' ', '\n']).next().unwrap();
+        let name = name.to_ascii_lowercase();
+        let begins = lower.find(&format!("<{name}"));
+        let ends = lower.rfind(&format!("</{name}"));
+        let is_pair = begins.is_some() && begins < ends;
+        if NAMES.contains(&name.as_str()) && is_pair {
+            // Something stands in its place, so that nothing else grows together.
+            text.extend([&source[from..at], "⸮"]);
+            from = end + 1;
+        }
+    }
+    text + &source[from..]
+}
+
+/// A source whose addresses have no `|`: it makes no table there.
+fn without_pipes(source: &str) -> String {
+    let mut kept = places(source, |event| {
+        is_code(event) || matches!(event, Event::Start(Tag::Table(_)))
+    });
+    kept.sort_by_key(|range| range.start);
+    let mut text = String::new();
+    let mut in_address = false;
+    for (at, symbol) in source.char_indices() {
+        let is_kept = kept.iter().any(|range| range.contains(&at));
+        if symbol.is_whitespace() || matches!(symbol, '<' | '>') || is_kept {
+            in_address = false;
+        } else if source[..at].ends_with("://") {
+            in_address = true;
+        }
+        text.push(if in_address && symbol == '|' {
+            '│'
+        } else {
+            symbol
+        });
+    }
+    text
 }
 
 /// A small part of a text that still fails, for people to read.
