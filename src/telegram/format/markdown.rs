@@ -109,7 +109,6 @@ struct Renderer<'a> {
     inline: Option<Inline>,
     /// Formatting and links that are open in it, outer first.
     open: Vec<Open>,
-    next_open: usize,
     /// Where a heading begins whose text is still to come.
     heading: Option<usize>,
     code_block: Option<CodeBlock>,
@@ -131,18 +130,9 @@ enum OpenBlock {
 struct Inline {
     start: usize,
     cell: bool,
-    spoilers: Vec<Delimiter>,
-}
-
-/// A `||` that may begin or end a spoiler.
-struct Delimiter {
-    at: usize,
-    /// In which formatting it lies: a pair lies in the same.
-    within: Vec<usize>,
 }
 
 struct Open {
-    id: usize,
     start: usize,
     means: Means,
     /// The HTML tag that ends it; else Markdown does.
@@ -177,7 +167,7 @@ impl Renderer<'_> {
                     block.text.push_str(&self.marks.written(&text));
                 } else {
                     self.begin_inline(range.start);
-                    self.words(&text);
+                    self.put(&text);
                 }
             }
             Event::Code(text) => {
@@ -286,7 +276,6 @@ impl Renderer<'_> {
                 self.inline = Some(Inline {
                     start: self.text.len(),
                     cell: true,
-                    spoilers: Vec::new(),
                 });
             }
             Tag::Paragraph
