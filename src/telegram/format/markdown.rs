@@ -13,7 +13,6 @@ use pulldown_cmark::{
 
 pub(super) use super::nesting::nest_spans;
 use super::table::{Table, TableCell};
-use inline::without;
 
 use super::guard::{code_of, guard};
 use super::html;
@@ -558,15 +557,7 @@ impl Renderer<'_> {
         self.visible = true;
         let moved = |range: &Range<usize>| range.start + shift..range.end + shift;
         if in_bold {
-            let codes: Vec<Range<usize>> = cell
-                .spans
-                .iter()
-                .filter(|span| span.entity.kind == EntityStyle::Code)
-                .map(|span| moved(&span.range))
-                .collect();
-            for piece in without(start..self.text.len(), &codes) {
-                self.format(Entity::new(EntityStyle::Bold, 0, 0), piece);
-            }
+            self.format(Entity::new(EntityStyle::Bold, 0, 0), start..self.text.len());
         }
         for span in &cell.spans {
             if !(in_bold && span.entity.kind == EntityStyle::Bold) {
