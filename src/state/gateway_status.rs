@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, DAY_MS, Timestamp};
-use crate::config::{Config, TokenState, Tokens};
+use crate::config::{Config, ConfigChange, ConfigMark, TokenState, Tokens};
 use crate::ids::{BotId, SessionId};
 use crate::state::agents::process::ProcessId;
 use crate::state::layout::StateDir;
@@ -39,6 +39,9 @@ pub struct GatewayStatus {
     /// The proxy to Telegram, without a password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
+    /// Its configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<ConfigMark>,
     /// Its bots.
     pub bots: Vec<BotStatus>,
     /// Which bot serves which session.
@@ -46,6 +49,20 @@ pub struct GatewayStatus {
 }
 
 impl GatewayStatus {
+    /// Says that its configuration is no longer the one on disk, and what to do.
+    pub fn explain_old_configuration(&self) -> Option<String> {
+        let mark = self.configuration.as_ref()?;
+        let path = mark.path.display();
+        Some(match mark.find_change()? {
+            ConfigChange::Changed => format!(
+                "The gateway runs with an older configuration: {path} or the .env beside it has changed since it started. Run `telepost gateway --detach --replace`."
+            ),
+            ConfigChange::Missing => format!(
+                "The gateway runs with a configuration that is gone: there is no {path} any more. Put it back, or name the new place with --config and run `telepost gateway --detach --replace`."
+            ),
+        })
+    }
+
     /// Why nothing of a bot goes out, and what to do, if the gateway does not have that bot.
     pub fn explain_missing(&self, bot: BotId) -> Option<String> {
         let has_it = self.bots.iter().any(|status| status.id == Some(bot));
@@ -84,6 +101,8 @@ pub enum BotHealth {
     Polling,
     /// Another program receives the updates.
     Conflict(Conflict),
+    /// Telegram cannot be reached; the reason is for people. The poller tries again by itself.
+    Unreachable(String),
     /// The bot cannot work; the reason is for people.
     Off(String),
 }
@@ -94,7 +113,31 @@ impl BotHealth {
         match self {
             Self::Starting | Self::Polling => None,
             Self::Conflict(conflict) => Some(conflict.advice()),
+            Self::Unreachable(reason) | Self::Off(reason) => Some(reason),
+        }
+    }
+
+    /// The text of the key `off`: the reason, if the bot does not work until a person does something.
+    pub fn off(&self) -> Option<&str> {
+        match self {
             Self::Off(reason) => Some(reason),
+            Self::Starting | Self::Polling | Self::Conflict(_) | Self::Unreachable(_) => None,
+        }
+    }
+
+    /// The text of the key `unreachable`.
+    pub fn unreachable(&self) -> Option<&str> {
+        match self {
+            Self::Unreachable(reason) => Some(reason),
+            Self::Starting | Self::Polling | Self::Conflict(_) | Self::Off(_) => None,
+        }
+    }
+
+    /// The text of the key `conflict`.
+    pub fn conflict(&self) -> Option<&'static str> {
+        match self {
+            Self::Conflict(conflict) => Some(conflict.as_str()),
+            Self::Starting | Self::Polling | Self::Off(_) | Self::Unreachable(_) => None,
         }
     }
 }
@@ -109,6 +152,8 @@ struct BotRecord {
     conflict: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     off: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unreachable: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry_at: Option<Timestamp>,
     refused: u64,
@@ -125,7 +170,9 @@ impl From<BotRecord> for BotStatus {
             (None, Some("webhook")) => BotHealth::Conflict(Conflict::Webhook),
             (None, Some(_)) => BotHealth::Conflict(Conflict::OtherPoller),
             (None, None) if record.polling => BotHealth::Polling,
-            (None, None) => BotHealth::Starting,
+            (None, None) => record
+                .unreachable
+                .map_or(BotHealth::Starting, BotHealth::Unreachable),
         };
         Self {
             id: record.id,
@@ -142,21 +189,16 @@ impl From<BotRecord> for BotStatus {
 
 impl From<BotStatus> for BotRecord {
     fn from(status: BotStatus) -> Self {
-        let conflict = match &status.health {
-            BotHealth::Conflict(conflict) => Some(conflict.as_str().to_owned()),
-            BotHealth::Starting | BotHealth::Polling | BotHealth::Off(_) => None,
-        };
+        let health = &status.health;
         Self {
             id: status.id,
+            polling: *health == BotHealth::Polling,
+            conflict: health.conflict().map(str::to_owned),
+            off: health.off().map(str::to_owned),
+            unreachable: health.unreachable().map(str::to_owned),
             username: status.username,
-            polling: status.health == BotHealth::Polling,
             last_poll_at: status.last_poll_at,
             retry_at: status.retry_at,
-            conflict,
-            off: match status.health {
-                BotHealth::Off(reason) => Some(reason),
-                BotHealth::Starting | BotHealth::Polling | BotHealth::Conflict(_) => None,
-            },
             refused: status.refused,
             refused_on: status.refused_on,
             not_addressed_on: status.not_addressed_on,
@@ -291,6 +333,7 @@ impl StatusWriter {
             started_at: clock.now(),
             formats: BTreeMap::new(),
             proxy: tokens.proxy().map(ToString::to_string),
+            configuration: Some(ConfigMark::read(&config.path)),
             bots,
             sessions,
         };

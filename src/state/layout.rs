@@ -13,7 +13,7 @@ use crate::store::lock::LockError;
 use crate::store::state_file::Storage;
 
 /// How long to wait for the session lock, which others hold for milliseconds.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+pub const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// How the name of a session folder ends during its removal.
 const REMOVED: &str = ".pruned";
 /// With less room than a few small files take, the disk counts as full.
@@ -49,6 +49,8 @@ declare_paths! {
         lock = "session.lock";
         /// Pending entries.
         inbox = "inbox";
+        /// How many entries of a large inbox wait.
+        counts = "counts.json";
         /// Settled entries.
         done = "done";
         /// Events that wait for the next message.
@@ -268,8 +270,13 @@ impl SessionDir {
     /// Takes that lock. Others hold it for milliseconds; after 5 s the error names the holder. `who` names this
     /// process to others.
     pub fn take_lock(&self, who: &str) -> Result<HeldLock, LockError> {
+        self.take_lock_within(who, LOCK_PATIENCE)
+    }
+
+    /// Does the same with another patience.
+    pub fn take_lock_within(&self, who: &str, patience: Duration) -> Result<HeldLock, LockError> {
         let disk = self.storage.disk();
-        disk.lock(&self.lock(), who, LOCK_PATIENCE)
+        disk.lock(&self.lock(), who, patience)
     }
 
     /// The folders in which a change may end the wait of a call: new messages, their files, and finished

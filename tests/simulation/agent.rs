@@ -126,7 +126,7 @@ impl Agent {
     pub(crate) fn show(&mut self, world: &mut World, limit: usize, fate: Fate) -> Result<(), Died> {
         self.follow_up(world)?;
         let (caller, base) = (self.caller(None), ToolResult::default());
-        let page = self.mailbox().show(&caller, base, limit, true);
+        let page = self.mailbox().show(&caller, &base, limit, true);
         self.given_out(world, page, fate)
     }
 

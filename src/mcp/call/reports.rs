@@ -144,11 +144,12 @@ impl DeliveryReports {
             ));
         }
         let bots = self.outbox.oldest_bots(self.clock.now()).ok()?;
-        let why = bots
-            .into_iter()
-            .find_map(|bot| status.explain_missing(bot))?;
-        Some(format!(
-            "An earlier message of this session cannot go out; tell the person, who can mend it: {why}"
-        ))
+        let why = bots.into_iter().find_map(|bot| status.explain_missing(bot));
+        match why {
+            Some(why) => Some(format!(
+                "An earlier message of this session cannot go out; tell the person, who can mend it: {why}"
+            )),
+            None => status.explain_old_configuration(),
+        }
     }
 }
