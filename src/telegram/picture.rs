@@ -60,8 +60,8 @@ pub(crate) fn read(file: &mut (impl BufRead + Seek)) -> io::Result<Option<ImageI
         Err(_) => return Ok(None),
     };
     let side = |pixels| u32::try_from(pixels).ok().filter(|pixels| *pixels > 0);
-    let sides = side(size.width).zip(side(size.height));
-    Ok(sides.map(|(width, height)| ImageInfo {
+    let both = side(size.width).zip(side(size.height));
+    Ok(both.map(|(width, height)| ImageInfo {
         format,
         width,
         height,
