@@ -59,8 +59,8 @@ pub(crate) fn read(file: &mut (impl BufRead + Seek)) -> io::Result<Option<ImageI
         }
         Err(_) => return Ok(None),
     };
-    let side = |pixels| u32::try_from(pixels).ok().filter(|pixels| *pixels > 0);
-    let both = side(size.width).zip(side(size.height));
+    let visible = |pixels| u32::try_from(pixels).ok().filter(|pixels| *pixels > 0);
+    let both = visible(size.width).zip(visible(size.height));
     Ok(both.map(|(width, height)| ImageInfo {
         format,
         width,
