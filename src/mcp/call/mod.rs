@@ -43,7 +43,7 @@ use crate::state::agents::holder::{HolderId, Registration};
 use crate::state::files::Files;
 use crate::state::holds::Holds;
 use crate::state::inbox::Inbox;
-use crate::state::layout::{LOCK_PATIENCE, SessionDir, StateDir};
+use crate::state::layout::{SessionDir, StateDir};
 use crate::state::outbox::Outbox;
 use crate::state::outbox::delivery::DeliveryId;
 use crate::store::StoreError;
@@ -52,6 +52,8 @@ use crate::store::lock::LockError;
 use crate::store::state_file::ReadError;
 use crate::waker::methods::inbox_socket::{InboxSocket, RequestListener};
 
+/// How long a call waits for the session lock: two hundred agents may answer at the same time.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Most ids in one `ack`.
 const ACK_MOST: usize = 200;
 
@@ -335,7 +337,7 @@ impl Mailbox {
 
 /// Takes the session lock. `label` names the caller for people.
 fn take_lock(dir: &SessionDir, label: &str) -> Result<HeldLock, LockError> {
-    take_lock_within(dir, label, LOCK_PATIENCE)
+    take_lock_within(dir, label, PATIENCE)
 }
 
 fn take_lock_within(

@@ -147,12 +147,13 @@ impl<'a> ShowCall<'a> {
         limit: usize,
         only: Option<Address>,
     ) -> Result<Vec<RenderedMessage>, Refusal> {
-        let most = SEARCH.max(limit + LOOKAHEAD);
+        let page = limit + LOOKAHEAD;
+        let most = only.map_or(page, |_| SEARCH.max(page));
         let names: Vec<EntryName> = self.call.picture.fresh_names().take(most + 1).collect();
         let mut items = Vec::new();
         let mut has_unread = false;
         for (index, name) in names.into_iter().enumerate() {
-            if items.len() >= limit + LOOKAHEAD || index >= most {
+            if items.len() >= page || index >= most {
                 has_unread = true;
                 break;
             }
