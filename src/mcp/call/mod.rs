@@ -30,11 +30,8 @@ use crate::ids::{Address, ChatId, SessionId, UpdateId};
 use crate::mcp::attach::{Copies, Roots};
 use crate::mcp::call::commit::SendCall;
 use crate::mcp::call::effects::EffectDriver;
-use crate::mcp::call::failure_notices::FailureNotices;
-use crate::mcp::call::late_files::LateFiles;
 pub use crate::mcp::call::presented::PresentationId;
 use crate::mcp::call::presented::Presented;
-use crate::mcp::call::reports::DeliveryReports;
 use crate::mcp::call::show::{Again, ShowCall};
 use crate::mcp::call::tool_call::ToolCall;
 use crate::mcp::tools::{PollParams, ReactParams, Refusal, ReplyParams, To, ToolResult, in_range};
@@ -73,12 +70,6 @@ pub struct Mailbox {
     presented: Mutex<Presented>,
     /// Deliveries whose messages this process has settled: not read again at every call.
     settled: Mutex<BTreeSet<DeliveryId>>,
-    /// The failed deliveries that agents are told of.
-    pub failures: FailureNotices,
-    /// The files that came after their message was settled.
-    pub late_files: LateFiles,
-    /// Where accepted deliveries stand.
-    pub reports: DeliveryReports,
 }
 
 /// The agent that calls.
@@ -180,9 +171,6 @@ impl Mailbox {
             registration: Mutex::new(registration),
             presented: Mutex::default(),
             settled: Mutex::default(),
-            failures: FailureNotices::new(&dir, driver.outbox.clone(), clock.clone()),
-            late_files: LateFiles::new(&dir, clock.clone()),
-            reports: DeliveryReports::new(&state, &session.id, clock.clone()),
             driver,
             state,
             dir,
