@@ -284,7 +284,11 @@ fn a_client_whose_hooks_lost_their_program_works_on_in_silence(kind: Kind) {
     let said = session.everything();
     session.close();
     let records = client.records();
-    for words in ["telepost: not found", "hook_non_blocking_error", "exited with code"] {
+    for words in [
+        "telepost: not found",
+        "hook_non_blocking_error",
+        "exited with code",
+    ] {
         assert!(!said.contains(words), "{words}: {said}");
         assert!(!records.contains(words), "{words}: {records}");
     }

@@ -69,7 +69,7 @@ pub(super) fn trust_hooks(client: &Client) {
     });
     let file = client.home.join(".codex/config.toml");
     let config = fs::read_to_string(&file).unwrap();
-    // What was trusted before stands at the end, too.
+    // The hooks that were trusted before stand at the end, too.
     let config = config.split("\n[hooks.state.").next().unwrap();
     fs::write(file, config.to_owned() + &state.collect::<String>()).unwrap();
 }

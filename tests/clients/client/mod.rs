@@ -197,7 +197,9 @@ impl Client {
     /// Everything that the client has written down of its sessions.
     pub(crate) fn records(&self) -> String {
         let folders = [".claude/projects", ".codex/sessions"];
-        let files = folders.iter().flat_map(|folder| files(&self.home.join(folder)));
+        let files = folders
+            .iter()
+            .flat_map(|folder| files(&self.home.join(folder)));
         let texts = files.filter_map(|file| fs::read_to_string(file).ok());
         texts.collect()
     }
