@@ -12,7 +12,7 @@ use crate::store::lock::LockError;
 use crate::store::state_file::Storage;
 
 /// How long to wait for the session lock, which others hold for milliseconds.
-pub const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// How the name of a session folder ends during its removal.
 const REMOVED: &str = ".pruned";
 /// With less room than a few small files take, the disk counts as full.
