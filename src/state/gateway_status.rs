@@ -21,6 +21,7 @@ use crate::store::crash_points::Step;
 use crate::store::lock::{self, FileLock, LockError};
 use crate::store::state_file::{ReadError, StateFile};
 use crate::telegram::error::Conflict;
+use crate::text::format_span;
 
 /// The file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,6 +54,9 @@ impl GatewayStatus {
     }
 }
 
+/// A gateway that polls says so at least this often: a poll ends within 65 s, and a pause within 40 s more.
+const POLLS_WITHIN: Duration = Duration::from_secs(120);
+
 /// How one bot stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "BotRecord", into = "BotRecord")]
@@ -73,6 +77,22 @@ pub struct BotStatus {
     pub refused_on: DayCount,
     /// Messages of groups that do not name the bot, on the day (UTC) of the newest.
     pub not_addressed_on: DayCount,
+}
+
+impl GatewayStatus {
+    /// Whether the updates of a bot arrive at `now`. A gateway that is stopped (SIGSTOP) or hangs does not poll,
+    /// whatever it said last.
+    pub fn health_of(&self, bot: &BotStatus, now: Timestamp) -> BotHealth {
+        let silent = bot.last_poll_at.map(|at| now.since(at));
+        match (&bot.health, silent) {
+            (BotHealth::Polling, Some(silent)) if silent > POLLS_WITHIN => BotHealth::Off(format!(
+                "the gateway has not polled for {}: it is stopped or hangs; try `kill -CONT {}`, else `telepost gateway --detach --replace`",
+                format_span(silent.as_secs()),
+                self.pid
+            )),
+            (health, _) => health.clone(),
+        }
+    }
 }
 
 /// Whether the updates of a bot arrive.

@@ -179,3 +179,42 @@ fn messages_that_may_stand_twice_are_counted_and_explained() {
     let text = String::from_utf8(house.run(&["status"]).stdout).unwrap();
     assert!(text.contains("ONE: 1 message may appear twice"), "{text}");
 }
+
+#[test]
+fn a_frozen_gateway_is_not_polling_whatever_it_said_last() {
+    let house = House::new();
+    let gateway = house.gateway();
+    house.wait_for_bot(0, "polling", json!(true));
+    let pid = i32::try_from(gateway.pid()).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let later = |arguments: &[&str]| {
+        let mut command = house.command(arguments);
+        command.env("TELEPOST_TEST_CLOCK_MS", "300000");
+        command.output().unwrap()
+    };
+    let status: Value = serde_json::from_slice(&later(&["status", "--json"]).stdout).unwrap();
+    let bot = &status["bots"][0];
+    assert_eq!(bot["polling"], false, "{bot}");
+    let off = bot["off"].as_str().unwrap();
+    let words = format!(
+        "the gateway has not polled for 5 min: it is stopped or hangs; try `kill -CONT {pid}`",
+        pid = gateway.pid()
+    );
+    assert!(off.starts_with(&words), "{off}");
+    let mut agent = crate::support::Agent::start(
+        house
+            .agent_command("ONE")
+            .env("TELEPOST_TEST_CLOCK_MS", "300000"),
+    );
+    let shown = agent.poll(json!({}));
+    assert!(
+        shown["notices"][0]
+            .as_str()
+            .unwrap()
+            .contains("has not polled for 5 min"),
+        "{shown}"
+    );
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    house.wait_for_bot(0, "polling", json!(true));
+}

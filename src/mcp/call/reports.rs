@@ -137,7 +137,8 @@ impl DeliveryReports {
             .bots
             .iter()
             .find(|bot| bot.id == Some(serves.bot_id))?;
-        if let Some(why) = bot.health.problem() {
+        let health = status.health_of(bot, self.clock.now());
+        if let Some(why) = health.problem() {
             // The end of a long notice is cut off.
             return Some(format!(
                 "Nothing arrives now; what you send is stored, and `telepost status` shows the person how it stands: {why}"

@@ -219,24 +219,25 @@ impl Report {
 fn report_bots(file: &GatewayStatus, now: Timestamp) -> Vec<BotReport> {
     file.bots
         .iter()
-        .map(|bot| BotReport {
+        .map(|bot| (bot, file.health_of(bot, now)))
+        .map(|(bot, health)| BotReport {
             id: bot.id,
             username: bot.username.clone(),
-            health: bot.health.clone(),
-            polling: bot.health == BotHealth::Polling,
+            polling: health == BotHealth::Polling,
             last_poll_age_s: bot.last_poll_at.map(|at| now.since(at).as_secs()),
             refused_today: bot.refused_on.today(now),
             not_addressed_today: bot.not_addressed_on.today(now),
             retry_at: bot.retry_at.map(Timestamp::rfc3339),
             retry_moment: bot.retry_at.map(|at| at.local_moment(now)),
-            conflict: match &bot.health {
+            conflict: match &health {
                 BotHealth::Conflict(conflict) => Some(conflict.as_str()),
                 BotHealth::Starting | BotHealth::Polling | BotHealth::Off(_) => None,
             },
-            off: match &bot.health {
+            off: match &health {
                 BotHealth::Off(reason) => Some(reason.clone()),
                 BotHealth::Starting | BotHealth::Polling | BotHealth::Conflict(_) => None,
             },
+            health,
         })
         .collect()
 }
