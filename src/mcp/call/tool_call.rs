@@ -79,7 +79,7 @@ impl<'a> ToolCall<'a> {
                 others,
                 read,
                 answering,
-                newest_accepted: mailbox.driver.outbox.newest()?,
+                newest_accepted: mailbox.driver.outbox.newest(now)?,
             },
             notices,
             _lock: lock,
