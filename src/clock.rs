@@ -102,6 +102,27 @@ impl fmt::Display for Timestamp {
 pub struct Clock {
     /// Added to the wall clock, so that a test can let a night pass.
     shift_ms: i64,
+    /// The clocks that a simulation sets, instead of those of the machine.
+    #[cfg(feature = "test-hooks")]
+    hand: Option<std::sync::Arc<Hand>>,
+}
+
+/// Both clocks of a simulation.
+#[cfg(feature = "test-hooks")]
+#[derive(Debug)]
+struct Hand {
+    began: tokio::time::Instant,
+    /// The wall clock, and the span since the beginning, in milliseconds.
+    shown: std::sync::Mutex<(i64, u64)>,
+}
+
+#[cfg(feature = "test-hooks")]
+impl Hand {
+    fn shown(&self) -> std::sync::MutexGuard<'_, (i64, u64)> {
+        self.shown
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
 }
 
 impl Clock {
@@ -113,7 +134,34 @@ impl Clock {
     /// The real clocks with the wall clock moved by so many milliseconds.
     #[cfg(any(test, feature = "test-hooks"))]
     pub fn shifted(shift_ms: i64) -> Self {
-        Self { shift_ms }
+        Self {
+            shift_ms,
+            ..Self::default()
+        }
+    }
+
+    /// Clocks that stand still until they are [set](Self::set).
+    #[doc(hidden)]
+    #[cfg(feature = "test-hooks")]
+    pub fn by_hand(now: Timestamp) -> Self {
+        let hand = Hand {
+            began: tokio::time::Instant::now(),
+            shown: std::sync::Mutex::new((now.0, 0)),
+        };
+        Self {
+            hand: Some(std::sync::Arc::new(hand)),
+            ..Self::default()
+        }
+    }
+
+    /// Sets clocks that are moved by hand, and all clones of them.
+    #[doc(hidden)]
+    #[cfg(feature = "test-hooks")]
+    pub fn set(&self, now: Timestamp, since_began: Duration) {
+        let since_began = u64::try_from(since_began.as_millis()).unwrap_or(u64::MAX);
+        if let Some(hand) = &self.hand {
+            *hand.shown() = (now.0, since_began);
+        }
     }
 
     /// The wall clock.
@@ -122,6 +170,10 @@ impl Clock {
         reason = "the one place that reads the wall clock"
     )]
     pub fn now(&self) -> Timestamp {
+        #[cfg(feature = "test-hooks")]
+        if let Some(hand) = &self.hand {
+            return Timestamp(hand.shown().0);
+        }
         let since = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap_or_default();
@@ -134,6 +186,10 @@ impl Clock {
 
     /// The monotonic clock, for measuring spans.
     pub fn instant(&self) -> tokio::time::Instant {
+        #[cfg(feature = "test-hooks")]
+        if let Some(hand) = &self.hand {
+            return hand.began + Duration::from_millis(hand.shown().1);
+        }
         tokio::time::Instant::now()
     }
 

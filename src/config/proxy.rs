@@ -87,7 +87,9 @@ pub(super) fn setting(text: &str, _: &Reader<'_>) -> Result<ProxySetting, Violat
 
 /// Finds the proxy of a configuration.
 pub(super) fn find(config: &Config, env: &Env, dotenv: &Dotenv) -> Result<Option<Proxy>, Problem> {
-    if is_near(&config.api_url) {
+    // A simulator on this machine takes the part of Telegram in the tests of proxies.
+    let seems_far = cfg!(feature = "test-hooks") && env.get("TELEPOST_TEST_FAR_API").is_some();
+    if is_near(&config.api_url) && !seems_far {
         return Ok(None);
     }
     let get = |name: &'static str| {

@@ -22,6 +22,7 @@ use crate::state::agents::turns::TurnFile;
 use crate::state::agents::{Registered, list_registered};
 use crate::state::inbox::Inbox;
 use crate::state::inbox::entry::EntryName;
+use crate::state::inbox::pending::Pending;
 use crate::state::layout::{SessionDir, StateDir};
 use crate::state::outbox::Outbox;
 use crate::state::wake_log::{WakeLog, WakeOutcome};
@@ -257,7 +258,7 @@ impl HookSession<'_> {
 
     fn summarize_mailbox(&self, agent: &HookAgent) -> Result<MailboxSummary, StateError> {
         let mut mailbox = MailboxSummary::default();
-        let pending = Inbox::new(&self.dir).pending()?;
+        let pending = Pending::from(Inbox::new(&self.dir).pending()?);
         if pending.is_empty() {
             return Ok(mailbox);
         }

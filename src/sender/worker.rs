@@ -1,6 +1,8 @@
 //! The delivery worker: makes the requests of one delivery, each between two durable records.
 
+use std::fmt;
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ use crate::state::outbox::delivery::{
 use crate::store::StoreError;
 use crate::store::crash_points::{Side, Step, mark_step};
 use crate::store::state_file::ReadError;
-use crate::telegram::api::{FileToSend, Media, OutgoingMessage};
+use crate::telegram::api::{Api, FileToSend, Media, OutgoingMessage};
 use crate::telegram::error::{ApiError, FailureDecision, Repair};
 
 /// How the work on a delivery ended for now.
@@ -56,16 +58,61 @@ pub struct DeliveryWorker {
     inbox: Inbox,
     bot: Arc<BotHandle>,
     clock: Clock,
+    /// Telegram, if it is not the one that the bot has access to.
+    transport: Option<Arc<dyn Transport>>,
 }
 
 /// One request to Telegram.
+#[doc(hidden)]
 #[derive(Debug)]
-struct SendRequest {
+pub struct SendRequest {
     /// Where it goes now: the chat may have moved, and the topic may be gone.
-    to: Address,
+    pub to: Address,
     /// The message that it edits or reacts to.
-    target: Option<MessageId>,
-    message: OutgoingMessage,
+    pub target: Option<MessageId>,
+    /// The message that it sends.
+    pub message: OutgoingMessage,
+}
+
+/// Makes the requests of deliveries: a bot's [`Api`], or the Telegram of a simulation.
+#[doc(hidden)]
+pub trait Transport: fmt::Debug + Send + Sync {
+    /// Makes a request. Returns the ids of the messages that it made or changed.
+    fn request<'a>(
+        &'a self,
+        content: &'a Content,
+        request: &'a SendRequest,
+        files: Option<(Media, Vec<FileToSend>)>,
+    ) -> SendAnswer<'a>;
+}
+
+/// The answer to a request, once it is there.
+#[doc(hidden)]
+pub type SendAnswer<'a> =
+    Pin<Box<dyn Future<Output = Result<Vec<MessageId>, ApiError>> + Send + 'a>>;
+
+impl Transport for Api {
+    fn request<'a>(
+        &'a self,
+        content: &'a Content,
+        request: &'a SendRequest,
+        files: Option<(Media, Vec<FileToSend>)>,
+    ) -> SendAnswer<'a> {
+        Box::pin(async move {
+            let (to, message) = (request.to, &request.message);
+            match (content, request.target, files) {
+                (_, _, Some((media, files))) => self.upload(to, media, files, message).await,
+                (Content::Reaction { emoji, .. }, Some(target), None) => {
+                    self.react(to, target, emoji).await.map(|()| vec![target])
+                }
+                (_, Some(target), None) => {
+                    let edited = self.edit_text(to, target, message).await;
+                    edited.map(|()| vec![target])
+                }
+                (_, None, None) => self.send_text(to, message).await.map(|id| vec![id]),
+            }
+        })
+    }
 }
 
 /// Whether the next message may follow at once.
@@ -80,6 +127,17 @@ impl DeliveryWorker {
             inbox: Inbox::new(&dir),
             bot,
             clock,
+            transport: None,
+        }
+    }
+
+    /// The same worker with another Telegram.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn over(self, transport: Arc<dyn Transport>) -> Self {
+        Self {
+            transport: Some(transport),
+            ..self
         }
     }
 
@@ -250,7 +308,8 @@ impl DeliveryWorker {
         self.outbox
             .record_state(&delivery.id, state, Step::InFlight)?;
         mark_step(Step::Send, Side::Before);
-        let answer = self.make_request(delivery, &request, files).await;
+        let transport = self.transport.as_deref().unwrap_or(&self.bot.api);
+        let answer = transport.request(&delivery.content, &request, files).await;
         mark_step(Step::Send, Side::After);
         match answer {
             Ok(ids) => {
@@ -420,27 +479,6 @@ impl DeliveryWorker {
             target,
             message: state.outgoing(delivery, index, has_moved),
         })
-    }
-
-    /// Makes a request and returns the ids of the messages that it made or changed.
-    async fn make_request(
-        &self,
-        delivery: &Delivery,
-        request: &SendRequest,
-        files: Option<(Media, Vec<FileToSend>)>,
-    ) -> Result<Vec<MessageId>, ApiError> {
-        let (api, to, message) = (&self.bot.api, request.to, &request.message);
-        match (&delivery.content, request.target, files) {
-            (_, _, Some((media, files))) => api.upload(to, media, files, message).await,
-            (Content::Reaction { emoji, .. }, Some(target), None) => {
-                api.react(to, target, emoji).await.map(|()| vec![target])
-            }
-            (_, Some(target), None) => {
-                let edited = api.edit_text(to, target, message).await;
-                edited.map(|()| vec![target])
-            }
-            (_, None, None) => api.send_text(to, message).await.map(|id| vec![id]),
-        }
     }
 
     fn finish(

@@ -8,13 +8,12 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::ids::{BotId, SessionId};
 use crate::store::StoreError;
-use crate::store::atomic;
 use crate::store::disk::{Disk, HeldLock, RealDisk};
 use crate::store::lock::LockError;
 use crate::store::state_file::Storage;
 
 /// How long to wait for the session lock, which others hold for milliseconds.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+pub const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// How the name of a session folder ends during its removal.
 const REMOVED: &str = ".pruned";
 /// With less room than a few small files take, the disk counts as full.
@@ -135,7 +134,7 @@ impl StateDir {
 
     /// How many damaged files are kept.
     pub fn quarantine_count(&self) -> Result<u64, StoreError> {
-        Ok(atomic::list_names(&self.quarantine())?.len() as u64)
+        Ok(self.storage.disk().list(&self.quarantine())?.len() as u64)
     }
 
     /// The rate limits of a bot.
@@ -150,7 +149,7 @@ impl StateDir {
 
     /// Every bot that has a folder.
     pub fn all_bots(&self) -> Result<Vec<BotId>, StoreError> {
-        let names = atomic::list_names(&self.root().join("bots"))?;
+        let names = self.storage.disk().list(&self.root().join("bots"))?;
         Ok(names
             .iter()
             .filter_map(|name| name.parse().ok().map(BotId))
@@ -212,7 +211,7 @@ impl StateDir {
 
     /// Every session that has a folder, configured or not.
     pub fn all_sessions(&self) -> Result<Vec<SessionId>, StoreError> {
-        let names = atomic::list_names(&self.sessions())?;
+        let names = self.storage.disk().list(&self.sessions())?;
         Ok(names
             .iter()
             .filter_map(|name| SessionId::new(name).ok())
@@ -269,8 +268,13 @@ impl SessionDir {
     /// Takes that lock. Others hold it for milliseconds; after 5 s the error names the holder. `who` names this
     /// process to others.
     pub fn take_lock(&self, who: &str) -> Result<HeldLock, LockError> {
+        self.take_lock_within(who, LOCK_PATIENCE)
+    }
+
+    /// Does the same with another patience.
+    pub fn take_lock_within(&self, who: &str, patience: Duration) -> Result<HeldLock, LockError> {
         let disk = self.storage.disk();
-        disk.lock(&self.lock(), who, LOCK_PATIENCE)
+        disk.lock(&self.lock(), who, patience)
     }
 
     /// The folders in which a change may end the wait of a call: new messages, their files, and finished

@@ -13,6 +13,7 @@ mod portable;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -36,6 +37,35 @@ enum NameEvent<'a> {
     Name { path: &'a Path, gone: bool },
     /// More changed than the system can tell.
     Overflow,
+}
+
+/// The changes of names in one folder, for an owner that must not miss any.
+pub struct NameChanges(EventSource);
+
+impl NameChanges {
+    /// The changes from now on. `None` where the system reports them late or not at all.
+    pub fn of(folder: &Path) -> Option<Self> {
+        let is_prompt = cfg!(target_os = "linux");
+        let events = is_prompt.then(|| EventSource::new(&[folder.to_owned()]).ok());
+        events.flatten().map(Self)
+    }
+
+    /// Hands out the paths that changed since the last time. `false` if there were more than the system can
+    /// tell.
+    pub fn take(&self, mut sink: impl FnMut(&Path)) -> bool {
+        let mut is_complete = true;
+        self.0.drain(&mut |event| match event {
+            NameEvent::Name { path, .. } => sink(path),
+            NameEvent::Overflow => is_complete = false,
+        });
+        is_complete
+    }
+}
+
+impl fmt::Debug for NameChanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NameChanges")
+    }
 }
 
 /// Watches folders for any change of names.

@@ -7,6 +7,7 @@ use crate::state::agents::Registered;
 use crate::state::agents::holder::HolderId;
 use crate::state::holds::{Conversation, Holds};
 use crate::state::inbox::entry::EntryName;
+use crate::state::inbox::pending::Pending;
 use crate::state::layout::SessionDir;
 use crate::store::StoreError;
 
@@ -16,16 +17,13 @@ pub(crate) struct Conversations(BTreeMap<String, Conversation>);
 
 impl Conversations {
     /// Reads them, unless nothing waits.
-    pub(crate) fn read(
-        dir: &SessionDir,
-        pending: &BTreeSet<EntryName>,
-    ) -> Result<Self, StoreError> {
+    pub(crate) fn read(dir: &SessionDir, pending: &Pending) -> Result<Self, StoreError> {
         if pending.is_empty() {
             return Ok(Self::default());
         }
         let mut found = BTreeMap::new();
         for mut conversation in Holds::new(dir).peek_all()? {
-            conversation.reconcile(pending);
+            conversation.reconcile(&pending.among(&conversation.entries()));
             found.insert(conversation.holder.clone(), conversation);
         }
         Ok(Self(found))
@@ -51,7 +49,7 @@ impl Conversations {
     /// The entries that wait and that no living agent holds.
     pub(crate) fn list_unshown(
         &self,
-        pending: &BTreeSet<EntryName>,
+        pending: &Pending,
         living: &[Registered],
         now: Timestamp,
     ) -> BTreeSet<EntryName> {
@@ -63,6 +61,6 @@ impl Conversations {
             // A message whose server process is gone may not have reached the agent.
             .flat_map(|conversation| conversation.living_entries(lives))
             .collect();
-        pending.difference(&held).copied().collect()
+        pending.iter().filter(|name| !held.contains(name)).collect()
     }
 }

@@ -56,6 +56,8 @@ const SHARE: u32 = 10;
 pub struct Waker {
     state: StateDir,
     sessions: BTreeMap<SessionId, Option<TypingRules>>,
+    /// Kept, so that each follows the names of its folder.
+    inboxes: BTreeMap<SessionId, Inbox>,
     tmux: TmuxServer,
     clock: Clock,
 }
@@ -73,7 +75,10 @@ impl Waker {
     pub fn new(state: &StateDir, config: &Config, tmux: TmuxServer, clock: Clock) -> Self {
         let sessions = config.sessions.iter();
         let sessions = sessions.map(|(id, session)| (id.clone(), TypingRules::of(session)));
+        let inboxes = config.sessions.keys();
+        let inboxes = inboxes.map(|id| (id.clone(), Inbox::new(&state.session(id))));
         Self {
+            inboxes: inboxes.collect(),
             state: state.clone(),
             sessions: sessions.collect(),
             tmux,
@@ -156,11 +161,12 @@ impl Waker {
         let (state, tmux) = (self.state.clone(), self.tmux.clone());
         let (clock, stop) = (self.clock.clone(), stop.clone());
         let rules = self.sessions.get(&id).cloned().flatten();
+        let inbox = self.inboxes.get(&id).cloned();
         checks.spawn_blocking(move || {
             let begun = clock.instant();
             let dir = state.session(&id);
             let check = SessionCheck {
-                inbox: Inbox::new(&dir),
+                inbox: &inbox.unwrap_or_else(|| Inbox::new(&dir)),
                 dir,
                 state: &state,
                 id: &id,

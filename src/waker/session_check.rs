@@ -17,6 +17,7 @@ use crate::state::agents::turns::{self, TurnFile, Unanswered};
 use crate::state::agents::{Registered, list_registered};
 use crate::state::inbox::Inbox;
 use crate::state::inbox::entry::EntryName;
+use crate::state::inbox::pending::Pending;
 use crate::state::layout::{SessionDir, StateDir};
 use crate::state::outbox::Outbox;
 use crate::state::wake_log::{AgentKey, TypingRefusal, Wake, WakeLog, WakeOutcome, WakePlan};
@@ -50,7 +51,7 @@ pub(super) struct NextCheck {
 
 /// The messages that wait, and the agents.
 struct SessionView {
-    pending: BTreeSet<EntryName>,
+    pending: Pending,
     conversations: Conversations,
     living: Vec<Registered>,
     turns: Vec<TurnFile>,
@@ -62,7 +63,7 @@ pub(super) struct SessionCheck<'a> {
     pub(crate) state: &'a StateDir,
     pub(crate) id: &'a SessionId,
     pub(crate) dir: SessionDir,
-    pub(crate) inbox: Inbox,
+    pub(crate) inbox: &'a Inbox,
     pub(crate) rules: Option<TypingRules>,
     pub(crate) tmux: &'a TmuxServer,
     pub(crate) stop: &'a CancellationToken,
@@ -95,7 +96,7 @@ impl SessionCheck<'_> {
             state: self.state,
             id: self.id,
             dir: &self.dir,
-            inbox: &self.inbox,
+            inbox: self.inbox,
             is_connected: !list_registered(&self.dir)?.is_empty(),
         };
         let look = || match self.tmux.list_terminals(&rules.session) {
@@ -124,7 +125,7 @@ impl SessionCheck<'_> {
             return Ok(NextCheck::default());
         }
         let before = log.clone();
-        let pending = self.inbox.pending()?;
+        let pending = self.inbox.follow_pending()?;
         let mut view = SessionView {
             conversations: Conversations::read(&self.dir, &pending)?,
             pending,

@@ -1,7 +1,7 @@
 //! A proxy is used for Telegram and never for this machine, and people can see which.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::support::{House, wait_for};
 
-/// A proxy on loopback that records what it is asked for, and refuses it.
+/// A proxy on loopback that records what it is asked for, and refuses it or connects to one place.
 struct Proxy {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
@@ -17,6 +17,10 @@ struct Proxy {
 
 impl Proxy {
     fn start() -> Self {
+        Self::to(None)
+    }
+
+    fn to(place: Option<SocketAddr>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let asked: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -24,7 +28,7 @@ impl Proxy {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let all = Arc::clone(&all);
-                thread::spawn(move || serve(stream, &all));
+                thread::spawn(move || serve(stream, &all, place));
             }
         });
         Self { address, asked }
@@ -47,51 +51,91 @@ impl Proxy {
     }
 }
 
-/// One connection: SOCKS 5 by name or address, or the first line of an HTTP request.
-fn serve(mut stream: std::net::TcpStream, asked: &Mutex<Vec<String>>) -> Option<()> {
+/// One connection: SOCKS 5 by name or address, or an HTTP request.
+fn serve(mut stream: TcpStream, asked: &Mutex<Vec<String>>, to: Option<SocketAddr>) -> Option<()> {
     let mut first = [0; 1];
     stream.read_exact(&mut first).ok()?;
-    if first[0] != 5 {
-        let mut line = vec![first[0]];
-        while !line.ends_with(b"\r\n\r\n") {
-            let mut byte = [0; 1];
-            stream.read_exact(&mut byte).ok()?;
-            line.push(byte[0]);
-        }
-        let head = String::from_utf8_lossy(&line).into_owned();
-        let mut words = head.split_whitespace();
-        let what = format!("{} {}", words.next()?, words.next()?);
-        let sent = head.to_ascii_lowercase().contains("proxy-authorization");
-        let mark = if sent { " with a password" } else { "" };
-        asked.lock().unwrap().push(format!("{what}{mark}"));
-        return stream
-            .write_all(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n")
-            .ok();
+    if first[0] == 5 {
+        serve_socks(stream, asked, to)
+    } else {
+        serve_http(first[0], stream, asked, to)
     }
-    let mut count = [0; 1];
-    stream.read_exact(&mut count).ok()?;
-    let mut methods = vec![0; usize::from(count[0])];
-    stream.read_exact(&mut methods).ok()?;
+}
+
+fn serve_http(
+    first: u8,
+    mut stream: TcpStream,
+    asked: &Mutex<Vec<String>>,
+    to: Option<SocketAddr>,
+) -> Option<()> {
+    let mut head = vec![first];
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0; 1];
+        stream.read_exact(&mut byte).ok()?;
+        head.push(byte[0]);
+    }
+    let words = String::from_utf8_lossy(&head).into_owned();
+    let has_password = words.to_ascii_lowercase().contains("proxy-authorization");
+    let mark = if has_password { " with a password" } else { "" };
+    let mut words = words.split_whitespace();
+    let what = format!("{} {}{mark}", words.next()?, words.next()?);
+    asked.lock().unwrap().push(what);
+    let Some(to) = to else {
+        let refusal = b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n";
+        return stream.write_all(refusal).ok();
+    };
+    let mut server = TcpStream::connect(to).ok()?;
+    server.write_all(&head).ok()?;
+    pipe(stream, server)
+}
+
+fn serve_socks(
+    mut stream: TcpStream,
+    asked: &Mutex<Vec<String>>,
+    to: Option<SocketAddr>,
+) -> Option<()> {
+    let mut take = |count: usize| {
+        let mut bytes = vec![0; count];
+        stream.read_exact(&mut bytes).ok().map(|()| bytes)
+    };
+    let count = usize::from(take(1)?[0]);
+    take(count)?;
     stream.write_all(&[5, 0]).ok()?;
-    let mut request = [0; 5];
-    stream.read_exact(&mut request).ok()?;
-    let kind = request[3];
-    let mut rest = vec![
-        0;
-        if kind == 3 {
-            usize::from(request[4]) + 2
-        } else {
-            5
-        }
-    ];
-    stream.read_exact(&mut rest).ok()?;
-    let host = if kind == 3 {
+    let mut take = |count: usize| {
+        let mut bytes = vec![0; count];
+        stream.read_exact(&mut bytes).ok().map(|()| bytes)
+    };
+    let request = take(5)?;
+    let by_name = request[3] == 3;
+    let rest = take(if by_name {
+        usize::from(request[4]) + 2
+    } else {
+        5
+    })?;
+    let host = if by_name {
         String::from_utf8_lossy(&rest[..rest.len() - 2]).into_owned()
     } else {
         "an address".to_owned()
     };
     asked.lock().unwrap().push(format!("SOCKS {host}"));
-    stream.write_all(&[5, 2, 0, 1, 0, 0, 0, 0, 0, 0]).ok()
+    let answer = |code: u8| [5, code, 0, 1, 0, 0, 0, 0, 0, 0];
+    let Some(to) = to else {
+        return stream.write_all(&answer(2)).ok();
+    };
+    let server = TcpStream::connect(to).ok()?;
+    stream.write_all(&answer(0)).ok()?;
+    pipe(stream, server)
+}
+
+/// Copies in both directions until one side ends.
+fn pipe(stream: TcpStream, server: TcpStream) -> Option<()> {
+    let (mut from, mut into) = (stream.try_clone().ok()?, server.try_clone().ok()?);
+    thread::spawn(move || {
+        let _ended = std::io::copy(&mut from, &mut into);
+        let _closed = into.shutdown(std::net::Shutdown::Write);
+    });
+    let (mut from, mut into) = (server, stream);
+    std::io::copy(&mut from, &mut into).ok().map(drop)
 }
 
 /// A house whose bots are at Telegram itself.
@@ -226,5 +270,31 @@ fn what_is_no_proxy_is_refused_and_its_words_are_not_repeated() {
             "{words}"
         );
         assert!(!words.contains("s3cret"), "{words}");
+    }
+}
+
+#[test]
+fn messages_and_answers_go_through_the_proxy() {
+    for scheme in ["http", "socks5h", "socks5"] {
+        let mut house = House::new();
+        let to = house.sim.address();
+        let proxy = Proxy::to(Some(to));
+        house.config["api_url"] = json!(format!("http://localhost:{}", to.port()));
+        house.config["proxy"] = json!(format!("{scheme}://{}", proxy.address));
+        house.write_config();
+        let far = ("TELEPOST_TEST_FAR_API".to_owned(), "1".to_owned());
+        house.env.push(far);
+        let _gateway = house.gateway();
+        house.file("a.txt", "a");
+        let mut agent = house.agent_asked("far?");
+        let answer = agent.reply(json!({"text": "far", "files": ["a.txt"]}));
+        assert_eq!(answer["status"], "delivered", "{scheme}: {answer}");
+        let asked = proxy.asked().join("\n");
+        let expected = match scheme {
+            "http" => "POST http://localhost:",
+            "socks5h" => "SOCKS localhost",
+            _ => "SOCKS an address",
+        };
+        assert!(asked.contains(expected), "{scheme}: {asked}");
     }
 }

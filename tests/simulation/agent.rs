@@ -1,228 +1,122 @@
-//! An agent and its MCP server: `mcp::mailbox`, `mcp::desk` and `mcp::commit` in small, with the same
-//! order of writes. Every decision is telepost's: [`Conversation`], [`view::fresh`],
-//! [`view::together`], [`Page`]. The session lock is given by taking one action at a time.
+//! An agent with its MCP server: telepost's own [`Mailbox`] over the disk in memory. This file tells the
+//! client: which calls it makes, and the fate of their results.
 
 use std::collections::BTreeSet;
-use std::rc::Rc;
 
-use telepost::ids::{Address, UpdateId};
-use telepost::state::agents::holder::short_hash;
-use telepost::state::holds::{Conversation, Held, ReplyTarget};
-use telepost::state::inbox::entry::EntryName;
-use telepost::state::inbox::view::{self, RenderedMessage};
-use telepost::state::outbox::delivery::{Content, Delivery, DeliveryId};
+use telepost::clock::Timestamp;
+use telepost::ids::UpdateId;
+use telepost::mcp::call::{Caller, Mailbox, PresentationId, ShownPage};
+use telepost::mcp::tools::{ReactParams, Refusal, ReplyParams, To, ToolResult};
+use telepost::state::agents::Reach;
+use telepost::state::agents::holder::{HolderId, Registration};
+use telepost::state::agents::process::ProcessId;
+use telepost::state::holds::Held;
 
 use crate::action::{Fate, Where};
-use crate::desk::{Desk, Other};
-use crate::disk::{Died, File, Folder, Name, path};
-use crate::world::{Bug, Made, World};
+use crate::memory_disk::MemoryDisk;
+use crate::world::{Died, Folder, Shared, World};
 
-/// As in `mcp::desk`.
-pub(crate) const ACTIVE_NOTE_MS: u128 = 60_000;
-
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Agent {
     pub(crate) session: usize,
-    slot: usize,
+    slot: u32,
     life: u32,
     starts: u32,
-    pub(crate) alive: bool,
-    pub(crate) holder: String,
-    /// Deliveries whose answers this process has seen settled.
-    settled: BTreeSet<DeliveryId>,
-    /// The name of this server process.
+    pub(crate) holder: HolderId,
+    /// The name of its server process.
     pub(crate) server: String,
-    /// The entries that it has surely shown, and the conversation that is answered next.
-    read: BTreeSet<EntryName>,
-    answering: Option<Address>,
+    mailbox: Option<Running>,
     /// The results that went out, or were cancelled.
-    shows: Vec<(Showing, bool)>,
-    last: Option<Call>,
+    shows: Vec<(PresentationId, bool)>,
+    last: Option<(u64, ReplyParams)>,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct Showing {
-    pub(crate) newly: BTreeSet<EntryName>,
-    pub(crate) answering: Option<Address>,
-}
+/// The mailbox of a server that runs.
+struct Running(Mailbox);
 
-#[derive(Clone, Debug)]
-pub(crate) struct Call {
-    pub(crate) id: u64,
-    pub(crate) text: String,
-    pub(crate) keep_open: bool,
-    pub(crate) to: To,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum To {
-    Unsaid,
-    Home,
-    Message(UpdateId),
-}
-
-impl World {
-    pub(crate) fn conversation(&self, session: usize, holder: &str) -> Option<Rc<Conversation>> {
-        match self.disk.get(
-            session,
-            Folder::Conversations,
-            Name::Holder(holder.to_owned()),
-        ) {
-            Some(File::Conversation(conversation)) => Some(Rc::clone(conversation)),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn server_lives(&self, server: &str) -> bool {
-        let mut agents = self.agents.iter();
-        agents.any(|agent| agent.alive && agent.server == server)
-    }
-
-    pub(crate) fn is_alive(&self, holder: &str) -> bool {
-        self.agents
-            .iter()
-            .any(|agent| agent.alive && agent.holder == holder)
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Running")
     }
 }
 
 impl Agent {
-    pub(crate) fn new(session: usize, slot: usize) -> Self {
-        Self {
+    pub(crate) fn new(shared: &Shared, session: usize, slot: u32) -> Self {
+        let mut agent = Self {
             session,
             slot,
             life: 0,
             starts: 0,
-            alive: true,
-            holder: format!("a{slot}-0"),
-            settled: BTreeSet::new(),
-            server: format!("s{slot}-0"),
-            read: BTreeSet::new(),
-            answering: None,
+            holder: HolderId::of_thread(""),
+            server: String::new(),
+            mailbox: None,
             shows: Vec::new(),
             last: None,
-        }
+        };
+        agent.start(shared, false);
+        agent
     }
 
-    pub(crate) fn die(&mut self) {
-        self.alive = false;
+    pub(crate) fn is_alive(&self) -> bool {
+        self.mailbox.is_some()
+    }
+
+    /// The process is killed: its locks go, and its files stay as they are.
+    pub(crate) fn die(&mut self, disk: &MemoryDisk) {
+        disk.set_fuse(Some(0));
+        self.mailbox = None;
+        disk.set_fuse(None);
         self.shows.clear();
-        self.settled.clear();
-        self.read.clear();
-        self.answering = None;
     }
 
-    pub(crate) fn start(&mut self, same: bool) {
-        if self.alive {
+    pub(crate) fn start(&mut self, shared: &Shared, same: bool) {
+        if self.is_alive() {
             return;
         }
-        self.alive = true;
         self.starts += 1;
-        self.server = format!("s{}-{}", self.slot, self.starts);
         if !same {
             self.life += 1;
-            self.holder = format!("a{}-{}", self.slot, self.life);
+            self.holder = HolderId::of_thread(&format!("a{}-{}", self.slot, self.life));
             self.last = None;
+        }
+        let session = &shared.sessions[self.session];
+        let client = ProcessId {
+            pid: 1,
+            start: "1".to_owned(),
+        };
+        let started_at = Timestamp(i64::from(self.slot * 1_000_000 + self.starts));
+        let dir = shared.state.session(session);
+        let registration = Registration::new(&dir, &client, Reach::default(), started_at);
+        self.server = registration.name();
+        let session = &shared.config.sessions[session];
+        let state = shared.state.clone();
+        let mailbox = Mailbox::new(state, session, registration, shared.clock.clone());
+        mailbox.register(None).unwrap();
+        self.mailbox = Some(Running(mailbox));
+    }
+
+    fn mailbox(&self) -> &Mailbox {
+        &self.mailbox.as_ref().expect("a dead agent calls nothing").0
+    }
+
+    fn caller(&self, call: Option<u64>) -> Caller {
+        Caller {
+            holder: self.holder.clone(),
+            label: self.holder.as_str().to_owned(),
+            thread: None,
+            client: None,
+            call: call.map(|call| call.to_string()),
         }
     }
 
     /// Before every call: a result that went out was read, a cancelled one is taken back.
-    fn note_out(&mut self, world: &mut World) -> Result<(), Died> {
-        for (showing, heard) in std::mem::take(&mut self.shows) {
+    fn follow_up(&mut self, world: &World) -> Result<(), Died> {
+        for (presentation, heard) in std::mem::take(&mut self.shows) {
             if heard {
-                self.read.extend(showing.newly);
-                self.answering = showing.answering.or(self.answering);
+                self.mailbox().mark_delivered(presentation);
             } else {
-                let mut desk = self.open(world)?;
-                let unread = showing.newly.difference(&self.read).copied().collect();
-                desk.me.let_go(&unread);
-                desk.save(world, true)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn open(&mut self, world: &mut World) -> Result<Desk, Died> {
-        let (session, now) = (self.session, world.now());
-        self.settle_committed(world)?;
-        let pending: BTreeSet<EntryName> = world
-            .disk
-            .entries(session, Folder::Inbox)
-            .into_iter()
-            .collect();
-        let files: Vec<_> = world
-            .disk
-            .list(session, Folder::Conversations)
-            .filter_map(|(path, file)| match file {
-                File::Conversation(conversation) => Some((path.clone(), Rc::clone(conversation))),
-                _ => None,
-            })
-            .collect();
-        let mut me_on_disk = None;
-        let mut others = Vec::new();
-        for (path, conversation) in files {
-            let mut conversation = Conversation::clone(&conversation);
-            if conversation.holder == self.holder {
-                me_on_disk = Some(conversation);
-                continue;
-            }
-            conversation.reconcile(&pending);
-            let alive = world.is_alive(&conversation.holder);
-            if !alive && conversation.is_idle() {
-                world.disk.remove(&path)?;
-                continue;
-            }
-            let kept = if alive && !conversation.is_silent(now) {
-                conversation.living_entries(|server| world.server_lives(server))
-            } else {
-                BTreeSet::new()
-            };
-            others.push(Other {
-                conversation,
-                alive,
-                kept,
-            });
-        }
-        let fresh = || Conversation::new(&self.holder, &self.holder, now);
-        let mut me = me_on_disk.clone().unwrap_or_else(fresh);
-        me.observe_read(&self.server, &self.read);
-        self.read.retain(|entry| me.entries().contains(entry));
-        me.reconcile(&pending);
-        let held = me.addresses();
-        self.answering = self.answering.filter(|address| held.contains(address));
-        let mut desk = Desk {
-            session,
-            holder: self.holder.clone(),
-            now,
-            pending,
-            me,
-            me_on_disk,
-            others,
-            server: self.server.clone(),
-            read: self.read.clone(),
-            answering: self.answering,
-        };
-        let noted = desk.me_on_disk.as_ref().map(|me| me.active_at);
-        if noted.is_some_and(|at| now.since(at).as_millis() >= ACTIVE_NOTE_MS) {
-            desk.save(world, false)?;
-        }
-        Ok(desk)
-    }
-
-    fn settle_committed(&mut self, world: &mut World) -> Result<(), Died> {
-        let waiting = world.disk.deliveries(self.session, Folder::Outbox);
-        self.settled.retain(|id| waiting.contains(id));
-        let mut synced = world.has(Bug::OutboxUnsynced);
-        for id in waiting {
-            if self.settled.contains(&id) {
-                continue;
-            }
-            if !synced {
-                world.disk.sync(self.session, Folder::Outbox)?;
-                synced = true;
-            }
-            if let Some(delivery) = world.disk.waiting(self.session, &id) {
-                world.settle(self.session, &delivery.answers)?;
-                self.settled.insert(id);
+                drop(self.mailbox().withdraw(&self.caller(None), presentation));
+                world.live()?;
             }
         }
         Ok(())
@@ -230,11 +124,10 @@ impl Agent {
 
     /// `telegram_poll`.
     pub(crate) fn show(&mut self, world: &mut World, limit: usize, fate: Fate) -> Result<(), Died> {
-        self.note_out(world)?;
-        let desk = self.open(world)?;
-        let (on_page, showing) = desk.show(world, limit, false, None)?;
-        self.given_out(world, &on_page, showing, fate);
-        Ok(())
+        self.follow_up(world)?;
+        let (caller, base) = (self.caller(None), ToolResult::default());
+        let page = self.mailbox().show(&caller, &base, limit, true);
+        self.given_out(world, page, fate)
     }
 
     /// `telegram_reply` without text.
@@ -244,73 +137,84 @@ impl Agent {
         to: Option<u8>,
         fate: Fate,
     ) -> Result<(), Died> {
-        self.note_out(world)?;
-        let desk = self.open(world)?;
-        let address = match to.map(|nth| self.message(world, nth)) {
+        self.follow_up(world)?;
+        let to = match to.map(|nth| self.message(world, nth)) {
             Some(None) => return Ok(()),
-            Some(Some(id)) => desk.address_of(world, id),
-            None => desk.oldest(world),
+            Some(Some(id)) => Some(To::Message(id)),
+            None => None,
         };
-        let Some(address) = address else {
-            return Ok(());
-        };
-        let (on_page, showing) = desk.show(world, 20, true, Some(address))?;
-        self.given_out(world, &on_page, showing, fate);
-        Ok(())
+        let (caller, base) = (self.caller(None), ToolResult::default());
+        let page = self.mailbox().show_conversation(&caller, base, to);
+        self.given_out(world, page, fate)
     }
 
     fn given_out(
         &mut self,
         world: &mut World,
-        on_page: &[RenderedMessage],
-        showing: Showing,
+        page: Result<ShownPage, Refusal>,
         fate: Fate,
-    ) {
+    ) -> Result<(), Died> {
+        world.live()?;
+        let Ok(page) = page else {
+            return Ok(());
+        };
         let heard = matches!(fate, Fate::Heard | Fate::HeardThenDead);
         if heard {
-            let read = world.ledger.read.entry(self.holder.clone()).or_default();
-            read.extend(
-                view::entries_of(on_page)
-                    .iter()
-                    .map(|entry| entry.update_id),
-            );
+            let shown = page.result.messages.iter();
+            let shown: BTreeSet<UpdateId> = shown.map(|message| message.update_id).collect();
+            let held = self.held(world);
+            let entries = held
+                .iter()
+                .filter(|held| shown.contains(&held.update_id))
+                .flat_map(|held| &held.entries)
+                .map(|entry| entry.update_id);
+            let holder = self.holder.as_str().to_owned();
+            world.ledger.read.entry(holder).or_default().extend(entries);
         }
-        if !matches!(fate, Fate::Dead) {
-            self.shows.push((showing, heard));
+        if let Some(presentation) = page.presentation.filter(|_| fate != Fate::Dead) {
+            self.shows.push((presentation, heard));
         }
+        Ok(())
+    }
+
+    fn held(&self, world: &World) -> Vec<Held> {
+        let conversation = world.holds(self.session).peek(self.holder.as_str());
+        conversation.map_or_else(Vec::new, |conversation| conversation.held)
     }
 
     /// One of the messages that this agent has read or that the session has.
     fn message(&self, world: &World, nth: u8) -> Option<UpdateId> {
-        let read = world.ledger.read.get(&self.holder);
+        let read = world.ledger.read.get(self.holder.as_str());
         let mut all: Vec<UpdateId> = read.into_iter().flatten().copied().collect();
         if nth.is_multiple_of(4) || all.is_empty() {
-            let pending = world.disk.entries(self.session, Folder::Inbox);
-            all.extend(pending.iter().map(|name| name.update_id));
+            all.extend(world.entries(self.session, Folder::Inbox, false));
         }
         let count = all.len().min(12);
         (count > 0).then(|| all[all.len() - 1 - usize::from(nth) % count])
     }
 
     pub(crate) fn ack(&mut self, world: &mut World, nth: u8) -> Result<(), Died> {
-        self.note_out(world)?;
+        self.follow_up(world)?;
         let Some(id) = self.message(world, nth) else {
             return Ok(());
         };
-        let mut desk = self.open(world)?;
-        let Some(held) = desk.me.find(id).cloned() else {
-            return Ok(());
-        };
-        if !desk.is_read(&held) && !world.has(Bug::AckUnseen) {
-            return Ok(());
+        let held = self.held(world).into_iter();
+        let mut held = held.filter(|held| held.entries.iter().any(|entry| entry.update_id == id));
+        let entries = held.next().map_or_else(Vec::new, |held| held.entries);
+        let before: BTreeSet<UpdateId> = world.entries(self.session, Folder::Inbox, false);
+        let acked = self.mailbox().acknowledge(&self.caller(None), &[id]);
+        // Whether or not the agent hears of it: what has left the inbox in this call, it has acknowledged.
+        let after: BTreeSet<UpdateId> = world.entries(self.session, Folder::Inbox, false);
+        let said = acked.is_ok_and(|(acked, _)| !acked.is_empty());
+        for entry in entries {
+            let id = entry.update_id;
+            let left = before.contains(&id) && !after.contains(&id);
+            if (said || left) && !world.is_answered(id) {
+                let acked = world.ledger.acked.entry(id).or_default();
+                acked.insert(self.holder.as_str().to_owned());
+            }
         }
-        for entry in &held.entries {
-            let acked = world.ledger.acked.entry(entry.update_id).or_default();
-            acked.insert(self.holder.clone());
-        }
-        world.settle(self.session, &held.entries)?;
-        desk.forget_settled(&held.entries);
-        desk.save(world, true)
+        world.live()
     }
 
     pub(crate) fn write(
@@ -321,10 +225,10 @@ impl Agent {
         to: Where,
     ) -> Result<(), Died> {
         let to = match to {
-            Where::Unsaid => To::Unsaid,
-            Where::Home => To::Home,
+            Where::Unsaid => None,
+            Where::Home => Some(To::Home),
             Where::Message { nth } => match self.message(world, nth) {
-                Some(id) => To::Message(id),
+                Some(id) => Some(To::Message(id)),
                 None => return Ok(()),
             },
         };
@@ -338,169 +242,74 @@ impl Agent {
             )
         };
         let text = (0..lines).map(line).collect::<Vec<_>>().join("\n");
-        let call = Call {
-            id: number,
-            text,
-            keep_open,
-            to,
-        };
-        self.last = Some(call.clone());
-        self.reply(world, &call)
+        let params = reply(text, to, keep_open);
+        self.last = Some((number, params.clone()));
+        self.reply(world, number, &params)
     }
 
     pub(crate) fn repeat(&mut self, world: &mut World, same_call: bool) -> Result<(), Died> {
-        let Some(mut call) = self.last.clone() else {
+        let Some((mut call, params)) = self.last.clone() else {
             return Ok(());
         };
         if !same_call {
-            // A model that did not hear the result says the same again; progress it words anew.
-            if call.keep_open {
+            // A model that did not hear the result says the same again; progress it words anew. And its client
+            // tells another report home apart from the first.
+            if params.keep_open == Some(true) || params.to == Some(To::Home) {
                 return Ok(());
             }
-            call.id = world.unique();
+            call = world.unique();
         }
-        self.reply(world, &call)
+        self.reply(world, call, &params)
     }
 
-    fn reply(&mut self, world: &mut World, call: &Call) -> Result<(), Died> {
-        self.note_out(world)?;
-        let mut desk = self.open(world)?;
-        let key = short_hash(&[&call.id.to_string(), &call.text]);
-        let all = world.disk.all_deliveries(self.session);
-        if let Some(id) = all.iter().find(|id| id.key == key) {
-            promise(world, id);
-            return Ok(());
+    fn reply(&mut self, world: &mut World, call: u64, params: &ReplyParams) -> Result<(), Died> {
+        self.follow_up(world)?;
+        let accepted = self.mailbox().reply(&self.caller(Some(call)), params, None);
+        world.live()?;
+        if let Ok(accepted) = accepted {
+            world.promise(&accepted.id);
         }
-        if !call.keep_open
-            && let Some(id) = desk.repeated(world, call)
-        {
-            promise(world, &id);
-            return Ok(());
-        }
-        let Some(target) = desk.target(world, call.to) else {
-            return Ok(());
-        };
-        let address = target.address();
-        let answered: Vec<Held> = match target {
-            ReplyTarget::Held(address) if !call.keep_open => {
-                desk.me.held_at(address).cloned().collect()
-            }
-            ReplyTarget::Held(_) | ReplyTarget::Own(_) => Vec::new(),
-        };
-        if answered.iter().any(|held| !desk.is_read(held)) && !world.has(Bug::AnswerUnseen) {
-            return Ok(());
-        }
-        let beside = !call.keep_open
-            && matches!(target, ReplyTarget::Own(_))
-            && desk.me.held_at(address).next().is_some();
-        let entries: Vec<EntryName> = answered
-            .iter()
-            .flat_map(|held| held.entries.iter().copied())
-            .collect();
-        let text = call.text.clone();
-        let content = if call.keep_open {
-            Content::ProgressUpdate { text }
-        } else {
-            Content::Reply {
-                text,
-                files: Vec::new(),
-                options: Vec::new(),
-            }
-        };
-        let newest = answered
-            .iter()
-            .max_by_key(|held| held.entries.first().copied());
-        let delivery = Delivery {
-            reply_to: newest.map(|held| held.message_id),
-            answers: entries.clone(),
-            turn: desk.me.turn(address).filter(|_| !beside).cloned(),
-            ..desk.delivery(world, key, address, content)
-        };
-        if world.has(Bug::SettleBeforeCommit) {
-            world.settle(self.session, &entries)?;
-        }
-        if !entries.is_empty() && !world.has(Bug::CommitBeforeNames) {
-            world.disk.sync(self.session, Folder::Inbox)?;
-        }
-        accept(world, self.session, &delivery)?;
-        if !beside {
-            world.settle(self.session, &entries)?;
-            desk.forget_settled(&entries);
-            if call.keep_open {
-                desk.me
-                    .progressed(address, delivery.turn.as_ref().unwrap_or(&delivery.id));
-            } else {
-                desk.me.replied(address);
-            }
-            desk.save(world, true)?;
-        }
-        promise(world, &delivery.id);
         Ok(())
     }
 
     pub(crate) fn react(&mut self, world: &mut World) -> Result<(), Died> {
-        self.note_out(world)?;
-        let desk = self.open(world)?;
-        let Some((address, message_id)) =
-            desk.me.newest().map(|held| (held.address, held.message_id))
-        else {
-            return Ok(());
-        };
-        let key = short_hash(&["react", &world.unique().to_string()]);
-        let content = Content::Reaction {
-            message_id,
+        self.follow_up(world)?;
+        let params = ReactParams {
             emoji: "👍".to_owned(),
+            to: None,
         };
-        let delivery = desk.delivery(world, key, address, content);
-        accept(world, self.session, &delivery)?;
-        promise(world, &delivery.id);
+        let call = world.unique();
+        let accepted = self.mailbox().react(&self.caller(Some(call)), &params);
+        world.live()?;
+        if let Ok(accepted) = accepted {
+            world.promise(&accepted.id);
+        }
         Ok(())
     }
 
     /// A good agent: looks, and answers every conversation that it was shown.
     pub(crate) fn answer_all(&mut self, world: &mut World) -> Result<(), Died> {
         self.show(world, 20, Fate::Heard)?;
-        self.note_out(world)?;
-        let held = world.conversation(self.session, &self.holder);
-        let held = held
-            .map(|conversation| conversation.held.clone())
-            .unwrap_or_default();
+        self.follow_up(world)?;
         let mut done = BTreeSet::new();
-        for held in held {
+        for held in self.held(world) {
             if done.insert(held.address) {
-                let call = Call {
-                    id: world.unique(),
-                    text: format!("d{}.0", world.count),
-                    keep_open: false,
-                    to: To::Message(held.update_id),
-                };
-                self.reply(world, &call)?;
+                let number = world.unique();
+                let to = Some(To::Message(held.update_id));
+                self.reply(world, number, &reply(format!("d{number}.0"), to, false))?;
             }
         }
         Ok(())
     }
 }
 
-fn accept(world: &mut World, session: usize, delivery: &Delivery) -> Result<(), Died> {
-    let to = path(session, Folder::Outbox, Name::Delivery(delivery.id.clone()));
-    world
-        .disk
-        .name(to, File::Delivery(Rc::new(delivery.clone())))?;
-    let made = Made {
-        order: world.ledger.made.len(),
-        session,
-        delivery: delivery.clone(),
-        promised: false,
-    };
-    world.ledger.made.insert(delivery.id.clone(), made);
-    if world.has(Bug::WordBeforeSync) {
-        promise(world, &delivery.id);
-    }
-    world.disk.sync(session, Folder::Outbox)
-}
-
-fn promise(world: &mut World, id: &DeliveryId) {
-    if let Some(made) = world.ledger.made.get_mut(id) {
-        made.promised = true;
+fn reply(text: String, to: Option<To>, keep_open: bool) -> ReplyParams {
+    ReplyParams {
+        text: Some(text),
+        to,
+        files: None,
+        options: None,
+        keep_open: Some(keep_open),
+        silent: None,
     }
 }

@@ -6,8 +6,7 @@ use std::time::Duration;
 use telepost::ids::{ChatId, UpdateId};
 use telepost::state::outbox::delivery::{Content, DeliveryOutcome};
 
-use crate::disk::{self, File, Files, Folder, Name, path};
-use crate::world::{Made, World};
+use crate::world::{Folder, Made, World};
 
 /// An invariant does not hold.
 #[derive(Clone, Debug)]
@@ -50,16 +49,11 @@ fn must(holds: bool, what: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(what()) }
 }
 
-fn updates_in(files: &Files, folders: &[Folder]) -> BTreeSet<UpdateId> {
+fn updates_in(world: &World, folders: &[Folder], survive: bool) -> BTreeSet<UpdateId> {
     let mut all = BTreeSet::new();
     for session in 0..2 {
         for &folder in folders {
-            let names = disk::list(files, session, folder);
-            all.extend(
-                names
-                    .filter_map(|(path, _)| path.entry())
-                    .map(|name| name.update_id),
-            );
+            all.append(&mut world.entries(session, folder, survive));
         }
     }
     all
@@ -73,7 +67,7 @@ fn confirmed(world: &World) -> impl Iterator<Item = &UpdateId> {
 }
 
 fn invariant_what_is_confirmed_is_durable(world: &World) -> Checked {
-    let there = updates_in(&world.disk.durable, &[Folder::Inbox, Folder::Done]);
+    let there = updates_in(world, &[Folder::Inbox, Folder::Done], true);
     for id in confirmed(world) {
         must(there.contains(id), || {
             format!("update {id} is confirmed, but not durable")
@@ -83,7 +77,7 @@ fn invariant_what_is_confirmed_is_durable(world: &World) -> Checked {
 }
 
 fn invariant_no_admitted_message_is_lost(world: &World) -> Checked {
-    let there = updates_in(&world.disk.now, &[Folder::Inbox, Folder::Done]);
+    let there = updates_in(world, &[Folder::Inbox, Folder::Done], false);
     for id in confirmed(world) {
         must(there.contains(id), || {
             format!("update {id} is neither in inbox nor in done")
@@ -95,31 +89,32 @@ fn invariant_no_admitted_message_is_lost(world: &World) -> Checked {
 fn invariant_an_entry_has_at_most_one_living_holder(world: &World) -> Checked {
     for session in 0..2 {
         let mut holders = BTreeMap::new();
-        for (_, file) in world.disk.list(session, Folder::Conversations) {
-            let File::Conversation(conversation) = file else {
+        let mut pending = None;
+        let living = world.agents.iter().filter(|agent| agent.is_alive());
+        for agent in living.filter(|agent| agent.session == session) {
+            let holder = agent.holder.as_str();
+            let Some(conversation) = world.holds(session).peek(holder) else {
                 continue;
             };
-            if !world.is_alive(&conversation.holder) {
-                continue;
-            }
             for entry in conversation.living_entries(|server| world.server_lives(server)) {
-                let pending = world.disk.get(session, Folder::Inbox, Name::Entry(entry));
-                let other = holders.insert(entry, &conversation.holder);
-                must(other.is_none() || pending.is_none(), || {
-                    format!("{entry} is held by {} and {other:?}", conversation.holder)
-                })?;
+                let pending =
+                    pending.get_or_insert_with(|| world.entries(session, Folder::Inbox, false));
+                let other = holders.insert(entry, holder);
+                must(
+                    other.is_none() || !pending.contains(&entry.update_id),
+                    || format!("{entry} is held by {holder} and {other:?}"),
+                )?;
             }
         }
     }
     Ok(())
 }
 
-fn exists(world: &World, files: &Files, made: &Made) -> bool {
-    let id = &made.delivery.id;
+fn exists(world: &World, made: &Made, survive: bool) -> bool {
     [Folder::Outbox, Folder::Sent, Folder::Failed]
         .into_iter()
-        .any(|folder| files.contains_key(&path(made.session, folder, Name::Delivery(id.clone()))))
-        || world.ledger.swept_deliveries.contains(id)
+        .any(|folder| world.has_file(made, folder, survive))
+        || world.ledger.swept_deliveries.contains(&made.delivery.id)
 }
 
 /// Deliveries that are on disk, or were until they were old.
@@ -128,7 +123,7 @@ fn standing(world: &World) -> impl Iterator<Item = &Made> {
         .ledger
         .made
         .values()
-        .filter(|made| exists(world, &world.disk.now, made))
+        .filter(|made| exists(world, made, false))
 }
 
 fn invariant_what_is_settled_was_read_by_who_settled_it(world: &World) -> Checked {
@@ -160,18 +155,17 @@ fn invariant_what_is_settled_was_read_by_who_settled_it(world: &World) -> Checke
 }
 
 fn invariant_what_is_settled_is_answered_durably(world: &World) -> Checked {
-    let files = &world.disk.durable;
     let mut answered: BTreeSet<UpdateId> = world.ledger.acked.keys().copied().collect();
     for made in world
         .ledger
         .made
         .values()
-        .filter(|made| exists(world, files, made))
+        .filter(|made| exists(world, made, true))
     {
         answered.extend(made.delivery.answers.iter().map(|entry| entry.update_id));
     }
-    let pending = updates_in(files, &[Folder::Inbox]);
-    for id in updates_in(files, &[Folder::Done]) {
+    let pending = updates_in(world, &[Folder::Inbox], true);
+    for id in updates_in(world, &[Folder::Done], true) {
         must(pending.contains(&id) || answered.contains(&id), || {
             format!("update {id} is settled, but a loss of power would take its answer")
         })?;
@@ -182,13 +176,15 @@ fn invariant_what_is_settled_is_answered_durably(world: &World) -> Checked {
 fn invariant_no_delivery_leaves_before_its_answers_are_settled(world: &World) -> Checked {
     for made in world.ledger.made.values() {
         let id = &made.delivery.id;
-        let finished = world.disk.finished(made.session, id).is_some();
-        if !finished || world.disk.waiting(made.session, id).is_some() {
+        let finished = [Folder::Sent, Folder::Failed].into_iter();
+        let mut finished = finished.filter(|folder| world.has_file(made, *folder, false));
+        if finished.next().is_none() || world.has_file(made, Folder::Outbox, false) {
             continue;
         }
+        let inbox = world.folder(made.session, Folder::Inbox);
         for &entry in &made.delivery.answers {
-            let pending = path(made.session, Folder::Inbox, Name::Entry(entry));
-            must(!world.disk.durable.contains_key(&pending), || {
+            let pending = world.shared.disk.has(inbox, &entry.file_name(), true);
+            must(!pending, || {
                 format!("{id} has left the outbox, and a loss of power would bring {entry} back")
             })?;
         }
@@ -214,8 +210,8 @@ fn invariant_nothing_is_answered_twice(world: &World) -> Checked {
 
 fn invariant_an_accepted_delivery_is_in_outbox_or_sent(world: &World) -> Checked {
     for made in world.ledger.made.values().filter(|made| made.promised) {
-        for files in [&world.disk.now, &world.disk.durable] {
-            must(exists(world, files, made), || {
+        for survive in [false, true] {
+            must(exists(world, made, survive), || {
                 format!(
                     "{} was accepted and is gone, or would be after a loss of power",
                     made.delivery.id
@@ -286,7 +282,7 @@ fn invariant_nothing_is_sent_to_a_closed_chat(world: &World) -> Checked {
 }
 
 fn invariant_strangers_have_no_entry(world: &World) -> Checked {
-    let there = updates_in(&world.disk.now, &[Folder::Inbox, Folder::Done]);
+    let there = updates_in(world, &[Folder::Inbox, Folder::Done], false);
     match there.intersection(&world.ledger.foreign).next() {
         Some(id) => Err(format!("update {id} must not get in, and has an entry")),
         None => Ok(()),
@@ -331,10 +327,11 @@ pub(crate) fn after_the_drain(world: &World) -> Result<(), Fault> {
         })?;
         for session in 0..2 {
             for folder in [Folder::Inbox, Folder::Outbox] {
-                let left = world.disk.list(session, folder).next();
-                must(left.is_none(), || {
-                    format!("left in {folder:?}: {:?}", left.map(|(path, _)| path))
-                })?;
+                let left = world
+                    .shared
+                    .disk
+                    .names(world.folder(session, folder), false);
+                must(left.is_empty(), || format!("left in {folder:?}: {left:?}"))?;
             }
         }
         let mut settled: BTreeSet<UpdateId> = world.ledger.acked.keys().copied().collect();
@@ -364,7 +361,8 @@ pub(crate) fn after_the_drain(world: &World) -> Result<(), Fault> {
 
 fn delivered(world: &World, made: &Made) -> Checked {
     let id = &made.delivery.id;
-    let Some(finished) = world.disk.finished(made.session, id) else {
+    let finished = world.outbox(made.session).finished(id, world.now());
+    let Some(finished) = finished.ok().flatten() else {
         let swept = world.ledger.swept_deliveries.contains(id);
         return must(swept, || format!("{id} was accepted and not finished"));
     };

@@ -1,19 +1,18 @@
-//! The promise under chance: telepost's pure parts with a model of everything around them.
+//! The promise under chance: telepost's own drivers over a disk in memory.
 //!
-//! [`world`] is one run: an in-memory [`disk`] that forgets what was not synced, an in-memory
-//! [`telegram`], and small re-statements of the drivers ([`gateway`], [`agent`] with [`desk`]) that make the same
-//! writes in the same order and leave every decision to telepost's own functions. A change of the
-//! order of writes in `src/gateway/intake.rs`, `src/sender/worker.rs`, `src/sender/mod.rs`,
-//! `src/mcp/call/desk.rs` or `src/mcp/call/commit.rs` is to be made here too. [`action`] chooses what happens;
-//! [`invariants`] are asked after every event; at the end of a run the faults stop, and everything
-//! must come to rest settled and delivered.
+//! [`world`] is one run. Its [`memory_disk`] forgets what was not synced; its [`telegram`] keeps what it was
+//! sent. An [`agent`] calls telepost's `Mailbox` (poll, reply, react, `ack`, a cancelled call), a [`gateway`] calls
+//! `Intake::accept` and `DeliveryWorker::send_next`: no order of writes is told twice. Told here are only the two
+//! loops around them that wait on the network (docs/decisions/0030-simulated-loops.md). [`action`] chooses what
+//! happens; [`invariants`] are asked after every event; at the end of a run the faults stop, and everything must
+//! come to rest settled and delivered.
 //!
 //! A run depends on nothing but its actions. One that fails is made shorter and written to
 //! `target/simulation-failure-<seed>.jsonl`: the seed, then one action per line.
 //!
-//!     TELEPOST_REPLAY=<file> cargo nextest run --test simulation replay --no-capture
-//!     TELEPOST_SEED=<seed>   cargo nextest run --test simulation one_seed
-//!     TELEPOST_SOAK=1        cargo nextest run --test simulation --run-ignored all
+//!     TELEPOST_REPLAY=<file> cargo nextest run --features test-hooks --test simulation replay --no-capture
+//!     TELEPOST_SEED=<seed>   cargo nextest run --features test-hooks --test simulation one_seed
+//!     TELEPOST_SOAK=1        cargo nextest run --features test-hooks --test simulation --run-ignored all
 #![allow(
     clippy::allow_attributes,
     clippy::unwrap_used,
@@ -30,13 +29,9 @@
 mod action;
 mod agent;
 mod broken;
-mod desk;
-mod disk;
 mod gateway;
 mod invariants;
-#[cfg(test)]
 mod memory_disk;
-mod outbox;
 mod telegram;
 mod world;
 
@@ -117,7 +112,7 @@ fn must_hold(seed: u64) {
             .join(format!("target/simulation-failure-{seed}.jsonl"));
         std::fs::write(&path, log_of(seed, &failure.actions)).unwrap();
         panic!(
-            "{}: {}\nthe {} actions that it takes are in {path}; replay them:\n  TELEPOST_REPLAY={path} cargo nextest run --test simulation replay --no-capture",
+            "{}: {}\nthe {} actions that it takes are in {path}; replay them:\n  TELEPOST_REPLAY={path} cargo nextest run --features test-hooks --test simulation replay --no-capture",
             failure.fault.invariant,
             failure.fault.what,
             failure.actions.len(),

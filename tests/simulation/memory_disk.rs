@@ -5,7 +5,7 @@
 //! among the others. A rename within the disk is one change: lost or kept as a whole. A file that was
 //! never synced itself may be empty after the loss, even if its name is safe.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +26,18 @@ struct Content {
     renamed_at: Timestamp,
 }
 
-type Contents = BTreeMap<PathBuf, Content>;
+/// The files of each folder, by their names.
+#[derive(Clone, Debug, Default)]
+struct Contents(BTreeMap<PathBuf, BTreeMap<String, Content>>);
+
+/// A mistake of the disk, in place of one of the program, to see that it is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mistake {
+    /// Syncs of the folders of this name do nothing.
+    NoSync(&'static str),
+    /// Files whose path ends so are not written.
+    NoWrite(&'static str),
+}
 
 /// A change of names that a loss of power may take back.
 #[derive(Debug)]
@@ -44,6 +55,7 @@ struct Memory {
     unsynced: Vec<UnsyncedChange>,
     /// The process at work dies before its so many-th change from here.
     fuse: Option<u8>,
+    mistake: Option<Mistake>,
     locks: BTreeMap<PathBuf, u64>,
     next_lock: u64,
 }
@@ -56,10 +68,11 @@ impl MemoryDisk {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Mutex::new(Memory {
             now: Timestamp(0),
-            visible: Contents::new(),
-            durable: Contents::new(),
+            visible: Contents::default(),
+            durable: Contents::default(),
             unsynced: Vec::new(),
             fuse: None,
+            mistake: None,
             locks: BTreeMap::new(),
             next_lock: 0,
         })))
@@ -85,11 +98,21 @@ impl MemoryDisk {
         self.memory().fuse == Some(0)
     }
 
+    /// Lets the disk make a mistake from here on.
+    pub(crate) fn make_mistake(&self, mistake: Option<Mistake>) {
+        self.memory().mistake = mistake;
+    }
+
+    /// A point at which the process at work may die without a change of the disk.
+    pub(crate) fn step(&self) -> Result<(), StoreError> {
+        self.memory().step("wait for", Path::new("/"))
+    }
+
     /// The kernel writes everything back by itself.
     pub(crate) fn write_back(&self) {
         let mut memory = self.memory();
         memory.unsynced.clear();
-        for content in memory.visible.values_mut() {
+        for content in memory.visible.each() {
             content.is_synced = true;
         }
         memory.durable = memory.visible.clone();
@@ -104,11 +127,11 @@ impl MemoryDisk {
         for change in unsynced {
             if bits.next() == Some(true) {
                 for (path, content) in change.sets {
-                    set(&mut memory.durable, path, content);
+                    memory.durable.set(&path, content);
                 }
             }
         }
-        for content in memory.durable.values_mut() {
+        for content in memory.durable.each() {
             if !content.is_synced && bits.next() == Some(false) {
                 content.bytes = Arc::from([]);
             }
@@ -118,8 +141,42 @@ impl MemoryDisk {
         memory.locks.clear();
     }
 
-    /// The bytes that a loss of power leaves for sure under a name.
-    pub(crate) fn durable(&self, path: &Path) -> Option<Vec<u8>> {
+    /// The names in a folder: those that every process sees, or those that a loss of power leaves for sure.
+    pub(crate) fn names(&self, folder: &Path, survive: bool) -> Vec<String> {
+        let memory = self.memory();
+        let names = memory.side(survive).0.get(folder).into_iter().flatten();
+        let sound = names.filter(|(_, content)| content.is_synced || !survive);
+        sound.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether a folder has a file, on the same terms.
+    pub(crate) fn has(&self, folder: &Path, name: &str, survive: bool) -> bool {
+        let memory = self.memory();
+        let found = memory
+            .side(survive)
+            .0
+            .get(folder)
+            .and_then(|names| names.get(name));
+        found.is_some_and(|content| content.is_synced || !survive)
+    }
+
+    /// Removes a file behind the back of every process.
+    pub(crate) fn lose_file(&self, path: &Path) {
+        let mut memory = self.memory();
+        memory.visible.set(path, None);
+    }
+
+    /// A loss of power would bring a name back that is gone.
+    pub(crate) fn bring_back(&self, path: &Path) {
+        let content = Content {
+            bytes: Arc::from([]),
+            is_synced: true,
+            renamed_at: Timestamp(0),
+        };
+        self.memory().durable.set(path, Some(content));
+    }
+
+    fn durable(&self, path: &Path) -> Option<Vec<u8>> {
         let memory = self.memory();
         let content = memory.durable.get(path).filter(|file| file.is_synced)?;
         Some(content.bytes.to_vec())
@@ -128,6 +185,11 @@ impl MemoryDisk {
     fn create(&self, path: &Path, bytes: &[u8], durability: Durability) -> Result<(), StoreError> {
         let mut memory = self.memory();
         memory.step("write", path)?;
+        if let Some(Mistake::NoWrite(end)) = memory.mistake
+            && path.to_string_lossy().ends_with(end)
+        {
+            return Ok(());
+        }
         let content = Content {
             bytes: Arc::from(bytes),
             is_synced: durability != Durability::Unsynced,
@@ -153,7 +215,39 @@ impl MemoryDisk {
     }
 }
 
+impl Contents {
+    fn get(&self, path: &Path) -> Option<&Content> {
+        self.0.get(parent(path))?.get(name(path))
+    }
+
+    fn set(&mut self, path: &Path, content: Option<Content>) {
+        match content {
+            Some(content) => {
+                let folder = self.0.entry(parent(path).to_owned()).or_default();
+                folder.insert(name(path).to_owned(), content);
+            }
+            None => {
+                if let Some(folder) = self.0.get_mut(parent(path)) {
+                    folder.remove(name(path));
+                }
+            }
+        }
+    }
+
+    fn each(&mut self) -> impl Iterator<Item = &mut Content> {
+        self.0.values_mut().flat_map(BTreeMap::values_mut)
+    }
+}
+
 impl Memory {
+    fn side(&self, survive: bool) -> &Contents {
+        if survive {
+            &self.durable
+        } else {
+            &self.visible
+        }
+    }
+
     /// A point at which the process may die.
     fn step(&mut self, operation: &'static str, path: &Path) -> Result<(), StoreError> {
         match &mut self.fuse {
@@ -181,13 +275,18 @@ impl Memory {
 
     fn change(&mut self, sets: Vec<(PathBuf, Option<Content>)>) {
         for (path, content) in &sets {
-            set(&mut self.visible, path.clone(), content.clone());
+            self.visible.set(path, content.clone());
         }
         self.unsynced.push(UnsyncedChange { sets });
     }
 
     fn sync(&mut self, folder: &Path) -> Result<(), StoreError> {
         self.step("sync the folder", folder)?;
+        if let Some(Mistake::NoSync(name)) = self.mistake
+            && folder.ends_with(name)
+        {
+            return Ok(());
+        }
         let is_in = |change: &UnsyncedChange| {
             let mut sets = change.sets.iter();
             sets.any(|(path, _)| path.parent() == Some(folder))
@@ -196,7 +295,7 @@ impl Memory {
         self.unsynced = rest;
         for (path, _) in safe.into_iter().flat_map(|change| change.sets) {
             let content = self.visible.get(&path).cloned();
-            set(&mut self.durable, path, content);
+            self.durable.set(&path, content);
         }
         Ok(())
     }
@@ -219,7 +318,7 @@ impl Disk for MemoryDisk {
     fn exists(&self, path: &Path) -> Result<bool, StoreError> {
         let memory = self.memory();
         memory.live("read", path)?;
-        Ok(memory.visible.contains_key(path))
+        Ok(memory.visible.get(path).is_some())
     }
 
     fn renamed_at(&self, path: &Path) -> Option<Timestamp> {
@@ -230,13 +329,13 @@ impl Disk for MemoryDisk {
     fn visit(&self, folder: &Path, visitor: &mut dyn FnMut(String)) -> Result<(), StoreError> {
         let memory = self.memory();
         memory.live("list the folder", folder)?;
-        let below = memory.visible.range(folder.to_owned()..);
-        let below = below.map(|(path, _)| path);
-        let names: Vec<String> = below
-            .take_while(|path| path.starts_with(folder))
-            .filter(|path| path.parent() == Some(folder))
-            .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
-            .collect();
+        let files = memory.visible.0.get(folder).into_iter().flatten();
+        let mut names: BTreeSet<String> = files.map(|(name, _)| name.clone()).collect();
+        // The folders in it that have files somewhere below.
+        let below = memory.visible.0.range(folder.to_owned()..);
+        let below = below.take_while(|(path, _)| path.starts_with(folder));
+        let below = below.filter_map(|(path, _)| path.strip_prefix(folder).ok()?.iter().next());
+        names.extend(below.map(|name| name.to_string_lossy().into_owned()));
         drop(memory);
         names.into_iter().for_each(visitor);
         Ok(())
@@ -286,7 +385,7 @@ impl Disk for MemoryDisk {
     fn remove(&self, path: &Path, _step: Step) -> Result<(), StoreError> {
         let mut memory = self.memory();
         memory.step("remove", path)?;
-        if memory.visible.contains_key(path) {
+        if memory.visible.get(path).is_some() {
             memory.change(vec![(path.to_owned(), None)]);
         }
         Ok(())
@@ -334,17 +433,17 @@ impl Drop for Guard {
     }
 }
 
-fn set(contents: &mut Contents, path: PathBuf, content: Option<Content>) {
-    match content {
-        Some(content) => drop(contents.insert(path, content)),
-        None => drop(contents.remove(&path)),
-    }
+fn name(path: &Path) -> &str {
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("")
 }
 
 fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
 }
 
+#[cfg(test)]
 mod tests {
     use serde::{Deserialize, Serialize};
     use telepost::state::layout::StateDir;

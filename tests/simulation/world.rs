@@ -2,20 +2,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use telepost::clock::Timestamp;
+use telepost::clock::{Clock, Timestamp};
+use telepost::config::{Config, Env, Tokens};
 use telepost::ids::{BotId, ChatId, SessionId, UpdateId, UserId};
-use telepost::routing::Routes;
+use telepost::routing::{Routes, build_routes};
+use telepost::state::holds::Holds;
+use telepost::state::inbox::Inbox;
+use telepost::state::inbox::entry::EntryName;
+use telepost::state::layout::StateDir;
+use telepost::state::outbox::Outbox;
 use telepost::state::outbox::delivery::{Delivery, DeliveryId};
 
 use crate::action::{Action, Fate};
 use crate::agent::Agent;
-use crate::disk::{Died, Disk, Folder};
 use crate::gateway::Gateway;
+use crate::memory_disk::{MemoryDisk, Mistake};
 use crate::telegram::Telegram;
 
+/// The process that was at work is dead.
+#[derive(Debug)]
+pub(crate) struct Died;
+
+/// Where the state folder is said to be: the real disk has no such folder.
+const ROOT: &str = "/nowhere/telepost";
+pub(crate) const TOKEN: &str = "7:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 pub(crate) const BOT: BotId = BotId(7);
 /// The person of the first session, and that of the second.
 const OWNERS: [i64; 2] = [11, 12];
@@ -32,38 +47,76 @@ const BEGAN: i64 = 1_700_000_000_000;
 /// the 24 h for which Telegram keeps updates.
 const SKEW_MOST: i64 = 10 * 3_600_000;
 
-/// A deliberate mistake in a driver, to see that it is noticed.
+/// A deliberate mistake, to see that it is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
     ConfirmBeforeDisk,
-    SettleBeforeCommit,
-    RepeatWithoutMark,
-    InFlightAfterRequest,
-    GateInMemoryOnly,
-    HoldWithoutLettingGo,
-    AnswerUnseen,
     ForgetTombstones,
-    WordBeforeSync,
+    /// A result is swept whose delivery may come back with a loss of power.
+    SweepUnsynced,
     NoPace,
     NewestFirst,
-    GateOpen,
-    /// As telepost was before the simulation: what another process moved is not synced.
-    SettleUnsynced,
-    /// As telepost was: another process's unsynced commit is acted upon.
-    OutboxUnsynced,
-    /// As telepost was: another gateway's unsynced result is acted upon.
-    FinishedUnsynced,
-    /// A reply is committed before the names of its questions are durable.
-    CommitBeforeNames,
-    /// As telepost was: `ack` settles what a lost result would have shown.
-    AckUnseen,
-    /// As telepost was: a result is swept whose delivery may come back with a loss of power.
-    SweepUnsynced,
+    OpenGate,
+    /// The disk makes it: as a driver that leaves out a sync or a write.
+    Disk(Mistake),
 }
 
-/// The chat that `home` means.
-pub(crate) fn home(session: usize) -> ChatId {
-    ChatId(OWNERS[session])
+/// A folder of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Folder {
+    Inbox,
+    Done,
+    Outbox,
+    Sent,
+    Failed,
+}
+
+/// The things that every process of a run uses.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) disk: MemoryDisk,
+    pub(crate) state: StateDir,
+    pub(crate) clock: Clock,
+    pub(crate) config: Arc<Config>,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) sessions: [SessionId; 2],
+    /// The folders of each session, by [`Folder`].
+    folders: Arc<[[PathBuf; 5]; 2]>,
+}
+
+fn configuration() -> (Arc<Config>, Arc<Tokens>) {
+    let text = json!({"default": "ONE", "sessions": {
+        "ONE": {"name": "One", "bot_token_env": "BOT", "chat_ids": [OWNERS[0], GROUP],
+            "allowed_users": [OWNERS[0]], "require_mention": false},
+        "TWO": {"name": "Two", "bot_token_env": "BOT", "chat_ids": [OWNERS[1]],
+            "allowed_users": [OWNERS[1]]},
+    }});
+    let env = Env::from_pairs([("BOT", TOKEN), ("HOME", ROOT)]);
+    let path = Path::new(ROOT).join("sessions.json");
+    let config = Config::parse(&text.to_string(), &path, &env).unwrap();
+    let tokens = Tokens::read(&config, &env).unwrap();
+    (Arc::new(config), Arc::new(tokens))
+}
+
+impl Shared {
+    fn new() -> Self {
+        static CONFIG: OnceLock<(Arc<Config>, Arc<Tokens>)> = OnceLock::new();
+        let (config, tokens) = CONFIG.get_or_init(configuration).clone();
+        let disk = MemoryDisk::new();
+        let folders = ["ONE", "TWO"].map(|session| {
+            ["inbox", "done", "outbox", "sent", "failed"]
+                .map(|name| Path::new(ROOT).join("sessions").join(session).join(name))
+        });
+        Self {
+            state: StateDir::on(disk.clone(), PathBuf::from(ROOT)),
+            disk,
+            clock: Clock::by_hand(Timestamp(BEGAN)),
+            config,
+            tokens,
+            sessions: ["ONE", "TWO"].map(|name| SessionId::new(name).unwrap()),
+            folders: Arc::new(folders),
+        }
+    }
 }
 
 /// Everything known outside, for the invariants.
@@ -72,7 +125,8 @@ pub(crate) struct Ledger {
     /// Updates that the gate must admit, and those that it must not.
     pub(crate) admitted: BTreeMap<UpdateId, usize>,
     pub(crate) foreign: BTreeSet<UpdateId>,
-    pub(crate) messages: Vec<(UpdateId, usize, i64)>,
+    /// Chat, message and time of each message of a person.
+    pub(crate) messages: Vec<(usize, i64, i64)>,
     /// Tombstones that a sweep removed, and finished deliveries.
     pub(crate) swept: BTreeSet<UpdateId>,
     pub(crate) swept_deliveries: BTreeSet<DeliveryId>,
@@ -91,6 +145,8 @@ pub(crate) struct Made {
     pub(crate) order: usize,
     pub(crate) session: usize,
     pub(crate) delivery: Delivery,
+    /// The name of its files.
+    pub(crate) file: String,
     /// The agent was told that it is accepted.
     pub(crate) promised: bool,
 }
@@ -118,13 +174,12 @@ pub(crate) struct Closed {
     pub(crate) durable: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct World {
-    pub(crate) disk: Disk,
+    pub(crate) shared: Shared,
     pub(crate) telegram: Telegram,
     pub(crate) mono: Duration,
     pub(crate) skew: i64,
-    pub(crate) sessions: [SessionId; 2],
     pub(crate) routes: Routes,
     pub(crate) gateway: Option<Gateway>,
     /// How many gateways there were.
@@ -138,31 +193,140 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(bug: Option<Bug>) -> Self {
-        let sessions = ["ONE", "TWO"].map(|name| SessionId::new(name).unwrap());
-        let mut routes = Routes::default();
-        routes.add(
-            &sessions[0],
-            &[ChatId(OWNERS[0]), ChatId(GROUP)],
-            &[UserId(OWNERS[0])],
-        );
-        routes.add(&sessions[1], &[ChatId(OWNERS[1])], &[UserId(OWNERS[1])]);
-        routes.hear_all(&sessions[0]);
+        // The product takes its jitter from here: a run depends on nothing but its actions.
+        fastrand::seed(7);
+        let shared = Shared::new();
+        let mut routes = build_routes(&shared.config, &shared.sessions);
+        if bug == Some(Bug::OpenGate) {
+            routes.add(&shared.sessions[0], &[ChatId(99)], &[UserId(99)]);
+        }
+        if let Some(Bug::Disk(mistake)) = bug {
+            shared.disk.make_mistake(Some(mistake));
+        }
         let mut world = Self {
-            disk: Disk::default(),
+            agents: Vec::new(),
+            shared,
             telegram: Telegram::new(),
             mono: Duration::ZERO,
             skew: 0,
-            sessions,
             routes,
             gateway: None,
             gateways: 0,
-            agents: vec![Agent::new(0, 0), Agent::new(0, 1), Agent::new(1, 2)],
             ledger: Ledger::default(),
             count: 0,
             bug,
         };
+        world.set_clocks();
+        for (session, slot) in [(0, 0), (0, 1), (1, 2)] {
+            world.agents.push(Agent::new(&world.shared, session, slot));
+        }
         world.start_gateway();
         world
+    }
+
+    fn set_clocks(&self) {
+        self.shared.clock.set(self.now(), self.mono);
+        self.shared.disk.set_time(self.now());
+    }
+
+    /// A point at which the process at work may die.
+    pub(crate) fn step(&self) -> Result<(), Died> {
+        self.shared.disk.step().map_err(|_| Died)
+    }
+
+    /// A dead process does nothing more, whatever it has heard from its disk.
+    pub(crate) fn live(&self) -> Result<(), Died> {
+        if self.shared.disk.is_dead() {
+            return Err(Died);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn inbox(&self, session: usize) -> Inbox {
+        Inbox::new(&self.shared.state.session(&self.shared.sessions[session]))
+    }
+
+    pub(crate) fn outbox(&self, session: usize) -> Outbox {
+        let state = &self.shared.state;
+        Outbox::new(state, state.session(&self.shared.sessions[session]))
+    }
+
+    pub(crate) fn holds(&self, session: usize) -> Holds {
+        Holds::new(&self.shared.state.session(&self.shared.sessions[session]))
+    }
+
+    pub(crate) fn folder(&self, session: usize, folder: Folder) -> &Path {
+        &self.shared.folders[session][folder as usize]
+    }
+
+    /// The updates in a folder; those that `survive` a loss of power for sure.
+    pub(crate) fn entries(
+        &self,
+        session: usize,
+        folder: Folder,
+        survive: bool,
+    ) -> BTreeSet<UpdateId> {
+        let names = self
+            .shared
+            .disk
+            .names(self.folder(session, folder), survive);
+        let names = names.iter().filter_map(|name| EntryName::parse(name));
+        names.map(|name| name.update_id).collect()
+    }
+
+    pub(crate) fn deliveries(&self, session: usize, folder: Folder) -> BTreeSet<DeliveryId> {
+        let names = self.shared.disk.names(self.folder(session, folder), false);
+        let names = names.iter().filter_map(|name| name.strip_suffix(".json"));
+        names.filter_map(DeliveryId::parse).collect()
+    }
+
+    pub(crate) fn has_file(&self, made: &Made, folder: Folder, survive: bool) -> bool {
+        let folder = self.folder(made.session, folder);
+        self.shared.disk.has(folder, &made.file, survive)
+    }
+
+    pub(crate) fn server_lives(&self, server: &str) -> bool {
+        let mut agents = self.agents.iter();
+        agents.any(|agent| agent.is_alive() && agent.server == server)
+    }
+
+    /// Whether a delivery answers an update.
+    pub(crate) fn is_answered(&self, id: UpdateId) -> bool {
+        let mut answers = self
+            .ledger
+            .made
+            .values()
+            .flat_map(|made| &made.delivery.answers);
+        answers.any(|entry| entry.update_id == id)
+    }
+
+    /// Learns of the deliveries that have got a name, whether or not their agent lives to hear of it.
+    fn note_made(&mut self) {
+        for session in 0..2 {
+            for id in self.deliveries(session, Folder::Outbox) {
+                if self.ledger.made.contains_key(&id) {
+                    continue;
+                }
+                let delivery = self.outbox(session).read(&id, self.now());
+                let delivery = delivery.unwrap().expect("it was listed");
+                let made = Made {
+                    order: self.ledger.made.len(),
+                    session,
+                    delivery,
+                    file: format!("{id}.json"),
+                    promised: false,
+                };
+                self.ledger.made.insert(id, made);
+            }
+        }
+    }
+
+    /// An agent was told that its delivery is accepted.
+    pub(crate) fn promise(&mut self, id: &DeliveryId) {
+        self.note_made();
+        if let Some(made) = self.ledger.made.get_mut(id) {
+            made.promised = true;
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -192,7 +356,8 @@ impl World {
 
     /// The whole state in one line.
     pub(crate) fn summary(&self) -> String {
-        let count = |session, folder| self.disk.list(session, folder).count();
+        let disk = &self.shared.disk;
+        let count = |session, folder| disk.names(self.folder(session, folder), false).len();
         let mut line = format!(
             "t={:.1}s skew={}s gateway={} queue={}",
             self.mono.as_secs_f64(),
@@ -204,19 +369,19 @@ impl World {
             let _ = write!(
                 line,
                 " | {} inbox={} done={} outbox={} sent={} failed={}",
-                self.sessions[session],
+                self.shared.sessions[session],
                 count(session, Folder::Inbox),
                 count(session, Folder::Done),
-                self.disk.deliveries(session, Folder::Outbox).len(),
+                self.deliveries(session, Folder::Outbox).len(),
                 count(session, Folder::Sent),
                 count(session, Folder::Failed)
             );
         }
         for agent in &self.agents {
-            let held = self.conversation(agent.session, &agent.holder);
+            let held = self.holds(agent.session).peek(agent.holder.as_str());
             let held = held.map_or(0, |conversation| conversation.held.len());
-            let dead = if agent.alive { "" } else { " dead" };
-            let _ = write!(line, " | {} holds {held}{dead}", agent.holder);
+            let dead = if agent.is_alive() { "" } else { " dead" };
+            let _ = write!(line, " | {} holds {held}{dead}", agent.holder.as_str());
         }
         line
     }
@@ -304,16 +469,21 @@ impl World {
             } => self.at_agent(*agent, *fuse, |agent, world| {
                 agent.repeat(world, *same_call)
             }),
-            Action::KillAgent { agent } => self.agents[usize::from(*agent)].die(),
-            Action::StartAgent { agent, same } => self.agents[usize::from(*agent)].start(*same),
+            Action::KillAgent { agent } => self.agents[usize::from(*agent)].die(&self.shared.disk),
+            Action::StartAgent { agent, same } => {
+                self.agents[usize::from(*agent)].start(&self.shared, *same);
+            }
             Action::Pass { ms } => self.pass(Duration::from_millis(*ms)),
             Action::ClockJump { ms } => {
                 self.skew = (self.skew + ms).clamp(-SKEW_MOST, SKEW_MOST);
+                self.set_clocks();
             }
             Action::PowerLoss { keep } => {
                 self.gateway = None;
-                self.agents.iter_mut().for_each(Agent::die);
-                self.disk.lose(*keep);
+                for agent in &mut self.agents {
+                    agent.die(&self.shared.disk);
+                }
+                self.shared.disk.lose_power(*keep);
             }
             Action::Sweep => self.at_gateway(None, Gateway::sweep),
         }
@@ -321,8 +491,9 @@ impl World {
 
     pub(crate) fn pass(&mut self, span: Duration) {
         self.mono += span;
+        self.set_clocks();
         if span > Duration::from_secs(60) {
-            self.disk.write_back();
+            self.shared.disk.write_back();
         }
     }
 
@@ -332,9 +503,9 @@ impl World {
         work: impl FnOnce(&mut Gateway, &mut Self) -> Result<(), Died>,
     ) {
         if let Some(mut gateway) = self.gateway.take() {
-            self.disk.fuse = fuse;
-            let survived = work(&mut gateway, self).is_ok();
-            self.disk.fuse = None;
+            self.shared.disk.set_fuse(fuse);
+            let survived = work(&mut gateway, self).is_ok() && self.live().is_ok();
+            self.shared.disk.set_fuse(None);
             self.gateway = survived.then_some(gateway);
         }
     }
@@ -346,16 +517,17 @@ impl World {
         work: impl FnOnce(&mut Agent, &mut Self) -> Result<(), Died>,
     ) {
         let index = usize::from(index) % self.agents.len();
-        if !self.agents[index].alive {
+        if !self.agents[index].is_alive() {
             return;
         }
-        let mut agent = self.agents[index].clone();
-        self.disk.fuse = fuse;
-        if work(&mut agent, self).is_err() {
-            agent.die();
+        let mut agent = self.agents.remove(index);
+        self.shared.disk.set_fuse(fuse);
+        if work(&mut agent, self).is_err() || self.live().is_err() {
+            agent.die(&self.shared.disk);
         }
-        self.disk.fuse = None;
-        self.agents[index] = agent;
+        self.shared.disk.set_fuse(None);
+        self.agents.insert(index, agent);
+        self.note_made();
     }
 
     fn update(&mut self, mut body: Value, session: Option<usize>) -> UpdateId {
@@ -377,13 +549,19 @@ impl World {
         let id = self.telegram.next_message;
         self.telegram.next_message += 1;
         self.envelope(&mut message, id, at, topic, from);
-        let update = self.update(json!({"message": message}), Some(session_of(at)));
-        self.ledger.messages.push((update, usize::from(chat), id));
+        let date = self.date();
+        self.update(json!({"message": message}), Some(session_of(at)));
+        self.ledger.messages.push((usize::from(chat), id, date));
+    }
+
+    /// The time at Telegram, in seconds since 1970.
+    fn date(&self) -> i64 {
+        BEGAN / 1000 + i64::try_from(self.mono.as_secs()).unwrap()
     }
 
     fn envelope(&self, message: &mut Value, id: i64, at: i64, topic: Option<i64>, from: i64) {
         message["message_id"] = id.into();
-        message["date"] = (BEGAN / 1000 + i64::try_from(self.mono.as_secs()).unwrap()).into();
+        message["date"] = self.date().into();
         message["chat"] = json!({"id": at, "type": "private"});
         message["from"] = json!({"id": from, "first_name": "P"});
         if let Some(topic) = topic {
@@ -408,10 +586,12 @@ impl World {
         if count == 0 {
             return;
         }
-        let (_, chat, id) = self.ledger.messages[count - 1 - usize::from(nth) % count.min(8)];
+        let (chat, id, date) = self.ledger.messages[count - 1 - usize::from(nth) % count.min(8)];
         let (at, topic, from) = PLACES[chat % PLACES.len()];
-        let mut message = json!({"text": format!("m{}", self.unique()), "edit_date": 1});
+        let edited_at = self.date().max(date + 1);
+        let mut message = json!({"text": format!("m{}", self.unique()), "edit_date": edited_at});
         self.envelope(&mut message, id, at, topic, from);
+        message["date"] = date.into();
         self.update(json!({"edited_message": message}), Some(session_of(at)));
     }
 
@@ -435,7 +615,7 @@ impl World {
     ) -> Result<(), crate::invariants::Fault> {
         self.start_gateway();
         for agent in &mut self.agents {
-            agent.start(true);
+            agent.start(&self.shared, true);
         }
         for _ in 0..130 {
             self.pass(Duration::from_secs(31));
@@ -462,8 +642,8 @@ impl World {
     fn is_idle(&self) -> bool {
         self.telegram.queue.is_empty()
             && (0..2).all(|session| {
-                self.disk.list(session, Folder::Inbox).next().is_none()
-                    && self.disk.deliveries(session, Folder::Outbox).is_empty()
+                self.entries(session, Folder::Inbox, false).is_empty()
+                    && self.deliveries(session, Folder::Outbox).is_empty()
             })
     }
 }

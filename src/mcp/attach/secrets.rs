@@ -174,6 +174,8 @@ impl std::io::Read for At<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     fn is_refused(path: &str) -> bool {
@@ -236,9 +238,9 @@ mod tests {
     #[test]
     fn private_keys_are_known_by_their_content() {
         let check = |content: &str, kind| {
-            let path = tempfile::NamedTempFile::new().unwrap();
-            std::fs::write(path.path(), content).unwrap();
-            refuse_key(&File::open(path.path()).unwrap(), kind).is_ok()
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(content.as_bytes()).unwrap();
+            refuse_key(&file.reopen().unwrap(), kind).is_ok()
         };
         let certificate = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n";
         let private = "-----BEGIN PRIVATE KEY-----\nMII\n-----END PRIVATE KEY-----\n";

@@ -80,7 +80,7 @@ impl Picture {
             return Ok(ReplyTarget::Held(address));
         }
         if let To::Message(id) = to
-            && self.pending.iter().any(|name| name.update_id == id)
+            && self.pending.find(id).is_some()
         {
             return Err(Refusal(format!(
                 "Message {id} was not shown to you, so you cannot answer it. Nothing was sent; call telegram_reply with `to`: {id} and without text first."
@@ -263,7 +263,7 @@ impl<'a> SendCall<'a> {
         if let Some(held) = picture.me.find(id) {
             return Ok((held.address, held.message_id));
         }
-        if picture.pending.iter().any(|name| name.update_id == id) {
+        if picture.pending.find(id).is_some() {
             return Err(Refusal(format!(
                 "Message {id} was not shown to you. Nothing was sent; call telegram_poll first."
             )));

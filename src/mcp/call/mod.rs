@@ -10,6 +10,7 @@
 mod commit;
 pub mod effects;
 mod failure_notices;
+mod glance;
 mod late_files;
 mod picture;
 mod presented;
@@ -42,7 +43,7 @@ use crate::state::agents::holder::{HolderId, Registration};
 use crate::state::files::Files;
 use crate::state::holds::Holds;
 use crate::state::inbox::Inbox;
-use crate::state::layout::{SessionDir, StateDir};
+use crate::state::layout::{LOCK_PATIENCE, SessionDir, StateDir};
 use crate::state::outbox::Outbox;
 use crate::state::outbox::delivery::DeliveryId;
 use crate::store::StoreError;
@@ -233,7 +234,7 @@ impl Mailbox {
     pub fn show(
         &self,
         caller: &Caller,
-        base: ToolResult,
+        base: &ToolResult,
         limit: usize,
         again: bool,
     ) -> Result<ShownPage, Refusal> {
@@ -242,7 +243,7 @@ impl Mailbox {
         } else {
             Again::Never
         };
-        ShowCall::open(self, caller, base)?.show_page(limit, again, None)
+        self.show_if_any(caller, base, limit, again)
     }
 
     /// Shows one part of one message.
@@ -334,8 +335,16 @@ impl Mailbox {
 
 /// Takes the session lock. `label` names the caller for people.
 fn take_lock(dir: &SessionDir, label: &str) -> Result<HeldLock, LockError> {
+    take_lock_within(dir, label, LOCK_PATIENCE)
+}
+
+fn take_lock_within(
+    dir: &SessionDir,
+    label: &str,
+    patience: Duration,
+) -> Result<HeldLock, LockError> {
     let who = format!("telepost mcp, pid {} ({label})", std::process::id());
-    dir.take_lock(&who)
+    dir.take_lock_within(&who, patience)
 }
 
 /// Checks what `telegram_poll` was asked for, before anything is changed.

@@ -8,6 +8,7 @@ use crate::ids::{Address, UpdateId};
 use crate::mcp::call::effects::Effect;
 use crate::state::holds::{Conversation, Held, Late};
 use crate::state::inbox::entry::EntryName;
+use crate::state::inbox::pending::Pending;
 use crate::state::inbox::view::{self, RenderedMessage};
 
 /// A holder's call is noted at least this often, so that others see that it is not silent.
@@ -22,7 +23,7 @@ pub(in crate::mcp) struct Picture {
     /// The calling agent, for people.
     pub(super) label: String,
     /// The entries that wait.
-    pub(super) pending: BTreeSet<EntryName>,
+    pub(super) pending: Pending,
     /// The conversation of the calling agent.
     pub(super) me: Conversation,
     /// The same as it is on disk.
@@ -43,6 +44,23 @@ pub(in crate::mcp) struct OtherAgent {
     pub(super) alive: bool,
     /// The entries that it keeps others from: a living server process has shown them, and it is not silent.
     pub(super) kept: BTreeSet<EntryName>,
+}
+
+impl OtherAgent {
+    pub(super) fn new(
+        conversation: Conversation,
+        alive: bool,
+        now: Timestamp,
+        lives: impl Fn(&str) -> bool,
+    ) -> Self {
+        let keeps = alive && !conversation.is_silent(now);
+        let kept = keeps.then(|| conversation.living_entries(lives));
+        Self {
+            kept: kept.unwrap_or_default(),
+            conversation,
+            alive,
+        }
+    }
 }
 
 /// A showing that is decided.
@@ -89,14 +107,14 @@ impl Picture {
     /// The entries that may be shown to this agent as new, oldest first.
     pub(super) fn fresh_names(&self) -> impl Iterator<Item = EntryName> {
         let (mine, kept) = (self.read_entries(), self.kept());
-        let names = self.pending.iter().copied();
+        let names = self.pending.iter();
         names.filter(move |name| !mine.contains(name) && !kept.contains(name))
     }
 
     /// The entries that this agent may see, oldest first.
     pub(super) fn visible_names(&self) -> impl Iterator<Item = EntryName> {
         let kept = self.kept();
-        let names = self.pending.iter().copied();
+        let names = self.pending.iter();
         names.filter(move |name| !kept.contains(name))
     }
 
@@ -112,9 +130,10 @@ impl Picture {
     /// An entry is not there any more.
     pub(super) fn forget_settled(&mut self, entries: &[EntryName]) {
         for entry in entries {
-            self.pending.remove(entry);
+            self.pending.remove(*entry);
         }
-        self.me.reconcile(&self.pending);
+        let pending = self.pending.among(&self.me.entries());
+        self.me.reconcile(&pending);
     }
 
     /// Decides on a showing: first the others let go, then this agent holds. A kill in between leaves a

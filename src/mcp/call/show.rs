@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use crate::ids::{Address, UpdateId};
 use crate::mcp::call::tool_call::ToolCall;
-use crate::mcp::call::{Caller, Mailbox, ShownPage};
+use crate::mcp::call::{Caller, Mailbox, ShownPage, take_lock};
 use crate::mcp::page::{self, Page};
 use crate::mcp::tools::{Refusal, To, ToolResult};
 use crate::state::holds::{Held, Late};
 use crate::state::inbox::entry::EntryName;
 use crate::state::inbox::view::{self, MessageView, RenderedMessage};
+use crate::store::disk::HeldLock;
 
 /// How many entries beyond a page are read, to find the parts and edits of what is on it.
 const LOOKAHEAD: usize = 128;
@@ -38,9 +39,21 @@ impl<'a> ShowCall<'a> {
         caller: &'a Caller,
         base: ToolResult,
     ) -> Result<Self, Refusal> {
+        mailbox.prepare()?;
+        let lock = take_lock(&mailbox.dir, &caller.label)?;
+        Self::open_locked(mailbox, caller, base, lock)
+    }
+
+    /// Opens the call with the session lock.
+    pub(super) fn open_locked(
+        mailbox: &'a Mailbox,
+        caller: &'a Caller,
+        base: ToolResult,
+        lock: HeldLock,
+    ) -> Result<Self, Refusal> {
         let session = mailbox.session.to_string();
         Ok(Self {
-            call: ToolCall::open(mailbox, caller)?,
+            call: ToolCall::open_locked(mailbox, caller, lock)?,
             result: ToolResult { session, ..base },
         })
     }
@@ -116,7 +129,8 @@ impl<'a> ShowCall<'a> {
 
     /// The conversation of the oldest message that this agent may see.
     fn oldest(&mut self) -> Result<Option<Address>, Refusal> {
-        let names: Vec<EntryName> = self.call.picture.visible_names().collect();
+        let visible = self.call.picture.visible_names();
+        let names: Vec<EntryName> = visible.take(SEARCH).collect();
         for name in names {
             if let Some(item) = self.call.read_entry(name)? {
                 return Ok(Some(item.address));

@@ -16,6 +16,7 @@ use crate::state::agents::{AgentFile, Thread};
 use crate::state::gateway_status;
 use crate::state::holds::{Conversation, Late};
 use crate::state::inbox::entry::EntryName;
+use crate::state::inbox::pending::Pending;
 use crate::state::inbox::view::Item;
 use crate::state::outbox::delivery::DeliveryId;
 use crate::store::disk::HeldLock;
@@ -35,10 +36,19 @@ pub(in crate::mcp) struct ToolCall<'a> {
 type Others = (Vec<OtherAgent>, Vec<(String, Vec<Late>)>);
 
 impl<'a> ToolCall<'a> {
-    /// Takes the lock and reads the picture. First it makes good what killed processes have left.
+    /// Takes the lock and reads the picture.
     pub(super) fn open(mailbox: &'a Mailbox, caller: &'a Caller) -> Result<Self, Refusal> {
         mailbox.prepare()?;
         let lock = take_lock(&mailbox.dir, &caller.label)?;
+        Self::open_locked(mailbox, caller, lock)
+    }
+
+    /// Reads the picture. First it makes good what killed processes have left.
+    pub(super) fn open_locked(
+        mailbox: &'a Mailbox,
+        caller: &'a Caller,
+        lock: HeldLock,
+    ) -> Result<Self, Refusal> {
         let now = mailbox.clock.now();
         mailbox
             .registration()
@@ -46,7 +56,7 @@ impl<'a> ToolCall<'a> {
         let mut notices = Vec::new();
         settle_committed(mailbox, &mut notices)?;
         let holder = caller.holder.as_str();
-        let pending = mailbox.driver.inbox.pending()?;
+        let pending = mailbox.driver.inbox.follow_pending()?;
         let me_on_disk = read_conversation(mailbox, holder, &mut notices)?;
         let (others, left) = read_others(mailbox, holder, &pending, &mut notices)?;
         let mut me = me_on_disk
@@ -57,7 +67,7 @@ impl<'a> ToolCall<'a> {
         // Before the settled ones go: also a message that another process has settled was read.
         me.observe_read(&mailbox.server, &read);
         let held = me.entries();
-        me.reconcile(&pending);
+        me.reconcile(&pending.among(&held));
         // A conversation that was answered is not the one to answer next.
         presented.retain(
             &caller.holder,
@@ -141,11 +151,11 @@ impl<'a> ToolCall<'a> {
         match self.mailbox.driver.inbox.read(name, self.picture.now) {
             Ok(Some(entry)) => Ok(Some(Item::new(name, entry))),
             Ok(None) => {
-                self.picture.pending.remove(&name);
+                self.picture.pending.remove(name);
                 Ok(None)
             }
             Err(error @ ReadError::Quarantined { .. }) => {
-                self.picture.pending.remove(&name);
+                self.picture.pending.remove(name);
                 self.notices.push(format!(
                     "One message could not be read; ask the person to send it again. {}",
                     Chain(&error)
@@ -174,8 +184,7 @@ impl<'a> ToolCall<'a> {
         if let Some(held) = self.picture.me.find(id) {
             return Ok(held.address);
         }
-        let mut pending = self.picture.pending.iter();
-        if let Some(name) = pending.find(|name| name.update_id == id).copied() {
+        if let Some(name) = self.picture.pending.find(id) {
             if self.picture.kept().contains(&name) {
                 return Err(Refusal(format!(
                     "Message {id} is being answered by another agent of this session. Leave it to that agent, or wait until it ends."
@@ -286,35 +295,29 @@ fn read_conversation(
 fn read_others(
     mailbox: &Mailbox,
     me: &str,
-    pending: &BTreeSet<EntryName>,
+    pending: &Pending,
     notices: &mut Vec<String>,
 ) -> Result<Others, Refusal> {
     let now = mailbox.clock.now();
-    let living = holder::list_living(&mailbox.dir, now)?;
     let (mut others, mut left) = (Vec::new(), Vec::new());
-    for holder in mailbox.driver.holds.holders()? {
-        if holder == me {
-            continue;
-        }
+    let mut holders = mailbox.driver.holds.holders()?;
+    holders.retain(|holder| holder != me);
+    if holders.is_empty() {
+        return Ok((others, left));
+    }
+    let living = holder::list_living(&mailbox.dir, now)?;
+    for holder in holders {
         let Some(mut conversation) = read_conversation(mailbox, &holder, notices)? else {
             continue;
         };
-        conversation.reconcile(pending);
+        conversation.reconcile(&pending.among(&conversation.entries()));
         let alive = living.has_holder(&holder);
         if !alive && conversation.is_idle() {
             left.push((holder, conversation.late));
             continue;
         }
-        let kept = if alive && !conversation.is_silent(now) {
-            conversation.living_entries(|server| living.servers.contains(server))
-        } else {
-            BTreeSet::new()
-        };
-        others.push(OtherAgent {
-            conversation,
-            alive,
-            kept,
-        });
+        let lives = |server: &str| living.servers.contains(server);
+        others.push(OtherAgent::new(conversation, alive, now, lives));
     }
     Ok((others, left))
 }

@@ -106,7 +106,7 @@ impl Shared {
             let last = self.clock.instant() >= deadline;
             let said = base.clone();
             let show =
-                move |mailbox: &Mailbox, caller: &Caller| mailbox.show(caller, said, limit, last);
+                move |mailbox: &Mailbox, caller: &Caller| mailbox.show(caller, &said, limit, last);
             let mut page = self.show(caller.clone(), context, show).await?;
             let Some(watch) = watch
                 .as_ref()

@@ -87,6 +87,11 @@ impl Registration {
         format!("{}-{}", self.file.pid, self.file.started_at.0)
     }
 
+    /// Whether this server lives, and this agent has called it.
+    pub fn names(&self, holder: &HolderId) -> bool {
+        self.locked.is_some() && self.file.holders.contains(holder)
+    }
+
     /// Changes the registration, and writes it if it is new or different. The caller holds the session lock, as
     /// does every caller of [`list_living`], so that the list is never read while one file replaces the other.
     pub fn update(&mut self, change: impl FnOnce(&mut AgentFile)) -> Result<(), StoreError> {
@@ -106,7 +111,7 @@ impl Drop for Registration {
     fn drop(&mut self) {
         if self.locked.is_some() {
             // A kill leaves the file; `list_living` removes files without a lock.
-            drop(std::fs::remove_file(self.stored.path()));
+            drop(self.stored.remove());
         }
     }
 }

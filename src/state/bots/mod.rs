@@ -90,7 +90,9 @@ impl HeardChats {
         self.topics().insert(address);
     }
 
-    pub(crate) fn take(&self) -> BTreeSet<(BotId, ChatId)> {
+    /// Takes the chats.
+    #[doc(hidden)]
+    pub fn take(&self) -> BTreeSet<(BotId, ChatId)> {
         std::mem::take(&mut *self.chats())
     }
 

@@ -11,6 +11,7 @@
 
 pub mod dead_letters;
 pub mod entry;
+pub mod pending;
 pub mod view;
 
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ use serde_json::value::RawValue;
 use crate::clock::{DAY_MS, Timestamp};
 use crate::ids::{BotId, UpdateId};
 use crate::state::inbox::entry::{Entry, EntryName};
+use crate::state::inbox::pending::{FollowedNames, Pending};
 use crate::state::layout::SessionDir;
 use crate::store::StoreError;
 use crate::store::atomic::Durability;
@@ -37,6 +39,7 @@ pub struct Inbox {
     settled: StateFolder<Entry>,
     events: StateFolder<Entry>,
     positions: StateFolder<Entry>,
+    followed: FollowedNames,
 }
 
 impl Inbox {
@@ -48,6 +51,7 @@ impl Inbox {
             settled: folder(dir.done(), Step::Command),
             events: folder(dir.context(), Step::InboxEntry).with(Durability::FileSynced),
             positions: folder(dir.positions(), Step::Presence).with(Durability::Unsynced),
+            followed: FollowedNames::default(),
         }
     }
 
@@ -133,10 +137,12 @@ impl Inbox {
 
     /// The names of the pending entries, oldest first.
     pub fn pending(&self) -> Result<BTreeSet<EntryName>, StoreError> {
-        let mut names = Vec::new();
-        let visitor = |name: String| names.extend(EntryName::parse(&name));
-        self.pending.visit(visitor)?;
-        Ok(names.into_iter().collect())
+        pending::list(&self.pending)
+    }
+
+    /// The same for a process that asks again and again: it does not take longer the more wait.
+    pub fn follow_pending(&self) -> Result<Pending, StoreError> {
+        self.followed.read(&self.pending)
     }
 
     /// Every stored update. The folders are read in the order in which entries move, so an entry that moves

@@ -17,8 +17,8 @@ use crate::telegram::split::{self, CAPTION_LIMIT, MESSAGE_LIMIT};
 /// The first line of a message that may already stand in the chat.
 pub const REPEAT_MARK: &str = "↻ may repeat\n";
 
-/// Most bytes of a short reply: tables and lists may become longer in the chat than they are in Markdown.
-const SHORT_BYTES: usize = 2000;
+/// Most characters of a short reply: tables and lists may become longer in the chat than they are in Markdown.
+const SHORT: usize = 2000;
 
 /// The name of a delivery, whose order is the order of acceptance within a session.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -146,7 +146,8 @@ impl Content {
 
     /// Whether it is a reply that is one message, by all likelihood.
     pub fn is_short(&self) -> bool {
-        matches!(self, Self::Reply { text, files, .. } if files.is_empty() && text.len() <= SHORT_BYTES)
+        let fits = |text: &str| text.chars().nth(SHORT).is_none();
+        matches!(self, Self::Reply { text, files, .. } if files.len() <= 1 && fits(text))
     }
 
     /// The text as the agent wrote it; empty for a reaction.
