@@ -25,7 +25,8 @@ fn ahead(house: &House, folder: &str) -> i64 {
     let times = names
         .iter()
         .filter_map(|name| name.split('-').next()?.parse::<i64>().ok());
-    times.max().unwrap_or(0) - house.sim.now() * 1000
+    // The simulator's time is in seconds, and names count on by milliseconds.
+    times.max().unwrap_or(0) - (house.sim.now() + 1) * 1000
 }
 
 /// Takes a message in and answers it, all at this time.
