@@ -48,12 +48,16 @@ pub(super) enum CliCommand {
     /// Poll Telegram and send: one per machine
     Gateway(GatewayOptions),
     /// Check the configuration and the tokens, and change nothing
-    Check,
+    Check {
+        /// Also ask Telegram for the name of each bot
+        #[arg(long)]
+        online: bool,
+    },
     /// Register telepost with a client: server, hooks, command, skill, permission; shows the difference and asks
     Install(InstallOptions),
     /// Undo what install did
     Uninstall(UninstallOptions),
-    /// Show the state of the gateway, the bots and the sessions
+    /// Show the state of the gateway, the bots, the sessions and their agents; exits with 1 if something is off
     Status {
         /// As JSON, for programs
         #[arg(long)]
@@ -207,6 +211,12 @@ pub(super) enum FilesAction {
 pub(super) enum InboxAction {
     /// List waiting messages and unreadable updates
     List {
+        /// How many messages of each session at most
+        #[arg(long, value_name = "COUNT", default_value_t = 100)]
+        limit: usize,
+        /// Only messages that came after this one
+        #[arg(long, value_name = "ID")]
+        after: Option<String>,
         /// As JSON, for programs
         #[arg(long)]
         json: bool,

@@ -46,6 +46,9 @@ pub(super) enum Failure {
     /// A gateway in the background did not start.
     #[error("{message}")]
     NotStarted { message: String, code: u8 },
+    /// The command has printed what is off.
+    #[error("")]
+    Reported(u8),
 }
 
 impl<E: Into<StateError>> From<E> for Failure {
@@ -86,7 +89,7 @@ impl Failure {
             Self::Install(InstallFailure::Files(_) | InstallFailure::Declined) => exit::CLIENT,
             Self::Gateway(GatewayError::Client(_)) => exit::TELEGRAM,
             Self::Gateway(GatewayError::TaskEnded(_)) => exit::BUG,
-            Self::NotStarted { code, .. } => *code,
+            Self::NotStarted { code, .. } | Self::Reported(code) => *code,
         }
     }
 }

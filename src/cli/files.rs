@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::arguments::FilesAction;
 use super::failure::Failure;
-use super::setup::Setup;
+use super::setup::LenientSetup;
 use super::terminal::print;
 use crate::ids::SessionId;
 use crate::state::files::{Files, StoredFiles, total_bytes};
 use crate::store::StoreError;
 use crate::text::{format_count, format_megabytes};
 
-pub(super) fn run(setup: &Setup, action: &FilesAction) -> Result<(), Failure> {
+pub(super) fn run(setup: &LenientSetup, action: &FilesAction) -> Result<(), Failure> {
     let FilesAction::Prune {
         session,
         older_than,
@@ -38,7 +38,7 @@ pub(super) fn run(setup: &Setup, action: &FilesAction) -> Result<(), Failure> {
 
 /// Works with a gateway and without one: the gateway adds files only for messages that wait.
 fn prune(
-    setup: &Setup,
+    setup: &LenientSetup,
     id: &SessionId,
     older_than: Duration,
     dry_run: bool,

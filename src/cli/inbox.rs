@@ -1,10 +1,12 @@
 //! `telepost inbox`.
 
+use std::io::{self, Write as _};
+
 use super::arguments::InboxAction;
 use super::failure::Failure;
-use super::setup::Setup;
+use super::setup::LenientSetup;
 use super::terminal::{format_table, print, print_json};
-use crate::ops::inbox::{AdminResult, InboxAdmin, InboxRow};
+use crate::ops::inbox::{AdminResult, InboxAdmin, InboxPage, InboxRow};
 use crate::telegram::update::content::short;
 use crate::text::{format_span, one_line};
 
@@ -12,20 +14,29 @@ use crate::text::{format_span, one_line};
 const TEXT_MAX: usize = 60;
 
 pub(super) fn run(
-    setup: &Setup,
+    setup: &LenientSetup,
     session: Option<&str>,
     action: &InboxAction,
 ) -> Result<(), Failure> {
     let only = session.map(|name| setup.find_session(name)).transpose()?;
     let admin = InboxAdmin {
         state: &setup.state,
-        config: &setup.config,
+        config: setup.config.as_ref().ok(),
         clock: &setup.clock,
         only: only.as_ref(),
     };
     match action {
-        InboxAction::List { json: true } => print_json(&admin.list()?),
-        InboxAction::List { json: false } => print(&format_list(&admin.list()?)),
+        InboxAction::List { json, limit, after } => {
+            let page = admin.list(*limit, after.as_deref())?;
+            let more = format_more(&page);
+            if *json {
+                // The list stays a list for programs.
+                drop(io::stderr().write_all(more.as_bytes()));
+                return print_json(&page.rows);
+            }
+            let gap = if more.is_empty() { "" } else { "\n" };
+            print(&format!("{}{gap}{more}", format_list(&page.rows)))
+        }
         InboxAction::Show { ids } => {
             let all: Result<Vec<_>, _> = ids.iter().map(|id| admin.show(id)).collect();
             all?.iter().try_for_each(print_json)
@@ -34,6 +45,15 @@ pub(super) fn run(
         InboxAction::Retry { ids, .. } => report(&admin.retry(ids)?),
         InboxAction::Drop { ids } => report(&admin.drop(ids)?),
     }
+}
+
+fn format_more(page: &InboxPage) -> String {
+    let lines = page.more.iter().map(|(session, left, last)| {
+        format!(
+            "{session}: {left} more; `telepost inbox list --session {session} --after {last}` shows the next.\n"
+        )
+    });
+    lines.collect()
 }
 
 fn format_list(rows: &[InboxRow]) -> String {

@@ -72,7 +72,10 @@ fn open_session(
     let home = env.get("HOME").map(Path::new);
     let roots = Roots::new(session, cwd.as_deref(), home, state.root(), &config.path);
     let dir = state.session(&session.id);
-    let reach = Reach::see(env, client);
+    let reach = Reach {
+        binding: Some(binding),
+        ..Reach::see(env, client)
+    };
     let registration = Registration::new(&dir, client, reach, clock.now());
     let waking = Waking {
         explicit: binding.is_explicit(),

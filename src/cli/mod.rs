@@ -29,7 +29,8 @@ use clap::{CommandFactory as _, Parser as _};
 
 use self::arguments::{Cli, CliCommand, GatewayOptions};
 use self::failure::Failure;
-use self::setup::Setup;
+use self::setup::{LenientSetup, Setup};
+use self::terminal::print;
 use crate::config::Env;
 use crate::error_chain::Chain;
 use crate::launch::{self, LaunchStage};
@@ -41,10 +42,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            drop(error.print());
+            let is_printed = error.print();
             // A client takes clap's 2 for a refusal, and would stop its agent.
             if is_hook && error.use_stderr() {
                 return ExitCode::SUCCESS;
+            }
+            if let Err(full) = is_printed
+                && !error.use_stderr()
+                && full.kind() != io::ErrorKind::BrokenPipe
+            {
+                drop(writeln!(io::stderr(), "telepost: cannot print: {full}"));
+                return ExitCode::from(failure::exit::STORAGE);
             }
             // Help and version are "errors" too, with an exit code of 0.
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
@@ -54,6 +62,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         return ExitCode::SUCCESS;
     };
     let (words, code) = (Chain(&failure).to_string(), failure.exit_code());
+    if matches!(failure, Failure::Reported(_)) {
+        return ExitCode::from(code);
+    }
     if let CliCommand::Gateway(GatewayOptions {
         stage: Some(LaunchStage::Run),
         ..
@@ -68,11 +79,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn execute(cli: &Cli) -> Result<(), Failure> {
     let env = Env::read();
-    let load = || Setup::load(cli, &env);
+    let inspect = || LenientSetup::load_and_warn(cli, &env);
     match &cli.command {
         CliCommand::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "telepost", &mut io::stdout());
-            Ok(())
+            let mut text = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "telepost", &mut text);
+            print(&String::from_utf8_lossy(&text))
         }
         CliCommand::Mcp(options) => mcp::run(cli, &env, options),
         CliCommand::Hook { event, session } => {
@@ -80,13 +92,15 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
             Ok(())
         }
         CliCommand::Gateway(options) => gateway::run(cli, &env, options),
-        CliCommand::Check => check::run(cli, &env),
+        CliCommand::Check { online } => check::run(cli, &env, *online),
         CliCommand::Install(options) => install::install(cli, &env, options),
         CliCommand::Uninstall(options) => install::uninstall(&env, options),
-        CliCommand::Status { json } => status::run(&load()?, *json),
-        CliCommand::Outbox { action } => outbox::run(&load()?, action),
-        CliCommand::Prune(options) => prune::run(&load()?, options),
-        CliCommand::Inbox { session, action } => inbox::run(&load()?, session.as_deref(), action),
-        CliCommand::Files { action } => files::run(&load()?, action),
+        CliCommand::Status { json } => status::run(cli, &env, *json),
+        CliCommand::Outbox { action } => outbox::run(&inspect()?, action),
+        CliCommand::Prune(options) => prune::run(&Setup::load(cli, &env)?, options),
+        CliCommand::Inbox { session, action } => {
+            inbox::run(&inspect()?, session.as_deref(), action)
+        }
+        CliCommand::Files { action } => files::run(&inspect()?, action),
     }
 }

@@ -2,15 +2,15 @@
 
 use super::arguments::OutboxAction;
 use super::failure::Failure;
-use super::setup::{Setup, block_on};
+use super::setup::{LenientSetup, block_on};
 use super::terminal::{format_table, print, print_json};
 use crate::ops::list_sessions;
 use crate::ops::outbox::{OutboxAdmin, OutboxRow};
 use crate::state::gateway_status;
 use crate::text::{format_span, one_line};
 
-pub(super) fn run(setup: &Setup, action: &OutboxAction) -> Result<(), Failure> {
-    let sessions = list_sessions(&setup.config, &setup.state)?;
+pub(super) fn run(setup: &LenientSetup, action: &OutboxAction) -> Result<(), Failure> {
+    let sessions = list_sessions(setup.config.as_ref().ok(), &setup.state)?;
     let admin = OutboxAdmin::new(&setup.state, sessions, setup.clock.clone());
     match action {
         OutboxAction::List { json: true } => print_json(&admin.list()?),
@@ -33,19 +33,27 @@ fn format_list(rows: &[OutboxRow]) -> String {
             Some(_) | None => String::new(),
         };
         vec![
-            // Unique in practice, and short enough to be typed.
-            row.id.to_string().chars().take(18).collect(),
+            short_id(row),
             row.session.to_string(),
             format_span(row.age_s),
             row.to.clone(),
             row.kind.to_owned(),
             format!("{}{sent}", row.state),
-            one_line(row.reason.as_deref().unwrap_or_default()),
             row.text.clone(),
         ]
     });
-    let head = [
-        "id", "session", "age", "to", "kind", "state", "reason", "text",
-    ];
-    format_table(&head, lines)
+    let head = ["id", "session", "age", "to", "kind", "state", "text"];
+    let table = format_table(&head, lines);
+    let reasons = rows.iter().filter_map(|row| {
+        let reason = one_line(row.reason.as_deref()?);
+        Some(format!("{}: {reason}\n", short_id(row)))
+    });
+    let reasons: String = reasons.collect();
+    let gap = if reasons.is_empty() { "" } else { "\n" };
+    format!("{table}{gap}{reasons}")
+}
+
+/// Unique in practice, and short enough to be typed.
+fn short_id(row: &OutboxRow) -> String {
+    row.id.to_string().chars().take(18).collect()
 }

@@ -21,11 +21,16 @@ pub(super) fn print_json<T: serde::Serialize>(value: &T) -> Result<(), Failure> 
     print(&format!("{}\n", text::json(&json)))
 }
 
-/// A plain table.
+/// The widest table, so that it fits into a usual terminal.
+const WIDTH: u16 = 100;
+
+/// A plain table of at most [`WIDTH`] columns: long cells are broken into lines.
 pub(super) fn format_table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = comfy_table::Table::new();
     table
         .load_preset(comfy_table::presets::NOTHING)
+        .set_content_arrangement(comfy_table::ContentArrangement::Dynamic)
+        .set_width(WIDTH)
         .set_header(head.to_vec())
         .add_rows(rows);
     let lines = table.lines().map(|line| line.trim_end().to_owned());

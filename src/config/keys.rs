@@ -65,6 +65,11 @@ declare_keys! {
         receipts: Receipts = one_of(),
             OneOf(Receipts::names), Means("\"on\""), r#""on""#;
 
+        /// `"on"`: people are told once when they write while no agent is connected (after a minute; with
+        /// `tmux_session` after ten seconds), and once when one is back. `"off"`: they are told nothing.
+        absence: AbsenceNotices = one_of(),
+            OneOf(AbsenceNotices::names), Means("\"on\""), r#""on""#;
+
         also { SCHEMA }
     }
 }
@@ -180,6 +185,16 @@ pub enum Receipts {
     Off,
 }
 
+/// Whether people are told that their message waits because no agent is connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AbsenceNotices {
+    /// Once per chat and absence.
+    #[default]
+    On,
+    /// Never.
+    Off,
+}
+
 impl Choice for GatewayStart {
     const NAMES: &'static [(&'static str, Self)] =
         &[("auto", Self::Auto), ("manual", Self::Manual)];
@@ -187,6 +202,10 @@ impl Choice for GatewayStart {
 
 impl Choice for Pace {
     const NAMES: &'static [(&'static str, Self)] = &[("normal", Self::Normal), ("off", Self::Off)];
+}
+
+impl Choice for AbsenceNotices {
+    const NAMES: &'static [(&'static str, Self)] = &[("on", Self::On), ("off", Self::Off)];
 }
 
 impl Choice for Receipts {

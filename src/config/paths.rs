@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Config;
 use super::env::Env;
 use super::error::{ConfigError, Problem, Violation, refuse_if, violation};
+use super::file::read_file;
 
 const CONFIG_VARIABLE: &str = "TG_SESSIONS_CONFIG";
 const STATE_VARIABLE: &str = "TELEPOST_STATE_DIR";
@@ -56,6 +57,14 @@ pub fn state_dir(config: Option<&Config>, env: &Env) -> Result<PathBuf, ConfigEr
         let problem = Problem::from_violation(&variable(name), violation);
         ConfigError::new("it is not clear where the state belongs:", problem)
     })
+}
+
+/// The state folder that a configuration names although it is refused, as far as that can be read.
+pub fn guess_state_dir(path: &Path, env: &Env) -> Option<PathBuf> {
+    let (bytes, _) = read_file(path).ok()?;
+    let value: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+    let folder = expand(value.get("state_dir")?.as_str()?, env).ok()?;
+    Some(tidy(&path.parent()?.join(folder)))
 }
 
 /// How a message names a variable of the environment.

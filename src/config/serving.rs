@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use super::env::Env;
 use super::error::{ConfigError, Problem};
 use super::paths::{canonical, variable};
@@ -12,15 +14,19 @@ use crate::ids::SessionId;
 const SESSION_VARIABLE: &str = "TG_SESSION_ID";
 
 /// The reason for the choice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Binding {
     /// `--session`.
+    #[serde(rename = "--session")]
     Flag,
     /// `TG_SESSION_ID`.
+    #[serde(rename = "TG_SESSION_ID")]
     Environment,
     /// The working directory, by `cwd` of the session.
+    #[serde(rename = "cwd")]
     WorkingDirectory,
     /// Nothing else: `default`.
+    #[serde(rename = "default")]
     Default,
 }
 
@@ -28,6 +34,16 @@ impl Binding {
     /// Whether this very session was chosen, so that it may be woken before its first call.
     pub fn is_explicit(self) -> bool {
         self != Self::Default
+    }
+
+    /// The place that named the session.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Flag => "--session",
+            Self::Environment => SESSION_VARIABLE,
+            Self::WorkingDirectory => "cwd",
+            Self::Default => "default",
+        }
     }
 }
 

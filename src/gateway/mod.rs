@@ -7,6 +7,7 @@ pub mod commands;
 mod dedup;
 mod housekeeping;
 pub mod intake;
+pub mod online;
 pub mod poller;
 pub mod responder;
 pub mod singleton;
@@ -88,9 +89,9 @@ impl Gateway {
         Ok(())
     }
 
-    /// Takes the locks. No side effect of any kind comes before: no log line in the running gateway's files,
+    /// Takes the locks; `take_over` is the command that would take them from another gateway. No side effect of any kind comes before: no log line in the running gateway's files,
     /// no call to Telegram.
-    pub fn take_locks(&self) -> Result<Locks, GatewayError> {
+    pub fn take_locks(&self, take_over: &'static str) -> Result<Locks, GatewayError> {
         self.require_token()?;
         let ids: Vec<BotId> = self.tokens.bots().keys().copied().collect();
         self.state.prepare()?;
@@ -99,6 +100,7 @@ impl Gateway {
             &self.config.path,
             &ids,
             self.clock.now(),
+            take_over,
         )?)
     }
 

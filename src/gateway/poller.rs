@@ -215,7 +215,7 @@ impl Poller {
                 if is_news {
                     tracing::warn!(bot_id, %error, "polling fails; trying again");
                 }
-                BotHealth::Off(error.to_string())
+                BotHealth::Unreachable(error.to_string())
             }
         };
         self.set_health(health, pause);

@@ -19,7 +19,7 @@ use crate::ids::BotId;
 use crate::state::gateway_status;
 use crate::state::layout::StateDir;
 use crate::store::StoreError;
-use crate::store::lock::{FileLock, LockError};
+use crate::store::lock::{self, FileLock, LockError};
 use crate::store::ownership::find_other_writer;
 #[cfg(target_os = "linux")]
 use crate::store::socket_lock::{SocketLock, SocketTaken};
@@ -53,12 +53,14 @@ pub struct BotLock {
 #[derive(Debug, thiserror::Error)]
 pub enum SingletonError {
     /// One with the same state folder.
-    #[error("a gateway already runs for this state folder: {holder} ({}); use `telepost gateway --replace` to take over, or `telepost gateway stop` to end it", path.display())]
+    #[error("a gateway already runs for this state folder: {holder} ({}); use `{take_over}` to take over, or `telepost gateway stop` to end it", path.display())]
     SameState {
         /// The note in its lock.
         holder: String,
         /// The lock.
         path: PathBuf,
+        /// The command that takes over, in the form that was typed.
+        take_over: &'static str,
     },
     /// One that polls one of our bots.
     #[error("bot {bot} is already polled by {holder} ({}); stop that one first, or give this configuration a bot of its own", path.display())]
@@ -101,6 +103,7 @@ impl Locks {
         config: &Path,
         bots: &[BotId],
         now: Timestamp,
+        take_over: &'static str,
     ) -> Result<Self, SingletonError> {
         let who = format!(
             "telepost gateway, pid {}, since {now}, configuration {}, state {}",
@@ -110,7 +113,11 @@ impl Locks {
         );
         let gateway = gateway_status::take_gateway_lock(state, &who, PROBE_PATIENCE);
         let gateway = gateway.map_err(|error| match error {
-            LockError::Held { path, holder } => SingletonError::SameState { holder, path },
+            LockError::Held { path, holder } => SingletonError::SameState {
+                holder,
+                path,
+                take_over,
+            },
             LockError::Store(error) => error.into(),
         })?;
         let bots = bots
@@ -254,6 +261,20 @@ fn prepare_folder(path: PathBuf) -> Result<PathBuf, SingletonError> {
     }
 }
 
+/// The state folder of a gateway that runs with this configuration, from the notes in the locks of its bots.
+pub fn find_state_of(config: &Path) -> Option<PathBuf> {
+    let note = format!(", configuration {}, state ", config.display());
+    let folders = lock_folders().into_iter().flatten();
+    let locks = folders.filter_map(|folder| fs::read_dir(folder).ok());
+    let mut locks = locks.flatten().flatten().map(|entry| entry.path());
+    locks.find_map(|lock| {
+        let holder = lock::read_holder(&lock);
+        let (_, state) = holder.split_once(&note)?;
+        let is_held = lock::is_held(&lock).unwrap_or(false);
+        is_held.then(|| PathBuf::from(state))
+    })
+}
+
 /// Stops the running gateway and waits until it has let go of its lock. `false` if none runs.
 pub async fn stop(state: &StateDir, clock: &Clock) -> Result<bool, SingletonError> {
     let mut asked: Option<u32> = None;
@@ -281,5 +302,7 @@ fn ask_to_stop(state: &StateDir, now: Timestamp) -> Option<u32> {
     }
     let pid = rustix::process::Pid::from_raw(i32::try_from(file.process.pid).ok()?)?;
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok()?;
+    // A process that was stopped (Ctrl-Z) takes no other signal.
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).ok()?;
     Some(file.process.pid)
 }

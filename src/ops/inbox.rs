@@ -7,6 +7,7 @@
 //! may be repeated.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -97,8 +98,8 @@ pub struct AdminResult {
 pub struct InboxAdmin<'a> {
     /// The state folder.
     pub state: &'a StateDir,
-    /// The configuration.
-    pub config: &'a Config,
+    /// The configuration, unless it is refused.
+    pub config: Option<&'a Config>,
     /// The clocks.
     pub clock: &'a Clock,
     /// Only this session.
@@ -124,19 +125,74 @@ enum InboxItem {
     DeadLetter(DeadLetter),
 }
 
+/// A part of the list.
+#[derive(Clone, Debug, Default)]
+pub struct InboxPage {
+    /// The rows.
+    pub rows: Vec<InboxRow>,
+    /// The sessions with more messages, how many entries of them are not shown, and the last message that is.
+    pub more: Vec<(SessionId, usize, String)>,
+}
+
 impl InboxAdmin<'_> {
-    /// The waiting messages, then the dead letters, each oldest first.
-    pub fn list(&self) -> Result<Vec<InboxRow>, OpsError> {
+    /// The oldest `limit` waiting messages of each session, then the dead letters, each oldest first. With `after`,
+    /// the messages of one session that came after that one. No more is read than is listed.
+    pub fn list(&self, limit: usize, after: Option<&str>) -> Result<InboxPage, OpsError> {
         let now = self.clock.now();
-        let mut rows = Vec::new();
+        let after = after.map(parse_update_id).transpose()?;
+        let mut page = InboxPage::default();
+        let mut has_started = after.is_none();
         for id in self.sessions()? {
-            rows.extend(self.waiting(&id)?.iter().map(|waiting| waiting.row(now)));
+            let names = self.inbox(&id).pending()?;
+            let start = after.map(|after| names.iter().find(|name| name.update_id == after));
+            let names = match start {
+                None => names,
+                Some(None) => continue,
+                Some(Some(&start)) => names.range(start..).copied().collect(),
+            };
+            has_started = true;
+            self.list_session(&id, names, (limit, after), now, &mut page)?;
         }
-        if self.only.is_none() {
+        if !has_started {
+            return Err(OpsError::Refused(
+                "the message that --after names does not wait any more; leave the option out to begin with the oldest"
+                    .to_owned(),
+            ));
+        }
+        if self.only.is_none() && after.is_none() {
             let letters = dead_letters::read_all(self.state, now)?;
-            rows.extend(letters.iter().map(|letter| dead_letter_row(letter, now)));
+            let letters = letters.iter().map(|letter| dead_letter_row(letter, now));
+            page.rows.extend(letters);
         }
-        Ok(rows)
+        Ok(page)
+    }
+
+    fn list_session(
+        &self,
+        id: &SessionId,
+        names: BTreeSet<EntryName>,
+        (limit, after): (usize, Option<UpdateId>),
+        now: Timestamp,
+        page: &mut InboxPage,
+    ) -> Result<(), OpsError> {
+        let (mut left, mut count, mut last) = (names.len(), 0, None);
+        for_each_of(self.state, id, names, now, |waiting| {
+            if count >= limit {
+                return ControlFlow::Break(());
+            }
+            left = left.saturating_sub(waiting.shown.entries.len());
+            if after.is_none_or(|after| !waiting.contains(after)) {
+                let row = waiting.row(now);
+                last = Some(row.id.clone());
+                page.rows.push(row);
+                count += 1;
+            }
+            ControlFlow::Continue(())
+        })?;
+        if let Some(last) = last.filter(|_| left > 0 && count >= limit) {
+            page.more.push((id.clone(), left, last));
+        }
+        Ok(())
     }
 
     /// One message or dead letter in full.
@@ -312,7 +368,10 @@ impl InboxAdmin<'_> {
             .filter(|(_, session)| session.bot_id == bot)
             .map(|(id, _)| id);
         let moves = migrations::read_migrations(self.state, bot, self.clock.now())?;
-        let mut routes = build_routes(self.config, sessions);
+        let config = self.config.ok_or_else(|| {
+            OpsError::Refused("the configuration cannot be used, so it is not clear to which session an update belongs; correct it first (`telepost check` says where)".to_owned())
+        })?;
+        let mut routes = build_routes(config, sessions);
         routes = routes.following(|chat| moves.current(chat));
         let bot = status.bots.iter().find(|status| status.id == Some(bot));
         if let Some(username) = bot.and_then(|bot| bot.username.as_ref()) {
@@ -325,11 +384,7 @@ impl InboxAdmin<'_> {
         if let Some(hash) = id.strip_prefix(DEAD_PREFIX) {
             return self.find_dead(id, hash);
         }
-        let Ok(update_id) = id.parse().map(UpdateId) else {
-            return Err(OpsError::Refused(format!(
-                "{id} is neither the number of a message nor the name of an unreadable update (dead-…); `telepost inbox list` shows both"
-            )));
-        };
+        let update_id = parse_update_id(id)?;
         let mut found = Vec::new();
         for session in self.sessions()? {
             let all = self.waiting(&session)?.into_iter();
@@ -395,10 +450,25 @@ pub fn for_each_waiting(
     now: Timestamp,
     mut take: impl FnMut(PendingMessage),
 ) -> Result<(), ReadError> {
+    let names = Inbox::new(&state.session(session)).pending()?;
+    for_each_of(state, session, names, now, |waiting| {
+        take(waiting);
+        ControlFlow::Continue(())
+    })
+}
+
+/// Does the same with some entries of a session, until `take` breaks.
+fn for_each_of(
+    state: &StateDir,
+    session: &SessionId,
+    names: BTreeSet<EntryName>,
+    now: Timestamp,
+    mut take: impl FnMut(PendingMessage) -> ControlFlow<()>,
+) -> Result<(), ReadError> {
     let dir = state.session(session);
     let inbox = Inbox::new(&dir);
     let held = Holds::new(&dir).held_entries(now)?;
-    let mut names = inbox.pending()?.into_iter().peekable();
+    let mut names = names.into_iter().peekable();
     let mut items: Vec<Item> = Vec::new();
     loop {
         for name in names.by_ref().take(READ_AT_ONCE) {
@@ -424,12 +494,15 @@ pub fn for_each_waiting(
                 continue;
             }
             taken.extend(shown.entries.iter().copied());
-            take(PendingMessage {
+            let waiting = PendingMessage {
                 session: session.clone(),
                 bot: shown.address.bot_id,
                 held: shown.entries.iter().any(|entry| held.contains(entry)),
                 shown,
-            });
+            };
+            if take(waiting).is_break() {
+                return Ok(());
+            }
         }
         if names.peek().is_none() {
             return Ok(());
@@ -470,6 +543,14 @@ impl PendingMessage {
             reason: None,
         }
     }
+}
+
+fn parse_update_id(id: &str) -> Result<UpdateId, OpsError> {
+    id.parse().map(UpdateId).map_err(|_| {
+        OpsError::Refused(format!(
+            "{id} is neither the number of a message nor the name of an unreadable update (dead-…); `telepost inbox list` shows both"
+        ))
+    })
 }
 
 fn dead_letter_row(letter: &DeadLetter, now: Timestamp) -> InboxRow {

@@ -33,9 +33,13 @@ impl<E: Into<StateError>> From<E> for OpsError {
     }
 }
 
-/// The sessions of the configuration, then the others that have a folder.
-pub fn list_sessions(config: &Config, state: &StateDir) -> Result<Vec<SessionId>, StoreError> {
-    let mut ids: Vec<SessionId> = config.sessions.keys().cloned().collect();
+/// The sessions of the configuration, if that can be read, then the others that have a folder.
+pub fn list_sessions(
+    config: Option<&Config>,
+    state: &StateDir,
+) -> Result<Vec<SessionId>, StoreError> {
+    let configured = config.into_iter().flat_map(|config| config.sessions.keys());
+    let mut ids: Vec<SessionId> = configured.cloned().collect();
     for id in state.all_sessions()? {
         if !ids.contains(&id) {
             ids.push(id);

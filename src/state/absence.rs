@@ -19,6 +19,9 @@ pub(crate) enum Missing {
     TmuxSession,
     #[serde(rename = "no_agent")]
     Agent,
+    /// No tmux session is configured, so only a connection shows an agent.
+    #[serde(rename = "not_connected")]
+    Connection,
 }
 
 impl Missing {
@@ -26,6 +29,7 @@ impl Missing {
         match self {
             Self::TmuxSession => "its tmux session is gone",
             Self::Agent => "no agent runs in its tmux session",
+            Self::Connection => "no agent is connected",
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, DAY_MS, Timestamp};
-use crate::config::{Config, TokenState, Tokens};
+use crate::config::{Config, ConfigChange, ConfigMark, TokenState, Tokens};
 use crate::ids::{BotId, SessionId};
 use crate::state::agents::process::ProcessId;
 use crate::state::layout::StateDir;
@@ -21,7 +21,7 @@ use crate::store::crash_points::Step;
 use crate::store::lock::{self, FileLock, LockError};
 use crate::store::state_file::{ReadError, StateFile};
 use crate::telegram::error::Conflict;
-use crate::text::format_span;
+use crate::telegram::polling::POLL_DEADLINE;
 
 /// The file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub struct GatewayStatus {
     /// The proxy to Telegram, without a password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
+    /// Its configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<ConfigMark>,
     /// Its bots.
     pub bots: Vec<BotStatus>,
     /// Which bot serves which session.
@@ -47,6 +50,20 @@ pub struct GatewayStatus {
 }
 
 impl GatewayStatus {
+    /// Says that its configuration is no longer the one on disk, and what to do.
+    pub fn explain_old_configuration(&self) -> Option<String> {
+        let mark = self.configuration.as_ref()?;
+        let path = mark.path.display();
+        Some(match mark.find_change()? {
+            ConfigChange::Changed => format!(
+                "The gateway runs with an older configuration: {path} or the .env beside it has changed since it started. Run `telepost gateway --detach --replace`."
+            ),
+            ConfigChange::Missing => format!(
+                "The gateway runs with a configuration that is gone: there is no {path} any more. Put it back, or name the new place with --config and run `telepost gateway --detach --replace`."
+            ),
+        })
+    }
+
     /// Why nothing of a bot goes out, and what to do, if the gateway does not have that bot.
     pub fn explain_missing(&self, bot: BotId) -> Option<String> {
         let has_it = self.bots.iter().any(|status| status.id == Some(bot));
@@ -54,8 +71,8 @@ impl GatewayStatus {
     }
 }
 
-/// A gateway that polls says so at least this often: a poll ends within 65 s, and a pause within 40 s more.
-const POLLS_WITHIN: Duration = Duration::from_secs(120);
+/// How old the last sign of a gateway that polls may be: a poll ends within 65 s, and then says so.
+const SILENT_AFTER: Duration = POLL_DEADLINE.saturating_add(Duration::from_secs(25));
 
 /// How one bot stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,18 +97,12 @@ pub struct BotStatus {
 }
 
 impl GatewayStatus {
-    /// Whether the updates of a bot arrive at `now`. A gateway that is stopped (SIGSTOP) or hangs does not poll,
-    /// whatever it said last.
-    pub fn health_of(&self, bot: &BotStatus, now: Timestamp) -> BotHealth {
-        let silent = bot.last_poll_at.map(|at| now.since(at));
-        match (&bot.health, silent) {
-            (BotHealth::Polling, Some(silent)) if silent > POLLS_WITHIN => BotHealth::Off(format!(
-                "the gateway has not polled for {}: it is stopped or hangs; try `kill -CONT {}`, else `telepost gateway --detach --replace`",
-                format_span(silent.as_secs()),
-                self.pid
-            )),
-            (health, _) => health.clone(),
-        }
+    /// Whether a gateway that said last that it polls has been silent for too long: it is stopped (SIGSTOP) or hangs,
+    /// or the machine has slept.
+    pub fn is_silent(&self, bot: &BotStatus, now: Timestamp) -> bool {
+        let last_sign = bot.last_poll_at.unwrap_or(self.started_at);
+        matches!(bot.health, BotHealth::Starting | BotHealth::Polling)
+            && now.since(last_sign) > SILENT_AFTER
     }
 }
 
@@ -104,6 +115,8 @@ pub enum BotHealth {
     Polling,
     /// Another program receives the updates.
     Conflict(Conflict),
+    /// Telegram cannot be reached; the reason is for people. The poller tries again by itself.
+    Unreachable(String),
     /// The bot cannot work; the reason is for people.
     Off(String),
 }
@@ -114,7 +127,31 @@ impl BotHealth {
         match self {
             Self::Starting | Self::Polling => None,
             Self::Conflict(conflict) => Some(conflict.advice()),
+            Self::Unreachable(reason) | Self::Off(reason) => Some(reason),
+        }
+    }
+
+    /// The text of the key `off`: the reason, if the bot does not work until a person does something.
+    pub fn off(&self) -> Option<&str> {
+        match self {
             Self::Off(reason) => Some(reason),
+            Self::Starting | Self::Polling | Self::Conflict(_) | Self::Unreachable(_) => None,
+        }
+    }
+
+    /// The text of the key `unreachable`.
+    pub fn unreachable(&self) -> Option<&str> {
+        match self {
+            Self::Unreachable(reason) => Some(reason),
+            Self::Starting | Self::Polling | Self::Conflict(_) | Self::Off(_) => None,
+        }
+    }
+
+    /// The text of the key `conflict`.
+    pub fn conflict(&self) -> Option<&'static str> {
+        match self {
+            Self::Conflict(conflict) => Some(conflict.as_str()),
+            Self::Starting | Self::Polling | Self::Off(_) | Self::Unreachable(_) => None,
         }
     }
 }
@@ -129,6 +166,8 @@ struct BotRecord {
     conflict: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     off: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unreachable: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry_at: Option<Timestamp>,
     refused: u64,
@@ -145,7 +184,9 @@ impl From<BotRecord> for BotStatus {
             (None, Some("webhook")) => BotHealth::Conflict(Conflict::Webhook),
             (None, Some(_)) => BotHealth::Conflict(Conflict::OtherPoller),
             (None, None) if record.polling => BotHealth::Polling,
-            (None, None) => BotHealth::Starting,
+            (None, None) => record
+                .unreachable
+                .map_or(BotHealth::Starting, BotHealth::Unreachable),
         };
         Self {
             id: record.id,
@@ -162,21 +203,16 @@ impl From<BotRecord> for BotStatus {
 
 impl From<BotStatus> for BotRecord {
     fn from(status: BotStatus) -> Self {
-        let conflict = match &status.health {
-            BotHealth::Conflict(conflict) => Some(conflict.as_str().to_owned()),
-            BotHealth::Starting | BotHealth::Polling | BotHealth::Off(_) => None,
-        };
+        let health = &status.health;
         Self {
             id: status.id,
+            polling: *health == BotHealth::Polling,
+            conflict: health.conflict().map(str::to_owned),
+            off: health.off().map(str::to_owned),
+            unreachable: health.unreachable().map(str::to_owned),
             username: status.username,
-            polling: status.health == BotHealth::Polling,
             last_poll_at: status.last_poll_at,
             retry_at: status.retry_at,
-            conflict,
-            off: match status.health {
-                BotHealth::Off(reason) => Some(reason),
-                BotHealth::Starting | BotHealth::Polling | BotHealth::Conflict(_) => None,
-            },
             refused: status.refused,
             refused_on: status.refused_on,
             not_addressed_on: status.not_addressed_on,
@@ -311,6 +347,7 @@ impl StatusWriter {
             started_at: clock.now(),
             formats: BTreeMap::new(),
             proxy: tokens.proxy().map(ToString::to_string),
+            configuration: Some(ConfigMark::read(&config.path)),
             bots,
             sessions,
         };

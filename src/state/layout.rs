@@ -49,6 +49,8 @@ declare_paths! {
         lock = "session.lock";
         /// Pending entries.
         inbox = "inbox";
+        /// How many entries of a large inbox wait.
+        counts = "counts.json";
         /// Settled entries.
         done = "done";
         /// Events that wait for the next message.

@@ -41,6 +41,19 @@ pub enum AgentState {
     Gone,
 }
 
+impl AgentState {
+    /// The same word as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Idle => "idle",
+            Self::Busy => "busy",
+            Self::Waiting => "waiting",
+            Self::Gone => "gone",
+        }
+    }
+}
+
 /// The state of an agent, and its age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Activity {

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Timestamp};
-use crate::config::Config;
+use crate::config::{AbsenceNotices, Config};
 use crate::ids::SessionId;
 use crate::state::agents::Registered;
 use crate::state::inbox::Inbox;
@@ -38,7 +38,7 @@ use crate::waker::methods::{WakeTarget, list_available};
 use crate::waker::policy::WakeCandidate;
 use crate::waker::session_check::SessionCheck;
 
-pub use self::absence::policy::{BACK_TEXT, DOWN_TEXT};
+pub use self::absence::policy::{BACK_TEXT, CONNECTED_TEXT, DOWN_TEXT, UNCONNECTED_TEXT};
 pub use self::activity::AgentState;
 pub use self::methods::inbox_socket::InboxSocket;
 pub use self::methods::tmux::pane::TmuxServer;
@@ -56,6 +56,7 @@ const SHARE: u32 = 10;
 pub struct Waker {
     state: StateDir,
     sessions: BTreeMap<SessionId, Option<TypingRules>>,
+    tells_absence: bool,
     /// Kept, so that each follows the names of its folder.
     inboxes: BTreeMap<SessionId, Inbox>,
     tmux: TmuxServer,
@@ -81,6 +82,7 @@ impl Waker {
             inboxes: inboxes.collect(),
             state: state.clone(),
             sessions: sessions.collect(),
+            tells_absence: config.absence == AbsenceNotices::On,
             tmux,
             clock,
         }
@@ -161,6 +163,7 @@ impl Waker {
         let (state, tmux) = (self.state.clone(), self.tmux.clone());
         let (clock, stop) = (self.clock.clone(), stop.clone());
         let rules = self.sessions.get(&id).cloned().flatten();
+        let tells_absence = self.tells_absence;
         let inbox = self.inboxes.get(&id).cloned();
         checks.spawn_blocking(move || {
             let begun = clock.instant();
@@ -171,6 +174,7 @@ impl Waker {
                 state: &state,
                 id: &id,
                 rules,
+                tells_absence,
                 tmux: &tmux,
                 stop: &stop,
                 clock: &clock,

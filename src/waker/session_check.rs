@@ -12,7 +12,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::error_chain::Chain;
 use crate::ids::SessionId;
 use crate::state::absence::Missing;
-use crate::state::agents::holder::HolderId;
+use crate::state::agents::holder::{self, HolderId};
 use crate::state::agents::turns::{self, TurnFile, Unanswered};
 use crate::state::agents::{Registered, list_registered};
 use crate::state::inbox::Inbox;
@@ -65,6 +65,7 @@ pub(super) struct SessionCheck<'a> {
     pub(crate) dir: SessionDir,
     pub(crate) inbox: &'a Inbox,
     pub(crate) rules: Option<TypingRules>,
+    pub(crate) tells_absence: bool,
     pub(crate) tmux: &'a TmuxServer,
     pub(crate) stop: &'a CancellationToken,
     pub(crate) clock: &'a Clock,
@@ -89,19 +90,26 @@ impl SessionCheck<'_> {
     }
 
     fn check_absence(&self) -> Result<Option<Duration>, StateError> {
-        let Some(rules) = &self.rules else {
+        if !self.tells_absence {
             return Ok(None);
+        }
+        // Without a tmux session an open window is the only sign of life, also one that came by `default`.
+        let is_connected = match self.rules {
+            Some(_) => !list_registered(&self.dir)?.is_empty(),
+            None => !holder::list_connected(&self.dir)?.is_empty(),
         };
         let check = AbsenceCheck {
             state: self.state,
             id: self.id,
             dir: &self.dir,
             inbox: self.inbox,
-            is_connected: !list_registered(&self.dir)?.is_empty(),
+            is_connected,
         };
-        let look = || match self.tmux.list_terminals(&rules.session) {
-            Ok(None) => AgentPresence::Absent(Missing::TmuxSession),
-            Ok(Some(terminals)) => clients::find_client(&terminals),
+        let list = |rules: &TypingRules| self.tmux.list_terminals(&rules.session);
+        let look = || match self.rules.as_ref().map(list).transpose() {
+            Ok(None) => AgentPresence::Absent(Missing::Connection),
+            Ok(Some(None)) => AgentPresence::Absent(Missing::TmuxSession),
+            Ok(Some(Some(terminals))) => clients::find_client(&terminals),
             Err(refusal) => {
                 tracing::debug!(reason = %refusal, "tmux cannot be asked");
                 AgentPresence::Unknown

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use telegram_sim::GroupKind;
 use telepost::clock::Clock;
 use telepost::state::outbox::delivery::REPEAT_MARK;
-use telepost::waker::{BACK_TEXT, DOWN_TEXT};
+use telepost::waker::{BACK_TEXT, CONNECTED_TEXT, DOWN_TEXT, UNCONNECTED_TEXT};
 
 use crate::support::{Agent, GROUP, House, OWNER, Terminal, wait_for};
 
@@ -301,4 +301,67 @@ fn a_downtime_that_cannot_be_noted_is_told_when_it_can() {
         house.say("is anybody there?");
     }
     house.wait_to_hear(&[DOWN_TEXT]);
+}
+
+/// A gateway whose clock is a minute ahead, so that a grace is over.
+const A_MINUTE_LATER: (&str, &str) = ("TELEPOST_TEST_CLOCK_MS", "61000");
+
+/// A message waits without any agent, and the absence is noted.
+fn waits_without_an_agent(house: &House) {
+    let gateway = house.gateway();
+    house.say("one");
+    wait_for("the note of the absence", || {
+        let names = house.names("");
+        if names.contains(&"down.json".to_owned()) {
+            Ok(())
+        } else {
+            Err(names)
+        }
+    });
+    assert_eq!(house.heard(), [""; 0], "not before a minute is over");
+    gateway.kill();
+}
+
+#[test]
+fn without_a_tmux_session_the_person_is_told_once_that_no_agent_is_connected() {
+    let house = House::new();
+    waits_without_an_agent(&house);
+    let _gateway = house.gateway_with(&[A_MINUTE_LATER]);
+    house.wait_to_hear(&[UNCONNECTED_TEXT]);
+    house.say("two");
+    house.wait_for_inbox(2);
+    assert_eq!(down(&house)["reason"], "no agent is connected");
+    let mut agent = house.agent();
+    agent.wait_for_message();
+    house.wait_to_hear(&[UNCONNECTED_TEXT, CONNECTED_TEXT]);
+}
+
+#[test]
+fn an_open_window_that_came_by_default_is_an_agent_to_the_person() {
+    let house = House::new();
+    let _gateway = house.gateway();
+    let _agent = Agent::start(&mut house.command(&["mcp"]));
+    wait_for("the registration", || {
+        let agents = house.status()["sessions"][0]["agents"].clone();
+        if agents == 1 { Ok(()) } else { Err(agents) }
+    });
+    house.say("one");
+    house.wait_for_inbox(1);
+    house.wait_for_texts(&["one"]);
+    assert!(!house.names("").contains(&"down.json".to_owned()));
+}
+
+#[test]
+fn nobody_is_told_of_an_absence_where_that_is_switched_off() {
+    let mut house = House::new();
+    house.config["absence"] = json!("off");
+    house.write_config();
+    let gateway = house.gateway();
+    house.say("one");
+    house.wait_for_inbox(1);
+    // It is checked as soon as the message is there: the next one is stored after that.
+    house.say("two");
+    house.wait_for_inbox(2);
+    assert!(gateway.stop().success());
+    assert!(!house.names("").contains(&"down.json".to_owned()));
 }

@@ -215,9 +215,10 @@ FILE is accepted.
 State folder: HOME/.local/state/telepost
 Bot API: https://api.telegram.org/, without a proxy
 
- session                name     bot                                          chats      people
- SESSION_X01 (default)  RX-78-1  BOT_TOKEN_02 is not set: this bot stays off  195061634  195061634
- SESSION_X02            RX-78-2  bot 1234567                                  195061634  195061634
+ session                name     bot                      chats      people
+ SESSION_X01 (default)  RX-78-1  BOT_TOKEN_02 is not set  195061634  195061634
+ SESSION_X02            RX-78-2  bot 1234567              195061634  195061634
+warning: session SESSION_X01 has no token: write BOT_TOKEN_02=<the token> into HOME/.env
 ",
     );
 }
@@ -232,11 +233,14 @@ FILE is accepted.
 State folder: HOME/.local/state/telepost
 Bot API: https://api.telegram.org/, without a proxy
 
- session                name     bot                                          chats                                people
- SESSION_X01 (default)  Shop     BOT_TOKEN_01 is not set: this bot stays off  4444444444444444, -4444444444444444  4444444444444444
- SESSION_X02            Website  BOT_TOKEN_02 is not set: this bot stays off  4444444444444444                     4444444444444444
+ session                name     bot                      chats              people
+ SESSION_X01 (default)  Shop     BOT_TOKEN_01 is not set  4444444444444444,  4444444444444444
+                                                          -4444444444444444
+ SESSION_X02            Website  BOT_TOKEN_02 is not set  4444444444444444   4444444444444444
 warning: sessions.SESSION_X01.allowed_users: 4444444444444444 is the placeholder of the examples, not a person's id
 warning: sessions.SESSION_X02.allowed_users: 4444444444444444 is the placeholder of the examples, not a person's id
+warning: session SESSION_X01 has no token: write BOT_TOKEN_01=<the token> into HOME/.env
+warning: session SESSION_X02 has no token: write BOT_TOKEN_02=<the token> into HOME/.env
 ",
     );
 }

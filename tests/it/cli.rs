@@ -48,8 +48,9 @@ fn a_detached_gateway_is_ready_when_the_command_returns_and_survives_it() {
     let started = detach(&house);
     let logs = house.state().join("logs");
     let words = format!(
-        "The gateway is running in the background; its log is in {}\n",
-        logs.display()
+        "The gateway is running in the background; its log is in {}\n@test_{}_bot is polled.\n",
+        logs.display(),
+        house.bot()
     );
     assert_eq!(all(&started), (Some(0), words, String::new()));
     wait_for_poll(&house, house.bot());
@@ -381,7 +382,7 @@ fn a_token_that_is_not_set_switches_its_bot_off_loudly_and_the_others_run() {
     let off = house.bot_status(1);
     assert_eq!(
         off,
-        json!({"id": null, "username": null, "polling": false, "last_poll_age_s": null, "conflict": null, "off": "TOKEN_NONE is not set"})
+        json!({"id": null, "username": null, "polling": false, "last_poll_age_s": null, "conflict": null, "off": "TOKEN_NONE is not set", "state": "off"})
     );
 }
 
@@ -473,9 +474,13 @@ fn folders_are_0700_and_files_0600() {
 #[test]
 fn commands_that_only_look_create_nothing() {
     let house = House::new();
-    for command in [&["check"][..], &["status"], &["status", "--json"]] {
+    for (command, code) in [
+        (&["check"][..], 0),
+        (&["status"], 1),
+        (&["status", "--json"], 1),
+    ] {
         let output = house.run(command);
-        assert!(output.status.success(), "{output:?}");
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
     }
     assert!(!house.state().exists());
 }

@@ -28,7 +28,7 @@ fn arrives_once_despite(fault: impl FnOnce(Fault) -> Fault) {
     house.say("after");
     house.wait_for_texts(&["before", "meanwhile", "after"]);
     house.wait_for_bot(0, "polling", json!(true));
-    assert_eq!(house.bot_status(0).get("off"), None);
+    assert_eq!(house.bot_status(0).get("unreachable"), None);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_connection_that_is_reset_costs_no_message() {
 }
 
 #[test]
-fn while_telegram_is_away_the_bot_is_off_and_what_was_written_arrives_when_it_is_back() {
+fn while_telegram_is_away_the_bot_is_tried_again_and_what_was_written_arrives_when_it_is_back() {
     let house = House::new();
     let gateway = house.gateway();
     house.sim.pause().unwrap();
@@ -90,7 +90,7 @@ fn while_telegram_is_away_the_bot_is_off_and_what_was_written_arrives_when_it_is
     house.wait_until_unreachable();
     house.sim.resume().unwrap();
     house.wait_for_texts(&["is anybody there?"]);
-    house.wait_for_bot(0, "off", Value::Null);
+    house.wait_for_bot(0, "unreachable", Value::Null);
     gateway.wait_for_log("polling works again");
 }
 

@@ -88,7 +88,7 @@ fn an_answer_of_the_bot_api_is_never_read_beyond_8_mb() {
     house.wait_for_inbox(1);
     house.say("two");
     wait_for("the endless answer", || {
-        let off = house.bot_status(0)["off"].clone();
+        let off = house.bot_status(0)["unreachable"].clone();
         let words = off.as_str().unwrap_or_default();
         if words.contains("8 MB") {
             Ok(())
@@ -160,7 +160,7 @@ fn a_poll_is_tried_again_soon_whatever_pause_was_asked_for_and_status_says_when(
         let _gateway = house.gateway_with(&[]);
         let bot = wait_for("the refused poll", || {
             let bot = house.bot_status(0);
-            if bot["off"].is_string() {
+            if bot["unreachable"].is_string() {
                 Ok(bot)
             } else {
                 Err(bot)

@@ -53,7 +53,8 @@ fn an_agent_of_a_session_that_the_running_gateway_does_not_know_is_told_what_to_
     gateway.wait_until_polling(&house);
     house.add_session("TWO", json!({"chat_ids": [12], "allowed_users": [12]}));
     house.write_config();
-    assert_eq!(notices(&house.agent_of("ONE").poll(json!({}))), "");
+    let told = notices(&house.agent_of("ONE").poll(json!({})));
+    assert!(told.contains("older configuration"), "{told}");
     let told = notices(&house.agent_of("TWO").poll(json!({})));
     assert!(told.contains("telepost gateway --replace"), "{told}");
 }

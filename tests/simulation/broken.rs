@@ -69,6 +69,50 @@ fn promising_progress_without_a_sync_is_noticed() {
     );
 }
 
+/// The agent dies at each change of its reply; then the gateway sends it.
+#[test]
+fn a_settling_that_a_dead_process_began_is_made_durable_before_the_delivery_leaves() {
+    for changes in 0..12 {
+        let mut world = one_message();
+        world.apply(&show());
+        world.apply(&Action::Reply {
+            agent: 0,
+            long: false,
+            keep_open: false,
+            to: Where::Unsaid,
+            fuse: Some(changes),
+        });
+        world.apply(&Action::Send {
+            answer: Answer::Ok,
+            fuse: None,
+        });
+        invariants::check(&world).unwrap();
+    }
+}
+
+/// The server dies before its result goes out, and the agent acknowledges what it never saw.
+#[test]
+fn an_acknowledgement_of_a_lost_result_settles_nothing() {
+    let mut world = one_message();
+    world.apply(&Action::Show {
+        agent: 0,
+        limit: 5,
+        fate: Fate::Dead,
+        fuse: None,
+    });
+    world.apply(&Action::StartAgent {
+        agent: 0,
+        same: true,
+    });
+    world.apply(&Action::Ack {
+        agent: 0,
+        nth: 0,
+        fuse: None,
+    });
+    invariants::check(&world).unwrap();
+    assert_eq!(world.entries(0, Folder::Inbox, false).len(), 1);
+}
+
 /// A world in which one message was said, taken in and confirmed.
 fn one_message() -> World {
     let mut world = World::new(None);

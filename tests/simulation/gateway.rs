@@ -1,4 +1,4 @@
-//! The gateway: telepost's own intake and delivery worker over the disk in memory. What is told here is the poll
+//! The gateway: telepost's own intake and delivery worker over the disk in memory. This file tells the poll
 //! loop and the sender's loop, which wait on the network and on clocks: which batch is confirmed when, and which
 //! delivery is in the queue.
 

@@ -36,6 +36,7 @@ mod telegram;
 mod world;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::action::Action;
 use crate::invariants::Fault;
@@ -106,6 +107,25 @@ fn log_of(seed: u64, actions: &[Action]) -> String {
     log
 }
 
+/// Shares the seeds among the cores.
+fn must_hold_all(seeds: std::ops::Range<u64>) {
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let next = AtomicU64::new(seeds.start);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    must_hold(seed);
+                }
+            });
+        }
+    });
+}
+
 fn must_hold(seed: u64) {
     if let Err(failure) = run_seed(seed, None) {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -123,17 +143,13 @@ fn must_hold(seed: u64) {
 
 #[test]
 fn three_hundred_runs_keep_every_invariant() {
-    for seed in 0..300 {
-        must_hold(seed);
-    }
+    must_hold_all(0..300);
 }
 
 #[test]
 #[ignore = "fifty thousand runs, by hand: TELEPOST_SOAK=1"]
 fn fifty_thousand_runs_keep_every_invariant() {
-    for seed in 1_000..51_000 {
-        must_hold(seed);
-    }
+    must_hold_all(1_000..51_000);
 }
 
 #[test]

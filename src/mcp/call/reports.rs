@@ -137,19 +137,21 @@ impl DeliveryReports {
             .bots
             .iter()
             .find(|bot| bot.id == Some(serves.bot_id))?;
-        let health = status.health_of(bot, self.clock.now());
-        if let Some(why) = health.problem() {
+        let silent = "the gateway does not poll any more: it is stopped or hangs, or the machine has slept. If this stays, run `telepost gateway --detach --replace`.";
+        let is_silent = status.is_silent(bot, self.clock.now());
+        if let Some(why) = bot.health.problem().or(is_silent.then_some(silent)) {
             // The end of a long notice is cut off.
             return Some(format!(
                 "Nothing arrives now; what you send is stored, and `telepost status` shows the person how it stands: {why}"
             ));
         }
         let bots = self.outbox.oldest_bots(self.clock.now()).ok()?;
-        let why = bots
-            .into_iter()
-            .find_map(|bot| status.explain_missing(bot))?;
-        Some(format!(
-            "An earlier message of this session cannot go out; tell the person, who can mend it: {why}"
-        ))
+        let why = bots.into_iter().find_map(|bot| status.explain_missing(bot));
+        match why {
+            Some(why) => Some(format!(
+                "An earlier message of this session cannot go out; tell the person, who can mend it: {why}"
+            )),
+            None => status.explain_old_configuration(),
+        }
     }
 }

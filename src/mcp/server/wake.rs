@@ -49,17 +49,18 @@ impl Shared {
         UnderWay(Arc::clone(self))
     }
 
-    /// Makes this server known, if its session was chosen explicitly. Else its agent might be any window of
-    /// a client that has us everywhere, and is only known once it has called.
+    /// Makes this server known. If its session came by `default`, its agent might be any window of a client that
+    /// has us everywhere: `status` shows it, and it is woken only once it has called.
     pub(super) async fn register(self: &Arc<Self>, client: Option<ClientName>) {
-        if !self.served().is_some_and(|served| served.waking.explicit) {
+        let Some(is_explicit) = self.served().map(|served| served.waking.explicit) else {
             return;
-        }
+        };
         let registered = self
             .blocking(move |served| served.mailbox.register(client))
             .await;
         match registered {
-            Ok(()) => self.called.notify_one(),
+            Ok(()) if is_explicit => self.called.notify_one(),
+            Ok(()) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot register; the agent is woken only after its first call");
             }

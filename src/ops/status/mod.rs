@@ -1,15 +1,20 @@
 //! The state of gateway, bots and sessions, gathered from the disk.
 
+mod remarks;
 pub mod waking;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use self::remarks::{list_notes, list_problems};
 use self::waking::{WakingReport, gather_waking};
 use crate::clock::Timestamp;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::ids::{BotId, ChatId, SessionId, TopicId};
+use crate::install::client::ClientFiles;
+use crate::install::find_missing_rule;
 use crate::ops::list_sessions;
 use crate::state::agents::holder;
 use crate::state::bots::migrations;
@@ -19,6 +24,7 @@ use crate::state::holds::Holds;
 use crate::state::inbox::Inbox;
 use crate::state::inbox::dead_letters;
 use crate::state::layout::StateDir;
+use crate::state::logs;
 use crate::state::outbox::Outbox;
 use crate::state::outbox::delivery::DeliveryId;
 use crate::store::state_file::ReadError;
@@ -26,6 +32,19 @@ use crate::waker::methods::tmux::guard::TypingRules;
 
 /// How many waiting deliveries are read in search of a blocked one.
 const READ_MAX: usize = 1000;
+
+/// The places that a report is gathered from.
+#[derive(Clone, Copy, Debug)]
+pub struct StatusSources<'a> {
+    /// The state folder.
+    pub state: &'a StateDir,
+    /// The place of the configuration.
+    pub config_path: &'a Path,
+    /// The configuration, or why it is refused: then the gateway's own words count.
+    pub config: Result<&'a Config, &'a ConfigError>,
+    /// The files of Claude Code, if it is known where they are.
+    pub claude: Option<&'a ClientFiles>,
+}
 
 /// The report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -51,6 +70,18 @@ pub struct Report {
     /// The disk of the state folder is full.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub disk_full: bool,
+    /// The configuration.
+    pub configuration: PathBuf,
+    /// The state folder.
+    pub state: PathBuf,
+    /// The folder of the logs.
+    pub log: PathBuf,
+    /// Everything that is off, each with its next step, in the words of the text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
+    /// Things to know that are not off.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// The running gateway.
@@ -77,7 +108,7 @@ pub struct BotReport {
     /// Whether its updates arrive; `polling`, `conflict` and `off` say it in JSON.
     #[serde(skip)]
     pub health: BotHealth,
-    /// Whether it is polled.
+    /// Whether it is polled: its last poll was answered, and not too long ago.
     pub polling: bool,
     /// Seconds since a poll was last answered.
     pub last_poll_age_s: Option<u64>,
@@ -92,6 +123,11 @@ pub struct BotReport {
     /// Why it does not work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off: Option<String>,
+    /// Why Telegram cannot be reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreachable: Option<String>,
+    /// How it stands, in the words of the text.
+    pub state: &'static str,
     /// When it is polled again after a failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<String>,
@@ -136,6 +172,9 @@ pub struct SessionReport {
     /// Whether it is in the configuration. If not, it is not served.
     #[serde(skip_serializing_if = "Clone::clone")]
     pub configured: bool,
+    /// Whether the running gateway serves it, if one runs.
+    #[serde(skip_serializing_if = "Clone::clone")]
+    pub served: bool,
     /// How its agents can be woken; absent while no agent is known.
     #[serde(skip_serializing_if = "WakingReport::is_empty")]
     pub waking: WakingReport,
@@ -173,30 +212,19 @@ pub struct MovedChat {
 
 impl Report {
     /// Reads the disk. Changes nothing, except that damaged files move to the quarantine as everywhere.
-    pub fn gather(state: &StateDir, config: &Config, now: Timestamp) -> Result<Self, ReadError> {
+    pub fn gather(sources: &StatusSources<'_>, now: Timestamp) -> Result<Self, ReadError> {
+        let (state, config) = (sources.state, sources.config.ok());
         let status = if gateway_status::is_running(state)? {
             gateway_status::read(state, now)?
         } else {
             None
         };
-        let sessions = list_sessions(config, state)?
+        let sessions = list_sessions(config, state)?;
+        let sessions = sessions
             .iter()
-            .map(|id| {
-                let configured = config.sessions.get(id);
-                let mut session = SessionReport::gather(state, id, now)?;
-                session.configured = configured.is_some();
-                if session.reason.is_none()
-                    && let Some(status) = &status
-                {
-                    session.reason = find_missing_bot(state, id, status, now)?;
-                }
-                if let Some(typing) = configured.and_then(TypingRules::of) {
-                    session.waking = gather_waking(&state.session(id), Some(&typing), now)?;
-                }
-                Ok(session)
-            })
+            .map(|id| gather_session(state, config, status.as_ref(), id, now))
             .collect::<Result<_, ReadError>>()?;
-        Ok(Self {
+        let mut report = Self {
             gateway: status.as_ref().map(|file| GatewayReport {
                 pid: file.pid,
                 version: file.version.clone(),
@@ -204,7 +232,8 @@ impl Report {
                 proxy: file.proxy.clone(),
             }),
             bots: status
-                .map(|file| report_bots(&file, now))
+                .as_ref()
+                .map(|file| report_bots(file, now))
                 .unwrap_or_default(),
             sessions,
             moved: find_moved_chats(state, config, now)?,
@@ -212,32 +241,72 @@ impl Report {
             dead_letters: dead_letters::count(state)?,
             quarantine: state.quarantine_count()?,
             disk_full: state.is_full(),
-        })
+            configuration: sources.config_path.to_owned(),
+            state: state.root().to_owned(),
+            log: logs::folder(state),
+            problems: Vec::new(),
+            notes: Vec::new(),
+        };
+        report.problems = list_problems(&report, sources, status.as_ref());
+        report.notes = list_notes(&report);
+        report
+            .notes
+            .extend(sources.claude.and_then(find_missing_rule));
+        Ok(report)
     }
+}
+
+fn gather_session(
+    state: &StateDir,
+    config: Option<&Config>,
+    status: Option<&GatewayStatus>,
+    id: &SessionId,
+    now: Timestamp,
+) -> Result<SessionReport, ReadError> {
+    let mut session = SessionReport::gather(state, id, now)?;
+    let is_served = status.is_none_or(|status| status.sessions.contains_key(id));
+    let configured = config.map(|config| config.sessions.get(id));
+    session.configured = configured.map_or(is_served, |found| found.is_some());
+    session.served = is_served || !session.configured;
+    if session.reason.is_none()
+        && let Some(status) = status
+    {
+        session.reason = find_missing_bot(state, id, status, now)?;
+    }
+    if let Some(typing) = configured.flatten().and_then(TypingRules::of) {
+        session.waking = gather_waking(&state.session(id), Some(&typing), now)?;
+    }
+    Ok(session)
 }
 
 fn report_bots(file: &GatewayStatus, now: Timestamp) -> Vec<BotReport> {
     file.bots
         .iter()
-        .map(|bot| (bot, file.health_of(bot, now)))
-        .map(|(bot, health)| BotReport {
-            id: bot.id,
-            username: bot.username.clone(),
-            polling: health == BotHealth::Polling,
-            last_poll_age_s: bot.last_poll_at.map(|at| now.since(at).as_secs()),
-            refused_today: bot.refused_on.today(now),
-            not_addressed_today: bot.not_addressed_on.today(now),
-            retry_at: bot.retry_at.map(Timestamp::rfc3339),
-            retry_moment: bot.retry_at.map(|at| at.local_moment(now)),
-            conflict: match &health {
-                BotHealth::Conflict(conflict) => Some(conflict.as_str()),
-                BotHealth::Starting | BotHealth::Polling | BotHealth::Off(_) => None,
-            },
-            off: match &health {
-                BotHealth::Off(reason) => Some(reason.clone()),
-                BotHealth::Starting | BotHealth::Polling | BotHealth::Conflict(_) => None,
-            },
-            health,
+        .map(|bot| {
+            let is_stale = file.is_silent(bot, now);
+            let state = match &bot.health {
+                BotHealth::Starting | BotHealth::Polling if is_stale => "not answering",
+                BotHealth::Starting => "starting",
+                BotHealth::Polling => "polling",
+                BotHealth::Conflict(_) => "conflict",
+                BotHealth::Unreachable(_) => "cannot reach Telegram, tried again",
+                BotHealth::Off(_) => "off",
+            };
+            BotReport {
+                id: bot.id,
+                username: bot.username.clone(),
+                health: bot.health.clone(),
+                polling: bot.health == BotHealth::Polling && !is_stale,
+                last_poll_age_s: bot.last_poll_at.map(|at| now.since(at).as_secs()),
+                refused_today: bot.refused_on.today(now),
+                not_addressed_today: bot.not_addressed_on.today(now),
+                retry_at: bot.retry_at.map(Timestamp::rfc3339),
+                retry_moment: bot.retry_at.map(|at| at.local_moment(now)),
+                conflict: bot.health.conflict(),
+                off: bot.health.off().map(str::to_owned),
+                unreachable: bot.health.unreachable().map(str::to_owned),
+                state,
+            }
         })
         .collect()
 }
@@ -248,22 +317,22 @@ impl SessionReport {
         let dir = state.session(id);
         let inbox = Inbox::new(&dir);
         let outbox = Outbox::new(state, dir.clone());
-        let pending = inbox.pending()?;
-        let held = Holds::new(&dir).held_entries(now)?;
+        let pending = inbox.summarize(&dir)?;
+        let mut held = Holds::new(&dir).held_entries(now)?;
+        held.retain(|name| inbox.is_pending(*name));
         let waiting = outbox.waiting()?;
         let blocked = find_first_blocked(state, &outbox, &waiting, now)?;
         Ok(Self {
             id: id.clone(),
             configured: true,
+            served: true,
             agents: holder::list_connected(&dir)?.len(),
-            pending: pending.len(),
-            held: pending.intersection(&held).count(),
+            pending: pending.count,
+            held: held.len(),
             dead: 0,
             outbox: waiting.len(),
             failed: outbox.failed()?.len(),
-            oldest_age_s: pending
-                .first()
-                .map(|name| now.since(name.received_at()).as_secs()),
+            oldest_age_s: pending.oldest.map(|at| now.since(at).as_secs()),
             held_until: blocked.as_ref().map(|held| held.opens.rfc3339()),
             opens: blocked.as_ref().map(|held| held.opens),
             reason: blocked.and_then(|held| held.reason),
@@ -369,12 +438,12 @@ fn find_blocked_chats(state: &StateDir, now: Timestamp) -> Result<Vec<BlockedCha
 /// The configured chats that have another id now.
 fn find_moved_chats(
     state: &StateDir,
-    config: &Config,
+    config: Option<&Config>,
     now: Timestamp,
 ) -> Result<Vec<MovedChat>, ReadError> {
     let chats: BTreeSet<ChatId> = config
-        .sessions
-        .values()
+        .into_iter()
+        .flat_map(|config| config.sessions.values())
         .flat_map(|session| session.chat_ids.iter().copied())
         .collect();
     let mut found = Vec::new();

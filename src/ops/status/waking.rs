@@ -1,12 +1,14 @@
 //! How the agents of a session can be woken, for `status`.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::clock::Timestamp;
+use crate::config::Binding;
 use crate::state::absence::{Absence, AbsencePhase};
-use crate::state::agents::list_registered;
+use crate::state::agents::list_open;
 use crate::state::agents::turns::TurnFile;
 use crate::state::layout::SessionDir;
 use crate::state::wake_log::{MethodId, MethodRecord, WakeLog};
@@ -73,6 +75,15 @@ pub struct LivingAgent {
     /// The name and version of its client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
+    /// The folder that it was started in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
+    /// The place that named its session: `--session`, `TG_SESSION_ID`, `cwd` or `default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bound_by: Option<&'static str>,
+    /// Whether it came by `default` and has not called a tool: then no message wakes it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unclaimed: bool,
     /// Its activity.
     pub state: AgentState,
     /// How it can be woken.
@@ -108,19 +119,24 @@ pub(super) fn gather_waking(
 ) -> Result<WakingReport, ReadError> {
     let mut report = WakingReport::default();
     let (mut live, mut hooks) = (BTreeSet::new(), false);
-    for server in list_registered(dir)? {
+    for server in list_open(dir)? {
+        let unclaimed = server.is_unclaimed();
         let client = server.file.client.as_ref();
         let candidates = list_candidates(dir, &server, &Conversations::default(), typing, now);
         for (agent, (_, holder)) in candidates.into_iter().zip(server.agents()) {
-            let mut ways: Vec<String> = agent.methods.iter().map(MethodId::label).collect();
+            let methods = if unclaimed { Vec::new() } else { agent.methods };
+            let mut ways: Vec<String> = methods.iter().map(MethodId::label).collect();
             if TurnFile::peek(dir, &holder, &server.file.client_process).is_some() {
                 hooks = true;
                 ways.push(STOP_HOOK.to_owned());
             }
-            live.extend(agent.methods);
+            live.extend(methods);
             report.agents.push(LivingAgent {
                 pid: server.file.pid,
                 client: client.map(|client| format!("{} {}", client.name, client.version)),
+                folder: server.file.reach.folder.clone(),
+                bound_by: server.file.reach.binding.map(Binding::name),
+                unclaimed,
                 state: agent.activity.state,
                 ways,
             });

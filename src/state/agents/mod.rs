@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::config::Env;
+use crate::config::{Binding, Env};
 use crate::state::agents::holder::HolderId;
 use crate::state::agents::process::ProcessId;
 use crate::state::layout::SessionDir;
@@ -66,9 +66,15 @@ pub struct Thread {
     pub id: String,
 }
 
-/// How a client can be reached, as its MCP server sees it. It contains no secret.
+/// How a client was started and can be reached, as its MCP server sees it. It contains no secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reach {
+    /// The folder that it was started in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
+    /// Why it has this session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Binding>,
     /// Claude Code's inbox socket; only the MCP server writes to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inbox_socket: Option<PathBuf>,
@@ -118,6 +124,8 @@ impl Reach {
         let home = env.get("HOME").map(PathBuf::from);
         let own = env.get("CLAUDE_CONFIG_DIR").map(PathBuf::from);
         Self {
+            folder: std::env::current_dir().ok(),
+            binding: None,
             inbox_socket: env.get("CLAUDE_CODE_MESSAGING_SOCKET").map(PathBuf::from),
             claude_folder: own.or_else(|| home.as_ref().map(|home| home.join(".claude"))),
             codex: client.program().filter(|program| is_codex(program)),
@@ -152,6 +160,12 @@ pub struct Registered {
 }
 
 impl Registered {
+    /// Whether it is an open window that no agent has called from. Its session came by `default`, so it may be
+    /// any window of a client that has us everywhere, and no message wakes it.
+    pub fn is_unclaimed(&self) -> bool {
+        self.file.reach.binding == Some(Binding::Default) && self.file.holders.is_empty()
+    }
+
     /// The agents that call it: each thread, or the client if that has none.
     pub fn agents(&self) -> Vec<(Option<&Thread>, HolderId)> {
         let threads = self.file.threads.iter();
@@ -165,8 +179,15 @@ impl Registered {
     }
 }
 
-/// Lists the living MCP servers of a session, oldest first. Removes nothing and needs no lock.
+/// Lists the living MCP servers of a session that belong to it, oldest first. Removes nothing and needs no lock.
 pub fn list_registered(dir: &SessionDir) -> Result<Vec<Registered>, StoreError> {
+    let mut found = list_open(dir)?;
+    found.retain(|server| !server.is_unclaimed());
+    Ok(found)
+}
+
+/// Lists the same servers, and those that came by `default` and were not called yet.
+pub fn list_open(dir: &SessionDir) -> Result<Vec<Registered>, StoreError> {
     let mut found = Vec::new();
     let folder = folder(dir);
     for name in folder.names()? {

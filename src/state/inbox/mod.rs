@@ -12,6 +12,7 @@
 pub mod dead_letters;
 pub mod entry;
 pub mod pending;
+pub mod summary;
 pub mod view;
 
 use std::collections::BTreeSet;

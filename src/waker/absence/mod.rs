@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::ids::SessionId;
-use crate::state::absence::Absence;
+use crate::state::absence::{Absence, Missing};
 use crate::state::inbox::Inbox;
 use crate::state::inbox::entry::EntryName;
 use crate::state::layout::{SessionDir, StateDir};
@@ -18,14 +18,14 @@ use crate::store::StoreError;
 use crate::store::state_file::ReadError;
 use crate::telegram::update::{self, Body};
 use crate::waker::absence::policy::{
-    AbsenceEffect, AbsenceInput, AbsenceNotice, AgentPresence, BACK_TEXT, DOWN_TEXT,
-    WaitingMessage, decide_absence,
+    AbsenceEffect, AbsenceInput, AbsenceNotice, AgentPresence, BACK_TEXT, CONNECTED_TEXT,
+    DOWN_TEXT, UNCONNECTED_TEXT, WaitingMessage, decide_absence,
 };
 
 /// The most messages that are read in one check.
 const READ_MAX: usize = 500;
 
-/// A session that is configured with a tmux session.
+/// A session whose people are told of an absence.
 pub(super) struct AbsenceCheck<'a> {
     pub(crate) state: &'a StateDir,
     pub(crate) id: &'a SessionId,
@@ -84,10 +84,17 @@ impl AbsenceCheck<'_> {
                 since,
                 chat,
                 notice,
+                missing,
             } => {
-                let (text, name, reply_to) = match notice {
-                    AbsenceNotice::Down => (DOWN_TEXT, "down", chat.message_id),
-                    AbsenceNotice::Back => (BACK_TEXT, "back", None),
+                let (name, reply_to) = match notice {
+                    AbsenceNotice::Down => ("down", chat.message_id),
+                    AbsenceNotice::Back => ("back", None),
+                };
+                let text = match (notice, missing) {
+                    (AbsenceNotice::Down, Missing::Connection) => UNCONNECTED_TEXT,
+                    (AbsenceNotice::Down, Missing::TmuxSession | Missing::Agent) => DOWN_TEXT,
+                    (AbsenceNotice::Back, Missing::Connection) => CONNECTED_TEXT,
+                    (AbsenceNotice::Back, Missing::TmuxSession | Missing::Agent) => BACK_TEXT,
                 };
                 tracing::info!(session = %self.id, chat = %chat.address, notice = name, "telling a chat whether the session runs");
                 let about = [

@@ -1,7 +1,7 @@
 //! Decides when chats are told that a session has no agent, and that it has one again. Pure.
 //!
-//! An absence begins when a message waits, no agent is connected, and the tmux session certainly has none. The
-//! chats that wrote are told after a grace period, and again when an agent has been back for a while. An agent
+//! An absence begins when a message waits, no agent is connected, and the tmux session, if one is configured,
+//! certainly has none. The chats that wrote are told after a grace period, and again when an agent has been back for a while. An agent
 //! that comes and goes belongs to the same absence. While the presence is unknown, no chat is told.
 
 use std::time::Duration;
@@ -14,6 +14,8 @@ use crate::waker::time_since;
 
 /// How long a restart of an agent may take before a chat is told.
 const GRACE: Duration = Duration::from_secs(10);
+/// The same where only a connection shows an agent: a client connects some time after its start.
+const GRACE_UNSEEN: Duration = Duration::from_mins(1);
 /// How long an agent must be back before the chats are told.
 const BACK: Duration = Duration::from_secs(5);
 /// How often the session is checked while messages wait.
@@ -24,9 +26,14 @@ const A_WHILE: Duration = Duration::from_secs(120);
 
 /// The notice to a chat whose message waits.
 pub const DOWN_TEXT: &str = "The session is not running, so no one can read this now. Your message is kept, and the agent gets it when it runs again.";
+/// The same where it is not known whether the session runs.
+pub const UNCONNECTED_TEXT: &str = "No agent is connected to this session, so no one can read this now. Your message is kept, and the next agent that connects gets it.";
 /// The notice to the same chat when an agent is back.
 pub const BACK_TEXT: &str =
     "The session is running again, and the agent now gets the messages that waited.";
+/// The same where no agent was connected.
+pub const CONNECTED_TEXT: &str =
+    "An agent is connected again, and now gets the messages that waited.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AgentPresence {
@@ -65,6 +72,7 @@ pub(crate) enum AbsenceEffect {
         since: Timestamp,
         chat: WaitingChat,
         notice: AbsenceNotice,
+        missing: Missing,
     },
     /// Remove the note: the absence is over.
     Remove,
@@ -95,7 +103,7 @@ pub(crate) fn decide_absence(
         }
         (AbsencePhase::Doubtful, AgentPresence::Absent(missing)) => {
             after.missing = missing;
-            if time_since(before.since, now) >= GRACE {
+            if time_since(before.since, now) >= find_grace(missing) {
                 after.phase = AbsencePhase::Down;
             }
         }
@@ -165,11 +173,20 @@ fn add_chats(note: &mut Absence, new: &[WaitingMessage]) {
     }
 }
 
+fn find_grace(missing: Missing) -> Duration {
+    match missing {
+        Missing::TmuxSession | Missing::Agent => GRACE,
+        Missing::Connection => GRACE_UNSEEN,
+    }
+}
+
 /// When to check again while messages wait.
 fn next_check(note: &Absence, now: Timestamp) -> Duration {
     let age = time_since(note.since, now);
     match note.phase {
-        AbsencePhase::Doubtful => GRACE.saturating_sub(age).min(CHECK_OFTEN),
+        AbsencePhase::Doubtful => find_grace(note.missing)
+            .saturating_sub(age)
+            .min(CHECK_OFTEN),
         AbsencePhase::Down if age > A_WHILE => CHECK_SELDOM,
         AbsencePhase::Down => CHECK_OFTEN,
         AbsencePhase::Returning { at } => BACK.saturating_sub(time_since(at, now)),
@@ -187,6 +204,7 @@ fn list_effects(before: &Absence, after: &Absence) -> Vec<AbsenceEffect> {
         since: after.since,
         chat: chat.clone(),
         notice,
+        missing: after.missing,
     };
     match after.phase {
         AbsencePhase::Doubtful | AbsencePhase::Returning { .. } => {}

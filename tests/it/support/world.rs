@@ -82,9 +82,9 @@ impl House {
     /// Waits until `status --json` says that Telegram cannot be reached for the first bot.
     #[track_caller]
     pub(crate) fn wait_until_unreachable(&self) {
-        wait_for("the bot to be off", || {
+        wait_for("Telegram to be away", || {
             let status = self.bot_status(0);
-            let off = status["off"].as_str().unwrap_or_default();
+            let off = status["unreachable"].as_str().unwrap_or_default();
             if off.starts_with("cannot reach Telegram") {
                 Ok(())
             } else {
