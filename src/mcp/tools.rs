@@ -81,11 +81,9 @@ pub struct PollParams {
     pub wait_seconds: Option<i64>,
     /// Messages that you are done with and that need no answer, at most 200.
     #[serde(default)]
-    #[schemars(with = "Vec<UpdateId>")]
     pub ack: Option<Vec<UpdateId>>,
     /// A message of which to show one part.
     #[serde(default)]
-    #[schemars(with = "UpdateId")]
     pub message: Option<UpdateId>,
     /// Which part of `message` to show.
     #[serde(default)]
@@ -99,7 +97,6 @@ pub struct PollParams {
 pub struct ReplyParams {
     /// The text to send, as Markdown. Leave it and `files` out to be shown the oldest waiting conversation.
     #[serde(default)]
-    #[schemars(with = "String")]
     pub text: Option<String>,
     /// Which conversation: the `update_id` of any of its messages, or "home" for a message of your own to the
     /// session's chat.
@@ -114,15 +111,12 @@ pub struct ReplyParams {
     pub files: Option<Vec<String>>,
     /// Labels of buttons (not yet).
     #[serde(default)]
-    #[schemars(with = "Vec<String>")]
     pub options: Option<Vec<String>>,
     /// This is progress, not the answer: one silent message that later progress edits; acknowledges nothing.
     #[serde(default)]
-    #[schemars(with = "bool")]
     pub keep_open: Option<bool>,
     /// Do not sound on the phone.
     #[serde(default)]
-    #[schemars(with = "bool")]
     pub silent: Option<bool>,
 }
 
@@ -147,7 +141,6 @@ pub struct ReactParams {
     pub emoji: String,
     /// The message; by default the newest one that you hold.
     #[serde(default)]
-    #[schemars(with = "UpdateId")]
     pub to: Option<UpdateId>,
 }
 
@@ -193,18 +186,15 @@ pub struct ToolResult {
     pub not_acked: Vec<UpdateId>,
     /// Names what was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
     pub delivery_id: Option<String>,
     /// As which messages Telegram has it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub message_ids: Vec<MessageId>,
     /// Telegram wants a pause: delivered after this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
     pub held_until: Option<String>,
     /// Why it failed, or has not gone out yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
     pub reason: Option<String>,
     /// You sent this already; nothing was sent again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -15,7 +15,7 @@ use crate::state::gateway_status;
 use crate::state::inbox::Inbox;
 use crate::state::layout::StateDir;
 use crate::state::outbox::Outbox;
-use crate::state::removal::{Removal, finish_removals};
+use crate::state::sweep::{Removal, finish_removals};
 use crate::text::one_line;
 
 /// The folder of a session that is not in the configuration.

@@ -20,9 +20,9 @@ use crate::sender::queue::{DeliveryKind, QueueKey};
 use crate::sender::worker::{DeliveryWorker, WorkerExit};
 use crate::state::bots::BotHandle;
 use crate::state::bots::receipts::MessageRef;
+use crate::state::changes::SessionChange;
 use crate::state::inbox::Inbox;
 use crate::state::layout::StateDir;
-use crate::state::outbox::changes::OutboxChange;
 use crate::state::outbox::delivery::{Content, DeliveryId};
 use crate::state::outbox::{DeliveryStatus, Outbox};
 use crate::store::state_file::ReadError;
@@ -71,24 +71,25 @@ impl Backlog {
 
     /// The folders to watch.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
-        let outboxes = self.sessions.iter().map(|session| self.outbox(session));
-        outboxes
-            .flat_map(|outbox| outbox.watched_folders())
+        let dirs = self.sessions.iter().map(|id| self.state.session(id));
+        dirs.flat_map(|dir| SessionChange::folders_of_deliveries(&dir))
             .collect()
     }
 
-    /// A name in one of these folders is new.
-    pub(super) fn observe(&mut self, change: &OutboxChange) {
-        let session = self.sessions.iter().position(|id| *id == change.session);
-        let session = session.and_then(|number| u16::try_from(number).ok());
-        if let Some(key) = session.and_then(|session| queue_key(session, &change.id)) {
-            let noted = if change.is_drop {
-                &mut self.drops
-            } else {
-                &mut self.unread
-            };
-            noted.insert(key);
-        }
+    /// The number of a session that is configured.
+    pub(super) fn number_of(&self, session: &SessionId) -> Option<u16> {
+        let number = self.sessions.iter().position(|id| id == session)?;
+        u16::try_from(number).ok()
+    }
+
+    /// A delivery was accepted.
+    pub(super) fn add_accepted(&mut self, session: u16, id: &DeliveryId) {
+        self.unread.extend(queue_key(session, id));
+    }
+
+    /// A person has asked to drop a delivery.
+    pub(super) fn add_drop(&mut self, session: u16, id: &DeliveryId) {
+        self.drops.extend(queue_key(session, id));
     }
 
     /// Asks for a scan after a pause.

@@ -21,8 +21,8 @@ use crate::sender::attention::{
 use crate::sender::bot_queues::BotQueues;
 use crate::state::agents::holder;
 use crate::state::bots::receipts::{MessageRef, load_receipts, save_receipts};
+use crate::state::changes::SessionChange;
 use crate::state::holds::Holds;
-use crate::state::holds::changes::HoldChange;
 use crate::state::layout::StateDir;
 use crate::store::StoreError;
 use crate::store::state_file::ReadError;
@@ -81,17 +81,17 @@ impl ChatActions {
     pub(super) fn folders(&self) -> Vec<PathBuf> {
         let dirs = self.sessions.iter().map(|id| self.state.session(id));
         match self.receipts {
-            Receipts::On => dirs.map(|dir| HoldChange::folder(&dir)).collect(),
+            Receipts::On => dirs
+                .map(|dir| SessionChange::folder_of_holds(&dir))
+                .collect(),
             Receipts::Off => Vec::new(),
         }
     }
 
     /// The holds of an agent have changed.
-    pub(super) fn observe(&mut self, change: &HoldChange, now: Duration) {
-        let session = self.sessions.iter().position(|id| *id == change.session);
-        let session = session.and_then(|number| u16::try_from(number).ok());
-        if let Some(session) = session.filter(|_| self.receipts == Receipts::On) {
-            self.read_holds(session, &change.holder, Sign::Activity, now);
+    pub(super) fn observe(&mut self, session: u16, holder: &str, now: Duration) {
+        if self.receipts == Receipts::On {
+            self.read_holds(session, holder, Sign::Activity, now);
         }
     }
 

@@ -15,7 +15,7 @@ pub mod repair;
 pub mod upload;
 pub mod worker;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,11 +34,10 @@ use crate::sender::command_replies::{CommandReplies, CommandReplyInbox};
 use crate::sender::queue::SendPermit;
 use crate::sender::worker::WorkerExit;
 use crate::state::bots::{BotHandle, HeardChats};
-use crate::state::holds::changes::HoldChange;
+use crate::state::changes::{ChangedFile, SessionChange};
 use crate::state::layout::StateDir;
-use crate::state::outbox::changes::{OutboxChange, classify_change};
 use crate::store::state_file::ReadError;
-use crate::store::watch::{Interest, NameWatch, News};
+use crate::store::watch::{NameWatch, News};
 
 /// A scan after a poll waits for this long, so that a call that waits for its messages is served first.
 const AFTER_POLL: Duration = Duration::from_millis(5);
@@ -86,7 +85,7 @@ impl Sender {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut folders: Vec<PathBuf> = self.backlog.folders();
         folders.extend(self.chat_actions.folders());
-        let watch = NameWatch::new(&folders, &self.clock, classify_path);
+        let watch = NameWatch::new(&folders, &self.clock, SessionChange::interest);
         loop {
             self.observe(&watch.news());
             self.work(&stop);
@@ -130,10 +129,16 @@ impl Sender {
         }
         let now = self.queues.now();
         for path in &news.names {
-            if let Some(change) = OutboxChange::at(path) {
-                self.backlog.observe(&change);
-            } else if let Some(change) = HoldChange::at(path) {
-                self.chat_actions.observe(&change, now);
+            let Some(SessionChange { session, file }) = SessionChange::at(path) else {
+                continue;
+            };
+            let Some(session) = self.backlog.number_of(&session) else {
+                continue;
+            };
+            match file {
+                ChangedFile::Accepted(id) => self.backlog.add_accepted(session, &id),
+                ChangedFile::Drop(id) => self.backlog.add_drop(session, &id),
+                ChangedFile::Holds(holder) => self.chat_actions.observe(session, &holder, now),
             }
         }
     }
@@ -197,15 +202,6 @@ impl Sender {
             self.chat_actions.due(&self.queues),
         ];
         due.into_iter().flatten().min()
-    }
-}
-
-/// How much a changed path in the watched folders matters.
-fn classify_path(path: &Path, is_gone: bool) -> Interest {
-    if HoldChange::is_watched(path) {
-        HoldChange::interest(path)
-    } else {
-        classify_change(path, is_gone)
     }
 }
 

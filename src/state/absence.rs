@@ -47,16 +47,17 @@ pub(crate) enum AbsencePhase {
     Over,
 }
 
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WaitingChat {
     pub(crate) address: Address,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) message_id: Option<MessageId>,
     /// Whether the chat was certainly told.
     pub(crate) told: bool,
 }
 
 /// The note of an absence, as long as that lasts.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Absence {
     /// When it was noticed; this names it.
@@ -65,7 +66,6 @@ pub(crate) struct Absence {
     pub(crate) missing: Missing,
     pub(crate) phase: AbsencePhase,
     /// The newest message whose chat is listed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) known_to: Option<EntryName>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) chats: Vec<WaitingChat>,

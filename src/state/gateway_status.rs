@@ -24,6 +24,7 @@ use crate::telegram::error::Conflict;
 use crate::telegram::polling::POLL_DEADLINE;
 
 /// The file.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GatewayStatus {
     /// The process number, for people.
@@ -38,10 +39,8 @@ pub struct GatewayStatus {
     #[serde(default)]
     formats: BTreeMap<String, u32>,
     /// The proxy to Telegram, without a password.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
     /// Its configuration.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<ConfigMark>,
     /// Its bots.
     pub bots: Vec<BotStatus>,
@@ -76,23 +75,26 @@ const SILENT_AFTER: Duration = POLL_DEADLINE.saturating_add(Duration::from_secs(
 
 /// How one bot stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "BotRecord", into = "BotRecord")]
 pub struct BotStatus {
     /// The bot; unknown while its token is not set.
     pub id: Option<BotId>,
     /// Its public name, without `@`.
     pub username: Option<String>,
     /// Whether its updates arrive.
+    #[serde(flatten)]
     pub health: BotHealth,
     /// When Telegram last answered a poll.
     pub last_poll_at: Option<Timestamp>,
     /// When it is polled again after a failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
     /// Updates from people or chats that are on no list, since the gateway started.
     pub refused: u64,
     /// The same, on the day (UTC) of the newest.
+    #[serde(default)]
     pub refused_on: DayCount,
     /// Messages of groups that do not name the bot, on the day (UTC) of the newest.
+    #[serde(default)]
     pub not_addressed_on: DayCount,
 }
 
@@ -106,8 +108,24 @@ impl GatewayStatus {
     }
 }
 
+impl BotStatus {
+    fn new(id: Option<BotId>, username: Option<String>, health: BotHealth) -> Self {
+        Self {
+            id,
+            username,
+            health,
+            last_poll_at: None,
+            retry_at: None,
+            refused: 0,
+            refused_on: DayCount::default(),
+            not_addressed_on: DayCount::default(),
+        }
+    }
+}
+
 /// Whether the updates of a bot arrive.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "HealthRecord", into = "HealthRecord")]
 pub enum BotHealth {
     /// No poll has ended yet.
     Starting,
@@ -156,66 +174,36 @@ impl BotHealth {
     }
 }
 
-/// How [`BotStatus`] stands in the file: the keys of version 0.1.
+/// How [`BotHealth`] stands in the file: the keys of version 0.1.
 #[derive(Serialize, Deserialize)]
-struct BotRecord {
-    id: Option<BotId>,
-    username: Option<String>,
+struct HealthRecord {
     polling: bool,
-    last_poll_at: Option<Timestamp>,
     conflict: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     off: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     unreachable: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    retry_at: Option<Timestamp>,
-    refused: u64,
-    #[serde(default)]
-    refused_on: DayCount,
-    #[serde(default)]
-    not_addressed_on: DayCount,
 }
 
-impl From<BotRecord> for BotStatus {
-    fn from(record: BotRecord) -> Self {
-        let health = match (record.off, record.conflict.as_deref()) {
-            (Some(reason), _) => BotHealth::Off(reason),
-            (None, Some("webhook")) => BotHealth::Conflict(Conflict::Webhook),
-            (None, Some(_)) => BotHealth::Conflict(Conflict::OtherPoller),
-            (None, None) if record.polling => BotHealth::Polling,
-            (None, None) => record
-                .unreachable
-                .map_or(BotHealth::Starting, BotHealth::Unreachable),
-        };
-        Self {
-            id: record.id,
-            username: record.username,
-            health,
-            last_poll_at: record.last_poll_at,
-            retry_at: record.retry_at,
-            refused: record.refused,
-            refused_on: record.refused_on,
-            not_addressed_on: record.not_addressed_on,
+impl From<HealthRecord> for BotHealth {
+    fn from(record: HealthRecord) -> Self {
+        match (record.off, record.conflict.as_deref()) {
+            (Some(reason), _) => Self::Off(reason),
+            (None, Some("webhook")) => Self::Conflict(Conflict::Webhook),
+            (None, Some(_)) => Self::Conflict(Conflict::OtherPoller),
+            (None, None) if record.polling => Self::Polling,
+            (None, None) => record.unreachable.map_or(Self::Starting, Self::Unreachable),
         }
     }
 }
 
-impl From<BotStatus> for BotRecord {
-    fn from(status: BotStatus) -> Self {
-        let health = &status.health;
+impl From<BotHealth> for HealthRecord {
+    fn from(health: BotHealth) -> Self {
         Self {
-            id: status.id,
-            polling: *health == BotHealth::Polling,
+            polling: health == BotHealth::Polling,
             conflict: health.conflict().map(str::to_owned),
             off: health.off().map(str::to_owned),
             unreachable: health.unreachable().map(str::to_owned),
-            username: status.username,
-            last_poll_at: status.last_poll_at,
-            retry_at: status.retry_at,
-            refused: status.refused,
-            refused_on: status.refused_on,
-            not_addressed_on: status.not_addressed_on,
         }
     }
 }
@@ -312,31 +300,19 @@ impl StatusWriter {
         let mut sessions = BTreeMap::new();
         for (id, bot) in tokens.bots() {
             let before = before.iter().find(|bot| bot.id == Some(id));
+            let username = bot.sessions.iter().find_map(configured_name);
             bots.push(BotStatus {
-                id: Some(id),
-                username: bot.sessions.iter().find_map(configured_name),
-                health: BotHealth::Starting,
-                last_poll_at: None,
-                retry_at: None,
-                refused: 0,
                 refused_on: before.map(|bot| bot.refused_on).unwrap_or_default(),
                 not_addressed_on: before.map(|bot| bot.not_addressed_on).unwrap_or_default(),
+                ..BotStatus::new(Some(id), username, BotHealth::Starting)
             });
             let served = |session| (session, ServedSession { bot_id: id });
             sessions.extend(bot.sessions.into_iter().map(served));
         }
         for (session, token) in tokens.iter() {
             if let TokenState::Unset { variable } = token {
-                bots.push(BotStatus {
-                    id: None,
-                    username: configured_name(session),
-                    health: BotHealth::Off(format!("{variable} is not set")),
-                    last_poll_at: None,
-                    retry_at: None,
-                    refused: 0,
-                    refused_on: DayCount::default(),
-                    not_addressed_on: DayCount::default(),
-                });
+                let health = BotHealth::Off(format!("{variable} is not set"));
+                bots.push(BotStatus::new(None, configured_name(session), health));
             }
         }
         let process = ProcessId::me();

@@ -1,7 +1,6 @@
 //! The paths of the state folder. docs/state-files.md describes each file.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -191,24 +190,12 @@ impl StateDir {
     }
 
     /// The folders of sessions that are being removed.
-    pub(in crate::state) fn removed_sessions(&self) -> Result<Vec<PathBuf>, StoreError> {
-        let folder = self.sessions();
-        let failed = |source| StoreError::new("list the folder", &folder, source);
-        let entries = match fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed(error)),
-        };
-        let mut found = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            if name.starts_with('.') && name.ends_with(REMOVED) {
-                found.push(entry.path());
-            }
-        }
-        Ok(found)
+    pub(in crate::state) fn removed_sessions(&self) -> impl Iterator<Item = PathBuf> {
+        let entries = fs::read_dir(self.sessions()).into_iter().flatten();
+        entries.flatten().map(|entry| entry.path()).filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with('.') && name.ends_with(REMOVED)
+        })
     }
 
     /// Every session that has a folder, configured or not.
@@ -237,7 +224,13 @@ pub struct SessionDir {
 impl SessionDir {
     /// Creates the folders that are missing.
     pub fn prepare(&self) -> Result<(), StoreError> {
-        for folder in [
+        let mut folders = self.folders().into_iter();
+        folders.try_for_each(|folder| self.storage.disk().create_folder(&folder))
+    }
+
+    /// All folders in it.
+    pub(in crate::state) fn folders(&self) -> [PathBuf; 13] {
+        [
             self.inbox(),
             self.done(),
             self.context(),
@@ -251,10 +244,7 @@ impl SessionDir {
             self.failed(),
             self.drops(),
             self.files(),
-        ] {
-            self.storage.disk().create_folder(&folder)?;
-        }
-        Ok(())
+        ]
     }
 
     /// Makes the values of its files.

@@ -6,6 +6,7 @@
 pub(crate) mod absence;
 pub mod agents;
 pub mod bots;
+pub mod changes;
 pub mod failure_notices;
 pub mod files;
 pub mod gateway_status;
@@ -14,7 +15,6 @@ pub mod inbox;
 pub mod layout;
 pub mod logs;
 pub mod outbox;
-pub mod removal;
 pub mod sweep;
 pub(crate) mod wake_log;
 pub(crate) mod wake_requests;

@@ -37,10 +37,10 @@ impl MethodId {
 }
 
 /// Names an agent: its MCP server's registration, and its thread if the client has threads.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct AgentKey {
     pub(crate) registration: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) thread: Option<String>,
 }
 
@@ -80,12 +80,11 @@ pub(crate) struct Wake {
 }
 
 /// When a method last worked and last failed.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MethodRecord {
     /// When messages were last taken after a wake by this method.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) worked_at: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failed: Option<(Timestamp, String)>,
 }
 
@@ -96,11 +95,11 @@ pub(crate) struct UnansweredCount {
     pub(crate) at: Timestamp,
 }
 
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WakeLog {
     pub(crate) number: i64,
     /// The last wake, until its batch has been shown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) wake: Option<Wake>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) records: BTreeMap<MethodId, MethodRecord>,
@@ -115,10 +114,8 @@ pub(crate) struct WakeLog {
     )]
     pub(crate) unanswered: BTreeMap<EntryName, UnansweredCount>,
     /// Since when typing is refused, and why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) refused: Option<(Timestamp, TypingRefusal)>,
     /// The agent whose input line may hold a command that was pasted and not sent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) typed: Option<AgentKey>,
 }
 

@@ -44,30 +44,22 @@ pub(crate) struct WakeRequest {
 }
 
 impl WakeRequest {
-    pub(crate) fn new(number: i64) -> Self {
-        Self { number }
-    }
-
     pub(crate) fn file(dir: &SessionDir, registration: &str) -> StateFile<Self> {
         file(dir, &format!("{registration}.request.json"))
     }
 }
 
 /// The report of an MCP server on a request.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WakeAnswer {
     /// The number of the wake.
     pub(crate) number: i64,
     /// Why the agent could not be woken, if so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
 }
 
 impl WakeAnswer {
-    pub(crate) fn new(number: i64, error: Option<String>) -> Self {
-        Self { number, error }
-    }
-
     pub(crate) fn file(dir: &SessionDir, registration: &str) -> StateFile<Self> {
         file(dir, &format!("{registration}.answer.json"))
     }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::StoreError;
+use super::disk::PreparedFile;
 use super::ownership::find_other_writer;
 use crate::store::crash_points::{Attempt, Side, Step, mark_step};
 
@@ -82,36 +83,19 @@ pub fn resolve_links(path: &Path) -> PathBuf {
     path
 }
 
-/// A file whose bytes are durable and that has no name yet.
-#[derive(Debug)]
-pub struct Prepared {
-    temporary: NamedTempFile,
-    path: PathBuf,
-    step: Step,
-    attempt: Attempt,
-}
-
 /// Does the first half of [`replace_file`] with [`Durability::FileSynced`], so that the files of a batch are
 /// prepared in parallel.
-pub fn prepare_file(path: &Path, bytes: &[u8], step: Step) -> Result<Prepared, StoreError> {
+pub fn prepare_file(path: &Path, bytes: &[u8], step: Step) -> Result<PreparedFile, StoreError> {
     mark_step(step, Side::Before);
+    let durability = Durability::FileSynced;
     let attempt = Attempt::new(step, 2);
-    Ok(Prepared {
-        temporary: write_temporary(path, bytes, Durability::FileSynced, attempt)?,
-        path: path.to_owned(),
-        step,
-        attempt,
-    })
-}
-
-impl Prepared {
-    /// Gives the file its name. The caller syncs the folder.
-    pub fn publish(self) -> Result<(), StoreError> {
-        let durability = Durability::FileSynced;
-        name_file(self.temporary, &self.path, durability, self.attempt)?;
-        mark_step(self.step, Side::After);
+    let temporary = write_temporary(path, bytes, durability, attempt)?;
+    let path = path.to_owned();
+    Ok(PreparedFile::new(move || {
+        name_file(temporary, &path, durability, attempt)?;
+        mark_step(step, Side::After);
         Ok(())
-    }
+    }))
 }
 
 /// Creates or replaces a file and returns it open and locked. The lock is there before the name.

@@ -127,8 +127,8 @@ pub fn mark_step(_step: Step, _side: Side) {}
 /// Marks that the process stands before or after a step; aborts when the test asked for it.
 #[cfg(feature = "test-hooks")]
 pub fn mark_step(step: Step, side: Side) {
-    trail::note_point(step, side);
-    crash::die_at(step, side);
+    hooks::note_point(step, side);
+    hooks::die_at(step, side);
 }
 
 /// One attempt at the disk's part of a step, which a test may let fail.
@@ -162,7 +162,7 @@ impl Attempt {
     /// An attempt at a step that has so many parts.
     pub fn new(step: Step, parts: u32) -> Self {
         Self {
-            fails: faulty::next_failure(step).map(|(count, errno)| (count % parts, errno)),
+            fails: hooks::next_failure(step).map(|(count, errno)| (count % parts, errno)),
         }
     }
 
@@ -176,136 +176,95 @@ impl Attempt {
 }
 
 #[cfg(feature = "test-hooks")]
-mod faulty {
-    use std::sync::LazyLock;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use rustix::io::Errno;
-
-    use super::Step;
-
-    struct FailurePlan {
-        step: String,
-        errno: Errno,
-        count: u32,
-        struck: AtomicU32,
-    }
-
-    static PLAN: LazyLock<Option<FailurePlan>> = LazyLock::new(|| {
-        #[expect(clippy::disallowed_methods, reason = "exists in test builds only")]
-        let text = std::env::var("TELEPOST_FAIL_AT").ok()?;
-        let mut words = text.split(':');
-        let step = words.next()?.to_owned();
-        let errno = match words.next()? {
-            "enospc" => Errno::NOSPC,
-            "eacces" => Errno::ACCESS,
-            _ => Errno::IO,
-        };
-        let count = words
-            .next()
-            .and_then(|count| count.parse().ok())
-            .unwrap_or(5);
-        let struck = AtomicU32::new(0);
-        Some(FailurePlan {
-            step,
-            errno,
-            count,
-            struck,
-        })
-    });
-
-    /// Whether this attempt fails: how many have failed before it, and how.
-    pub(super) fn next_failure(step: Step) -> Option<(u32, Errno)> {
-        let plan = PLAN.as_ref().filter(|plan| plan.step == step.name())?;
-        let before = plan.struck.fetch_add(1, Ordering::SeqCst);
-        if before >= plan.count {
-            return None;
-        }
-        tracing::warn!(step = plan.step, before, "a test lets this write fail");
-        Some((before, plan.errno))
-    }
-}
-
-#[cfg(feature = "test-hooks")]
-mod crash {
+#[expect(clippy::disallowed_methods, reason = "exists in test builds only")]
+mod hooks {
+    use std::env;
+    use std::fs::File;
+    use std::os::unix::fs::FileExt as _;
     use std::path::{Path, PathBuf};
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
 
+    use rustix::io::Errno;
+
     use super::{Side, Step};
 
-    struct CrashPlan {
+    /// A step and its fate: `<step>:<what>[:count]`.
+    struct StepPlan {
         step: String,
-        side: Side,
-        panics: bool,
-        left: AtomicU32,
-        when: Option<PathBuf>,
+        what: String,
+        count: Option<u32>,
+        met: AtomicU32,
     }
 
-    static PLAN: LazyLock<Option<CrashPlan>> = LazyLock::new(|| {
-        #[expect(clippy::disallowed_methods, reason = "exists in test builds only")]
-        let (text, when) = (
-            std::env::var("TELEPOST_CRASH_AT").ok()?,
-            std::env::var_os("TELEPOST_DIE_WHEN").map(PathBuf::from),
-        );
-        let mut words = text.split(':');
-        let step = words.next()?.to_owned();
-        let (side, panics) = match words.next()? {
-            "before" => (Side::Before, false),
-            "panic" => (Side::Before, true),
-            _ => (Side::After, false),
-        };
-        let left = words
-            .next()
-            .and_then(|count| count.parse().ok())
-            .unwrap_or(1);
-        Some(CrashPlan {
-            step,
-            side,
-            panics,
-            left: AtomicU32::new(left),
-            when,
-        })
+    impl StepPlan {
+        fn read(variable: &str) -> Option<Self> {
+            let text = env::var(variable).ok()?;
+            let mut words = text.split(':');
+            Some(Self {
+                step: words.next()?.to_owned(),
+                what: words.next()?.to_owned(),
+                count: words.next().and_then(|count| count.parse().ok()),
+                met: AtomicU32::new(0),
+            })
+        }
+
+        /// How often the step was met before.
+        fn meet(&self) -> u32 {
+            self.met.fetch_add(1, Ordering::SeqCst)
+        }
+    }
+
+    static FAILURE: LazyLock<Option<StepPlan>> =
+        LazyLock::new(|| StepPlan::read("TELEPOST_FAIL_AT"));
+    static CRASH: LazyLock<Option<StepPlan>> =
+        LazyLock::new(|| StepPlan::read("TELEPOST_CRASH_AT"));
+    static DIE_WHEN: LazyLock<Option<PathBuf>> =
+        LazyLock::new(|| env::var_os("TELEPOST_DIE_WHEN").map(PathBuf::from));
+    static TRAIL: LazyLock<Option<File>> = LazyLock::new(|| {
+        let folder = env::var_os("TELEPOST_TRAIL")?;
+        let who = env::args().nth(1).unwrap_or_default();
+        // A number may be given to another process later.
+        let name = format!("{who}-{}-{:016x}", std::process::id(), fastrand::u64(..));
+        File::create(Path::new(&folder).join(name)).ok()
     });
 
+    /// Whether this attempt fails: how many have failed before it, and how.
+    pub(super) fn next_failure(step: Step) -> Option<(u32, Errno)> {
+        let plan = FAILURE.as_ref().filter(|plan| plan.step == step.name())?;
+        let before = plan.meet();
+        if before >= plan.count.unwrap_or(5) {
+            return None;
+        }
+        tracing::warn!(step = plan.step, before, "a test lets this write fail");
+        let errno = match plan.what.as_str() {
+            "enospc" => Errno::NOSPC,
+            "eacces" => Errno::ACCESS,
+            _ => Errno::IO,
+        };
+        Some((before, errno))
+    }
+
     pub(super) fn die_at(step: Step, side: Side) {
-        let Some(plan) = PLAN.as_ref() else { return };
+        let Some(plan) = CRASH.as_ref() else { return };
+        let is_after = !matches!(plan.what.as_str(), "before" | "panic");
         if plan.step == step.name()
-            && plan.side == side
-            && plan.left.fetch_sub(1, Ordering::SeqCst) == 1
+            && is_after == (side == Side::After)
+            && plan.meet() + 1 == plan.count.unwrap_or(1)
         {
-            assert!(!plan.panics, "a test asked for a panic at {}", step.name());
-            while plan.when.as_deref().is_some_and(|file| !Path::exists(file)) {
+            assert_ne!(plan.what, "panic", "a test asked for it at {}", plan.step);
+            while DIE_WHEN.as_deref().is_some_and(|file| !file.exists()) {
                 std::thread::sleep(Duration::from_millis(1));
             }
             super::super::power::lose_power();
             std::process::abort();
         }
     }
-}
-
-#[cfg(feature = "test-hooks")]
-mod trail {
-    use std::fs::File;
-    use std::os::unix::fs::FileExt as _;
-    use std::path::Path;
-    use std::sync::LazyLock;
-
-    use super::{Side, Step};
-
-    #[expect(clippy::disallowed_methods, reason = "exists in test builds only")]
-    static NOTE: LazyLock<Option<File>> = LazyLock::new(|| {
-        let folder = std::env::var_os("TELEPOST_TRAIL")?;
-        let who = std::env::args().nth(1).unwrap_or_default();
-        // A number may be given to another process later.
-        let name = format!("{who}-{}-{:016x}", std::process::id(), fastrand::u64(..));
-        File::create(Path::new(&folder).join(name)).ok()
-    });
 
     /// The newest note replaces the one before: all have the same length.
     pub(super) fn note_point(step: Step, side: Side) {
-        if let Some(note) = NOTE.as_ref() {
+        if let Some(note) = TRAIL.as_ref() {
             let side = match side {
                 Side::Before => "before",
                 Side::After => "after",

@@ -2,19 +2,15 @@
 //!
 //! The types of the files do not know their version. It is written and checked here.
 
-use std::io;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::StoreError;
 
 /// The version that this program writes, the same for every kind of file until one changes.
 pub const FORMAT: u32 = 1;
-
-/// The first bytes of each file, without the number.
-const KEY: &[u8] = b"{\"format\":";
 
 /// Why bytes are not a file of this version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,29 +26,28 @@ struct Version {
     format: u32,
 }
 
-/// Turns a value into the bytes of its file. Only a struct or a map can be a file.
-pub fn encode<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<Vec<u8>, StoreError> {
-    wrap(value).map_err(|error| StoreError::new("encode", path, error))
+#[derive(Serialize)]
+struct Envelope<'a, T> {
+    format: u32,
+    #[serde(flatten)]
+    value: &'a T,
 }
 
-fn wrap<T: Serialize + ?Sized>(value: &T) -> io::Result<Vec<u8>> {
-    let mut bytes = [KEY, FORMAT.to_string().as_bytes()].concat();
-    let start = bytes.len();
-    serde_json::to_writer(&mut bytes, value)?;
-    let object = bytes.get(start..).unwrap_or_default();
-    if object == b"{}" {
-        bytes.remove(start);
-    } else if object.starts_with(b"{")
-        && let Some(brace) = bytes.get_mut(start)
-    {
-        *brace = b',';
-    } else {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "a file needs keys, and this value has none",
-        ));
-    }
-    Ok(bytes)
+/// Turns a value into the bytes of its file. Only a struct or a map can be a file.
+pub fn encode<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, StoreError> {
+    let format = FORMAT;
+    serde_json::to_vec(&Envelope { format, value })
+        .map_err(|error| StoreError::new("encode", path, error.into()))
+}
+
+/// `#[serde(serialize_with = "serialize_versioned")]` for a value that is a file of its own elsewhere and a part
+/// of this one: telepost 0.1 requires the version of both.
+pub fn serialize_versioned<T: Serialize, S: Serializer>(
+    value: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let format = FORMAT;
+    Envelope { format, value }.serialize(serializer)
 }
 
 /// Parses the bytes of a file.
@@ -67,35 +62,6 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unparsable> {
         return Err(Unparsable::Newer(version.format));
     }
     serde_json::from_slice(bytes).map_err(damaged)
-}
-
-/// `#[serde(with = "versioned")]` for a value that is a file of its own elsewhere and a part of this one:
-/// telepost 0.1 requires the version of both. An `Option` of such a value works too.
-pub mod versioned {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
-    use serde_json::value::{RawValue, to_raw_value};
-
-    /// Serialises the value with its version.
-    pub fn serialize<T: Serialize, S: Serializer>(
-        value: &T,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        let plain = to_raw_value(value).map_err(ser::Error::custom)?;
-        if plain.get() == "null" {
-            return serializer.serialize_none();
-        }
-        let bytes = super::wrap(&plain).map_err(ser::Error::custom)?;
-        let text = String::from_utf8(bytes).map_err(ser::Error::custom)?;
-        let raw = RawValue::from_string(text).map_err(ser::Error::custom)?;
-        raw.serialize(serializer)
-    }
-
-    /// Deserialises the value, whose version is that of the file around it.
-    pub fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<T, D::Error> {
-        T::deserialize(deserializer)
-    }
 }
 
 #[cfg(test)]
@@ -120,9 +86,12 @@ mod tests {
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Around {
-        #[serde(with = "versioned")]
+        #[serde(serialize_with = "serialize_versioned")]
         inner: Plain,
-        #[serde(default, with = "versioned", skip_serializing_if = "Option::is_none")]
+        #[serde(
+            serialize_with = "serialize_versioned",
+            skip_serializing_if = "Option::is_none"
+        )]
         maybe: Option<Plain>,
     }
 
@@ -182,6 +151,6 @@ mod tests {
     #[test]
     fn a_value_without_keys_is_refused() {
         assert!(encode(Path::new("x"), &[1, 2]).is_err());
-        assert!(encode(Path::new("x"), "text").is_err());
+        assert!(encode(Path::new("x"), &"text").is_err());
     }
 }

@@ -396,6 +396,14 @@ impl Disk for MemoryDisk {
         self.memory().live("create the folder", folder)
     }
 
+    fn check_folders(&self, _folder: &Path, _depth: u32) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn sync_batch(&self, folder: &Path, _step: Step) -> Result<(), StoreError> {
+        self.sync_folder(folder)
+    }
+
     fn sync_folder(&self, folder: &Path) -> Result<(), StoreError> {
         self.memory().sync(folder)
     }

@@ -59,11 +59,17 @@ fn schema<T: JsonSchema>() -> JsonObject {
     schema.as_object().cloned().unwrap_or_default()
 }
 
-/// Takes out what only generators write: Rust's number formats, "null by default" for what may simply be left
-/// out, and the line ends of comments.
+/// Takes out what only generators write: Rust's number formats, "null", also by default, for what may simply be
+/// left out, and the line ends of comments.
 fn plain(schema: &mut serde_json::Value) {
     match schema {
         serde_json::Value::Object(object) => {
+            if let Some(serde_json::Value::Array(types)) = object.get("type")
+                && let [one, serde_json::Value::String(null)] = types.as_slice()
+                && null == "null"
+            {
+                object["type"] = one.clone();
+            }
             if object.contains_key("type") {
                 object
                     .retain(|key, value| key != "format" && !(key == "default" && value.is_null()));

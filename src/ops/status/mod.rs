@@ -415,7 +415,7 @@ fn find_blocked_chats(state: &StateDir, now: Timestamp) -> Result<Vec<BlockedCha
             Err(ReadError::Quarantined { .. }) => continue,
             gates => gates?,
         };
-        found.extend(gates.blocked.into_iter().filter_map(|gate| {
+        found.extend(gates.chats.into_iter().filter_map(|gate| {
             Some(BlockedChat {
                 bot_id,
                 chat_id: gate.chat_id,

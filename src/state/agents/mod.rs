@@ -27,6 +27,7 @@ use crate::store::state_file::StateFolder;
 const THREAD_MAX: usize = 100;
 
 /// The file of a living MCP server.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AgentFile {
     /// The MCP server, for people.
@@ -38,7 +39,6 @@ pub struct AgentFile {
     /// The agents that have called it.
     pub holders: BTreeSet<HolderId>,
     /// The name that its client gives itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<ClientName>,
     /// The threads that have called it, newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -67,34 +67,26 @@ pub struct Thread {
 }
 
 /// How a client was started and can be reached, as its MCP server sees it. It contains no secret.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reach {
     /// The folder that it was started in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
     /// Why it has this session.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
     /// Claude Code's inbox socket; only the MCP server writes to it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inbox_socket: Option<PathBuf>,
     /// Where Claude Code keeps `sessions/<pid>.json`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claude_folder: Option<PathBuf>,
     /// The program of the client, if that is Codex.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub codex: Option<PathBuf>,
     /// Where Codex keeps its own files, if not in `~/.codex`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub codex_home: Option<PathBuf>,
     /// `HOME` of the client.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home: Option<PathBuf>,
     /// `PATH` of the client.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// The pane of tmux that the client runs in, if it does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tmux: Option<Pane>,
 }
 

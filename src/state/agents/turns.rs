@@ -20,6 +20,7 @@ use crate::store::state_file::{StateFile, StateFolder};
 use crate::store::{StateError, StoreError};
 
 /// The turns of one agent.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TurnFile {
     /// The agent.
@@ -27,35 +28,30 @@ pub struct TurnFile {
     /// The process that runs the agent; once that has ended, the file says nothing.
     pub client_process: ProcessId,
     /// The client's own name of its session.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_session: Option<String>,
     /// The client's own name of the turn, if it has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<String>,
     /// The installation of our hooks that speaks in this turn: its program and arguments.
-    #[serde(default, rename = "voice", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "voice")]
     pub installation: Option<String>,
     /// The state of the agent.
     pub state: TurnState,
     /// Since when.
     pub since: Timestamp,
     /// When a prompt was last submitted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompted_at: Option<Timestamp>,
     /// When a turn last ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_at: Option<Timestamp>,
     /// How often our hooks have continued this turn.
     #[serde(default)]
     pub continued: u32,
     /// The batch that was announced at the end of this turn.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drained: Option<Drained>,
     /// The entries that the agent was reminded of in this turn.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub reminded: BTreeSet<EntryName>,
     /// The entries that it still held when it ended its turn.
-    #[serde(default, rename = "forgotten", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "forgotten")]
     pub unanswered: Option<Unanswered>,
 }
 

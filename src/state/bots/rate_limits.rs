@@ -28,25 +28,27 @@ pub const BLOCKED_FOR: Duration = Duration::from_secs(3600);
 const SEVERAL: usize = 3;
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-#[derive(Debug, Serialize, Deserialize)]
-struct RateLimitsFile {
+/// The limits of a bot on disk, also those that are over by now.
+#[serde_with::skip_serializing_none]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActiveLimits {
+    /// The limited chats; with a reason, the blocked ones.
     #[serde(rename = "gates")]
-    chats: Vec<ChatLimit>,
+    pub chats: Vec<ChatLimit>,
     /// The closed topics; version 0.1 does not know them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    topics: Vec<ClosedTopic>,
+    pub topics: Vec<ClosedTopic>,
     /// The limit of the whole bot.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     bot: Option<Pause>,
 }
 
 /// A topic that takes no messages.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClosedTopic {
     /// Its chat.
     pub chat_id: ChatId,
     /// The topic; absent for General.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic_id: Option<TopicId>,
     /// How long it is left alone.
     #[serde(flatten)]
@@ -57,6 +59,7 @@ pub struct ClosedTopic {
 pub const TOPIC_IS_CLOSED: &str = "the topic is closed (TOPIC_CLOSED)";
 
 /// The limit of one chat.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatLimit {
     /// The chat.
@@ -65,7 +68,6 @@ pub struct ChatLimit {
     #[serde(flatten)]
     pub pause: Pause,
     /// The server's words, if the chat is blocked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
@@ -87,17 +89,6 @@ impl Pause {
     }
 }
 
-/// The limits of a bot at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ActiveLimits {
-    chats: Vec<ChatLimit>,
-    bot: Option<Pause>,
-    /// Blocked chats, also those that may be tried again by now.
-    pub blocked: Vec<ChatLimit>,
-    /// Closed topics, also those that may be tried again by now.
-    pub topics: Vec<ClosedTopic>,
-}
-
 /// Until when nothing goes to a chat, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldUntil {
@@ -108,62 +99,37 @@ pub struct HeldUntil {
 }
 
 impl ActiveLimits {
-    /// Whether messages may go to every chat.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.chats.is_empty() && self.topics.is_empty() && self.bot.is_none()
     }
 
     /// Until when nothing goes to a chat, or a topic of it; `None` if messages may go there.
     pub fn held(&self, chat: ChatId, topic: Option<TopicId>, now: Timestamp) -> Option<HeldUntil> {
-        let mut topics = self.topics.iter();
-        let closed = topics.find(|closed| (closed.chat_id, closed.topic_id) == (chat, topic));
-        let closed = closed.and_then(|closed| {
-            Some(HeldUntil {
-                opens: closed.pause.opens_at(now)?,
-                reason: Some(TOPIC_IS_CLOSED.to_owned()),
-            })
-        });
-        let own = self.chats.iter().find(|limit| limit.chat_id == chat);
-        let own = own.and_then(|limit| {
-            Some(HeldUntil {
-                opens: limit.pause.opens_at(now)?,
-                reason: limit.reason.clone(),
-            })
-        });
-        let bot = self.bot.and_then(|pause| {
-            Some(HeldUntil {
-                opens: pause.opens_at(now)?,
-                reason: None,
-            })
-        });
-        let all = own.into_iter().chain(bot).chain(closed);
-        all.max_by_key(|held| held.opens)
+        let chats = self.chats.iter().filter(|limit| limit.chat_id == chat);
+        let chats = chats.map(|limit| (limit.pause, limit.reason.clone()));
+        let bot = self.bot.map(|pause| (pause, None));
+        let is_same = |closed: &&ClosedTopic| (closed.chat_id, closed.topic_id) == (chat, topic);
+        let topics = self.topics.iter().filter(is_same);
+        let topics = topics.map(|closed| (closed.pause, Some(TOPIC_IS_CLOSED.to_owned())));
+        let held = chats
+            .chain(bot)
+            .chain(topics)
+            .filter_map(|(pause, reason)| {
+                let opens = pause.opens_at(now)?;
+                Some(HeldUntil { opens, reason })
+            });
+        held.max_by_key(|held| held.opens)
     }
 }
 
-/// Reads the limits of a bot at `now`.
+/// Reads the limits of a bot.
 pub fn read_limits(
     state: &StateDir,
     bot: BotId,
     now: Timestamp,
 ) -> Result<ActiveLimits, ReadError> {
-    let Some(file) = limits_file(state, bot).read(now)? else {
-        return Ok(ActiveLimits::default());
-    };
-    let RateLimitsFile {
-        mut chats,
-        topics,
-        bot,
-    } = file;
-    let blocked = chats.iter().filter(|limit| limit.reason.is_some());
-    let blocked = blocked.cloned().collect();
-    chats.retain(|limit| limit.pause.opens_at(now).is_some());
-    Ok(ActiveLimits {
-        chats,
-        bot: bot.filter(|pause| pause.opens_at(now).is_some()),
-        blocked,
-        topics,
-    })
+    Ok(limits_file(state, bot).read(now)?.unwrap_or_default())
 }
 
 /// The rate limits of one bot while the gateway runs.
@@ -184,17 +150,15 @@ impl RateLimits {
     /// Reads what is on disk. A damaged file counts as no limits: the server will ask again.
     pub fn load(state: &StateDir, bot: BotId, clock: &Clock) -> Result<Self, ReadError> {
         let now = clock.now();
-        let on_disk = match read_limits(state, bot, now) {
-            Err(ReadError::Quarantined { .. }) => ActiveLimits::default(),
-            limits => limits?,
-        };
+        let on_disk = limits_file(state, bot).read_or_missing(now)?;
+        let on_disk = on_disk.unwrap_or_default();
         let end = |pause: &Pause| {
             let left = pause
                 .opens_at(now)
                 .map_or(Duration::ZERO, |at| at.since(now));
             clock.instant() + left
         };
-        let chats = on_disk.blocked.into_iter().chain(on_disk.chats);
+        let chats = on_disk.chats.into_iter();
         let chats = chats.map(|limit| (limit.chat_id, (limit.clone(), end(&limit.pause))));
         let topics = on_disk.topics.into_iter().map(|closed| {
             let place = (closed.chat_id, closed.topic_id);
@@ -215,9 +179,7 @@ impl RateLimits {
     pub fn wait(&self, chat: ChatId) -> Option<Duration> {
         let own = self.chats.get(&chat).map(|(_, opens)| *opens);
         let bot = self.whole_bot.map(|(_, opens)| opens);
-        let opens = own.into_iter().chain(bot).max()?;
-        let wait = opens.saturating_duration_since(self.clock.instant());
-        (!wait.is_zero()).then_some(wait)
+        self.time_left(own.into_iter().chain(bot).max()?)
     }
 
     /// Limits a chat after a 429, durably. The limit holds in memory even if the disk is full.
@@ -279,6 +241,10 @@ impl RateLimits {
     /// How long nothing may go to a topic because it is closed.
     pub fn wait_for_topic(&self, chat: ChatId, topic: Option<TopicId>) -> Option<Duration> {
         let (_, opens) = self.topics.get(&(chat, topic))?;
+        self.time_left(*opens)
+    }
+
+    fn time_left(&self, opens: Instant) -> Option<Duration> {
         let wait = opens.saturating_duration_since(self.clock.instant());
         (!wait.is_zero()).then_some(wait)
     }
@@ -324,7 +290,7 @@ impl RateLimits {
         self.chats
             .retain(|_, (limit, opens)| *opens > now || limit.reason.is_some());
         self.whole_bot = self.whole_bot.filter(|(_, opens)| *opens > now);
-        let file = RateLimitsFile {
+        let file = ActiveLimits {
             chats: self
                 .chats
                 .values()
@@ -338,7 +304,7 @@ impl RateLimits {
     }
 }
 
-fn limits_file(state: &StateDir, bot: BotId) -> StateFile<RateLimitsFile> {
+fn limits_file(state: &StateDir, bot: BotId) -> StateFile<ActiveLimits> {
     state.storage().file(state.gates(bot), Step::RateLimit)
 }
 
@@ -413,7 +379,10 @@ mod tests {
     async fn a_blocked_chat_is_tried_again_after_an_hour_and_stays_known_until_it_is_unblock() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::new(folder.path().to_owned());
-        let blocked = |now| read_limits(&state, BOT, now).unwrap().blocked.len();
+        let blocked = |now| {
+            let chats = read_limits(&state, BOT, now).unwrap().chats;
+            chats.iter().filter(|limit| limit.reason.is_some()).count()
+        };
         let mut limits = RateLimits::load(&state, BOT, &Clock::system()).unwrap();
         limits.block(CHAT, "blocked".to_owned()).unwrap();
         tokio::time::advance(BLOCKED_FOR).await;

@@ -23,15 +23,10 @@ impl Holds {
         Self(folder.with(Durability::Unsynced))
     }
 
-    /// The holder that a file name of the folder means.
-    pub fn holder_of(name: &str) -> Option<&str> {
-        name.strip_suffix(".json")
-    }
-
     /// The holders that have a conversation.
     pub fn holders(&self) -> Result<Vec<String>, StoreError> {
         let names = self.0.names()?;
-        let holders = names.iter().filter_map(|name| Self::holder_of(name));
+        let holders = names.iter().filter_map(|name| name.strip_suffix(".json"));
         Ok(holders.map(str::to_owned).collect())
     }
 

@@ -8,7 +8,6 @@
 //! reached the client only its process knows, in memory; another process of the same agent shows the
 //! message again before a reply may settle it.
 
-pub mod changes;
 mod files;
 
 use std::collections::BTreeSet;
@@ -52,6 +51,7 @@ pub struct Conversation {
 }
 
 /// One message that the holder was shown.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// Names the message.
@@ -63,7 +63,6 @@ pub struct Held {
     /// The entries behind it.
     pub entries: Vec<EntryName>,
     /// The MCP server process that showed it last; `None` if an earlier version of telepost did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
     /// When the holder was shown it first.
     #[serde(default)]

@@ -100,6 +100,7 @@ fn within(wait: Duration) -> Option<Duration> {
 }
 
 /// A message, in the words of the tools.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MessageView {
     /// Names the message in `to`, `ack` and `message`.
@@ -111,12 +112,8 @@ pub struct MessageView {
     /// The chat.
     pub chat: ChatView,
     /// The forum topic, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "TopicView")]
     pub topic: Option<TopicView>,
     /// The person, who is on the session's list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "PersonView")]
     pub from: Option<PersonView>,
     /// The text as Markdown, or a description in brackets for kinds without text.
     pub text: String,
@@ -128,20 +125,12 @@ pub struct MessageView {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub backlog: bool,
     /// Which part of a long message this is, from 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "usize")]
     pub part: Option<usize>,
     /// How many parts there are; the others by `message` and `part`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "usize")]
     pub parts: Option<usize>,
     /// The message that it replies to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "ReplyView")]
     pub reply_to: Option<ReplyView>,
     /// The first author: these are the words of a third party.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "ForwardView")]
     pub forwarded_from: Option<ForwardView>,
     /// It replaces an earlier text of the same message.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -158,6 +147,7 @@ pub struct MessageView {
 }
 
 /// A chat.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ChatView {
     /// Its id.
@@ -166,23 +156,21 @@ pub struct ChatView {
     #[serde(rename = "type")]
     pub kind: String,
     /// The name of a group.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
     pub title: Option<String>,
 }
 
 /// A forum topic.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TopicView {
     /// Its id.
     pub id: TopicId,
     /// Its name, if known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
     pub name: Option<String>,
 }
 
 /// A person.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PersonView {
     /// The user id.
@@ -190,93 +178,64 @@ pub struct PersonView {
     /// First and last name.
     pub name: String,
     /// The public name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
     pub username: Option<String>,
 }
 
 /// A message that another one replies to.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReplyView {
     /// Its id within its chat, if it has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "MessageId")]
     pub message_id: Option<MessageId>,
     /// Its author.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
     pub from: Option<String>,
     /// Up to 300 characters of it, or a description in brackets.
     pub text: String,
     /// The part that the person marked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
     pub quote: Option<String>,
 }
 
 /// Where a forwarded message comes from.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ForwardView {
     /// user, `hidden_user`, chat or channel.
     #[serde(rename = "type")]
     pub kind: String,
     /// The name of the person or chat.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
     pub name: Option<String>,
     /// The id, where it is not hidden.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "i64")]
     pub id: Option<i64>,
     /// The public name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
     pub username: Option<String>,
     /// The signature, in a channel or group that writes as itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
     pub signature: Option<String>,
     /// Which post of the channel it was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "MessageId")]
     pub message_id: Option<MessageId>,
     /// When it was written first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
     pub sent_at: Option<String>,
 }
 
 /// A file that came with a message.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AttachmentView {
     /// photo, document, …
     pub kind: String,
     /// The name that the sender gave it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
     pub name: Option<String>,
     /// The type that the sender gave it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
     pub mime: Option<String>,
     /// Bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "u64")]
     pub size: Option<u64>,
     /// ready (it is at `path`), downloading (it comes: poll again), or failed (see `reason`).
     #[schemars(with = "String", extend("enum" = ["ready", "downloading", "failed"]))]
     pub state: FileStanding,
     /// Where it is on this machine.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
     pub path: Option<String>,
     /// Its SHA-256.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
     pub sha256: Option<String>,
     /// Why it is not there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
     pub reason: Option<String>,
 }
 

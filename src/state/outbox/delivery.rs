@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::ids::{Address, MessageId, SessionId, UpdateId};
 use crate::state::inbox::entry::EntryName;
 use crate::state::outbox::attachments::{AttachedFile, group_albums};
-use crate::store::envelope::versioned;
+use crate::store::envelope::serialize_versioned;
 use crate::telegram::api::OutgoingMessage;
 use crate::telegram::error::Repair;
 use crate::telegram::format::{self, Rich};
@@ -68,6 +68,7 @@ impl<'de> Deserialize<'de> for DeliveryId {
 }
 
 /// The file of a delivery. Written once, never changed.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Delivery {
     /// Its name on disk.
@@ -88,20 +89,21 @@ pub struct Delivery {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub acked: Vec<UpdateId>,
     /// The newest message that it answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
     /// Whether its first message is a Telegram reply to that one.
     #[serde(default)]
     pub as_reply: bool,
     /// How far an earlier attempt came that a person has resumed: messages that Telegram has are not
     /// sent again.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "versioned")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "serialize_versioned"
+    )]
     pub resume: Option<DeliveryState>,
     /// Whether the phone stays silent.
     #[serde(default)]
     pub silent: bool,
     /// The turn that it belongs to, named by the turn's first progress update.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<DeliveryId>,
 }
 
@@ -160,6 +162,7 @@ impl Content {
 }
 
 /// How far a delivery has come. The gateway records it before and after every request.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeliveryState {
     /// Its messages, in order.
@@ -167,17 +170,16 @@ pub struct DeliveryState {
     /// Requests made so far.
     pub attempts: u32,
     /// The last failure, for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<String>,
 }
 
 /// One message of a delivery.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     /// Its text without the mark; empty for a reaction, and for files without a caption.
     pub message: Rich,
     /// The files that it carries; its text is their caption.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<Upload>,
     /// The further messages of an album that Telegram has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -533,7 +535,7 @@ impl DeliveryState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FinishedDelivery {
     /// The delivery.
-    #[serde(with = "versioned")]
+    #[serde(serialize_with = "serialize_versioned")]
     pub delivery: Delivery,
     /// How it ended.
     pub outcome: DeliveryOutcome,
@@ -542,9 +544,8 @@ pub struct FinishedDelivery {
     /// How far it came, if it can be tried again.
     #[serde(
         rename = "progress",
-        default,
         skip_serializing_if = "Option::is_none",
-        with = "versioned"
+        serialize_with = "serialize_versioned"
     )]
     pub state: Option<DeliveryState>,
     /// Hints for the agent on how it was delivered.

@@ -8,7 +8,6 @@
 //! may still be sent.
 
 pub mod attachments;
-pub mod changes;
 pub mod delivery;
 pub mod notice;
 pub mod sent_index;

@@ -88,7 +88,8 @@ fn request_wake(
         let reason = "its MCP server did not answer".to_owned();
         return Ok(Some(AttemptResult::Failed(reason)));
     }
-    WakeRequest::file(target.dir, &server.name).write(&WakeRequest::new(wake.number))?;
+    let number = wake.number;
+    WakeRequest::file(target.dir, &server.name).write(&WakeRequest { number })?;
     Ok(Some(AttemptResult::Pending(left)))
 }
 
@@ -190,7 +191,7 @@ impl RequestListener {
             let error = failed
                 .map(|error| format!("cannot write to {}: {error}", self.socket.path.display()));
             tracing::info!(number, error, "woke the agent by its inbox socket");
-            let answer = WakeAnswer::new(number, error);
+            let answer = WakeAnswer { number, error };
             WakeAnswer::file(&self.dir, &self.registration).write(&answer)?;
         }
         file.remove()
@@ -225,7 +226,7 @@ mod tests {
 
     fn request(dir: &SessionDir, number: i64) {
         let file = WakeRequest::file(dir, "7-1");
-        file.write(&WakeRequest::new(number)).unwrap();
+        file.write(&WakeRequest { number }).unwrap();
     }
 
     fn lines(socket: &UnixListener) -> Vec<serde_json::Value> {
