@@ -274,6 +274,16 @@ fn a_reaction_in_a_group_gets_in_if_it_is_on_a_message_of_the_bot() {
     );
     gateway.wait_until_polling(&house);
     assert_eq!(house.names("inbox").len(), 1);
+    // A message that was sent since counts as well.
+    let sent = agent.reply(json!({"text": "and here"}));
+    let ours = sent["message_ids"][0].as_i64().unwrap();
+    let bot = house.bot();
+    house.sim.react(bot, SUPERGROUP, ours, OWNER, &["🔥"]);
+    let shown = agent.wait_for_message();
+    assert_eq!(
+        shown["messages"][0]["text"],
+        json!(format!("[reacted with 🔥 to message {ours}]"))
+    );
 }
 
 #[test]

@@ -158,9 +158,12 @@ impl Gateway {
         // As the sender does.
         for (_, chat) in self.heard.take() {
             let unblocked = self.bot.rate_limits().unblock(chat);
+            // A gateway that dies here may have written that the chat is open.
+            if !matches!(unblocked, Ok(false)) {
+                world.ledger.closed.remove(&chat);
+            }
             world.live()?;
             if unblocked.unwrap() {
-                world.ledger.closed.remove(&chat);
                 self.queue.open(chat);
             }
         }

@@ -15,8 +15,9 @@ use std::ops::Range;
 
 use pulldown_cmark::{Event, LinkType, Parser, Tag, TagEnd};
 
+use super::EntityStyle;
 use super::html::contains;
-use super::marks::{Marks, is_cjk, is_spaceless};
+use super::marks::{HtmlTag, Marks, is_cjk, is_spaceless};
 use super::table;
 
 /// Names with two underscores at both ends that are no emphasis, of Python, JavaScript, PHP and C.
@@ -47,9 +48,11 @@ pub(super) fn guard(source: &str, marks: &Marks) -> Option<String> {
         begun: BTreeSet::new(),
         read_to: 0,
     };
-    for range in outside(source.len(), &outline.inert) {
+    let stretches = outside(source.len(), &outline.inert);
+    for range in stretches.clone() {
         guarding.stretch(range, &outline.tables);
     }
+    guarding.spoilers(stretches, &outline.tables);
     if guarding.edits.is_empty() {
         return None;
     }
@@ -465,6 +468,43 @@ impl<'a> Guarding<'a> {
         }
     }
 
+    /// Makes spoilers of pairs of `||`, which are no Markdown: only where they cannot mean "or".
+    fn spoilers(&mut self, stretches: Vec<Range<usize>>, tables: &[Range<usize>]) {
+        let literals: BTreeSet<usize> = self.edits.iter().map(|edit| edit.range.start).collect();
+        let mut begun: Option<usize> = None;
+        for range in stretches {
+            let text = self.text(range.clone());
+            for (at, _) in text.match_indices("||") {
+                let at = range.start + at;
+                let before = self.text(0..at).chars().next_back();
+                let after = self.text(at + 2..self.source.len()).chars().next();
+                let is_alone = !matches!(before, Some('|' | '\\')) && after != Some('|');
+                if !is_alone || literals.contains(&at) || contains(tables, at) {
+                    continue;
+                }
+                let begins = after.is_some_and(|c| !c.is_whitespace())
+                    && !before.is_some_and(char::is_alphanumeric);
+                let ends = before.is_some_and(|c| !c.is_whitespace())
+                    && !after.is_some_and(char::is_alphanumeric);
+                let first = begun.filter(|first| !begins_block(self.text(*first..at)));
+                match first {
+                    Some(first) if ends => {
+                        for (at, opens) in [(first, true), (at, false)] {
+                            let mark = self.marks.tag(HtmlTag::Style(EntityStyle::Spoiler), opens);
+                            self.edits.push(Edit {
+                                range: at..at + 2,
+                                new: mark.map(String::from).unwrap_or_default(),
+                            });
+                        }
+                        begun = None;
+                    }
+                    _ if begins => begun = Some(at),
+                    _ => {}
+                }
+            }
+        }
+    }
+
     fn literal(&mut self, at: usize) {
         let symbol = self.text(at..self.source.len()).chars().next();
         if let Some(mark) = symbol.and_then(|symbol| self.marks.literal(symbol)) {
@@ -502,6 +542,14 @@ impl<'a> Guarding<'a> {
 /// A letter or digit of a script that puts spaces between words.
 fn touches(symbol: char) -> bool {
     symbol.is_alphanumeric() && !is_spaceless(symbol)
+}
+
+/// Whether another paragraph, item or heading begins in a text.
+fn begins_block(text: &str) -> bool {
+    text.lines().skip(1).any(|line| {
+        let line = line.trim_start();
+        line.is_empty() || line.starts_with(|c: char| c.is_ascii_digit() || "-*+>#`~|".contains(c))
+    })
 }
 
 fn address_start(word: &str) -> Option<usize> {

@@ -13,7 +13,6 @@ use pulldown_cmark::{
 
 pub(super) use super::nesting::nest_spans;
 use super::table::{Table, TableCell};
-use inline::without;
 
 use super::guard::{code_of, guard};
 use super::html;
@@ -109,7 +108,6 @@ struct Renderer<'a> {
     inline: Option<Inline>,
     /// Formatting and links that are open in it, outer first.
     open: Vec<Open>,
-    next_open: usize,
     /// Where a heading begins whose text is still to come.
     heading: Option<usize>,
     code_block: Option<CodeBlock>,
@@ -131,18 +129,9 @@ enum OpenBlock {
 struct Inline {
     start: usize,
     cell: bool,
-    spoilers: Vec<Delimiter>,
-}
-
-/// A `||` that may begin or end a spoiler.
-struct Delimiter {
-    at: usize,
-    /// In which formatting it lies: a pair lies in the same.
-    within: Vec<usize>,
 }
 
 struct Open {
-    id: usize,
     start: usize,
     means: Means,
     /// The HTML tag that ends it; else Markdown does.
@@ -177,7 +166,7 @@ impl Renderer<'_> {
                     block.text.push_str(&self.marks.written(&text));
                 } else {
                     self.begin_inline(range.start);
-                    self.words(&text);
+                    self.put(&text);
                 }
             }
             Event::Code(text) => {
@@ -286,7 +275,6 @@ impl Renderer<'_> {
                 self.inline = Some(Inline {
                     start: self.text.len(),
                     cell: true,
-                    spoilers: Vec::new(),
                 });
             }
             Tag::Paragraph
@@ -569,15 +557,7 @@ impl Renderer<'_> {
         self.visible = true;
         let moved = |range: &Range<usize>| range.start + shift..range.end + shift;
         if in_bold {
-            let codes: Vec<Range<usize>> = cell
-                .spans
-                .iter()
-                .filter(|span| span.entity.kind == EntityStyle::Code)
-                .map(|span| moved(&span.range))
-                .collect();
-            for piece in without(start..self.text.len(), &codes) {
-                self.format(Entity::new(EntityStyle::Bold, 0, 0), piece);
-            }
+            self.format(Entity::new(EntityStyle::Bold, 0, 0), start..self.text.len());
         }
         for span in &cell.spans {
             if !(in_bold && span.entity.kind == EntityStyle::Bold) {

@@ -12,7 +12,6 @@
 
 use std::ops::Range;
 
-use super::markdown::inline::without;
 use super::{Entity, EntityStyle, Span};
 
 /// Endings of files that are also domains of countries or companies.
@@ -70,28 +69,6 @@ pub(super) fn wrap_names(text: &str, spans: &mut Vec<Span>) {
             is_free && ends.get(from).is_none_or(|end| *end >= name.end)
         })
         .collect();
-    if names.is_empty() {
-        return;
-    }
-    let styled = std::mem::take(spans);
-    for span in styled {
-        let is_around = span.entity.kind == EntityStyle::Blockquote || is_taken(span.entity.kind);
-        if is_around {
-            spans.push(span);
-            continue;
-        }
-        for range in without(span.range.clone(), &names) {
-            let piece = text.get(range.clone()).unwrap_or_default();
-            if super::is_blank(piece) {
-                continue;
-            }
-            let start = range.start + (piece.len() - piece.trim_start().len());
-            spans.push(Span {
-                range: start..range.start + piece.trim_end().len(),
-                entity: span.entity.clone(),
-            });
-        }
-    }
     spans.extend(names.into_iter().map(|range| Span {
         range,
         entity: Entity::new(EntityStyle::Code, 0, 0),

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::super::clean;
 use super::super::link::{LinkTarget, target};
 use super::super::marks::HtmlTag;
-use super::{Delimiter, Entity, EntityStyle, Inline, Means, Open, Renderer, Span, is_blank};
+use super::{Entity, EntityStyle, Inline, Means, Open, Renderer, Span, is_blank};
 
 /// Most white space that is kept at the beginning of a line, in spaces.
 const MAX_INDENTATION: usize = 16;
@@ -25,7 +25,6 @@ impl Renderer<'_> {
         self.inline = Some(Inline {
             start: self.text.len(),
             cell: false,
-            spoilers: Vec::new(),
         });
         if self.heading.is_some() {
             self.push_open(Means::Style(Entity::new(EntityStyle::Bold, 0, 0)));
@@ -46,7 +45,6 @@ impl Renderer<'_> {
         if let Some(inline) = self.inline.take() {
             let solid = self.text.trim_end().len().max(inline.start);
             self.text.truncate(solid);
-            self.spoilers(&inline);
         }
     }
 
@@ -74,29 +72,6 @@ impl Renderer<'_> {
             self.text
                 .extend(std::iter::repeat_n(' ', indentation.min(MAX_INDENTATION)));
         }
-    }
-
-    /// Text in which `||` may mark a spoiler.
-    pub(super) fn words(&mut self, text: &str) {
-        let mut rest = text;
-        let may_hide = self.inline.as_ref().is_some_and(|inline| !inline.cell);
-        while let Some(at) = rest.find("||").filter(|_| may_hide) {
-            let (words, marked) = rest.split_at(at);
-            let behind = marked.trim_start_matches('|');
-            let (pipes, _) = marked.split_at(marked.len() - behind.len());
-            self.put(words);
-            if pipes.len() == 2
-                && let Some(inline) = &mut self.inline
-            {
-                inline.spoilers.push(Delimiter {
-                    at: self.text.len(),
-                    within: self.open.iter().map(|open| open.id).collect(),
-                });
-            }
-            self.put(pipes);
-            rest = behind;
-        }
-        self.put(rest);
     }
 
     /// Text as it was written, with what its tags mean.
@@ -200,37 +175,9 @@ impl Renderer<'_> {
             self.put(text);
             return;
         }
-        self.pause_styles(0);
         let start = self.text.len();
         self.put(text);
         self.format(Entity::new(EntityStyle::Code, 0, 0), start..self.text.len());
-        self.resume_styles(0);
-    }
-
-    /// Notes what the styles from the `least` outermost on have formatted so far.
-    fn pause_styles(&mut self, least: usize) {
-        let here = self.text.len();
-        let paused: Vec<(Entity, Range<usize>)> = self
-            .open
-            .iter()
-            .skip(least)
-            .filter_map(|open| match &open.means {
-                Means::Style(entity) => Some((entity.clone(), open.start..here)),
-                Means::Nothing | Means::Literal(_) | Means::Local(_) | Means::Mail(_) => None,
-            })
-            .collect();
-        for (entity, range) in paused {
-            self.format(entity, range);
-        }
-    }
-
-    fn resume_styles(&mut self, least: usize) {
-        let here = self.text.len();
-        for open in self.open.iter_mut().skip(least) {
-            if matches!(open.means, Means::Style(_)) {
-                open.start = here;
-            }
-        }
     }
 
     pub(super) fn open_style(
@@ -296,9 +243,7 @@ impl Renderer<'_> {
     }
 
     fn push_open(&mut self, means: Means) {
-        self.next_open += 1;
         self.open.push(Open {
-            id: self.next_open,
             start: self.text.len(),
             means,
             tag: None,
@@ -312,14 +257,7 @@ impl Renderer<'_> {
         }
     }
 
-    /// Closes formatting; what began within goes on behind it.
     fn close_at(&mut self, at: usize) {
-        self.pause_styles(at + 1);
-        self.close_one(at);
-        self.resume_styles(at);
-    }
-
-    fn close_one(&mut self, at: usize) {
         if at >= self.open.len() {
             return;
         }
@@ -354,9 +292,6 @@ impl Renderer<'_> {
             for open in &mut self.open {
                 open.start = open.start.min(start);
             }
-            if let Some(inline) = &mut self.inline {
-                inline.spoilers.retain(|delimiter| delimiter.at < start);
-            }
             self.code(path);
         } else {
             self.text.push_str(" (");
@@ -377,62 +312,6 @@ impl Renderer<'_> {
             range: start..end,
             entity,
         });
-    }
-
-    /// Makes spoilers of pairs of `||`, which are no Markdown: only where they cannot mean "or".
-    fn spoilers(&mut self, inline: &Inline) {
-        let mut pairs: Vec<(usize, usize)> = Vec::new();
-        let mut begun: Option<&Delimiter> = None;
-        for delimiter in &inline.spoilers {
-            let before = self.text.get(inline.start..delimiter.at);
-            let before = before.and_then(|text| text.chars().next_back());
-            let after = self.text.get(delimiter.at + 2..);
-            let after = after.and_then(|text| text.chars().next());
-            let ends = before.is_some_and(|c| !c.is_whitespace())
-                && !after.is_some_and(char::is_alphanumeric);
-            let begins = after.is_some_and(|c| !c.is_whitespace())
-                && !before.is_some_and(char::is_alphanumeric);
-            match begun {
-                Some(first)
-                    if ends && first.within == delimiter.within && delimiter.at > first.at + 2 =>
-                {
-                    pairs.push((first.at, delimiter.at));
-                    begun = None;
-                }
-                _ if begins => begun = Some(delimiter),
-                _ => {}
-            }
-        }
-        if pairs.is_empty() {
-            return;
-        }
-        let removed: Vec<usize> = pairs.iter().flat_map(|(a, b)| [*a, *b]).collect();
-        let moved = |at: usize| at - 2 * removed.partition_point(|mark| *mark < at);
-        let mut text = String::with_capacity(self.text.len());
-        let mut from = 0;
-        for mark in &removed {
-            text.push_str(self.text.get(from..*mark).unwrap_or_default());
-            from = mark + 2;
-        }
-        text.push_str(self.text.get(from..).unwrap_or_default());
-        self.text = text;
-        for span in &mut self.spans {
-            if span.range.end > inline.start {
-                span.range = moved(span.range.start)..moved(span.range.end);
-            }
-        }
-        let mut codes: Vec<Range<usize>> = self
-            .spans
-            .iter()
-            .filter(|span| span.entity.kind == EntityStyle::Code && span.range.end > inline.start)
-            .map(|span| span.range.clone())
-            .collect();
-        codes.sort_by_key(|range| range.start);
-        for (first, last) in pairs {
-            for piece in without(moved(first)..moved(last), &codes) {
-                self.format(Entity::new(EntityStyle::Spoiler, 0, 0), piece);
-            }
-        }
     }
 }
 
