@@ -7,11 +7,11 @@ pub mod cli;
 
 pub mod gateway;
 
-pub mod ops;
+mod ops;
 
 pub mod mcp;
 
-pub mod hook;
+mod hook;
 
 pub mod sender;
 
@@ -27,7 +27,7 @@ pub mod routing;
 
 pub mod telegram;
 
-pub mod install;
+mod install;
 
 pub mod config;
 

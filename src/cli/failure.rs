@@ -24,7 +24,6 @@ pub(super) mod exit {
     pub(in crate::cli) const BUG: u8 = 70;
 }
 
-/// A command failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error(transparent)]

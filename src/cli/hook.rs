@@ -23,7 +23,6 @@ const INPUT_WITHIN: Duration = Duration::from_secs(1);
 /// A longer input is cut, and so not understood.
 const INPUT_MAX: u64 = 16 << 20;
 
-/// A hook could not be handled.
 #[derive(Debug, thiserror::Error)]
 enum HookFailure {
     #[error(transparent)]

@@ -10,7 +10,6 @@ use crate::ops::inbox::{AdminResult, InboxAdmin, InboxPage, InboxRow};
 use crate::telegram::update::content::short;
 use crate::text::{format_span, one_line};
 
-/// Most characters of a text in the list.
 const TEXT_MAX: usize = 60;
 
 pub(super) fn run(

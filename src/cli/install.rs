@@ -15,7 +15,6 @@ use crate::install::registration::{
 };
 use crate::install::{InstallError, Proposal, find_registered, propose_install, propose_uninstall};
 
-/// `install` or `uninstall` failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InstallFailure {
     #[error("{0}")]

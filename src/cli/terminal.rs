@@ -5,7 +5,6 @@ use std::io::{self, IsTerminal as _, Write as _};
 use super::failure::Failure;
 use crate::text;
 
-/// Writes a text to stdout.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
         // `telepost status | head` is not an error of ours.

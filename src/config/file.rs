@@ -8,12 +8,10 @@ use std::path::Path;
 
 use crate::store::ownership::{OtherWriter, find_other_writer};
 
-/// Most bytes of a file.
 const BYTES_MOST: u64 = 4 << 20;
 
 /// Why a file is not read.
 pub(super) enum FileFault {
-    /// The operating system refused.
     Io(io::Error),
     /// The file is not what it must be: the fault, and the remedy.
     Refused(String, String),

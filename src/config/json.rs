@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -19,46 +19,59 @@ pub(super) fn parse(text: &str) -> Result<(Value, Vec<String>), serde_json::Erro
 
 /// `text` is valid JSON, so an error only says that it is not of the type that is tried.
 fn find_duplicates(text: &str, path: &str, found: &mut Vec<String>) {
-    if let Ok(Entries(entries)) = serde_json::from_str(text) {
-        let mut keys = BTreeSet::new();
-        for (key, value) in &entries {
-            let path = child(path, key);
-            find_duplicates(value.get(), &path, found);
-            if !keys.insert(key) && !found.contains(&path) {
-                found.push(path);
-            }
-        }
-    } else if let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(text) {
-        for (index, item) in items.iter().enumerate() {
-            find_duplicates(item.get(), &format!("{path}[{index}]"), found);
+    let Ok(RawMembers { is_list, items }) = serde_json::from_str(text) else {
+        return;
+    };
+    let mut keys = BTreeSet::new();
+    for (index, (key, value)) in items.iter().enumerate() {
+        let path = if is_list {
+            format!("{path}[{index}]")
+        } else {
+            child(path, key)
+        };
+        find_duplicates(value.get(), &path, found);
+        if !is_list && !keys.insert(key) && !found.contains(&path) {
+            found.push(path);
         }
     }
 }
 
-/// The entries of an object as they are written.
-struct Entries<'t>(Vec<(String, &'t RawValue)>);
+/// The items of an object or a list as they are written; a map would drop the first of two equal keys.
+pub(crate) struct RawMembers<'t> {
+    pub(crate) is_list: bool,
+    /// Each with its key, which is empty in a list.
+    pub(crate) items: Vec<(String, &'t RawValue)>,
+}
 
-impl<'t> Deserialize<'t> for Entries<'t> {
-    fn deserialize<D: Deserializer<'t>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EntriesVisitor;
+impl<'de: 't, 't> Deserialize<'de> for RawMembers<'t> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(MembersVisitor)
+    }
+}
 
-        impl<'t> Visitor<'t> for EntriesVisitor {
-            type Value = Entries<'t>;
+struct MembersVisitor;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = RawMembers<'de>;
 
-            fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<Entries<'t>, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Entries(entries))
-            }
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object or a list")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (is_list, mut items) = (false, Vec::new());
+        while let Some(item) = map.next_entry()? {
+            items.push(item);
         }
+        Ok(RawMembers { is_list, items })
+    }
 
-        deserializer.deserialize_map(EntriesVisitor)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let (is_list, mut items) = (true, Vec::new());
+        while let Some(value) = list.next_element()? {
+            items.push((String::new(), value));
+        }
+        Ok(RawMembers { is_list, items })
     }
 }
 
@@ -72,7 +85,6 @@ pub(super) fn child(path: &str, key: &str) -> String {
     }
 }
 
-/// The value in words.
 pub(super) fn describe(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),

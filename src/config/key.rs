@@ -6,14 +6,12 @@
     expect(dead_code, reason = "a test makes the documentation")
 )]
 
-/// One key of an object in the file.
 pub(super) struct ConfigKey {
     pub(super) name: &'static str,
     pub(super) takes: Takes,
     pub(super) absent: Absent,
     /// A value as people write it, in JSON.
     pub(super) example: &'static str,
-    /// The text of the documentation, in Markdown.
     pub(super) about: &'static str,
 }
 
@@ -24,13 +22,11 @@ pub(super) enum Takes {
     Text(&'static str),
     /// One of these texts.
     OneOf(fn() -> Vec<&'static str>),
-    /// `true` or `false`.
     Switch,
     /// Numeric ids of chats.
     Chats,
     /// Numeric ids of people.
     People,
-    /// A list of paths.
     Paths,
     /// An object of sessions by id, each an object with these keys.
     Sessions(&'static [ConfigKey]),
@@ -38,7 +34,6 @@ pub(super) enum Takes {
 
 /// The effect of leaving a key out.
 pub(super) enum Absent {
-    /// A mistake.
     Refused,
     /// The feature is off.
     Off,

@@ -36,6 +36,7 @@ use serde_json::Value;
 pub use self::env::Env;
 pub use self::error::{ConfigError, Problem};
 use self::file::{FileFault, read_file};
+pub(crate) use self::json::RawMembers;
 pub use self::keys::{AbsenceNotices, Config, GatewayStart, Pace, Receipts, Session};
 pub use self::mark::{ConfigChange, ConfigMark};
 pub use self::paths::{config_path, guess_state_dir, state_dir};

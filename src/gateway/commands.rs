@@ -14,7 +14,7 @@ use crate::telegram::update::content::short;
 use crate::text::{format_span, one_line};
 
 /// The commands as Telegram's menu shows them: name and description. `/start` is the first command of every chat and needs no line.
-pub const MENU: [(&str, &str); 5] = [
+pub(crate) const MENU: [(&str, &str); 5] = [
     (
         "status",
         "How this session is: agent, what waits, what is sent",
@@ -26,28 +26,23 @@ pub const MENU: [(&str, &str); 5] = [
 ];
 
 /// Most messages that `/queue` lists.
-pub const QUEUE_SHOWN: usize = 20;
+pub(crate) const QUEUE_SHOWN: usize = 20;
 /// Most characters that the list shows of a message.
 const WORDS_SHOWN: usize = 60;
 
 /// A message that waits, as `/queue` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueueLine {
-    /// The id that `/skip` takes.
-    pub id: UpdateId,
-    /// How long it has waited, in seconds.
-    pub age_s: u64,
-    /// The sender's name.
-    pub from: String,
-    /// Its text.
-    pub text: String,
+pub(crate) struct QueueLine {
+    pub(crate) id: UpdateId,
+    pub(crate) age_s: u64,
+    pub(crate) from: String,
+    pub(crate) text: String,
     /// Whether an agent was shown it.
-    pub held: bool,
+    pub(crate) held: bool,
 }
 
-/// The outcome for one id of `/skip`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Skipped {
+pub(crate) enum Skipped {
     /// Dropped; no agent has seen it.
     Dropped,
     /// Dropped, but an agent was shown it and may still answer.
@@ -56,7 +51,6 @@ pub enum Skipped {
     NotHere,
 }
 
-/// A text that is being written.
 #[derive(Debug, Default)]
 struct Words {
     rich: Rich,
@@ -87,8 +81,7 @@ impl Words {
     }
 }
 
-/// The answer to `/help` and `/start`.
-pub fn help(session: &str, name: &str) -> Rich {
+pub(crate) fn help(session: &str, name: &str) -> Rich {
     let mut words = Words::default()
         .say("This is the mailbox of session ")
         .code(session);
@@ -104,8 +97,7 @@ pub fn help(session: &str, name: &str) -> Rich {
     rich
 }
 
-/// The answer to `/status`.
-pub fn status(report: &SessionReport, now: Timestamp) -> Rich {
+pub(crate) fn status(report: &SessionReport, now: Timestamp) -> Rich {
     let agent = match report.agents {
         0 => "none is connected; messages wait until one is".to_owned(),
         1 => "connected".to_owned(),
@@ -143,7 +135,7 @@ pub fn status(report: &SessionReport, now: Timestamp) -> Rich {
 }
 
 /// The answer to `/queue`: what waits of this chat, the first of it, and how many wait in others.
-pub fn queue(first: &[QueueLine], all: usize, elsewhere: usize) -> Rich {
+pub(crate) fn queue(first: &[QueueLine], all: usize, elsewhere: usize) -> Rich {
     let first = first.get(..QUEUE_SHOWN).unwrap_or(first);
     let mut words = Words::default();
     words = match all {
@@ -176,8 +168,7 @@ pub fn queue(first: &[QueueLine], all: usize, elsewhere: usize) -> Rich {
     words.rich
 }
 
-/// The answer to `/skip`.
-pub fn skip(done: &[(UpdateId, Skipped)], others: usize) -> Rich {
+pub(crate) fn skip(done: &[(UpdateId, Skipped)], others: usize) -> Rich {
     if done.is_empty() {
         return Words::default()
             .say("Which? Write the numbers that /queue shows, such as ")
@@ -205,8 +196,7 @@ pub fn skip(done: &[(UpdateId, Skipped)], others: usize) -> Rich {
     words.rich
 }
 
-/// The answer to `/id`.
-pub fn ids(session: &str, address: Address, user: UserId) -> Rich {
+pub(crate) fn ids(session: &str, address: Address, user: UserId) -> Rich {
     let mut words = Words::default()
         .say("Chat: ")
         .code(&address.chat_id.to_string());
@@ -222,7 +212,7 @@ pub fn ids(session: &str, address: Address, user: UserId) -> Rich {
 }
 
 /// The answer when the state cannot be read; why is in the log.
-pub fn failed() -> Rich {
+pub(crate) fn failed() -> Rich {
     Words::default()
         .say("I cannot look at this session now; the gateway's log says why.")
         .rich

@@ -18,7 +18,6 @@ pub(super) struct StoredNames {
 }
 
 impl StoredNames {
-    /// Adds a name.
     pub(super) fn insert(&mut self, session: &SessionId, name: EntryName) {
         let place = self.sessions.iter().position(|known| known == session);
         let place = place.unwrap_or_else(|| {
@@ -43,7 +42,6 @@ impl StoredNames {
         self.names.range(all).filter_map(named).collect()
     }
 
-    /// Removes a name.
     pub(super) fn remove(&mut self, session: &SessionId, name: EntryName) {
         let place = self.sessions.iter().position(|known| known == session);
         if let Some(place) = place.and_then(|place| u32::try_from(place).ok()) {

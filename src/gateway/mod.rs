@@ -3,14 +3,14 @@
 //! Its life has an order: locks before any side effect, then the tasks (one poller and one responder per bot,
 //! one sender, one fetcher, one waker, one housekeeper), then an orderly end that saves time and never data.
 
-pub mod commands;
+pub(crate) mod commands;
 mod dedup;
 mod housekeeping;
 pub mod intake;
-pub mod online;
-pub mod poller;
+pub(crate) mod online;
+pub(crate) mod poller;
 pub mod responder;
-pub mod singleton;
+pub(crate) mod singleton;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,37 +42,27 @@ use crate::waker::Waker;
 /// outcome is recorded as unknown already.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
-/// A gateway that is about to start.
 #[derive(Debug)]
-pub struct Gateway {
-    /// The configuration.
-    pub config: Config,
-    /// The tokens of its bots.
-    pub tokens: Tokens,
-    /// The state folder.
-    pub state: StateDir,
+pub(crate) struct Gateway {
+    pub(crate) config: Config,
+    pub(crate) tokens: Tokens,
+    pub(crate) state: StateDir,
     /// Where to look for agents that have not registered.
-    pub tmux: TmuxServer,
-    /// The clocks.
-    pub clock: Clock,
+    pub(crate) tmux: TmuxServer,
+    pub(crate) clock: Clock,
 }
 
-/// The gateway could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
-pub enum GatewayError {
-    /// Another gateway runs.
+pub(crate) enum GatewayError {
     #[error(transparent)]
     Singleton(#[from] SingletonError),
-    /// The state folder cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A file of the state is newer than this program.
     #[error(transparent)]
     Read(#[from] crate::store::state_file::ReadError),
-    /// No HTTPS.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// No bot has a token.
     #[error("no bot can run, because no token is set: {0}")]
     NoTokens(String),
     /// A task ended although none should: a bug.
@@ -82,7 +72,7 @@ pub enum GatewayError {
 
 impl Gateway {
     /// Fails when no bot has a token. Checked before a running gateway is replaced by one that cannot run.
-    pub fn require_token(&self) -> Result<(), GatewayError> {
+    pub(crate) fn require_token(&self) -> Result<(), GatewayError> {
         if self.tokens.bots().is_empty() {
             return Err(GatewayError::NoTokens(unset_variables(&self.tokens)));
         }
@@ -91,7 +81,7 @@ impl Gateway {
 
     /// Takes the locks; `take_over` is the command that would take them from another gateway. No side effect of any kind comes before: no log line in the running gateway's files,
     /// no call to Telegram.
-    pub fn take_locks(&self, take_over: &'static str) -> Result<Locks, GatewayError> {
+    pub(crate) fn take_locks(&self, take_over: &'static str) -> Result<Locks, GatewayError> {
         self.require_token()?;
         let ids: Vec<BotId> = self.tokens.bots().keys().copied().collect();
         self.state.prepare()?;
@@ -105,7 +95,7 @@ impl Gateway {
     }
 
     /// Runs under these locks until `stop` is cancelled. `ready` is called once everything has started.
-    pub async fn run(
+    pub(crate) async fn run(
         self,
         locks: Locks,
         stop: CancellationToken,
@@ -209,7 +199,6 @@ fn spawn(
     });
 }
 
-/// Handles that several tasks share.
 #[derive(Debug)]
 struct SharedHandles {
     status: Arc<StatusWriter>,

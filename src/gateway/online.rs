@@ -11,7 +11,7 @@ use crate::telegram::error::ApiError;
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// The name of each bot that has a token, or why Telegram does not tell it. Changes nothing.
-pub async fn ask_names(
+pub(crate) async fn ask_names(
     config: &Config,
     tokens: &Tokens,
 ) -> Result<Vec<(BotId, Result<String, ApiError>)>, ClientError> {

@@ -21,7 +21,7 @@ use crate::store::StoreError;
 use crate::store::crash_points::{Side, Step, mark_step};
 use crate::telegram::api::Api;
 use crate::telegram::error::ApiError;
-use crate::telegram::polling::{Backoff, POLL_DEADLINE, POLL_WAIT, PollFailure, offset_after};
+use crate::telegram::polling::{Backoff, POLL_DEADLINE, POLL_WAIT, PollFailure};
 
 /// How often the bot's lock file is marked as used.
 const TOUCH: Duration = Duration::from_secs(3600);
@@ -33,9 +33,8 @@ const AFTER_UNCONFIRMED: Duration = Duration::from_millis(700);
 /// How long the question for the bot's name may take.
 const NAME_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Polls one bot.
 #[derive(Debug)]
-pub struct Poller {
+pub(crate) struct Poller {
     api: Api,
     intake: Intake,
     lock: BotLock,
@@ -56,8 +55,7 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// A poller that has not polled yet.
-    pub fn new(
+    pub(crate) fn new(
         api: Api,
         intake: Intake,
         lock: BotLock,
@@ -82,8 +80,7 @@ impl Poller {
         }
     }
 
-    /// Polls until it is told to stop.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut touched = self.clock.instant();
         loop {
             if self.clock.instant().duration_since(touched) >= TOUCH {
@@ -163,8 +160,9 @@ impl Poller {
             bot.retry_at = None;
         });
         self.ask_name_for_status().await;
-        if let Some(offset) = offset_after(ack.last_id.map(|id| id.0)) {
-            self.offset = Some(offset);
+        if let Some(last) = ack.last_id {
+            // Never compared with an earlier one: ids start again at a random number after a quiet week.
+            self.offset = Some(last.0 + 1);
         } else if !updates.is_empty() {
             // Updates without a usable id cannot be confirmed: without a growing pause the same ones would be
             // polled in a storm.

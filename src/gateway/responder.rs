@@ -34,28 +34,20 @@ use crate::telegram::format::Rich;
 const QUEUE_MOST: usize = 64;
 /// How long a call to Telegram may take on which no person waits.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Where the menu is shown.
 const SCOPES: [MenuScope; 2] = [MenuScope::Private, MenuScope::Groups];
 
 /// A command that an admitted person has written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandCall {
-    /// The session of the chat.
-    pub session: SessionId,
-    /// Where it was written.
-    pub address: Address,
-    /// The message.
-    pub message_id: MessageId,
-    /// The person.
-    pub from: UserId,
-    /// The command.
-    pub command: Command,
+pub(crate) struct CommandCall {
+    pub(crate) session: SessionId,
+    pub(crate) address: Address,
+    pub(crate) message_id: MessageId,
+    pub(crate) from: UserId,
+    pub(crate) command: Command,
 }
 
-/// Something to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ResponderTask {
-    /// A command.
+pub(crate) enum ResponderTask {
     Command(CommandCall),
     /// A press of a button, by the id that Telegram gave it.
     Press(String),
@@ -75,7 +67,7 @@ impl TaskQueue {
     }
 
     /// Adds a task. When the queue is full the task is dropped: the person asks again.
-    pub fn add(&self, task: ResponderTask) {
+    pub(crate) fn add(&self, task: ResponderTask) {
         if self.0.try_send(task).is_err() {
             tracing::warn!("too many commands and button presses at once: one is not answered");
         }
@@ -84,7 +76,7 @@ impl TaskQueue {
 
 /// Answers the commands and button presses of one bot.
 #[derive(Debug)]
-pub struct Responder {
+pub(crate) struct Responder {
     state: StateDir,
     clock: Clock,
     bot: Arc<BotHandle>,
@@ -97,8 +89,7 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// A responder and its queue.
-    pub fn new(
+    pub(crate) fn new(
         state: &StateDir,
         clock: &Clock,
         bot: Arc<BotHandle>,
@@ -118,8 +109,7 @@ impl Responder {
         (responder, TaskQueue(sender))
     }
 
-    /// Answers until it is told to stop.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut calls = JoinSet::new();
         loop {
             tokio::select! {
@@ -243,7 +233,6 @@ impl Responder {
     }
 }
 
-/// A message as `/queue` shows it.
 fn line(one: &PendingMessage, now: Timestamp) -> QueueLine {
     let message = &one.shown.message;
     let from = message.from.as_ref().map(|from| from.name.clone());
@@ -256,7 +245,6 @@ fn line(one: &PendingMessage, now: Timestamp) -> QueueLine {
     }
 }
 
-/// A call of the responder that has ended.
 #[derive(Clone, Copy, Debug)]
 enum EndedCall {
     Press,

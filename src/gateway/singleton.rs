@@ -30,18 +30,16 @@ const PROBE_PATIENCE: Duration = Duration::from_millis(300);
 /// How long a gateway may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
-/// The locks of a running gateway.
 #[derive(Debug)]
-pub struct Locks {
-    /// That of the state folder.
-    pub gateway: FileLock,
+pub(crate) struct Locks {
+    pub(crate) gateway: FileLock,
     /// Those of its bots, in the order of their ids.
-    pub bots: Vec<BotLock>,
+    pub(crate) bots: Vec<BotLock>,
 }
 
 /// The lock of one bot, in each place where it can be had.
 #[derive(Debug)]
-pub struct BotLock {
+pub(crate) struct BotLock {
     bot: BotId,
     who: String,
     files: Vec<FileLock>,
@@ -49,47 +47,27 @@ pub struct BotLock {
     socket: Option<SocketLock>,
 }
 
-/// Another gateway is in the way.
 #[derive(Debug, thiserror::Error)]
-pub enum SingletonError {
-    /// One with the same state folder.
+pub(crate) enum SingletonError {
     #[error("a gateway already runs for this state folder: {holder} ({}); use `{take_over}` to take over, or `telepost gateway stop` to end it", path.display())]
     SameState {
-        /// The note in its lock.
         holder: String,
-        /// The lock.
         path: PathBuf,
         /// The command that takes over, in the form that was typed.
         take_over: &'static str,
     },
-    /// One that polls one of our bots.
     #[error("bot {bot} is already polled by {holder} ({}); stop that one first, or give this configuration a bot of its own", path.display())]
     SameBot {
-        /// The bot.
         bot: BotId,
-        /// The note in the bot's lock.
         holder: String,
-        /// The lock.
         path: PathBuf,
     },
-    /// The folder of the bot locks is not safe to use.
     #[error("the folder {} cannot be trusted with locks: {why}", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// The fault and its remedy.
-        why: String,
-    },
-    /// The operating system refused.
+    Folder { path: PathBuf, why: String },
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A gateway was asked to stop and did not.
     #[error("the gateway (pid {pid}) did not stop within {} seconds; `kill -9 {pid}` is safe, nothing is lost by it", STOP_WITHIN.as_secs())]
-    WillNotStop {
-        /// Its process number.
-        pid: u32,
-    },
-    /// The lock is held, but it is not known by whom.
+    WillNotStop { pid: u32 },
     #[error(
         "a gateway runs ({0}), but it has not said yet which process it is; try again in a second"
     )]
@@ -98,7 +76,7 @@ pub enum SingletonError {
 
 impl Locks {
     /// Takes all locks, or none and says who has one.
-    pub fn take(
+    pub(crate) fn take(
         state: &StateDir,
         config: &Path,
         bots: &[BotId],
@@ -203,7 +181,7 @@ impl BotLock {
 
     /// Makes sure that the lock files are still those that are locked. A cleaner of temporary folders
     /// may have removed one: then a new one is locked, unless another process was faster.
-    pub fn confirm(&mut self) -> Result<(), SingletonError> {
+    pub(crate) fn confirm(&mut self) -> Result<(), SingletonError> {
         let before = self.files.len();
         self.files.retain(FileLock::still_there);
         if self.files.len() < before {
@@ -216,7 +194,7 @@ impl BotLock {
     }
 
     /// Marks the lock files as used.
-    pub fn touch(&self, now: Timestamp) {
+    pub(crate) fn touch(&self, now: Timestamp) {
         for lock in &self.files {
             if let Err(error) = lock.touch(now) {
                 tracing::debug!(%error, "cannot touch the bot's lock file");
@@ -262,7 +240,7 @@ fn prepare_folder(path: PathBuf) -> Result<PathBuf, SingletonError> {
 }
 
 /// The state folder of a gateway that runs with this configuration, from the notes in the locks of its bots.
-pub fn find_state_of(config: &Path) -> Option<PathBuf> {
+pub(crate) fn find_state_of(config: &Path) -> Option<PathBuf> {
     let note = format!(", configuration {}, state ", config.display());
     let folders = lock_folders().into_iter().flatten();
     let locks = folders.filter_map(|folder| fs::read_dir(folder).ok());
@@ -276,7 +254,7 @@ pub fn find_state_of(config: &Path) -> Option<PathBuf> {
 }
 
 /// Stops the running gateway and waits until it has let go of its lock. `false` if none runs.
-pub async fn stop(state: &StateDir, clock: &Clock) -> Result<bool, SingletonError> {
+pub(crate) async fn stop(state: &StateDir, clock: &Clock) -> Result<bool, SingletonError> {
     let mut asked: Option<u32> = None;
     let deadline = clock.instant() + STOP_WITHIN;
     while gateway_status::is_running(state)? {

@@ -42,7 +42,6 @@ const NAME_MAX: usize = 200;
 pub(crate) enum HookKind {
     SessionStart,
     Prompt,
-    /// The agent is about to stop.
     Stop,
     StopFailure,
     End,

@@ -30,7 +30,6 @@ pub(super) enum HookEvent {
         midway: bool,
     },
     Prompt,
-    /// The agent is about to stop.
     Stop {
         mailbox: MailboxSummary,
         /// Whether the client says that a stop hook has continued this turn.

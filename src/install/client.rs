@@ -10,7 +10,7 @@ const SKILL: &str = include_str!("../../skills/telegram/SKILL.md");
 
 /// A client that agents run in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Client {
+pub(crate) enum Client {
     /// Claude Code
     Claude,
     /// Codex
@@ -19,7 +19,7 @@ pub enum Client {
 
 impl Client {
     /// Its product name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Claude => "Claude Code",
             Self::Codex => "Codex",
@@ -27,7 +27,7 @@ impl Client {
     }
 
     /// Its name on the command line.
-    pub fn argument(self) -> &'static str {
+    pub(crate) fn argument(self) -> &'static str {
         match self {
             Self::Claude => "claude",
             Self::Codex => "codex",
@@ -35,7 +35,7 @@ impl Client {
     }
 
     /// The variable that moves its files.
-    pub fn variable(self) -> &'static str {
+    pub(crate) fn variable(self) -> &'static str {
         match self {
             Self::Claude => "CLAUDE_CONFIG_DIR",
             Self::Codex => "CODEX_HOME",
@@ -43,7 +43,7 @@ impl Client {
     }
 
     /// The command that a person types there to read the mailbox.
-    pub fn command(self) -> &'static str {
+    pub(crate) fn command(self) -> &'static str {
         match self {
             Self::Claude => "/telegram-reply",
             Self::Codex => "$telegram",
@@ -51,15 +51,13 @@ impl Client {
     }
 }
 
-/// One file of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientFile {
-    /// The file.
-    pub path: PathBuf,
+pub(crate) struct ClientFile {
+    pub(crate) path: PathBuf,
     /// The part of it that is telepost's.
-    pub content: FileContent,
+    pub(crate) content: FileContent,
     /// The same for people.
-    pub purpose: &'static str,
+    pub(crate) purpose: &'static str,
 }
 
 impl ClientFile {
@@ -77,18 +75,17 @@ impl ClientFile {
     }
 }
 
-/// The files of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientFiles {
+pub(crate) struct ClientFiles {
     /// In the order in which telepost changes them.
-    pub files: Vec<ClientFile>,
+    pub(crate) files: Vec<ClientFile>,
     /// The record of the installation.
-    pub record: PathBuf,
+    pub(crate) record: PathBuf,
 }
 
 impl ClientFiles {
     /// The files of a client. `None`: neither its variable nor `HOME` says where they are.
-    pub fn locate(client: Client, env: &Env) -> Option<Self> {
+    pub(crate) fn locate(client: Client, env: &Env) -> Option<Self> {
         // A relative folder would be another one in each working directory.
         let folder = |variable| {
             let path = env.get(variable).map(PathBuf::from);

@@ -5,31 +5,14 @@ use std::path::PathBuf;
 use crate::config::redact;
 use crate::store::StoreError;
 
-/// The files of a client cannot be changed as asked.
 #[derive(Debug, thiserror::Error)]
-pub enum InstallError {
-    /// A file has content that cannot be edited safely.
+pub(crate) enum InstallError {
     #[error("{} {error}; nothing was changed", path.display())]
-    Refused {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: EditError,
-    },
-    /// The record cannot be understood.
+    Refused { path: PathBuf, error: EditError },
     #[error("{} {reason}; nothing was changed. The original files are saved next to the changed ones as *.telepost-backup: restore the ones you need by hand, delete {}, and run the command again", path.display(), path.display())]
-    Record {
-        /// The record.
-        path: PathBuf,
-        /// The fault in it.
-        reason: String,
-    },
-    /// Another program has written a file since it was read.
+    Record { path: PathBuf, reason: String },
     #[error("{} was changed by another program in the meantime (is the client running?); run the command again to finish", path.display())]
-    Changed {
-        /// The file.
-        path: PathBuf,
-    },
+    Changed { path: PathBuf },
     /// The operating system refused before anything was changed.
     #[error("nothing was changed")]
     Untouched(#[source] StoreError),
@@ -38,40 +21,28 @@ pub enum InstallError {
     Store(#[from] StoreError),
 }
 
-/// Why the content of a file is left as it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EditError {
-    /// The text does not parse.
+pub(crate) enum EditError {
     #[error(
         "cannot be read: line {line}, column {column}: {message}; fix it and run the command again"
     )]
     Syntax {
-        /// From 1.
         line: usize,
-        /// From 1.
         column: usize,
-        /// The parser's own words.
         message: String,
     },
-    /// A value has another type than the client expects there.
     #[error(
         "needs {expected} at {place}, but has something else there; fix it and run the command again"
     )]
     Shape {
-        /// The keys that lead to the value.
         place: String,
-        /// The type that it must have.
         expected: &'static str,
     },
-    /// The name is taken by a server that is not telepost.
     #[error(
         "already has another MCP server named `telegram`{}; rename or remove it, or run the command again with --replace (uninstall puts it back)",
         in_brackets(command)
     )]
-    OtherServer {
-        /// The program that it starts.
-        command: String,
-    },
+    OtherServer { command: String },
 }
 
 fn in_brackets(command: &str) -> String {

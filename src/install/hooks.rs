@@ -12,7 +12,6 @@ use super::json::{self, get_value};
 use super::registration::{ServerCommand, find_option, is_telepost};
 
 const HOOKS: &str = "hooks";
-/// The subcommand.
 const HOOK: &str = "hook";
 /// Codex has no such event.
 const STOP_FAILURE: &str = "StopFailure";

@@ -6,18 +6,17 @@
 //! breaks objects on one line into several, drops blank lines beside an insertion, and refuses the lone
 //! surrogates that JavaScript writes.
 
-use std::fmt;
 use std::ops::Range;
 
 use serde::Serialize as _;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::ser::PrettyFormatter;
 use serde_json::value::RawValue;
 use serde_json::{Serializer, Value, json};
 
 use super::error::EditError;
+use crate::config::RawMembers;
 
-/// Refuses a text that is not JSON.
 pub(super) fn check_syntax(text: &str) -> Result<(), EditError> {
     let Err(error) = serde_json::from_str::<IgnoredAny>(text) else {
         return Ok(());
@@ -31,7 +30,6 @@ pub(super) fn check_syntax(text: &str) -> Result<(), EditError> {
     })
 }
 
-/// The value at a path of keys.
 pub(super) fn get_value(text: &str, path: &[&str]) -> Option<Value> {
     serde_json::from_str(get_raw(text, path)?).ok()
 }
@@ -40,7 +38,6 @@ fn get_raw<'t>(text: &'t str, path: &[&str]) -> Option<&'t str> {
     text.get(find_span(text, path)?)
 }
 
-/// The keys of the object at a path.
 pub(super) fn list_keys(text: &str, path: &[&str]) -> Vec<String> {
     let object = Members::find(text, path).map(|object| object.items);
     let items = object.unwrap_or_default().into_iter();
@@ -211,59 +208,18 @@ impl Members {
         }
     }
 
-    /// The span between the brackets.
     fn inner(&self) -> Range<usize> {
         self.span.start + 1..self.span.end - 1
     }
 
-    /// The blanks ahead of the first item.
     fn leading_blanks<'t>(&self, text: &'t str) -> Option<&'t str> {
         text.get(self.span.start + 1..self.items.first()?.start)
     }
 
-    /// The blanks between the first two items.
     fn gap<'t>(&self, text: &'t str) -> Option<&'t str> {
         let (first, second) = (self.items.first()?, self.items.get(1)?);
         let gap = text.get(first.value.end..second.start)?;
         gap.trim_start().strip_prefix(',')
-    }
-}
-
-/// All items in their order; a map would drop the first of two equal keys.
-struct RawMembers<'t> {
-    is_list: bool,
-    items: Vec<(String, &'t RawValue)>,
-}
-
-impl<'de: 't, 't> Deserialize<'de> for RawMembers<'t> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(MembersVisitor)
-    }
-}
-
-struct MembersVisitor;
-
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = RawMembers<'de>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object or a list")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (is_list, mut items) = (false, Vec::new());
-        while let Some(item) = map.next_entry()? {
-            items.push(item);
-        }
-        Ok(RawMembers { is_list, items })
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let (is_list, mut items) = (true, Vec::new());
-        while let Some(value) = list.next_element()? {
-            items.push((String::new(), value));
-        }
-        Ok(RawMembers { is_list, items })
     }
 }
 
@@ -335,7 +291,6 @@ impl<'t> TextStyle<'t> {
     }
 }
 
-/// The line end of a text.
 pub(super) fn detect_newline(text: &str) -> &'static str {
     if text.contains("\r\n") { "\r\n" } else { "\n" }
 }

@@ -9,23 +9,23 @@
 //! original content. The client may write the same files at any time: each is compared with what was read
 //! before it is replaced, and again at the end.
 
-pub mod client;
+pub(crate) mod client;
 mod diff;
 mod error;
 mod hooks;
 mod json;
-pub mod plan;
+pub(crate) mod plan;
 mod proposal;
 mod record;
-pub mod registration;
+pub(crate) mod registration;
 mod toml;
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-pub use self::error::{EditError, InstallError};
-pub use self::proposal::Proposal;
+pub(crate) use self::error::{EditError, InstallError};
+pub(crate) use self::proposal::Proposal;
 
 use self::client::{ClientFile, ClientFiles};
 use self::plan::{FileContent, Overwrite, find_server, put_content, remove_content};
@@ -36,7 +36,7 @@ use crate::store::StoreError;
 use crate::store::envelope::{self, Unparsable};
 
 /// The server of ours that stands where an installation would put its own.
-pub fn find_registered(
+pub(crate) fn find_registered(
     client: &ClientFiles,
     registration: &ServerRegistration,
 ) -> Result<Option<ServerCommand>, InstallError> {
@@ -50,8 +50,7 @@ pub fn find_registered(
     Ok(None)
 }
 
-/// The changes that an installation would make.
-pub fn propose_install(
+pub(crate) fn propose_install(
     client: &ClientFiles,
     registration: &ServerRegistration,
     replace: bool,
@@ -90,8 +89,7 @@ pub fn propose_install(
     Ok(proposal)
 }
 
-/// The changes that an uninstallation would make.
-pub fn propose_uninstall(client: &ClientFiles) -> Result<Proposal, InstallError> {
+pub(crate) fn propose_uninstall(client: &ClientFiles) -> Result<Proposal, InstallError> {
     let record = read_record(&client.record)?;
     let mut proposal = Proposal::new(Goal::Uninstall, &client.record, record);
     for file in &client.files {
@@ -142,7 +140,7 @@ pub fn propose_uninstall(client: &ClientFiles) -> Result<Proposal, InstallError>
 
 /// Says that the settings of a Claude Code with our server do not allow its tools: an agent that is woken would
 /// wait for a person to allow each of them.
-pub fn find_missing_rule(claude: &ClientFiles) -> Option<String> {
+pub(crate) fn find_missing_rule(claude: &ClientFiles) -> Option<String> {
     let read = |content| {
         let file = claude.files.iter().find(|file| file.content == content)?;
         Some((&file.path, read_text(&file.path).ok()??))
@@ -169,7 +167,6 @@ pub fn find_missing_rule(claude: &ClientFiles) -> Option<String> {
     ))
 }
 
-/// Whether Claude Code's settings enable our plugin.
 fn has_plugin(settings: Option<&str>) -> bool {
     let path = ["enabledPlugins", "telepost@telepost"];
     settings.and_then(|text| json::get_value(text, &path)) == Some(true.into())

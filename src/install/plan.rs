@@ -13,18 +13,18 @@ use super::registration::{ServerCommand, ServerRegistration};
 use super::toml;
 
 /// The name of the MCP server in both clients; commands, skills and allow rules count on it.
-pub const SERVER: &str = "telegram";
+pub(crate) const SERVER: &str = "telegram";
 const SERVERS: &str = "mcpServers";
 const PROJECTS: &str = "projects";
 const ALLOW: [&str; 2] = ["permissions", "allow"];
 /// The rule that allows our three tools.
-pub const RULE: &str = "mcp__telegram__*";
+pub(crate) const RULE: &str = "mcp__telegram__*";
 /// The same for the tools of the plugin.
 pub(super) const PLUGIN_RULE: &str = "mcp__plugin_telepost_telegram__*";
 
 /// The part of a file that is telepost's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileContent {
+pub(crate) enum FileContent {
     /// Claude Code's `.claude.json`: the server.
     ClaudeServers,
     /// Claude Code's `settings.json`: the allow rule, and the hooks.
@@ -50,15 +50,15 @@ impl FileContent {
 
 /// The permission to overwrite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Overwrite {
+pub(crate) struct Overwrite {
     /// The file is still as an earlier installation wrote it.
-    pub as_written: bool,
+    pub(crate) as_written: bool,
     /// `--replace`: the user gives up what is in the way.
-    pub replace: bool,
+    pub(crate) replace: bool,
 }
 
 /// The content with telepost. `None`: the user has edited a command or skill, and it stays.
-pub fn put_content(
+pub(crate) fn put_content(
     content: FileContent,
     registration: &ServerRegistration,
     text: Option<&str>,
@@ -173,7 +173,7 @@ fn claude_path(folder: Option<&str>) -> Vec<&str> {
 }
 
 /// The content without telepost, except for what was there `before`. `None`: nothing is left of the file.
-pub fn remove_content(
+pub(crate) fn remove_content(
     content: FileContent,
     text: &str,
     before: Option<&str>,

@@ -15,11 +15,11 @@ use crate::store::envelope;
 
 /// Changes for a person to agree to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proposal {
+pub(crate) struct Proposal {
     goal: Goal,
     pub(super) changes: Vec<FileChange>,
     /// Files that stay as they are, against expectation.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     record_path: PathBuf,
     /// `None`: telepost is not installed.
     pub(super) record: Option<InstallRecord>,
@@ -53,7 +53,6 @@ impl Proposal {
         }
     }
 
-    /// The record of a file.
     pub(super) fn recorded(&self, file: &ClientFile) -> Option<&FileRecord> {
         self.record.as_ref()?.files.get(&file.path)
     }
@@ -64,25 +63,22 @@ impl Proposal {
         self.notes.push(note);
     }
 
-    /// Whether there is nothing to do.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         let is_settled = self.goal == Goal::Install || self.record.is_none();
         self.changes.is_empty() && is_settled
     }
 
-    /// How many files are changed.
-    pub fn file_count(&self) -> usize {
+    pub(crate) fn file_count(&self) -> usize {
         self.changes.len()
     }
 
-    /// All differences, for people.
-    pub fn diff(&self) -> String {
+    pub(crate) fn diff(&self) -> String {
         self.changes.iter().map(render_diff).collect()
     }
 
     /// Makes the changes. At every moment each file is old or new; after an interruption the same command
     /// finishes the rest.
-    pub fn carry_out(&self) -> Result<(), InstallError> {
+    pub(crate) fn carry_out(&self) -> Result<(), InstallError> {
         self.check_writable().map_err(InstallError::Untouched)?;
         match self.goal {
             Goal::Install => self.install()?,

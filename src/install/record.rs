@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// The record of an installation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct InstallRecord {
     /// The files that telepost has changed.
@@ -15,7 +14,6 @@ pub(super) struct InstallRecord {
     pub(super) folders: BTreeSet<PathBuf>,
 }
 
-/// The record of one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FileRecord {
     /// Its original content. `None`: there was no such file.
@@ -26,17 +24,14 @@ pub(super) struct FileRecord {
     pub(super) exact: bool,
 }
 
-/// A copy of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Backup {
-    /// The copy.
     pub(super) path: PathBuf,
     /// Its hash: a copy that was edited is not used.
     pub(super) sum: String,
 }
 
 impl FileRecord {
-    /// Whether a text is what telepost wrote.
     pub(super) fn has_written(&self, text: &str) -> bool {
         self.written == hash_text(text)
     }

@@ -7,16 +7,14 @@ use crate::config::Env;
 
 /// How a client starts the MCP server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerCommand {
-    /// The program.
-    pub command: String,
-    /// Its arguments.
-    pub args: Vec<String>,
+pub(crate) struct ServerCommand {
+    pub(crate) command: String,
+    pub(crate) args: Vec<String>,
 }
 
 impl ServerCommand {
     /// The session that it serves, if it names one.
-    pub fn session(&self) -> Option<&str> {
+    pub(crate) fn session(&self) -> Option<&str> {
         find_option(&self.args, "--session")
     }
 
@@ -37,18 +35,16 @@ pub(super) fn is_telepost(command: &str) -> bool {
     command.rsplit('/').next() == Some("telepost")
 }
 
-/// The registration that an installation makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerRegistration {
-    /// How the server is started.
-    pub server: ServerCommand,
+pub(crate) struct ServerRegistration {
+    pub(crate) server: ServerCommand,
     /// The folder whose windows get it; `None`: all. Claude Code only.
-    pub folder: Option<String>,
+    pub(crate) folder: Option<String>,
 }
 
 /// The folder by which Claude Code knows a window: the top of the Git repository (for a linked worktree,
 /// of the main one), else the folder itself with links resolved.
-pub fn find_project(folder: &Path) -> PathBuf {
+pub(crate) fn find_project(folder: &Path) -> PathBuf {
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let top = folder.ancestors().find(|top| top.join(".git").exists());
     let project = top.map(|top| find_main_worktree(top).unwrap_or_else(|| top.to_owned()));
@@ -66,7 +62,7 @@ fn find_main_worktree(top: &Path) -> Option<PathBuf> {
 
 /// The path to register for this program: the one that it was called by, if that leads here. The path behind
 /// a link may contain a version and would not survive an update.
-pub fn find_program(called: &Path, running: &Path, env: &Env) -> PathBuf {
+pub(crate) fn find_program(called: &Path, running: &Path, env: &Env) -> PathBuf {
     let real = running.canonicalize().ok();
     let leads_here = |path: &PathBuf| real.is_some() && path.canonicalize().ok() == real;
     let named = if called.components().count() > 1 {
@@ -81,7 +77,7 @@ pub fn find_program(called: &Path, running: &Path, env: &Env) -> PathBuf {
 }
 
 /// Whether a program lies where a build puts it, and the next `cargo clean` deletes it.
-pub fn is_build(program: &Path) -> bool {
+pub(crate) fn is_build(program: &Path) -> bool {
     let names: Vec<_> = program.iter().collect();
     names
         .windows(2)

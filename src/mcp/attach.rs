@@ -89,7 +89,7 @@ fn identity_at(path: &Path) -> Option<Identity> {
 impl Roots {
     /// For a session: its `cwd`, else the working directory of the MCP server, and its `send_roots`.
     /// The top of the file system is no working directory that a person chose.
-    pub fn new(
+    pub(crate) fn new(
         session: &Session,
         working: Option<&Path>,
         home: Option<&Path>,
@@ -113,7 +113,7 @@ impl Roots {
     }
 
     /// The path that is meant by `~/a.txt` or `file:///home/ada/a%20b.txt`.
-    pub fn plain_path(&self, given: &str) -> String {
+    pub(crate) fn plain_path(&self, given: &str) -> String {
         let beyond_home = given
             .strip_prefix('~')
             .filter(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -132,7 +132,7 @@ impl Roots {
 
     /// Copies all of these files, durably, or says of one why it cannot be sent. A text that is too long for a
     /// chat is the first of them. Takes as long as it takes: not for under a lock.
-    pub fn copy(
+    pub(crate) fn copy(
         &self,
         text: &str,
         given: &[String],

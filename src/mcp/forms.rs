@@ -12,7 +12,6 @@ use super::tools::{Refusal, Tool};
 /// How much of a refused value is repeated.
 const SHOWN: usize = 60;
 
-/// The meaning of a parameter.
 #[derive(Clone, Copy)]
 enum Form {
     Flag,
@@ -92,7 +91,6 @@ impl Form {
 }
 
 impl Tool {
-    /// Its parameters.
     const fn parameters(self) -> &'static [(&'static str, Form)] {
         match self {
             Self::Poll => &[
@@ -115,8 +113,7 @@ impl Tool {
     }
 }
 
-/// Reads the parameters of a call.
-pub fn read_parameters<T: DeserializeOwned>(
+pub(crate) fn read_parameters<T: DeserializeOwned>(
     tool: Tool,
     arguments: Map<String, Value>,
 ) -> Result<T, Refusal> {

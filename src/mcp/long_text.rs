@@ -14,7 +14,6 @@ const SURELY_SHORT: usize = 4000;
 pub(super) const LONGEST: usize = 2_000_000;
 /// Most characters of the beginning.
 const BEGINNING: usize = 1000;
-/// The name of the document.
 pub(super) const FILE_NAME: &str = "answer.md";
 
 /// The beginning of a text that goes as a document, if it does.

@@ -7,10 +7,10 @@
 //!
 //! Nothing that matters is in memory only: kill the process between two calls and nothing changes.
 
-pub mod attach;
+pub(crate) mod attach;
 pub mod call;
-pub mod forms;
+pub(crate) mod forms;
 mod long_text;
 pub mod page;
-pub mod server;
+pub(crate) mod server;
 pub mod tools;

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::out::PendingResult;
 use self::transport::LineTransport;
-pub use self::wake::Waking;
+pub(crate) use self::wake::Waking;
 use self::wire::TOOLS;
 use super::tools::{INSTRUCTIONS, Refusal, Tool, ToolResult};
 use crate::clock::Clock;
@@ -49,25 +49,23 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How many results are remembered in case their calls are cancelled.
 const REMEMBERED: usize = 64;
 
-/// The state of the server.
-pub struct Served {
-    /// The session's mailbox.
-    pub mailbox: Mailbox,
+pub(crate) struct Served {
+    pub(crate) mailbox: Mailbox,
     /// From where files may be sent.
-    pub roots: Roots,
+    pub(crate) roots: Roots,
     /// Makes sure that a gateway runs.
-    pub gateway: GatewayKeeper,
+    pub(crate) gateway: GatewayKeeper,
     /// How this agent can be woken.
-    pub waking: Waking,
+    pub(crate) waking: Waking,
 }
 
 /// Reads the configuration and opens the session that it means.
-pub type Open = Box<dyn Fn() -> Result<Served, String> + Send + Sync>;
+pub(crate) type Open = Box<dyn Fn() -> Result<Served, String> + Send + Sync>;
 
 /// The server. With a broken configuration it still starts. Then every tool returns the error, and every
 /// call reads the configuration anew.
 #[derive(Clone)]
-pub struct Server {
+pub(crate) struct Server {
     shared: Arc<Shared>,
 }
 
@@ -91,7 +89,7 @@ struct Shared {
 
 impl Server {
     /// A server of the session that is opened now, or by the first call that can.
-    pub fn new(open: Open, client: ProcessId, clock: Clock) -> Self {
+    pub(crate) fn new(open: Open, client: ProcessId, clock: Clock) -> Self {
         let shared = Shared {
             open,
             served: Mutex::default(),
@@ -112,7 +110,7 @@ impl Server {
     }
 
     /// Serves stdin and stdout until the client goes or `stop` is cancelled.
-    pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
+    pub(crate) async fn run(self, stop: CancellationToken) -> io::Result<()> {
         let shared = Arc::clone(&self.shared);
         let gone = async {
             shared.closing.cancelled().await;

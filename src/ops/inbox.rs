@@ -29,97 +29,72 @@ use crate::state::layout::StateDir;
 use crate::store::state_file::ReadError;
 use crate::telegram::update;
 
-/// How the name of a dead letter begins.
 const DEAD_PREFIX: &str = "dead-";
 /// How many characters of the hash a name shows.
 const HASH_SHOWN: usize = 12;
 /// How many of them a person must type at least.
 const HASH_MIN: usize = 6;
 
-/// How many entries are read at a time.
 const READ_AT_ONCE: usize = 256;
 
-/// A row of the list.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct InboxRow {
+pub(crate) struct InboxRow {
     /// The `update_id` of a message, or the name of a dead letter.
-    pub id: String,
+    pub(crate) id: String,
     /// `waiting`, `shown` (to an agent, and not answered) or `dead`.
-    pub state: &'static str,
+    pub(crate) state: &'static str,
     /// The session; a dead letter belongs to none yet.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub session: Option<SessionId>,
-    /// The bot that received it.
-    pub bot_id: BotId,
-    /// When the bot received it.
-    pub received_at: String,
-    /// How long ago that was.
-    pub age_s: u64,
-    /// The kind of message.
+    pub(crate) session: Option<SessionId>,
+    pub(crate) bot_id: BotId,
+    pub(crate) received_at: String,
+    pub(crate) age_s: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// The name of its author.
+    pub(crate) kind: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    /// Its text.
+    pub(crate) from: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
+    pub(crate) text: Option<String>,
     /// Why it is unreadable.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
-/// One message or letter as `show` prints it.
 #[derive(Debug, Serialize)]
-pub struct InboxDetails {
-    /// Its row in the list.
+pub(crate) struct InboxDetails {
     #[serde(flatten)]
-    pub row: InboxRow,
-    /// The message as an agent sees it.
+    pub(crate) row: InboxRow,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<MessageView>,
+    pub(crate) message: Option<MessageView>,
     /// The updates behind it, as Telegram gave them.
-    pub updates: Vec<Box<serde_json::value::RawValue>>,
+    pub(crate) updates: Vec<Box<serde_json::value::RawValue>>,
 }
 
-/// The result of one retry or drop.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdminResult {
-    /// The name of the message or dead letter.
-    pub id: String,
-    /// The result, for people.
-    pub words: String,
-    /// Whether the request was carried out.
-    pub is_done: bool,
+pub(crate) struct AdminResult {
+    pub(crate) id: String,
+    pub(crate) words: String,
+    pub(crate) is_done: bool,
 }
 
-/// The inboxes of one state folder.
 #[derive(Debug)]
-pub struct InboxAdmin<'a> {
-    /// The state folder.
-    pub state: &'a StateDir,
-    /// The configuration, unless it is refused.
-    pub config: Option<&'a Config>,
-    /// The clocks.
-    pub clock: &'a Clock,
-    /// Only this session.
-    pub only: Option<&'a SessionId>,
+pub(crate) struct InboxAdmin<'a> {
+    pub(crate) state: &'a StateDir,
+    pub(crate) config: Option<&'a Config>,
+    pub(crate) clock: &'a Clock,
+    pub(crate) only: Option<&'a SessionId>,
 }
 
-/// A message that waits, with its entries.
 #[derive(Clone, Debug)]
-pub struct PendingMessage {
-    /// Its session.
-    pub session: SessionId,
-    /// The bot that received it.
-    pub bot: BotId,
+pub(crate) struct PendingMessage {
+    pub(crate) session: SessionId,
+    pub(crate) bot: BotId,
     /// The message as an agent would see it now.
-    pub shown: RenderedMessage,
+    pub(crate) shown: RenderedMessage,
     /// Whether an agent has seen it.
-    pub held: bool,
+    pub(crate) held: bool,
 }
 
-/// The thing that a name stands for.
 enum InboxItem {
     Message(Box<PendingMessage>),
     DeadLetter(DeadLetter),
@@ -127,17 +102,16 @@ enum InboxItem {
 
 /// A part of the list.
 #[derive(Clone, Debug, Default)]
-pub struct InboxPage {
-    /// The rows.
-    pub rows: Vec<InboxRow>,
+pub(crate) struct InboxPage {
+    pub(crate) rows: Vec<InboxRow>,
     /// The sessions with more messages, how many entries of them are not shown, and the last message that is.
-    pub more: Vec<(SessionId, usize, String)>,
+    pub(crate) more: Vec<(SessionId, usize, String)>,
 }
 
 impl InboxAdmin<'_> {
     /// The oldest `limit` waiting messages of each session, then the dead letters, each oldest first. With `after`,
     /// the messages of one session that came after that one. No more is read than is listed.
-    pub fn list(&self, limit: usize, after: Option<&str>) -> Result<InboxPage, OpsError> {
+    pub(crate) fn list(&self, limit: usize, after: Option<&str>) -> Result<InboxPage, OpsError> {
         let now = self.clock.now();
         let after = after.map(parse_update_id).transpose()?;
         let mut page = InboxPage::default();
@@ -195,8 +169,7 @@ impl InboxAdmin<'_> {
         Ok(())
     }
 
-    /// One message or dead letter in full.
-    pub fn show(&self, id: &str) -> Result<InboxDetails, OpsError> {
+    pub(crate) fn show(&self, id: &str) -> Result<InboxDetails, OpsError> {
         let now = self.clock.now();
         match self.find(id)? {
             InboxItem::DeadLetter(letter) => Ok(InboxDetails {
@@ -224,7 +197,7 @@ impl InboxAdmin<'_> {
 
     /// Takes dead letters in again, after an update of telepost or of the configuration. Without ids, all
     /// of them.
-    pub fn retry(&self, ids: &[String]) -> Result<Vec<AdminResult>, OpsError> {
+    pub(crate) fn retry(&self, ids: &[String]) -> Result<Vec<AdminResult>, OpsError> {
         let mut letters = Vec::new();
         for id in ids {
             match self.find(id)? {
@@ -243,7 +216,7 @@ impl InboxAdmin<'_> {
     }
 
     /// Drops messages and dead letters. All are looked up before the first one goes.
-    pub fn drop(&self, ids: &[String]) -> Result<Vec<AdminResult>, OpsError> {
+    pub(crate) fn drop(&self, ids: &[String]) -> Result<Vec<AdminResult>, OpsError> {
         let found = ids
             .iter()
             .map(|id| self.find(id))
@@ -444,7 +417,7 @@ impl InboxAdmin<'_> {
 
 /// Passes each waiting message of a session to `take`, oldest first. Only a few are in memory at a time, so
 /// an edit that lies far behind its message is a message of its own, as on the pages of an agent.
-pub fn for_each_waiting(
+pub(crate) fn for_each_waiting(
     state: &StateDir,
     session: &SessionId,
     now: Timestamp,
@@ -512,14 +485,12 @@ fn for_each_of(
 }
 
 impl PendingMessage {
-    /// Whether an update is part of it.
-    pub fn contains(&self, update_id: UpdateId) -> bool {
+    pub(crate) fn contains(&self, update_id: UpdateId) -> bool {
         let mut entries = self.shown.entries.iter();
         entries.any(|name| name.update_id == update_id)
     }
 
-    /// How long it has waited.
-    pub fn age(&self, now: Timestamp) -> Duration {
+    pub(crate) fn age(&self, now: Timestamp) -> Duration {
         now.since(self.received_at().unwrap_or(now))
     }
 

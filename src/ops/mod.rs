@@ -1,10 +1,10 @@
 //! The operations behind the commands and the chat commands: status, inbox, outbox and prune. They print
 //! nothing.
 
-pub mod inbox;
-pub mod outbox;
-pub mod prune;
-pub mod status;
+pub(crate) mod inbox;
+pub(crate) mod outbox;
+pub(crate) mod prune;
+pub(crate) mod status;
 
 use crate::config::Config;
 use crate::ids::SessionId;
@@ -12,9 +12,8 @@ use crate::state::layout::StateDir;
 use crate::store::disk::HeldLock;
 use crate::store::{StateError, StoreError};
 
-/// An operation failed.
 #[derive(Debug, thiserror::Error)]
-pub enum OpsError {
+pub(crate) enum OpsError {
     /// The state cannot be used, or another process holds the session lock.
     #[error(transparent)]
     State(StateError),
@@ -34,7 +33,7 @@ impl<E: Into<StateError>> From<E> for OpsError {
 }
 
 /// The sessions of the configuration, if that can be read, then the others that have a folder.
-pub fn list_sessions(
+pub(crate) fn list_sessions(
     config: Option<&Config>,
     state: &StateDir,
 ) -> Result<Vec<SessionId>, StoreError> {

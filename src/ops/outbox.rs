@@ -28,50 +28,42 @@ use crate::text::one_line;
 /// How long a drop waits for a running gateway to honour it.
 const DROP_TIMEOUT: Duration = Duration::from_secs(3);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// Most characters of a text in the list.
 const TEXT_MAX: usize = 60;
 
-/// One delivery in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct OutboxRow {
+pub(crate) struct OutboxRow {
     /// Its id; a unique beginning of it names the delivery too.
-    pub id: DeliveryId,
-    /// Its session.
-    pub session: SessionId,
-    /// Seconds since it was accepted.
-    pub age_s: u64,
-    /// Its chat and topic.
-    pub to: String,
+    pub(crate) id: DeliveryId,
+    pub(crate) session: SessionId,
+    pub(crate) age_s: u64,
+    pub(crate) to: String,
     /// `reply`, `progress` or `reaction`.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// `waiting`, `held`, `parked`, `dropping` or `failed`.
-    pub state: &'static str,
+    pub(crate) state: &'static str,
     /// How many of its messages Telegram has accepted.
-    pub sent: usize,
+    pub(crate) sent: usize,
     /// How many messages it has, once it was attempted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub messages: Option<usize>,
-    /// When its chat opens again.
+    pub(crate) messages: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub held_until: Option<String>,
+    pub(crate) held_until: Option<String>,
     /// Why it or its last attempt failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// The first line of its text.
-    pub text: String,
+    pub(crate) text: String,
 }
 
-/// The outboxes of the sessions of one state folder.
 #[derive(Debug)]
-pub struct OutboxAdmin {
+pub(crate) struct OutboxAdmin {
     state: StateDir,
     sessions: Vec<SessionId>,
     clock: Clock,
 }
 
 impl OutboxAdmin {
-    /// The outboxes of these sessions.
-    pub fn new(state: &StateDir, sessions: Vec<SessionId>, clock: Clock) -> Self {
+    pub(crate) fn new(state: &StateDir, sessions: Vec<SessionId>, clock: Clock) -> Self {
         Self {
             state: state.clone(),
             sessions,
@@ -80,7 +72,7 @@ impl OutboxAdmin {
     }
 
     /// The deliveries that wait or have failed, in the order of acceptance.
-    pub fn list(&self) -> Result<Vec<OutboxRow>, OpsError> {
+    pub(crate) fn list(&self) -> Result<Vec<OutboxRow>, OpsError> {
         let mut rows = Vec::new();
         for session in &self.sessions {
             let outbox = self.outbox(session);
@@ -193,7 +185,7 @@ impl OutboxAdmin {
     }
 
     /// Sends a failed delivery once more, as a new one. Returns the result in words.
-    pub fn retry(&self, name: &str) -> Result<String, OpsError> {
+    pub(crate) fn retry(&self, name: &str) -> Result<String, OpsError> {
         let (session, id) = self.find(name)?;
         let outbox = self.outbox(&session);
         let _lock = lock_session(&self.state, &session, "outbox")?;
@@ -243,7 +235,7 @@ impl OutboxAdmin {
     }
 
     /// Drops a delivery: none or nothing more of it is sent. Returns the result in words.
-    pub async fn drop(&self, name: &str, gateway_runs: bool) -> Result<String, OpsError> {
+    pub(crate) async fn drop(&self, name: &str, gateway_runs: bool) -> Result<String, OpsError> {
         let (session, id) = self.find(name)?;
         let outbox = self.outbox(&session);
         let lock = lock_session(&self.state, &session, "outbox")?;

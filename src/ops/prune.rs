@@ -18,35 +18,25 @@ use crate::state::outbox::Outbox;
 use crate::state::sweep::{Removal, finish_removals};
 use crate::text::one_line;
 
-/// The folder of a session that is not in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftoverSession {
-    /// The session.
-    pub id: SessionId,
-    /// Messages that wait.
-    pub pending: usize,
-    /// Deliveries that Telegram does not have.
-    pub outbox: usize,
-    /// Deliveries that have failed.
-    pub failed: usize,
-    /// Its folder.
-    pub folder: PathBuf,
+pub(crate) struct LeftoverSession {
+    pub(crate) id: SessionId,
+    pub(crate) pending: usize,
+    pub(crate) outbox: usize,
+    pub(crate) failed: usize,
+    pub(crate) folder: PathBuf,
 }
 
-/// Finds and removes the leftover sessions of one state folder.
 #[derive(Debug)]
-pub struct SessionPruner<'a> {
-    /// The state folder.
-    pub state: &'a StateDir,
-    /// The configuration.
-    pub config: &'a Config,
-    /// The clocks.
-    pub clock: &'a Clock,
+pub(crate) struct SessionPruner<'a> {
+    pub(crate) state: &'a StateDir,
+    pub(crate) config: &'a Config,
+    pub(crate) clock: &'a Clock,
 }
 
 impl SessionPruner<'_> {
     /// The leftover sessions of these names, or all of them. Finishes removals that were killed.
-    pub fn find(&self, names: &[String]) -> Result<Vec<LeftoverSession>, OpsError> {
+    pub(crate) fn find(&self, names: &[String]) -> Result<Vec<LeftoverSession>, OpsError> {
         finish_removals(self.state)?;
         let mut ids = self.state.all_sessions()?;
         if names.is_empty() {
@@ -92,7 +82,7 @@ impl SessionPruner<'_> {
     }
 
     /// Removes a session that [`Self::find`] returned, for good.
-    pub fn remove(&self, session: &LeftoverSession) -> Result<(), OpsError> {
+    pub(crate) fn remove(&self, session: &LeftoverSession) -> Result<(), OpsError> {
         let lock = lock_session(self.state, &session.id, "prune")?;
         // An agent may have started while the person was asked.
         self.require_unserved(&session.id)?;

@@ -13,13 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Clock, DAY_MS, Timestamp};
 use crate::config::{Config, ConfigChange, ConfigMark, TokenState, Tokens};
 use crate::ids::{BotId, SessionId};
-use crate::state::agents::process::ProcessId;
-use crate::state::layout::StateDir;
-use crate::store::StoreError;
-use crate::store::atomic::Durability;
-use crate::store::crash_points::Step;
-use crate::store::lock::{self, FileLock, LockError};
-use crate::store::state_file::{ReadError, StateFile};
+use crate::state::StateDir;
+use crate::state::agents::ProcessId;
+use crate::store::{Durability, FileLock, LockError, ReadError, StateFile, Step, StoreError, lock};
 use crate::telegram::error::Conflict;
 use crate::telegram::polling::POLL_DEADLINE;
 

@@ -24,7 +24,7 @@ use teloxide_core::types::{
 };
 use url::Url;
 
-pub use self::download::{Download, DownloadSource};
+pub(crate) use self::download::DownloadSource;
 use super::error::{ApiError, harmless, read_answer};
 use super::format::{Entity, EntityStyle, Rich};
 use crate::config::{Proxy, Token};

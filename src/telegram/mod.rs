@@ -6,8 +6,8 @@
 pub mod api;
 pub mod error;
 pub mod format;
-pub mod picture;
-pub mod polling;
-pub mod reactions;
+pub(crate) mod picture;
+pub(crate) mod polling;
+pub(crate) mod reactions;
 pub mod split;
 pub mod update;

@@ -1,24 +1,27 @@
 //! The format and size of a picture, by its content. Pure: it reads whatever it is given.
 //!
-//! Knows just enough of PNG, JPEG, WebP and GIF to tell width and height, which decide whether
-//! Telegram takes a picture as a photo (docs/facts/telegram.md 5). A file that only looks like a picture is none.
+//! Width and height decide whether Telegram takes a picture as a photo (docs/facts/telegram.md 5). A file that only
+//! looks like a picture is none, and neither is a JPEG with padding between its parts, which few programs write: it
+//! goes out as a file.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, ErrorKind, Read as _, Seek};
+
+use imagesize::{ImageError, ImageType, image_type, reader_size};
 
 /// A picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImageInfo {
+pub(crate) struct ImageInfo {
     /// In which format it is.
-    pub format: Format,
+    pub(crate) format: Format,
     /// In pixels.
-    pub width: u32,
+    pub(crate) width: u32,
     /// In pixels.
-    pub height: u32,
+    pub(crate) height: u32,
 }
 
 /// The formats that are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// PNG.
     Png,
     /// JPEG.
@@ -29,123 +32,40 @@ pub enum Format {
     Moving,
 }
 
-/// Most markers of a JPEG that are looked at in search of its size.
-const MARKERS: usize = 1000;
-
 /// Reads the picture at the beginning of `file`; `None` if there is none.
-pub fn read(file: &mut (impl Read + Seek)) -> io::Result<Option<ImageInfo>> {
-    let mut head = [0; 30];
-    let length = fill(file, &mut head)?;
-    let head = head.get(..length).unwrap_or_default();
-    if head.starts_with(b"\x89PNG\r\n\x1a\n") && head.get(12..16) == Some(b"IHDR") {
-        let side = |at| Some(u32::from_be_bytes(array(head, at)?));
-        return Ok(picture(Format::Png, side(16), side(20)));
-    }
-    if head.starts_with(b"GIF87a") || head.starts_with(b"GIF89a") {
-        let side = |at| Some(u32::from(u16::from_le_bytes(array(head, at)?)));
-        return Ok(picture(Format::Moving, side(6), side(8)));
-    }
-    if head.starts_with(b"RIFF") && head.get(8..12) == Some(b"WEBP") {
-        return Ok(webp(head));
-    }
-    if head.starts_with(b"\xff\xd8\xff") {
-        return jpeg(file);
-    }
-    Ok(None)
-}
-
-fn picture(format: Format, width: Option<u32>, height: Option<u32>) -> Option<ImageInfo> {
-    let (width, height) = (width?, height?);
-    (width > 0 && height > 0).then_some(ImageInfo {
+pub(crate) fn read(file: &mut (impl BufRead + Seek)) -> io::Result<Option<ImageInfo>> {
+    let mut head = Vec::new();
+    file.by_ref().take(30).read_to_end(&mut head)?;
+    file.rewind()?;
+    // The flags of the extended form of WebP tell whether it moves.
+    let has_flag = head.get(20).is_some_and(|flags| flags & 0x02 != 0);
+    let moves = head.get(12..16) == Some(b"VP8X") && has_flag;
+    let format = match image_type(&head) {
+        Ok(ImageType::Png) => Format::Png,
+        Ok(ImageType::Jpeg) => Format::Jpeg,
+        Ok(ImageType::Webp) if !moves => Format::WebP,
+        Ok(ImageType::Webp | ImageType::Gif) => Format::Moving,
+        Ok(_) | Err(_) => return Ok(None),
+    };
+    let size = match reader_size(file) {
+        Ok(size) => size,
+        Err(ImageError::IoError(error))
+            if !matches!(
+                error.kind(),
+                ErrorKind::UnexpectedEof | ErrorKind::InvalidData
+            ) =>
+        {
+            return Err(error);
+        }
+        Err(_) => return Ok(None),
+    };
+    let side = |pixels| u32::try_from(pixels).ok().filter(|pixels| *pixels > 0);
+    let both = side(size.width).zip(side(size.height));
+    Ok(both.map(|(width, height)| ImageInfo {
         format,
         width,
         height,
-    })
-}
-
-fn webp(head: &[u8]) -> Option<ImageInfo> {
-    match head.get(12..16)? {
-        // Lossy: a key frame with its start code, then 14 bits for each side.
-        b"VP8 " if head.get(23..26)? == b"\x9d\x01\x2a" => {
-            let side = |at| Some(u32::from(u16::from_le_bytes(array(head, at)?) & 0x3fff));
-            picture(Format::WebP, side(26), side(28))
-        }
-        // Lossless: 14 bits for each side, less one, behind a signature.
-        b"VP8L" if *head.get(20)? == 0x2f => {
-            let bits = u32::from_le_bytes(array(head, 21)?);
-            let side = |bits: u32| Some((bits & 0x3fff) + 1);
-            picture(Format::WebP, side(bits), side(bits >> 14))
-        }
-        // Extended: flags, then 24 bits for each side, less one.
-        b"VP8X" => {
-            let side = |at| {
-                let [a, b, c]: [u8; 3] = array(head, at)?;
-                Some(u32::from_le_bytes([a, b, c, 0]) + 1)
-            };
-            let moves = head.get(20)? & 0x02 != 0;
-            let format = if moves { Format::Moving } else { Format::WebP };
-            picture(format, side(24), side(27))
-        }
-        _ => None,
-    }
-}
-
-/// Goes from marker to marker up to the one that holds the size.
-fn jpeg(file: &mut (impl Read + Seek)) -> io::Result<Option<ImageInfo>> {
-    file.seek(SeekFrom::Start(2))?;
-    for _ in 0..MARKERS {
-        let mut marker = [0; 2];
-        if fill(file, &mut marker)? < 2 {
-            return Ok(None);
-        }
-        let [0xff, kind] = marker else {
-            return Ok(None);
-        };
-        match kind {
-            // Padding before a marker.
-            0xff => {
-                file.seek(SeekFrom::Current(-1))?;
-                continue;
-            }
-            // Markers without anything behind them.
-            0x01 | 0xd0..=0xd8 => continue,
-            // The picture itself begins, or is over, and no size was there.
-            0xd9 | 0xda => return Ok(None),
-            _ => {}
-        }
-        let mut segment = [0; 7];
-        let length = fill(file, &mut segment)?;
-        let read = i64::try_from(length).unwrap_or(0);
-        let segment = segment.get(..length).unwrap_or_default();
-        // The frames: all from C0 to CF but the tables C4, C8 and CC.
-        if matches!(kind, 0xc0..=0xcf) && !matches!(kind, 0xc4 | 0xc8 | 0xcc) {
-            let side = |at| Some(u32::from(u16::from_be_bytes(array(segment, at)?)));
-            return Ok(picture(Format::Jpeg, side(5), side(3)));
-        }
-        let Some(size) = array(segment, 0).map(u16::from_be_bytes) else {
-            return Ok(None);
-        };
-        file.seek(SeekFrom::Current(i64::from(size) - read))?;
-    }
-    Ok(None)
-}
-
-fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..at + N)?.try_into().ok()
-}
-
-/// Reads as much as there is and fits.
-fn fill(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut length = 0;
-    while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        match file.read(rest) {
-            Ok(0) => break,
-            Ok(count) => length += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(length)
+    }))
 }
 
 #[cfg(test)]
@@ -171,7 +91,7 @@ mod tests {
     fn a_jpeg_has_its_size_behind_whatever_a_camera_wrote_before_it() {
         let exif = [&b"\xff\xe1\xff\xff"[..], &vec![7; 0xfffd]].concat();
         let frame = b"\xff\xc2\0\x11\x08\x01\xe0\x02\x80\x03";
-        let jpeg = [&b"\xff\xd8"[..], &exif, b"\xff\xff\xc4\0\x04ab", frame].concat();
+        let jpeg = [&b"\xff\xd8"[..], &exif, b"\xff\xc4\0\x04ab", frame].concat();
         assert_eq!(of(&jpeg), Some((Format::Jpeg, 640, 480)));
         assert_eq!(of(b"\xff\xd8\xff\xda\0\x02"), None);
         assert_eq!(of(b"\xff\xd8\xff\xe0\0"), None);

@@ -9,16 +9,16 @@ use super::error::{ApiError, Conflict};
 use crate::config::Pace;
 
 /// How long one poll asks the server to wait: its maximum (docs/facts/telegram.md 2.1).
-pub const POLL_WAIT: Duration = Duration::from_secs(50);
+pub(crate) const POLL_WAIT: Duration = Duration::from_secs(50);
 /// Longest pause before a poll, whatever the server or a program in between asks for: a poll costs nothing, and an
 /// answer that was wrong once must not keep messages away for days.
 const LONGEST_PAUSE: Duration = Duration::from_secs(75);
 /// After this time a poll is given up whatever the transport says: it hangs.
-pub const POLL_DEADLINE: Duration = Duration::from_secs(65);
+pub(crate) const POLL_DEADLINE: Duration = Duration::from_secs(65);
 
 /// Why a poll failed, as far as it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PollFailure {
+pub(crate) enum PollFailure {
     /// Another program receives the updates.
     Conflict(Conflict),
     /// Telegram does not accept the token.
@@ -27,17 +27,15 @@ pub enum PollFailure {
     Unreachable,
 }
 
-/// Counts failures and says how long to pause.
 #[derive(Clone, Debug)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
     /// Divides our own pauses, in tests.
     divisor: u32,
 }
 
 impl Backoff {
-    /// No failure yet.
-    pub fn new(pace: Pace) -> Self {
+    pub(crate) fn new(pace: Pace) -> Self {
         let divisor = match pace {
             Pace::Normal => 1,
             Pace::Off => 10,
@@ -48,13 +46,12 @@ impl Backoff {
         }
     }
 
-    /// A call succeeded.
-    pub fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         self.failures = 0;
     }
 
     /// Classifies a failed poll and says how long to pause. `jitter` is 0.0 to 1.0.
-    pub fn poll_failed(&mut self, error: &ApiError, jitter: f64) -> (PollFailure, Duration) {
+    pub(crate) fn poll_failed(&mut self, error: &ApiError, jitter: f64) -> (PollFailure, Duration) {
         let (failure, pause) = match error {
             _ if let Some(conflict) = error.conflict() => {
                 // Not fighting: the other poller may be the one that the person wants.
@@ -81,17 +78,11 @@ impl Backoff {
     }
 
     /// A growing pause in seconds: doubles from `first` to `most`, plus up to a quarter of jitter.
-    pub fn pause(&mut self, first: f64, most: f64, jitter: f64) -> Duration {
+    pub(crate) fn pause(&mut self, first: f64, most: f64, jitter: f64) -> Duration {
         let doubled = first * f64::from(1u32 << self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
         Duration::from_secs_f64(doubled.min(most) * (1.0 + jitter / 4.0) / f64::from(self.divisor))
     }
-}
-
-/// The offset that confirms a batch: one past the last usable id. Never a guess, and never
-/// compared with an earlier one: ids start again at a random number after a quiet week.
-pub fn offset_after(ids: impl IntoIterator<Item = i64>) -> Option<i64> {
-    ids.into_iter().last().map(|id| id + 1)
 }
 
 #[cfg(test)]
@@ -158,12 +149,5 @@ mod tests {
             let pauses = (0..20).map(|_| backoff.poll_failed(&error, 1.0).1);
             assert!(pauses.max() <= Some(Duration::from_secs(75)), "{error}");
         }
-    }
-
-    #[test]
-    fn the_offset_follows_the_latest_batch_even_when_ids_restart_lower() {
-        assert_eq!(offset_after([900_001, 900_002]), Some(900_003));
-        assert_eq!(offset_after([17]), Some(18));
-        assert_eq!(offset_after([]), None);
     }
 }

@@ -85,13 +85,13 @@ const NAMED: [(&str, &str); 73] = [
 ];
 
 /// All of them, as a list for people.
-pub fn list_allowed() -> String {
+pub(crate) fn list_allowed() -> String {
     NAMED.map(|(emoji, _)| emoji).join(" ")
 }
 
 /// The emoji as Telegram wants it: variation selectors and skin tones go, and a name such as `:+1:` or "thumbs
 /// up" becomes its emoji. `None` if it is none of them; an empty text stays empty and means "no reaction".
-pub fn normalise(emoji: &str) -> Option<&'static str> {
+pub(crate) fn normalise(emoji: &str) -> Option<&'static str> {
     let plain: String = emoji
         .trim()
         .chars()

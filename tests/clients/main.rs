@@ -42,6 +42,7 @@ mod model;
 mod npm;
 
 mod at_terminal;
+mod forms;
 mod hooks;
 mod installed;
 mod interrupted;

@@ -10,6 +10,23 @@ use crate::support::{Agent, House, ids};
 const AGENTS: usize = 200;
 
 #[test]
+fn of_many_agents_that_report_at_the_same_time_each_is_heard() {
+    let house = House::new();
+    drop(house.gateway());
+    let mut agents: Vec<Agent> = (0..60).map(|_| house.agent()).collect();
+    let call = |(number, agent): (usize, &mut Agent)| {
+        let report = json!({"text": format!("report {number}"), "to": "home"});
+        let thread = json!({"threadId": format!("agent-{number}")});
+        agent.begin_with("telegram_reply", report, thread)
+    };
+    let calls: Vec<i64> = agents.iter_mut().enumerate().map(call).collect();
+    for (agent, call) in agents.iter_mut().zip(calls) {
+        assert_eq!(agent.answer(call).ok()["status"], "accepted");
+    }
+    assert_eq!(house.names("outbox").len(), agents.len());
+}
+
+#[test]
 fn one_of_two_hundred_waiting_agents_is_shown_a_message_and_the_others_return_empty() {
     let house = House::new();
     let _gateway = house.gateway();

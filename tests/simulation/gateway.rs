@@ -23,7 +23,6 @@ use telepost::state::outbox::delivery::{Content, DeliveryId};
 use telepost::state::outbox::{DeliveryStatus, Outbox};
 use telepost::telegram::api::{Api, FileToSend, HttpClients, Media};
 use telepost::telegram::error::{ApiError, FailureDecision};
-use telepost::telegram::polling::offset_after;
 use telepost::telegram::update;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -152,8 +151,7 @@ impl Gateway {
         for _ in 0..=u8::from(twice) {
             let ack = self.intake.accept(&batch);
             world.live()?;
-            let newest = ack.unwrap().last_id.map(|id| id.0);
-            self.offset = offset_after(newest).or(self.offset);
+            self.offset = ack.unwrap().last_id.map(|id| id.0 + 1).or(self.offset);
         }
         // As the sender does.
         for (_, chat) in self.heard.take() {

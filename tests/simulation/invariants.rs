@@ -118,7 +118,7 @@ fn exists(world: &World, made: &Made, survive: bool) -> bool {
 }
 
 /// Deliveries that are on disk, or were until they were old.
-fn standing(world: &World) -> impl Iterator<Item = &Made> {
+pub(crate) fn standing(world: &World) -> impl Iterator<Item = &Made> {
     world
         .ledger
         .made

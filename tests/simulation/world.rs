@@ -21,6 +21,7 @@ use telepost::state::outbox::delivery::{Delivery, DeliveryId};
 use crate::action::{Action, Fate};
 use crate::agent::Agent;
 use crate::gateway::Gateway;
+use crate::invariants::standing;
 use crate::memory_disk::{MemoryDisk, Mistake};
 use crate::telegram::Telegram;
 
@@ -292,11 +293,8 @@ impl World {
 
     /// Whether a delivery answers an update.
     pub(crate) fn is_answered(&self, id: UpdateId) -> bool {
-        let mut answers = self
-            .ledger
-            .made
-            .values()
-            .flat_map(|made| &made.delivery.answers);
+        // One that a loss of power took answers nothing.
+        let mut answers = standing(self).flat_map(|made| &made.delivery.answers);
         answers.any(|entry| entry.update_id == id)
     }
 

@@ -6,7 +6,7 @@ const UNKNOWN: &str = "is not a key that telepost knows";
 const SESSION_KEYS: &str = "delete it; the keys known here are `name`, `bot_token_env`, `bot_username`, `chat_ids`, \
      `allowed_users`, `require_mention`, `tmux_session`, `tmux_wake_command`, `cwd`, `send_roots`, `reply_to_message`";
 const TOP_KEYS: &str = "delete it; the keys known here are `sessions`, `default`, `state_dir`, `api_url`, `proxy`, `gateway`, \
-     `pace`, `receipts`, `$schema`";
+     `pace`, `receipts`, `absence`, `$schema`";
 const URL: &str = "write for example \"https://api.telegram.org\", or \"http://127.0.0.1:8081\" for a server of your own";
 const HTTPS: &str = "write https; http is for this machine and for private addresses (127.0.0.1, 10.…, 172.16.…, \
      192.168.…)";

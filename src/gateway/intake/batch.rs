@@ -109,25 +109,22 @@ fn map_in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync)
     })
 }
 
-/// The consequences of a stored batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StoredBatch {
+pub(crate) struct StoredBatch {
     /// New entries, by session.
-    pub entries: BTreeMap<SessionId, usize>,
+    pub(crate) entries: BTreeMap<SessionId, usize>,
     /// Updates that were stored before.
-    pub known: usize,
-    /// Updates that the routes refused.
-    pub refused: u64,
+    pub(crate) known: usize,
+    pub(crate) refused: u64,
     /// Messages of groups that do not name the bot.
-    pub not_addressed: u64,
+    pub(crate) not_addressed: u64,
     /// Updates that this version cannot read; each is kept as a dead letter.
-    pub dead: usize,
+    pub(crate) dead: usize,
     /// Tasks for the responder, in order.
-    pub tasks: Vec<ResponderTask>,
-    /// New standings of the bot in chats of ours, in order.
-    pub memberships: Vec<Membership>,
+    pub(crate) tasks: Vec<ResponderTask>,
+    pub(crate) memberships: Vec<Membership>,
     /// The id of the last update that has a usable one: confirming it confirms the batch.
-    pub last_id: Option<UpdateId>,
+    pub(crate) last_id: Option<UpdateId>,
 }
 
 impl BatchWriter {
@@ -197,12 +194,12 @@ impl BatchWriter {
     }
 
     /// Whether groups wait for the bot's public name.
-    pub fn needs_username(&self) -> bool {
+    pub(crate) fn needs_username(&self) -> bool {
         self.routes.need_username()
     }
 
     /// The bot's public name, without `@`.
-    pub fn set_username(&mut self, username: &str) {
+    pub(crate) fn set_username(&mut self, username: &str) {
         self.configured.set_username(username);
         self.routes.set_username(username);
     }
@@ -243,7 +240,7 @@ impl BatchWriter {
 
     /// Stores a batch. On an error nothing of it may be confirmed; the part that is stored already is
     /// recognised when Telegram delivers the batch again.
-    pub fn store(&mut self, updates: &[Box<RawValue>]) -> Result<StoredBatch, StoreError> {
+    pub(crate) fn store(&mut self, updates: &[Box<RawValue>]) -> Result<StoredBatch, StoreError> {
         let stored = self.try_store(updates);
         if stored.is_err() {
             // In memory are versions and events of entries that are not on disk.
@@ -656,7 +653,7 @@ impl BatchWriter {
     }
 
     /// Forgets names that are older than any tombstone, so that memory stays bounded.
-    pub fn forget_old(&mut self) {
+    pub(crate) fn forget_old(&mut self) {
         let newest = self.sessions.values().map(|place| place.last_received);
         let newest = Timestamp(newest.max().unwrap_or_default());
         let before = self.clock.now().for_expiry(newest).0 - 2 * TOMBSTONE_MS;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
-pub use self::batch::{BatchWriter, StoredBatch};
+pub use self::batch::BatchWriter;
 use super::responder::TaskQueue;
 use crate::error_chain::Chain;
 use crate::ids::UpdateId;

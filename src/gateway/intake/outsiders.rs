@@ -7,7 +7,6 @@ use crate::routing::RefusedUpdate;
 use crate::telegram::update::content::short;
 use crate::text::one_line;
 
-/// Most characters of a name in the log.
 const NAME_CHARS: usize = 64;
 /// How many refused senders are remembered for "once a day".
 const STRANGERS_MOST: usize = 10_000;

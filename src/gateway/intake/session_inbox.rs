@@ -10,7 +10,6 @@ use crate::telegram::update::{self, Body};
 /// How many events of a session wait for the next message.
 const EVENTS_MOST: usize = 64;
 
-/// The inbox of one session.
 #[derive(Debug)]
 pub(super) struct SessionInbox {
     pub(super) inbox: Inbox,
@@ -60,7 +59,6 @@ pub(super) struct WaitingEvent {
 }
 
 impl WaitingEvent {
-    /// Reads an event from its entry.
     pub(super) fn read(entry: &Entry) -> Option<Self> {
         let update = update::read(entry.update.get()).ok()?;
         let Body::Message { message, .. } = &update.body else {

@@ -12,43 +12,12 @@ use super::{Reason, unreadable};
 /// Folders that hold keys and logins, or (`.git`) addresses with them.
 const FOLDERS: [&str; 6] = [".git", ".ssh", ".aws", ".kube", ".gnupg", ".azure"];
 /// Whole names of files with logins.
-const NAMES: [&str; 13] = [
-    ".npmrc",
-    ".yarnrc.yml",
-    ".netrc",
-    "_netrc",
-    ".pypirc",
-    ".pgpass",
-    ".my.cnf",
-    ".git-credentials",
-    ".dockercfg",
-    ".htpasswd",
-    ".vault-token",
-    ".envrc",
-    "kubeconfig",
-];
+const NAMES: &str = ".npmrc .yarnrc.yml .netrc _netrc .pypirc .pgpass .my.cnf .git-credentials .dockercfg .htpasswd \
+    .vault-token .envrc kubeconfig";
 /// Words that the names of such files begin with: `token.json` is one, `tokenizer.json` is none.
-const WORDS: [&str; 8] = [
-    "credential",
-    "credentials",
-    "token",
-    "tokens",
-    "secret",
-    "secrets",
-    "client_secret",
-    "kubeconfig",
-];
+const WORDS: &str = "credential credentials token tokens secret secrets client_secret kubeconfig";
 /// Endings of stores of keys.
-const ENDINGS: [&str; 8] = [
-    "p12",
-    "pfx",
-    "jks",
-    "keystore",
-    "kdbx",
-    "ppk",
-    "kubeconfig",
-    "env",
-];
+const ENDINGS: &str = "p12 pfx jks keystore kdbx ppk kubeconfig env";
 /// Names by which `ssh-keygen` stores private keys.
 const SSH_KEYS: [&str; 6] = ["rsa", "dsa", "ecdsa", "ed25519", "ecdsa_sk", "ed25519_sk"];
 /// Parts of a name that say that no real value is in the file.
@@ -108,20 +77,22 @@ fn find_rule(name: &str, folder: Option<&str>) -> Option<String> {
     if name == ".env" || name.starts_with(".env.") || name.starts_with(".env-") {
         return (!is_template()).then(|| ".env*".to_owned());
     }
-    if NAMES.contains(&name) || (folder == Some(".docker") && name == "config.json") {
+    if NAMES.split(' ').any(|one| one == name)
+        || (folder == Some(".docker") && name == "config.json")
+    {
         return Some(name.to_owned());
     }
-    if ENDINGS.contains(&ending) {
+    if ENDINGS.split(' ').any(|one| one == ending) {
         return (!is_template()).then(|| format!("*.{ending}"));
     }
     if SSH_KEYS.iter().any(|kind| is_ssh_key(stem, ending, kind)) {
         return Some("id_*".to_owned());
     }
-    let begins = |word: &&&str| {
-        let rest = name.trim_start_matches('.').strip_prefix(**word);
+    let begins = |word: &&str| {
+        let rest = name.trim_start_matches('.').strip_prefix(*word);
         rest.is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
     };
-    let word = WORDS.iter().find(begins).filter(|_| !is_template())?;
+    let word = WORDS.split(' ').find(begins).filter(|_| !is_template())?;
     Some(format!("{word}*"))
 }
 

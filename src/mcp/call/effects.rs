@@ -16,7 +16,7 @@ use crate::store::staging::Staging;
 
 /// One change of the disk.
 #[derive(Debug)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// Makes the names in `outbox/` durable. The process that committed them may have died before its sync.
     SyncOutbox,
     /// Makes the names in `inbox/` durable. An entry that a loss of power took back would come again under
@@ -36,11 +36,11 @@ pub enum Effect {
 
 /// The changes of a call, in order.
 #[derive(Debug, Default)]
-pub struct Effects {
+pub(crate) struct Effects {
     /// The changes up to the commit: a failure refuses the call.
-    pub commit: Vec<Effect>,
+    pub(crate) commit: Vec<Effect>,
     /// The consequences of the commit: the next call makes a failure good.
-    pub follow_up: Vec<Effect>,
+    pub(crate) follow_up: Vec<Effect>,
 }
 
 impl From<Vec<Effect>> for Effects {
@@ -52,18 +52,15 @@ impl From<Vec<Effect>> for Effects {
 
 /// Carries out effects on the disk of a session.
 #[derive(Clone, Debug)]
-pub struct EffectDriver {
-    /// The entries of the session.
-    pub inbox: Inbox,
-    /// Its deliveries.
-    pub outbox: Outbox,
-    /// The holds of its agents.
-    pub holds: Holds,
+pub(crate) struct EffectDriver {
+    pub(crate) inbox: Inbox,
+    pub(crate) outbox: Outbox,
+    pub(crate) holds: Holds,
 }
 
 impl EffectDriver {
     /// Carries out the changes of a call. On an error the call is refused, and nothing was committed.
-    pub fn carry_out(&self, effects: Effects) -> Result<(), StoreError> {
+    pub(crate) fn carry_out(&self, effects: Effects) -> Result<(), StoreError> {
         self.apply_all(effects.commit)?;
         if let Err(error) = self.apply_all(effects.follow_up) {
             tracing::warn!(error = %Chain(&error), "a committed reply is followed up at the next call");

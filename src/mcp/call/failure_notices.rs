@@ -5,13 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::clock::Clock;
-use crate::mcp::call::{Caller, Notices, take_lock};
+use crate::mcp::call::{Caller, Mailbox, Notices, take_lock};
 use crate::mcp::tools::Refusal;
 use crate::state::agents::holder;
 use crate::state::failure_notices;
-use crate::state::layout::SessionDir;
-use crate::state::outbox::Outbox;
 use crate::state::outbox::delivery::{Content, DeliveryId, DeliveryOutcome, FinishedDelivery};
 use crate::state::outbox::notice;
 use crate::store::state_file::ReadError;
@@ -21,23 +18,10 @@ const MOST: usize = 2;
 /// Most characters of a text or a reason in a notice.
 const WORDS: usize = 60;
 
-/// The failed deliveries of a session.
-#[derive(Debug)]
-pub struct FailureNotices {
-    dir: SessionDir,
-    outbox: Outbox,
-    clock: Clock,
-}
-
-impl FailureNotices {
-    pub(super) fn new(dir: &SessionDir, outbox: Outbox, clock: Clock) -> Self {
-        let dir = dir.clone();
-        Self { dir, outbox, clock }
-    }
-
+impl Mailbox {
     /// The notices about failures that this agent is to be told of.
-    pub fn list(&self, caller: &Caller) -> Result<Notices<DeliveryId>, Refusal> {
-        let mut failed: BTreeSet<DeliveryId> = self.outbox.failed()?.into_iter().collect();
+    pub(crate) fn list_failures(&self, caller: &Caller) -> Result<Notices<DeliveryId>, Refusal> {
+        let mut failed: BTreeSet<DeliveryId> = self.driver.outbox.failed()?.into_iter().collect();
         if failed.is_empty() {
             return Ok(Vec::new());
         }
@@ -57,7 +41,7 @@ impl FailureNotices {
             if words.len() == MOST {
                 break;
             }
-            let finished = match self.outbox.finished(&id, now) {
+            let finished = match self.driver.outbox.finished(&id, now) {
                 Ok(Some(finished)) => finished,
                 Ok(None) | Err(ReadError::Quarantined { .. }) => continue,
                 Err(error) => return Err(error.into()),
@@ -77,12 +61,16 @@ impl FailureNotices {
     }
 
     /// Records that the client has the notices about these failures.
-    pub fn record_told(&self, caller: &Caller, ids: &BTreeSet<DeliveryId>) -> Result<(), Refusal> {
+    pub(crate) fn record_failures_told(
+        &self,
+        caller: &Caller,
+        ids: &BTreeSet<DeliveryId>,
+    ) -> Result<(), Refusal> {
         self.dir.prepare()?;
         let _lock = take_lock(&self.dir, &caller.label)?;
         let mut told = failure_notices::read_told(&self.dir, self.clock.now())?;
         // A delivery that has left failed/ needs no record.
-        let failed: BTreeSet<DeliveryId> = self.outbox.failed()?.into_iter().collect();
+        let failed: BTreeSet<DeliveryId> = self.driver.outbox.failed()?.into_iter().collect();
         told.retain(|id| failed.contains(id));
         told.extend(ids.iter().cloned());
         Ok(failure_notices::record_told(&self.dir, told)?)

@@ -8,46 +8,23 @@
 
 use std::collections::BTreeSet;
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::ids::UpdateId;
-use crate::mcp::call::{Caller, Notices, take_lock};
+use crate::mcp::call::{Caller, Mailbox, Notices, take_lock};
 use crate::mcp::tools::Refusal;
-use crate::state::files::Files;
-use crate::state::holds::{Holds, Late};
-use crate::state::inbox::Inbox;
+use crate::state::holds::Late;
 use crate::state::inbox::view::{self, FileStanding, Item, RenderedMessage};
-use crate::state::layout::SessionDir;
 use crate::store::atomic::Durability;
 use crate::store::crash_points::Step;
 
 /// Most messages that one result tells of; others follow with the next.
 const MOST: usize = 2;
 
-/// The late files of a session.
-#[derive(Debug)]
-pub struct LateFiles {
-    dir: SessionDir,
-    inbox: Inbox,
-    files: Files,
-    holds: Holds,
-    clock: Clock,
-}
-
-impl LateFiles {
-    pub(super) fn new(dir: &SessionDir, clock: Clock) -> Self {
-        Self {
-            inbox: Inbox::new(dir),
-            files: Files::new(dir),
-            holds: Holds::new(dir),
-            dir: dir.clone(),
-            clock,
-        }
-    }
-
+impl Mailbox {
     /// The notices about files that have come, or never will.
-    pub fn list(&self, caller: &Caller) -> Result<Notices<UpdateId>, Refusal> {
+    pub(crate) fn list_late_files(&self, caller: &Caller) -> Result<Notices<UpdateId>, Refusal> {
         // The call itself reports a damaged file.
-        let Some(me) = self.holds.peek(caller.holder.as_str()) else {
+        let Some(me) = self.driver.holds.peek(caller.holder.as_str()) else {
             return Ok(Vec::new());
         };
         let mut notices = Vec::new();
@@ -55,7 +32,7 @@ impl LateFiles {
             if notices.len() == MOST {
                 break;
             }
-            let Some((message, _)) = self.read(late, self.clock.now())? else {
+            let Some((message, _)) = self.read_late(late, self.clock.now())? else {
                 continue;
             };
             if !message.message.awaits_files() {
@@ -66,20 +43,30 @@ impl LateFiles {
     }
 
     /// Records that the client has the notices about the files of these messages.
-    pub fn record_told(&self, caller: &Caller, ids: &BTreeSet<UpdateId>) -> Result<(), Refusal> {
+    pub(crate) fn record_files_told(
+        &self,
+        caller: &Caller,
+        ids: &BTreeSet<UpdateId>,
+    ) -> Result<(), Refusal> {
         let _lock = take_lock(&self.dir, &caller.label)?;
-        let me = self.holds.read(caller.holder.as_str(), self.clock.now())?;
+        let me = self
+            .driver
+            .holds
+            .read(caller.holder.as_str(), self.clock.now())?;
         let Some(mut me) = me else {
             return Ok(());
         };
         me.told_of_files(ids);
         // A loss of power costs a notice that is given once more.
-        Ok(self.holds.write(&me, Step::Told, Durability::Unsynced)?)
+        Ok(self
+            .driver
+            .holds
+            .write(&me, Step::Told, Durability::Unsynced)?)
     }
 
     /// Reads a message that was settled before its files had come, with their state now and notices about
     /// them; `None` if nothing is left of it.
-    pub(super) fn read(
+    pub(super) fn read_late(
         &self,
         late: &Late,
         now: Timestamp,
@@ -87,7 +74,8 @@ impl LateFiles {
         let mut items = Vec::new();
         for &name in &late.entries {
             items.extend(
-                self.inbox
+                self.driver
+                    .inbox
                     .peek_settled(name)?
                     .map(|entry| Item::new(name, entry)),
             );

@@ -30,11 +30,8 @@ use crate::ids::{Address, ChatId, SessionId, UpdateId};
 use crate::mcp::attach::{Copies, Roots};
 use crate::mcp::call::commit::SendCall;
 use crate::mcp::call::effects::EffectDriver;
-use crate::mcp::call::failure_notices::FailureNotices;
-use crate::mcp::call::late_files::LateFiles;
 pub use crate::mcp::call::presented::PresentationId;
 use crate::mcp::call::presented::Presented;
-use crate::mcp::call::reports::DeliveryReports;
 use crate::mcp::call::show::{Again, ShowCall};
 use crate::mcp::call::tool_call::ToolCall;
 use crate::mcp::tools::{PollParams, ReactParams, Refusal, ReplyParams, To, ToolResult, in_range};
@@ -43,7 +40,7 @@ use crate::state::agents::holder::{HolderId, Registration};
 use crate::state::files::Files;
 use crate::state::holds::Holds;
 use crate::state::inbox::Inbox;
-use crate::state::layout::{LOCK_PATIENCE, SessionDir, StateDir};
+use crate::state::layout::{SessionDir, StateDir};
 use crate::state::outbox::Outbox;
 use crate::state::outbox::delivery::DeliveryId;
 use crate::store::StoreError;
@@ -52,6 +49,8 @@ use crate::store::lock::LockError;
 use crate::store::state_file::ReadError;
 use crate::waker::methods::inbox_socket::{InboxSocket, RequestListener};
 
+/// How long a call waits for the session lock: two hundred agents may answer at the same time.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Most ids in one `ack`.
 const ACK_MOST: usize = 200;
 
@@ -71,12 +70,6 @@ pub struct Mailbox {
     presented: Mutex<Presented>,
     /// Deliveries whose messages this process has settled: not read again at every call.
     settled: Mutex<BTreeSet<DeliveryId>>,
-    /// The failed deliveries that agents are told of.
-    pub failures: FailureNotices,
-    /// The files that came after their message was settled.
-    pub late_files: LateFiles,
-    /// Where accepted deliveries stand.
-    pub reports: DeliveryReports,
 }
 
 /// The agent that calls.
@@ -178,9 +171,6 @@ impl Mailbox {
             registration: Mutex::new(registration),
             presented: Mutex::default(),
             settled: Mutex::default(),
-            failures: FailureNotices::new(&dir, driver.outbox.clone(), clock.clone()),
-            late_files: LateFiles::new(&dir, clock.clone()),
-            reports: DeliveryReports::new(&state, &session.id, clock.clone()),
             driver,
             state,
             dir,
@@ -335,7 +325,7 @@ impl Mailbox {
 
 /// Takes the session lock. `label` names the caller for people.
 fn take_lock(dir: &SessionDir, label: &str) -> Result<HeldLock, LockError> {
-    take_lock_within(dir, label, LOCK_PATIENCE)
+    take_lock_within(dir, label, PATIENCE)
 }
 
 fn take_lock_within(

@@ -22,7 +22,6 @@ pub(in crate::mcp) struct Picture {
     pub(super) server: String,
     /// The calling agent, for people.
     pub(super) label: String,
-    /// The entries that wait.
     pub(super) pending: Pending,
     /// The conversation of the calling agent.
     pub(super) me: Conversation,
@@ -63,7 +62,6 @@ impl OtherAgent {
     }
 }
 
-/// A showing that is decided.
 #[derive(Debug)]
 pub(in crate::mcp) struct Showing {
     pub(super) effects: Vec<Effect>,
@@ -168,7 +166,6 @@ impl Picture {
         }
     }
 
-    /// Decides on an acknowledgement.
     pub(super) fn plan_acknowledgement(&mut self, entries: Vec<EntryName>) -> Vec<Effect> {
         self.forget_settled(&entries);
         let mut effects = vec![Effect::Settle(entries)];

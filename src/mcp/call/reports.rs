@@ -1,38 +1,20 @@
 //! Where accepted deliveries stand, and why one that is accepted does not go out.
 
-use crate::clock::{Clock, Timestamp};
-use crate::ids::{Address, SessionId};
-use crate::mcp::call::Accepted;
+use crate::clock::Timestamp;
+use crate::ids::Address;
+use crate::mcp::call::{Accepted, Mailbox};
 use crate::mcp::tools::{Refusal, Status, ToolResult};
 use crate::state::bots::migrations;
 use crate::state::bots::rate_limits::{self, HeldUntil, TOPIC_IS_CLOSED};
 use crate::state::gateway_status;
-use crate::state::layout::StateDir;
+use crate::state::outbox::DeliveryStatus;
 use crate::state::outbox::delivery::DeliveryOutcome;
-use crate::state::outbox::{DeliveryStatus, Outbox};
 use crate::store::state_file::ReadError;
 
 /// Reports on the deliveries of a session.
-#[derive(Debug)]
-pub struct DeliveryReports {
-    state: StateDir,
-    session: SessionId,
-    outbox: Outbox,
-    clock: Clock,
-}
-
-impl DeliveryReports {
-    pub(super) fn new(state: &StateDir, session: &SessionId, clock: Clock) -> Self {
-        Self {
-            outbox: Outbox::new(state, state.session(session)),
-            session: session.clone(),
-            state: state.clone(),
-            clock,
-        }
-    }
-
+impl Mailbox {
     /// Where an accepted delivery stands, and whether that is its end.
-    pub fn report(&self, accepted: &Accepted) -> Result<(ToolResult, bool), Refusal> {
+    pub(crate) fn report(&self, accepted: &Accepted) -> Result<(ToolResult, bool), Refusal> {
         let now = self.clock.now();
         let mut result = ToolResult {
             remaining: accepted.remaining,
@@ -44,7 +26,7 @@ impl DeliveryReports {
             notices: accepted.notices.clone(),
             ..ToolResult::default()
         };
-        let status = self.outbox.status(&accepted.id, now)?;
+        let status = self.driver.outbox.status(&accepted.id, now)?;
         let ended = status != DeliveryStatus::Waiting;
         match status {
             DeliveryStatus::Finished(finished) => {
@@ -108,11 +90,14 @@ impl DeliveryReports {
     }
 
     /// Adds to the report of a delivery that is still accepted why it has not gone out, if that is known.
-    pub fn explain(&self, accepted: &Accepted, mut result: ToolResult) -> ToolResult {
+    pub(crate) fn explain(&self, accepted: &Accepted, mut result: ToolResult) -> ToolResult {
         if result.status != Some(Status::Accepted) || result.held_until.is_some() {
             return result;
         }
-        let state = self.outbox.delivery_state(&accepted.id, self.clock.now());
+        let state = self
+            .driver
+            .outbox
+            .delivery_state(&accepted.id, self.clock.now());
         let failure = state.ok().flatten().and_then(|state| state.last_failure);
         if let Some(failure) = failure {
             result.reason = Some(failure);
@@ -122,7 +107,7 @@ impl DeliveryReports {
     }
 
     /// Why nothing arrives although a gateway runs. It informs only, so an unreadable status is left out.
-    pub fn bot_problem(&self) -> Option<String> {
+    pub(crate) fn bot_problem(&self) -> Option<String> {
         let status = gateway_status::read(&self.state, self.clock.now())
             .ok()
             .flatten()?;
@@ -145,7 +130,7 @@ impl DeliveryReports {
                 "Nothing arrives now; what you send is stored, and `telepost status` shows the person how it stands: {why}"
             ));
         }
-        let bots = self.outbox.oldest_bots(self.clock.now()).ok()?;
+        let bots = self.driver.outbox.oldest_bots(self.clock.now()).ok()?;
         let why = bots.into_iter().find_map(|bot| status.explain_missing(bot));
         match why {
             Some(why) => Some(format!(

@@ -26,7 +26,6 @@ pub(super) enum Again {
     Also,
 }
 
-/// A call that shows messages.
 pub(super) struct ShowCall<'a> {
     call: ToolCall<'a>,
     result: ToolResult,
@@ -93,7 +92,6 @@ impl<'a> ShowCall<'a> {
         self.present(page, &on_page, only, ready_in)
     }
 
-    /// Shows one part of one message.
     pub(super) fn show_part(mut self, id: UpdateId, part: usize) -> Result<ShownPage, Refusal> {
         let held = self.call.picture.me.find(id).cloned();
         let (message, again) = if let Some(held) = held {
@@ -147,12 +145,13 @@ impl<'a> ShowCall<'a> {
         limit: usize,
         only: Option<Address>,
     ) -> Result<Vec<RenderedMessage>, Refusal> {
-        let most = SEARCH.max(limit + LOOKAHEAD);
+        let page = limit + LOOKAHEAD;
+        let most = only.map_or(page, |_| SEARCH.max(page));
         let names: Vec<EntryName> = self.call.picture.fresh_names().take(most + 1).collect();
         let mut items = Vec::new();
         let mut has_unread = false;
         for (index, name) in names.into_iter().enumerate() {
-            if items.len() >= limit + LOOKAHEAD || index >= most {
+            if items.len() >= page || index >= most {
                 has_unread = true;
                 break;
             }
@@ -238,7 +237,7 @@ impl<'a> ShowCall<'a> {
     /// Shows a message that is settled, for its files. It is not held anew: there is nothing to answer.
     fn show_late(mut self, late: &Late, part: usize) -> Result<ShownPage, Refusal> {
         let now = self.call.picture.now;
-        let Some((message, notices)) = self.call.mailbox.late_files.read(late, now)? else {
+        let Some((message, notices)) = self.call.mailbox.read_late(late, now)? else {
             return Err(self.call.no_such(late.update_id));
         };
         let mut page = Page::new(&self.result, 1);

@@ -120,7 +120,6 @@ impl<'a> ToolCall<'a> {
         Ok((acked, not_acked))
     }
 
-    /// Lets go of entries that this agent never saw.
     pub(super) fn let_go(mut self, unread: &BTreeSet<EntryName>) -> Result<(), Refusal> {
         let effects = self.picture.plan_release(unread);
         self.carry_out(effects)

@@ -229,7 +229,7 @@ impl Shared {
         loop {
             let at = Arc::clone(&accepted);
             let (result, ended) = self
-                .blocking(move |served| served.mailbox.reports.report(&at))
+                .blocking(move |served| served.mailbox.report(&at))
                 .await?;
             if ended && result.status == Some(Status::Failed) {
                 // This result says so already.
@@ -243,7 +243,7 @@ impl Shared {
                     return Ok(result);
                 }
                 let explained =
-                    move |served: &Served| Ok(served.mailbox.reports.explain(&accepted, result));
+                    move |served: &Served| Ok(served.mailbox.explain(&accepted, result));
                 return self.blocking(explained).await;
             }
             tokio::select! {

@@ -20,7 +20,6 @@ const INVALID_PARAMS: i64 = -32602;
 /// The deepest JSON that is read.
 const DEPTH: usize = 128;
 
-/// A line of the client.
 #[derive(Debug)]
 pub(super) enum ClientLine {
     Message(Box<RxJsonRpcMessage<RoleServer>>),
@@ -80,7 +79,6 @@ impl Unusable {
     }
 }
 
-/// Reads a line.
 pub(super) fn read_line(line: &[u8]) -> ClientLine {
     let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
     let line = line.trim_ascii();

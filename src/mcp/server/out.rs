@@ -25,9 +25,7 @@ pub(super) struct PendingResult {
 /// A part of a result that is noted when the client has it.
 #[derive(Clone, Debug)]
 pub(super) enum Says {
-    /// Messages.
     Messages(PresentationId),
-    /// Failed deliveries.
     Failures(BTreeSet<DeliveryId>),
     /// Files of messages that are settled.
     Files(BTreeSet<UpdateId>),
@@ -50,7 +48,6 @@ pub(super) enum Stage {
     Leaving,
     /// In the client's pipe, to be noted on disk.
     Flushed,
-    /// Noted.
     Noted,
     /// Cancelled by the client, to be taken back.
     Cancelled,
@@ -82,7 +79,7 @@ impl Shared {
         caller: &Caller,
         context: &RequestContext<RoleServer>,
     ) -> Vec<String> {
-        let list = |mailbox: &Mailbox, caller: &Caller| mailbox.failures.list(caller);
+        let list = |mailbox: &Mailbox, caller: &Caller| mailbox.list_failures(caller);
         self.notices(caller, context, list, Says::Failures).await
     }
 
@@ -92,7 +89,7 @@ impl Shared {
         caller: &Caller,
         context: &RequestContext<RoleServer>,
     ) -> Vec<String> {
-        let list = |mailbox: &Mailbox, caller: &Caller| mailbox.late_files.list(caller);
+        let list = |mailbox: &Mailbox, caller: &Caller| mailbox.list_late_files(caller);
         self.notices(caller, context, list, Says::Files).await
     }
 
@@ -173,8 +170,8 @@ impl Shared {
         };
         for (caller, says, stage) in due {
             let note = move |mailbox: &Mailbox, caller: &Caller| match (stage, says) {
-                (Stage::Flushed, Says::Failures(ids)) => mailbox.failures.record_told(caller, &ids),
-                (Stage::Flushed, Says::Files(ids)) => mailbox.late_files.record_told(caller, &ids),
+                (Stage::Flushed, Says::Failures(ids)) => mailbox.record_failures_told(caller, &ids),
+                (Stage::Flushed, Says::Files(ids)) => mailbox.record_files_told(caller, &ids),
                 (Stage::Cancelled, Says::Messages(id)) => mailbox.withdraw(caller, id),
                 (Stage::Cancelled, Says::Failures(_) | Says::Files(_))
                 | (Stage::Flushed, Says::Messages(_))

@@ -15,7 +15,7 @@ impl Shared {
         let notice = self.blocking(|served| {
             served.gateway.ensure_running();
             Ok(if served.gateway.is_running() {
-                served.mailbox.reports.bot_problem()
+                served.mailbox.bot_problem()
             } else {
                 Some(served.gateway.absence_notice())
             })

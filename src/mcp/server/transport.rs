@@ -30,7 +30,6 @@ const LINE_MAX: usize = 16 * 1024 * 1024;
 /// How much is kept of each end of a longer line, to find its id.
 const KEPT: usize = 64 * 1024;
 
-/// The lines of one client.
 pub(super) struct LineTransport {
     reader: BufReader<StdioReader>,
     /// The line that is being read.

@@ -16,7 +16,7 @@ const UNWATCHED: Duration = Duration::from_secs(2);
 
 /// How the agent of this server can be woken.
 #[derive(Debug)]
-pub struct Waking {
+pub(crate) struct Waking {
     /// Whether this session was chosen explicitly: then its agent may be woken before its first call.
     pub(crate) explicit: bool,
     /// The inbox socket of the client's session, taken by the one who listens.

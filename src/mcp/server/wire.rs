@@ -11,7 +11,6 @@ use crate::mcp::tools::{PollParams, ReactParams, ReplyParams, Tool, ToolResult};
 /// The tools as clients list them.
 pub(super) static TOOLS: LazyLock<[WireTool; 3]> = LazyLock::new(|| Tool::ALL.map(wire_tool));
 
-/// A tool as clients list it.
 fn wire_tool(tool: Tool) -> WireTool {
     let input = match tool {
         Tool::Poll => schema::<PollParams>(),

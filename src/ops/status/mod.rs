@@ -1,7 +1,7 @@
 //! The state of gateway, bots and sessions, gathered from the disk.
 
 mod remarks;
-pub mod waking;
+pub(crate) mod waking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -35,184 +35,157 @@ const READ_MAX: usize = 1000;
 
 /// The places that a report is gathered from.
 #[derive(Clone, Copy, Debug)]
-pub struct StatusSources<'a> {
-    /// The state folder.
-    pub state: &'a StateDir,
+pub(crate) struct StatusSources<'a> {
+    pub(crate) state: &'a StateDir,
     /// The place of the configuration.
-    pub config_path: &'a Path,
+    pub(crate) config_path: &'a Path,
     /// The configuration, or why it is refused: then the gateway's own words count.
-    pub config: Result<&'a Config, &'a ConfigError>,
+    pub(crate) config: Result<&'a Config, &'a ConfigError>,
     /// The files of Claude Code, if it is known where they are.
-    pub claude: Option<&'a ClientFiles>,
+    pub(crate) claude: Option<&'a ClientFiles>,
 }
 
-/// The report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// The gateway; `None` if none runs.
-    pub gateway: Option<GatewayReport>,
-    /// Its bots.
-    pub bots: Vec<BotReport>,
-    /// The sessions.
-    pub sessions: Vec<SessionReport>,
+    pub(crate) gateway: Option<GatewayReport>,
+    pub(crate) bots: Vec<BotReport>,
+    pub(crate) sessions: Vec<SessionReport>,
     /// Groups that became supergroups, and whose new id is not in the configuration yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub moved: Vec<MovedChat>,
+    pub(crate) moved: Vec<MovedChat>,
     /// Chats that Telegram accepts no messages for, as far as is known.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub parked: Vec<BlockedChat>,
+    pub(crate) parked: Vec<BlockedChat>,
     /// Unreadable updates that are kept; `telepost inbox list` shows them.
     #[serde(skip_serializing_if = "is_zero")]
-    pub dead_letters: u64,
-    /// Damaged files that are kept.
+    pub(crate) dead_letters: u64,
     #[serde(skip_serializing_if = "is_zero")]
-    pub quarantine: u64,
-    /// The disk of the state folder is full.
+    pub(crate) quarantine: u64,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub disk_full: bool,
-    /// The configuration.
-    pub configuration: PathBuf,
-    /// The state folder.
-    pub state: PathBuf,
-    /// The folder of the logs.
-    pub log: PathBuf,
+    pub(crate) disk_full: bool,
+    pub(crate) configuration: PathBuf,
+    pub(crate) state: PathBuf,
+    pub(crate) log: PathBuf,
     /// Everything that is off, each with its next step, in the words of the text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
     /// Things to know that are not off.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
-/// The running gateway.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct GatewayReport {
-    /// Its process.
-    pub pid: u32,
-    /// Its version.
-    pub version: String,
-    /// Seconds since it started.
-    pub uptime_s: u64,
+pub(crate) struct GatewayReport {
+    pub(crate) pid: u32,
+    pub(crate) version: String,
+    pub(crate) uptime_s: u64,
     /// The proxy to Telegram, and the place that names it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub proxy: Option<String>,
+    pub(crate) proxy: Option<String>,
 }
 
-/// One bot.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct BotReport {
+pub(crate) struct BotReport {
     /// The bot; `None` while its token is not set.
-    pub id: Option<BotId>,
-    /// Its public name.
-    pub username: Option<String>,
+    pub(crate) id: Option<BotId>,
+    pub(crate) username: Option<String>,
     /// Whether its updates arrive; `polling`, `conflict` and `off` say it in JSON.
     #[serde(skip)]
-    pub health: BotHealth,
+    pub(crate) health: BotHealth,
     /// Whether it is polled: its last poll was answered, and not too long ago.
-    pub polling: bool,
+    pub(crate) polling: bool,
     /// Seconds since a poll was last answered.
-    pub last_poll_age_s: Option<u64>,
+    pub(crate) last_poll_age_s: Option<u64>,
     /// The other receiver of its updates: `other_poller` or `webhook`.
-    pub conflict: Option<&'static str>,
+    pub(crate) conflict: Option<&'static str>,
     /// Updates of today (UTC) from people or chats that are on no list.
     #[serde(skip_serializing_if = "is_zero")]
-    pub refused_today: u64,
+    pub(crate) refused_today: u64,
     /// Messages of today (UTC) from groups that do not name the bot.
     #[serde(skip_serializing_if = "is_zero")]
-    pub not_addressed_today: u64,
-    /// Why it does not work.
+    pub(crate) not_addressed_today: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub off: Option<String>,
+    pub(crate) off: Option<String>,
     /// Why Telegram cannot be reached.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub unreachable: Option<String>,
+    pub(crate) unreachable: Option<String>,
     /// How it stands, in the words of the text.
-    pub state: &'static str,
+    pub(crate) state: &'static str,
     /// When it is polled again after a failure.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry_at: Option<String>,
+    pub(crate) retry_at: Option<String>,
     /// The same, for people.
     #[serde(skip)]
-    pub retry_moment: Option<String>,
+    pub(crate) retry_moment: Option<String>,
 }
 
 fn is_zero<N: Default + PartialEq>(count: &N) -> bool {
     *count == N::default()
 }
 
-/// One session.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SessionReport {
-    /// The session.
-    pub id: SessionId,
-    /// Messages that wait.
-    pub pending: usize,
+pub(crate) struct SessionReport {
+    pub(crate) id: SessionId,
+    pub(crate) pending: usize,
     /// How many of them an agent has seen.
-    pub held: usize,
+    pub(crate) held: usize,
     /// Always 0, because dead letters belong to a bot; the key is part of the JSON contract.
-    pub dead: usize,
-    /// Deliveries that Telegram does not have yet.
-    pub outbox: usize,
-    /// Deliveries that have failed.
-    pub failed: usize,
-    /// Seconds that the oldest waiting message has waited.
-    pub oldest_age_s: Option<u64>,
+    pub(crate) dead: usize,
+    pub(crate) outbox: usize,
+    pub(crate) failed: usize,
+    pub(crate) oldest_age_s: Option<u64>,
     /// Until when the first blocked delivery waits.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub held_until: Option<String>,
+    pub(crate) held_until: Option<String>,
     /// Why, if it is not a rate limit: Telegram refuses messages for the chat.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// How many messages were sent once more, marked, because their arrival was in doubt.
     #[serde(skip_serializing_if = "is_zero")]
-    pub repeats: usize,
+    pub(crate) repeats: usize,
     /// MCP servers that an agent has used and that live.
     #[serde(skip_serializing_if = "is_zero")]
-    pub agents: usize,
+    pub(crate) agents: usize,
     /// Whether it is in the configuration. If not, it is not served.
     #[serde(skip_serializing_if = "Clone::clone")]
-    pub configured: bool,
+    pub(crate) configured: bool,
     /// Whether the running gateway serves it, if one runs.
     #[serde(skip_serializing_if = "Clone::clone")]
-    pub served: bool,
+    pub(crate) served: bool,
     /// How its agents can be woken; absent while no agent is known.
     #[serde(skip_serializing_if = "WakingReport::is_empty")]
-    pub waking: WakingReport,
+    pub(crate) waking: WakingReport,
     /// The same as `held_until`, for people.
     #[serde(skip)]
     opens: Option<Timestamp>,
 }
 
-/// A chat that Telegram accepts no messages for.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct BlockedChat {
-    /// The bot.
-    pub bot_id: BotId,
-    /// The chat.
-    pub chat_id: ChatId,
+pub(crate) struct BlockedChat {
+    pub(crate) bot_id: BotId,
+    pub(crate) chat_id: ChatId,
     /// The topic, if only a topic is closed; absent for General.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub topic_id: Option<TopicId>,
+    pub(crate) topic_id: Option<TopicId>,
     /// Why, in Telegram's words or ours.
-    pub reason: String,
+    pub(crate) reason: String,
     /// Since when, or when it was last tried.
-    pub since: String,
+    pub(crate) since: String,
 }
 
-/// A group that has another id than the configuration says.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct MovedChat {
-    /// The bot.
-    pub bot_id: BotId,
+pub(crate) struct MovedChat {
+    pub(crate) bot_id: BotId,
     /// The id in `chat_ids`.
-    pub from: ChatId,
+    pub(crate) from: ChatId,
     /// The id that it has now.
-    pub to: ChatId,
+    pub(crate) to: ChatId,
 }
 
 impl Report {
     /// Reads the disk. Changes nothing, except that damaged files move to the quarantine as everywhere.
-    pub fn gather(sources: &StatusSources<'_>, now: Timestamp) -> Result<Self, ReadError> {
+    pub(crate) fn gather(sources: &StatusSources<'_>, now: Timestamp) -> Result<Self, ReadError> {
         let (state, config) = (sources.state, sources.config.ok());
         let status = if gateway_status::is_running(state)? {
             gateway_status::read(state, now)?
@@ -313,7 +286,11 @@ fn report_bots(file: &GatewayStatus, now: Timestamp) -> Vec<BotReport> {
 
 impl SessionReport {
     /// Gathers the report of one session, as if it were configured: the disk does not know.
-    pub fn gather(state: &StateDir, id: &SessionId, now: Timestamp) -> Result<Self, ReadError> {
+    pub(crate) fn gather(
+        state: &StateDir,
+        id: &SessionId,
+        now: Timestamp,
+    ) -> Result<Self, ReadError> {
         let dir = state.session(id);
         let inbox = Inbox::new(&dir);
         let outbox = Outbox::new(state, dir.clone());
@@ -341,8 +318,7 @@ impl SessionReport {
         })
     }
 
-    /// Until when its first blocked delivery waits, for people.
-    pub fn format_held_until(&self, now: Timestamp) -> Option<String> {
+    pub(crate) fn format_held_until(&self, now: Timestamp) -> Option<String> {
         let opens = self.opens?.local_moment(now);
         Some(match &self.reason {
             None => opens,
@@ -365,7 +341,6 @@ fn find_missing_bot(
         .find_map(|bot| status.explain_missing(bot)))
 }
 
-/// Until when the first blocked delivery waits.
 fn find_first_blocked(
     state: &StateDir,
     outbox: &Outbox,
@@ -407,7 +382,6 @@ fn find_first_blocked(
     Ok(None)
 }
 
-/// The chats that Telegram accepts no messages for.
 fn find_blocked_chats(state: &StateDir, now: Timestamp) -> Result<Vec<BlockedChat>, ReadError> {
     let mut found = Vec::new();
     for bot_id in state.all_bots()? {
@@ -435,7 +409,6 @@ fn find_blocked_chats(state: &StateDir, now: Timestamp) -> Result<Vec<BlockedCha
     Ok(found)
 }
 
-/// The configured chats that have another id now.
 fn find_moved_chats(
     state: &StateDir,
     config: Option<&Config>,

@@ -22,27 +22,23 @@ use crate::waker::methods::{METHODS, WakeMethod};
 
 /// The way that keeps an agent at work when messages have arrived, and wakes no idle agent. It counts as
 /// available once a hook has reported.
-pub const STOP_HOOK: &str = "Stop hook";
+pub(crate) const STOP_HOOK: &str = "Stop hook";
 
-/// How the agents of a session can be woken.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct WakingReport {
+pub(crate) struct WakingReport {
     /// The living agents, newest last.
-    pub agents: Vec<LivingAgent>,
+    pub(crate) agents: Vec<LivingAgent>,
     /// The ways that can be used now, or were used before.
-    pub ways: Vec<WayReport>,
+    pub(crate) ways: Vec<WayReport>,
     /// Since when no agent is there, if people were told so.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub down: Option<DownReport>,
+    pub(crate) down: Option<DownReport>,
 }
 
-/// A session that is not running.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct DownReport {
-    /// Since when.
-    pub since: String,
-    /// The missing part.
-    pub reason: &'static str,
+pub(crate) struct DownReport {
+    pub(crate) since: String,
+    pub(crate) reason: &'static str,
 }
 
 impl WakingReport {
@@ -67,51 +63,45 @@ impl WayReport {
     }
 }
 
-/// A living agent.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct LivingAgent {
-    /// The process of its MCP server.
-    pub pid: u32,
+pub(crate) struct LivingAgent {
+    pub(crate) pid: u32,
     /// The name and version of its client.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub client: Option<String>,
+    pub(crate) client: Option<String>,
     /// The folder that it was started in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub folder: Option<PathBuf>,
+    pub(crate) folder: Option<PathBuf>,
     /// The place that named its session: `--session`, `TG_SESSION_ID`, `cwd` or `default`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub bound_by: Option<&'static str>,
+    pub(crate) bound_by: Option<&'static str>,
     /// Whether it came by `default` and has not called a tool: then no message wakes it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub unclaimed: bool,
+    pub(crate) unclaimed: bool,
     /// Its activity.
-    pub state: AgentState,
+    pub(crate) state: AgentState,
     /// How it can be woken.
-    pub ways: Vec<String>,
+    pub(crate) ways: Vec<String>,
 }
 
-/// A way of waking agents.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct WayReport {
-    /// Its name.
-    pub name: String,
+pub(crate) struct WayReport {
+    pub(crate) name: String,
     /// Whether it can wake a living agent.
-    pub live: bool,
+    pub(crate) live: bool,
     /// When messages were last taken after its use.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub worked_at: Option<String>,
+    pub(crate) worked_at: Option<String>,
     /// When it last failed, if that is newer, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub failed_at: Option<String>,
-    /// Why.
+    pub(crate) failed_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// Why nothing is typed now, although a message waits.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub refused: Option<String>,
+    pub(crate) refused: Option<String>,
 }
 
-/// How the agents of a session can be woken.
 pub(super) fn gather_waking(
     dir: &SessionDir,
     typing: Option<&TypingRules>,

@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 pub use self::files::Holds;
 use crate::clock::Timestamp;
 use crate::ids::{Address, MessageId, UpdateId};
-use crate::state::inbox::entry::EntryName;
+use crate::state::inbox::EntryName;
 use crate::state::inbox::view::RenderedMessage;
-use crate::state::outbox::delivery::DeliveryId;
+use crate::state::outbox::DeliveryId;
 
 /// A living holder that has not called for so long no longer keeps others from its messages.
 pub const SILENCE: Duration = Duration::from_secs(30 * 60);

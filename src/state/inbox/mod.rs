@@ -19,16 +19,14 @@ use std::collections::BTreeSet;
 
 use serde_json::value::RawValue;
 
+pub use self::entry::{Entry, EntryName};
 use crate::clock::{DAY_MS, Timestamp};
 use crate::ids::{BotId, UpdateId};
-use crate::state::inbox::entry::{Entry, EntryName};
+use crate::state::SessionDir;
 use crate::state::inbox::pending::{FollowedNames, Pending};
-use crate::state::layout::SessionDir;
-use crate::store::StoreError;
-use crate::store::atomic::Durability;
-use crate::store::crash_points::Step;
-use crate::store::disk::PreparedFile;
-use crate::store::state_file::{Inspection, ReadError, StateFile, StateFolder};
+use crate::store::{
+    Durability, Inspection, PreparedFile, ReadError, StateFile, StateFolder, Step, StoreError,
+};
 
 /// How long a settled entry stays as a tombstone. Telegram keeps updates for 24 h.
 pub const TOMBSTONE_MS: i64 = 48 * 3600 * 1000;
@@ -274,7 +272,7 @@ impl Inbox {
 mod tests {
     use super::*;
     use crate::ids::{Address, ChatId, SessionId};
-    use crate::state::layout::StateDir;
+    use crate::state::StateDir;
     use crate::store::atomic;
 
     const BOT: BotId = BotId(7);

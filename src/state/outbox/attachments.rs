@@ -49,7 +49,7 @@ pub enum FileKind {
 
 impl FileKind {
     /// How a file with this picture in it, or none, is sent.
-    pub fn of(picture: Option<ImageInfo>, size: u64) -> Self {
+    pub(crate) fn of(picture: Option<ImageInfo>, size: u64) -> Self {
         let Some(picture) = picture else {
             return Self::Document;
         };

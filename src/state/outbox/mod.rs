@@ -18,18 +18,16 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::delivery::{
+    Content, Delivery, DeliveryId, DeliveryOutcome, DeliveryState, FinishedDelivery,
+};
 use crate::clock::Timestamp;
 use crate::ids::{BotId, MessageId};
 use crate::state::agents::holder::short_hash;
-use crate::state::inbox::entry::EntryName;
-use crate::state::layout::{SessionDir, StateDir};
-use crate::state::outbox::delivery::{
-    Content, Delivery, DeliveryId, DeliveryOutcome, DeliveryState, FinishedDelivery,
-};
-use crate::store::StoreError;
-use crate::store::crash_points::Step;
+use crate::state::inbox::EntryName;
+use crate::state::{SessionDir, StateDir};
 use crate::store::staging::{self, CopyError, Staging};
-use crate::store::state_file::{ReadError, StateFile, StateFolder};
+use crate::store::{ReadError, StateFile, StateFolder, Step, StoreError};
 
 /// How long a finished delivery is kept.
 const KEEP_MS: i64 = 7 * 24 * 3600 * 1000;

@@ -7,8 +7,7 @@
 use crate::clock::Timestamp;
 use crate::ids::{Address, MessageId, SessionId};
 use crate::state::agents::holder::short_hash;
-use crate::state::outbox::Outbox;
-use crate::state::outbox::delivery::{Content, Delivery, DeliveryId};
+use crate::state::outbox::{Content, Delivery, DeliveryId, Outbox};
 use crate::store::StoreError;
 
 /// The holder of the gateway's notices; no agent has this name.

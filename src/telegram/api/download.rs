@@ -25,21 +25,19 @@ impl Payload for GetFile {
     const NAME: &'static str = "getFile";
 }
 
-/// Where a file is.
 #[derive(Clone, Debug, Deserialize)]
-pub struct DownloadSource {
+pub(crate) struct DownloadSource {
     /// For [`Api::download`]; for an hour at least.
     #[serde(default)]
     file_path: Option<String>,
-    /// Bytes.
     #[serde(default)]
-    pub file_size: Option<u64>,
+    pub(crate) file_size: Option<u64>,
 }
 
 impl DownloadSource {
     /// Whether the file lies on the server's own disk: a local Bot API server (`--local`), which serves no files
     /// over HTTP (docs/facts/telegram.md 5).
-    pub fn is_local(&self) -> bool {
+    pub(crate) fn is_local(&self) -> bool {
         self.file_path
             .as_ref()
             .is_some_and(|path| path.starts_with('/'))
@@ -48,7 +46,7 @@ impl DownloadSource {
 
 /// A file on its way. The bytes are taken one piece after the other, so that memory does not grow
 /// with the file.
-pub struct Download {
+pub(crate) struct Download {
     response: reqwest::Response,
 }
 
@@ -61,7 +59,7 @@ impl std::fmt::Debug for Download {
 
 impl Api {
     /// Where a file is that came with a message.
-    pub async fn find_file(&self, file_id: &str) -> Result<DownloadSource, ApiError> {
+    pub(crate) async fn find_file(&self, file_id: &str) -> Result<DownloadSource, ApiError> {
         let payload = GetFile {
             file_id: file_id.to_owned(),
         };
@@ -70,7 +68,7 @@ impl Api {
     }
 
     /// Begins to fetch a file.
-    pub async fn download(&self, place: &DownloadSource) -> Result<Download, ApiError> {
+    pub(crate) async fn download(&self, place: &DownloadSource) -> Result<Download, ApiError> {
         let path = place.file_path.as_deref().unwrap_or_default();
         let response = self
             .bot
@@ -117,7 +115,9 @@ impl Api {
 
 impl Download {
     /// The next piece; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<impl AsRef<[u8]> + Send + use<>>, ApiError> {
+    pub(crate) async fn next(
+        &mut self,
+    ) -> Result<Option<impl AsRef<[u8]> + Send + use<>>, ApiError> {
         tokio::time::timeout(SILENCE, self.response.chunk())
             .await
             .map_err(|_| silent())?

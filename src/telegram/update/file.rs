@@ -32,7 +32,7 @@ impl Message {
     /// the picture.
     pub fn file(&self) -> Option<IncomingFile> {
         let kind = self.kind();
-        let kind = FILES.into_iter().find(|name| *name == kind)?;
+        let kind = FILES.split(' ').find(|name| *name == kind)?;
         let field = self.rest.get(kind)?;
         let sizes = field
             .as_array()

@@ -16,6 +16,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::message::{EntityKind, TextEntity, entities};
+use crate::telegram::format::EntityStyle;
 
 /// Most characters of the language of a code block.
 const LANGUAGE_CHARS: usize = 32;
@@ -50,20 +51,19 @@ pub(super) fn utf16_to_bytes(words: &str) -> Vec<Option<usize>> {
 
 /// The marks before and after a part; `None` for what shows itself.
 fn style(kind: &EntityKind) -> Option<(&'static str, &'static str)> {
-    match kind {
-        EntityKind::Bold => Some(("**", "**")),
-        EntityKind::Italic => Some(("*", "*")),
-        EntityKind::Underline => Some(("<u>", "</u>")),
-        EntityKind::Strikethrough => Some(("~~", "~~")),
-        EntityKind::Spoiler => Some(("||", "||")),
+    Some(match kind {
+        EntityKind::Style(EntityStyle::Bold) => ("**", "**"),
+        EntityKind::Style(EntityStyle::Italic) => ("*", "*"),
+        EntityKind::Style(EntityStyle::Underline) => ("<u>", "</u>"),
+        EntityKind::Style(EntityStyle::Strikethrough) => ("~~", "~~"),
+        EntityKind::Style(EntityStyle::Spoiler) => ("||", "||"),
         // These need more than a mark on both sides.
-        EntityKind::Code
+        EntityKind::Style(_)
         | EntityKind::Pre(_)
         | EntityKind::Link(_)
-        | EntityKind::TextMention(_)
-        | EntityKind::Blockquote => Some(("", "")),
-        EntityKind::Mention | EntityKind::Command | EntityKind::Plain => None,
-    }
+        | EntityKind::TextMention(_) => ("", ""),
+        EntityKind::Mention | EntityKind::Command | EntityKind::Plain => return None,
+    })
 }
 
 /// Writes the part of the text from `at` to `end`; all entities begin in it and are in order.
@@ -79,7 +79,7 @@ fn write(words: &str, mut at: usize, end: usize, entities: Vec<TextEntity>, out:
         out.push_str(plain(at, entity.start));
         let mut within = Vec::new();
         while let Some(inner) = rest.next_if(|inner| inner.start < entity_end) {
-            if std::mem::discriminant(&inner.kind) != std::mem::discriminant(&entity.kind) {
+            if !is_same_style(&inner.kind, &entity.kind) {
                 within.push(inner);
             }
         }
@@ -87,6 +87,13 @@ fn write(words: &str, mut at: usize, end: usize, entities: Vec<TextEntity>, out:
         at = entity_end;
     }
     out.push_str(plain(at, end));
+}
+
+fn is_same_style(one: &EntityKind, other: &EntityKind) -> bool {
+    match (one, other) {
+        (EntityKind::Style(one), EntityKind::Style(other)) => one == other,
+        _ => std::mem::discriminant(one) == std::mem::discriminant(other),
+    }
 }
 
 fn part(
@@ -98,49 +105,40 @@ fn part(
     out: &mut String,
 ) {
     let text = words.get(start..end).unwrap_or_default();
+    let mut inner = String::new();
     match kind {
-        EntityKind::Pre(language) => fence(text, language.as_deref(), words.get(end..), out),
-        EntityKind::Code => code(text, out),
-        EntityKind::Blockquote => {
-            let mut inner = String::new();
-            write(words, start, end, within, &mut inner);
-            quote(&inner, words.get(end..), out);
+        EntityKind::Pre(language) => {
+            return fence(text, language.as_deref(), words.get(end..), out);
         }
-        EntityKind::Link(url) => {
-            let mut inner = String::new();
-            write(words, start, end, within, &mut inner);
-            link(&inner, url, out);
-        }
-        EntityKind::TextMention(user) => {
-            let mut inner = String::new();
-            write(words, start, end, within, &mut inner);
-            link(&inner, &format!("tg://user?id={user}"), out);
-        }
-        EntityKind::Bold
-        | EntityKind::Italic
-        | EntityKind::Underline
-        | EntityKind::Strikethrough
-        | EntityKind::Spoiler
+        EntityKind::Style(EntityStyle::Code) => return code(text, out),
+        EntityKind::Style(_)
+        | EntityKind::Link(_)
+        | EntityKind::TextMention(_)
+        | EntityKind::Mention
+        | EntityKind::Command
+        | EntityKind::Plain => write(words, start, end, within, &mut inner),
+    }
+    match kind {
+        EntityKind::Style(EntityStyle::Blockquote) => quote(&inner, words.get(end..), out),
+        EntityKind::Link(url) => link(&inner, url, out),
+        EntityKind::TextMention(user) => link(&inner, &format!("tg://user?id={user}"), out),
+        EntityKind::Style(_)
+        | EntityKind::Pre(_)
         | EntityKind::Mention
         | EntityKind::Command
         | EntityKind::Plain => {
             let (before, after) = style(kind).unwrap_or_default();
-            let mut inner = String::new();
-            write(words, start, end, within, &mut inner);
             // "**bold **" is no bold: the marks stand at the words.
             let core = inner.trim();
-            let (lead, trail) = match inner.find(core) {
-                Some(index) if !core.is_empty() => (index, index + core.len()),
-                _ => {
-                    out.push_str(&inner);
-                    return;
-                }
-            };
+            if core.is_empty() {
+                return out.push_str(&inner);
+            }
+            let lead = inner.len() - inner.trim_start().len();
             out.push_str(inner.get(..lead).unwrap_or_default());
             out.push_str(before);
             out.push_str(core);
             out.push_str(after);
-            out.push_str(inner.get(trail..).unwrap_or_default());
+            out.push_str(inner.get(lead + core.len()..).unwrap_or_default());
         }
     }
 }

@@ -6,11 +6,15 @@
 
 use std::borrow::Cow;
 
+use serde::Deserialize as _;
+use serde::de::IntoDeserializer as _;
+use serde::de::value::Error as ValueError;
 use serde_json::{Map, Value};
 
 use super::markdown::{to_markdown, utf16_to_bytes};
 use super::rich;
 use crate::ids::{ChatId, MessageId, TopicId, UserId};
+use crate::telegram::format::EntityStyle;
 
 /// A message.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,24 +110,12 @@ pub enum EntityKind {
     TextMention(UserId),
     /// `/word`.
     Command,
-    /// Bold.
-    Bold,
-    /// Italic.
-    Italic,
-    /// Underlined.
-    Underline,
-    /// Struck through.
-    Strikethrough,
-    /// Hidden until it is touched.
-    Spoiler,
-    /// Code within a line.
-    Code,
+    /// A style that needs no more than its name.
+    Style(EntityStyle),
     /// Lines of code, and their language.
     Pre(Option<String>),
     /// A link behind the text.
     Link(String),
-    /// A quote.
-    Blockquote,
     /// A kind that the text shows by itself (`url`, `hashtag`, …), or something that we do not know.
     Plain,
 }
@@ -297,15 +289,9 @@ impl Message {
                 EntityKind::Command => {
                     entity.start == 0 && part.split_once('@').is_none_or(|(_, name)| is_me(name))
                 }
-                EntityKind::Bold
-                | EntityKind::Italic
-                | EntityKind::Underline
-                | EntityKind::Strikethrough
-                | EntityKind::Spoiler
-                | EntityKind::Code
+                EntityKind::Style(_)
                 | EntityKind::Pre(_)
                 | EntityKind::Link(_)
-                | EntityKind::Blockquote
                 | EntityKind::Plain => false,
             }
         });
@@ -525,16 +511,11 @@ impl EntityKind {
                 .and_then(Value::as_i64)
                 .map_or(Self::Plain, |id| Self::TextMention(UserId(id))),
             "bot_command" => Self::Command,
-            "bold" => Self::Bold,
-            "italic" => Self::Italic,
-            "underline" => Self::Underline,
-            "strikethrough" => Self::Strikethrough,
-            "spoiler" => Self::Spoiler,
-            "code" => Self::Code,
             "pre" => Self::Pre(string("language")),
             "text_link" => string("url").map_or(Self::Plain, Self::Link),
-            "blockquote" | "expandable_blockquote" => Self::Blockquote,
-            _ => Self::Plain,
+            "expandable_blockquote" => Self::Style(EntityStyle::Blockquote),
+            style => EntityStyle::deserialize(style.into_deserializer())
+                .map_or_else(|_: ValueError| Self::Plain, Self::Style),
         }
     }
 }
