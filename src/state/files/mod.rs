@@ -278,6 +278,10 @@ impl Files {
             .map(|name| name.update_id)
             .collect();
         for stored in self.settled()? {
+            if now.is_future(stored.since) {
+                let folder = self.folder(stored.update_id);
+                self.dir.storage().disk().renew(&folder);
+            }
             if !seen.contains(&stored.update_id) && now.since(stored.since) > KEEP {
                 self.remove(stored.update_id)?;
             }

@@ -310,6 +310,16 @@ impl Conversation {
             .map(|turn| &turn.first)
     }
 
+    /// Counts times that a clock told which had jumped ahead as now: the names of new replies follow them.
+    pub fn come_back(&mut self, now: Timestamp) {
+        let held = self.held.iter_mut().map(|held| &mut held.shown_at);
+        for shown_at in held.chain([&mut self.shown_at]) {
+            if now.is_future(*shown_at) {
+                *shown_at = now;
+            }
+        }
+    }
+
     /// A progress was accepted: the first one names the turn.
     pub fn progressed(&mut self, address: Address, delivery: &DeliveryId) {
         if self.turn(address).is_none() {

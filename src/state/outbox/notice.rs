@@ -37,7 +37,7 @@ pub fn send_notice(outbox: &Outbox, notice: Notice<'_>, now: Timestamp) -> Resul
         // The sync of its commit may have failed.
         return outbox.sync_names();
     }
-    let last = outbox.newest()?;
+    let last = outbox.newest(now)?;
     outbox.accept(&Delivery {
         id: DeliveryId {
             accepted: now.0.max(last + 1),
