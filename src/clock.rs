@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 /// A day, in milliseconds.
 pub const DAY_MS: i64 = 86_400_000;
 
+/// A clock that is so far past the newest name may have jumped.
+const QUIET_MOST: Duration = Duration::from_secs(30 * 86_400);
+
 /// Milliseconds since 1970-01-01 UTC.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -36,6 +39,22 @@ impl Timestamp {
     /// How long ago `earlier` was; zero when it lies in the future.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// Whether a time lies so far ahead of this one that a clock which has jumped must have told it.
+    pub fn is_future(self, time: Self) -> bool {
+        time.0 > self.0.saturating_add(DAY_MS)
+    }
+
+    /// The time by which files expire. A clock that has jumped ahead expires nothing but what is old beside the
+    /// newest name.
+    #[must_use]
+    pub fn for_expiry(self, newest: Self) -> Self {
+        if self.since(newest) > QUIET_MOST {
+            newest
+        } else {
+            self
+        }
     }
 
     /// RFC 3339 in UTC, to the second, as the tools show it.
@@ -191,6 +210,16 @@ mod tests {
             Timestamp(1_700_000_000_123).rfc3339(),
             "2023-11-14T22:13:20Z"
         );
+    }
+
+    #[test]
+    fn a_clock_that_has_jumped_expires_by_the_newest_name() {
+        let (now, month) = (Timestamp(100 * DAY_MS), 30 * DAY_MS);
+        assert_eq!(now.for_expiry(Timestamp(now.0 - month)), now);
+        assert_eq!(now.for_expiry(Timestamp(5)), Timestamp(5));
+        assert_eq!(now.for_expiry(Timestamp(now.0 + month)), now);
+        assert!(!now.is_future(now.plus(Duration::from_secs(86_400))));
+        assert!(now.is_future(Timestamp(now.0 + DAY_MS + 1)));
     }
 
     #[test]

@@ -20,7 +20,6 @@ pub(super) const BOT_PAUSE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// The request that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FetchRequest {
     /// `getFile`, which returns the path of the file.
@@ -29,7 +28,6 @@ pub(super) enum FetchRequest {
     Download,
 }
 
-/// The next step after a failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FetchDecision {
     /// No bot can fetch the file.
@@ -43,7 +41,6 @@ pub(super) enum FetchDecision {
     Suspect,
 }
 
-/// Decides what a failed request means.
 pub(super) fn decide(error: &ApiError, request: FetchRequest) -> FetchDecision {
     let (code, description, retry_after) = match error {
         ApiError::Unreachable(_) | ApiError::Doubt(_) => return FetchDecision::Retry,
@@ -68,14 +65,12 @@ pub(super) fn decide(error: &ApiError, request: FetchRequest) -> FetchDecision {
 /// How often a file could not be fetched since the gateway started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct FetchFailures {
-    /// All failures.
     pub(super) all: u32,
     /// The failures that concern the file itself.
     pub(super) suspect: u32,
 }
 
 impl FetchFailures {
-    /// With one more failure.
     #[must_use]
     pub(super) fn and(self, verdict: &FetchDecision) -> Self {
         Self {
@@ -84,7 +79,6 @@ impl FetchFailures {
         }
     }
 
-    /// Whether the fetcher gives up.
     pub(super) fn are_enough(self, received: Timestamp, now: Timestamp) -> bool {
         let long = self.all >= FAILURES_MAX && now.since(received) >= RETRY_FOR;
         self.suspect >= SUSPECT_MAX || long

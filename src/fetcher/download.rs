@@ -8,15 +8,13 @@ use crate::error_chain::Chain;
 use crate::fetcher::decision::{FetchDecision, FetchFailures, FetchRequest, decide};
 use crate::fetcher::too_big::{TooBigFile, explain_to_agent, notify_person};
 use crate::ids::{Address, MessageId, SessionId};
+use crate::state::StateDir;
 use crate::state::files::state::{FetchResult, name_file};
 use crate::state::files::{Files, PartialFile, QUOTA};
 use crate::state::holds::{Conversation, Holds};
-use crate::state::inbox::Inbox;
-use crate::state::inbox::entry::EntryName;
-use crate::state::layout::StateDir;
+use crate::state::inbox::{EntryName, Inbox};
 use crate::state::outbox::Outbox;
-use crate::store::StoreError;
-use crate::store::state_file::ReadError;
+use crate::store::{ReadError, StoreError};
 use crate::telegram::api::{Api, DownloadSource};
 use crate::telegram::error::ApiError;
 use crate::telegram::update::file::{FETCH_BYTES, IncomingFile};
@@ -26,7 +24,6 @@ use crate::text::format_megabytes;
 /// Of larger files only one is fetched at a time, so that a picture never waits for a film.
 const LARGE_BYTES: u64 = 1 << 20;
 
-/// One file to fetch.
 #[derive(Clone, Debug)]
 pub(super) struct FetchJob {
     pub(super) session: SessionId,
@@ -78,7 +75,6 @@ impl FetchJob {
     }
 }
 
-/// How one attempt to fetch a file ended.
 #[derive(Debug)]
 pub(super) enum FetchOutcome {
     /// A result is recorded.
@@ -91,7 +87,6 @@ pub(super) enum FetchOutcome {
     Disk(StoreError),
 }
 
-/// Carries out fetch jobs.
 #[derive(Clone, Debug)]
 pub(super) struct Downloader {
     pub(super) state: StateDir,
@@ -128,7 +123,6 @@ impl Downloader {
         }
     }
 
-    /// Fetches one file.
     pub(super) async fn fetch(&self, api: &Api, job: &FetchJob) -> FetchOutcome {
         self.try_fetch(api, job)
             .await
@@ -250,7 +244,6 @@ impl Downloader {
         self.fail(job, explain_to_agent(size))
     }
 
-    /// Records that a file is never fetched.
     pub(super) fn fail(
         &self,
         job: &FetchJob,

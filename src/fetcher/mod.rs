@@ -24,11 +24,10 @@ use crate::clock::Clock;
 use crate::config::{Config, Pace};
 use crate::error_chain::Chain;
 use crate::ids::{BotId, SessionId};
+use crate::state::StateDir;
 use crate::state::bots::BotHandle;
 use crate::state::files::QUOTA;
-use crate::state::inbox::Inbox;
-use crate::state::inbox::entry::EntryName;
-use crate::state::layout::StateDir;
+use crate::state::inbox::{EntryName, Inbox};
 use crate::store::StoreError;
 use crate::telegram::api::Api;
 use crate::telegram::update::content::short;
@@ -98,7 +97,6 @@ impl EntryFile {
     }
 }
 
-/// A file to be fetched, and its progress.
 #[derive(Debug)]
 struct TrackedFile {
     job: FetchJob,
@@ -119,7 +117,6 @@ enum FilePhase {
     NoRoom,
 }
 
-/// The running fetches of one bot.
 #[derive(Debug, Default)]
 struct BotSlots {
     used: usize,
@@ -191,7 +188,6 @@ impl Fetcher {
         }
     }
 
-    /// Finds the files to fetch.
     fn scan(&mut self) {
         let now = self.downloader.clock.instant();
         let rescan = now.duration_since(self.rescanned_at) >= RESCAN_INTERVAL;

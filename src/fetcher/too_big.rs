@@ -52,7 +52,6 @@ pub(super) fn notify_person(
     notice::send_notice(outbox, told, now)
 }
 
-/// The reason for the agent.
 pub(super) fn explain_to_agent(size: Option<u64>) -> String {
     let size = size.map_or_else(
         || "it is too big".to_owned(),

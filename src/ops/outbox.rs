@@ -217,7 +217,7 @@ impl OutboxAdmin {
                 "{id} is a progress message, and is not sent late; `telepost outbox drop {id}` removes it from the list"
             )));
         }
-        let last = all.last().map_or(0, |id| id.accepted);
+        let last = outbox.newest(now)?;
         let again = DeliveryId {
             accepted: now.0.max(last + 1),
             key,

@@ -13,7 +13,7 @@ use crate::config::Pace;
 use crate::ids::{Address, BotId, ChatId, MessageId};
 use crate::sender::queue::shortened;
 use crate::state::bots::receipts::MessageRef;
-use crate::state::inbox::entry::EntryName;
+use crate::state::inbox::EntryName;
 
 /// The reaction that says "seen".
 pub const EYES: &str = "👀";
@@ -24,7 +24,6 @@ const TYPING: Duration = Duration::from_secs(4);
 const NO_NEWS: Duration = Duration::from_secs(600);
 /// A 👀 that comes later than this is of no use.
 const LATE: Duration = Duration::from_secs(10);
-/// The pause after a failure.
 const PAUSE: Duration = Duration::from_secs(60);
 /// For a moment no agent holds a message that another agent takes over.
 const LINGER: Duration = Duration::from_millis(200);

@@ -18,14 +18,13 @@ use crate::sender::bot_queues::BotQueues;
 use crate::sender::chat_actions::ChatActions;
 use crate::sender::queue::{DeliveryKind, QueueKey};
 use crate::sender::worker::{DeliveryWorker, WorkerExit};
+use crate::state::StateDir;
 use crate::state::bots::BotHandle;
 use crate::state::bots::receipts::MessageRef;
 use crate::state::changes::SessionChange;
 use crate::state::inbox::Inbox;
-use crate::state::layout::StateDir;
-use crate::state::outbox::delivery::{Content, DeliveryId};
-use crate::state::outbox::{DeliveryStatus, Outbox};
-use crate::store::state_file::ReadError;
+use crate::state::outbox::{Content, DeliveryId, DeliveryStatus, Outbox};
+use crate::store::ReadError;
 
 /// How many deliveries are read, or put away, before the other work gets its turn.
 const BATCH: usize = 64;
@@ -69,7 +68,6 @@ impl Backlog {
         }
     }
 
-    /// The folders to watch.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
         let dirs = self.sessions.iter().map(|id| self.state.session(id));
         dirs.flat_map(|dir| SessionChange::folders_of_deliveries(&dir))
@@ -82,17 +80,14 @@ impl Backlog {
         u16::try_from(number).ok()
     }
 
-    /// A delivery was accepted.
     pub(super) fn add_accepted(&mut self, session: u16, id: &DeliveryId) {
         self.unread.extend(queue_key(session, id));
     }
 
-    /// A person has asked to drop a delivery.
     pub(super) fn add_drop(&mut self, session: u16, id: &DeliveryId) {
         self.drops.extend(queue_key(session, id));
     }
 
-    /// Asks for a scan after a pause.
     pub(super) fn request_scan(&mut self, pause: Duration) {
         let at = (self.clock.instant() + pause).max(self.scan_after);
         self.scan_at = Some(self.scan_at.map_or(at, |other| other.min(at)));
@@ -255,7 +250,6 @@ impl Backlog {
         }
     }
 
-    /// Puts away some of the superseded deliveries.
     pub(super) fn put_away_superseded(&mut self, queues: &mut BotQueues) {
         for _ in 0..BATCH {
             if !self.has_superseded(queues) {
@@ -274,7 +268,6 @@ impl Backlog {
         }
     }
 
-    /// Whether superseded deliveries can be put away now.
     pub(super) fn has_superseded(&self, queues: &BotQueues) -> bool {
         let now = self.clock.instant();
         self.supersede_after.is_none_or(|after| after <= now) && queues.superseded().is_some()
@@ -290,7 +283,6 @@ impl Backlog {
         worker.is_none_or(|worker| put_away(worker) == WorkerExit::Finished)
     }
 
-    /// The worker for a delivery.
     pub(super) fn worker(&self, bot: Arc<BotHandle>, key: QueueKey) -> Option<DeliveryWorker> {
         let session = self.sessions.get(usize::from(key.session))?;
         Some(DeliveryWorker::new(
@@ -301,7 +293,6 @@ impl Backlog {
         ))
     }
 
-    /// Whether there are deliveries to read.
     pub(super) fn has_unread(&self) -> bool {
         !self.unread.is_empty()
     }

@@ -66,13 +66,11 @@ impl BotQueues {
         self.queues.get(&bot)
     }
 
-    /// The bot whose queue has a delivery.
     pub(super) fn bot_of(&self, key: QueueKey) -> Option<BotId> {
         let mut queues = self.queues.iter();
         queues.find_map(|(bot, queue)| queue.contains(key).then_some(*bot))
     }
 
-    /// A superseded delivery of a bot that runs.
     pub(super) fn superseded(&self) -> Option<(Arc<BotHandle>, QueueKey)> {
         let mut running = self.running();
         running.find_map(|(bot, queue)| Some((Arc::clone(bot), queue.superseded()?)))
@@ -88,7 +86,6 @@ impl BotQueues {
         })
     }
 
-    /// When the next request may be made.
     pub(super) fn due(&self) -> Option<Instant> {
         let due = self.running().filter_map(|(_, queue)| queue.due()).min();
         due.map(|at| self.instant(at))
@@ -99,7 +96,6 @@ impl BotQueues {
         queues.filter_map(|(id, queue)| Some((self.bots.get(id)?, queue)))
     }
 
-    /// Takes back a permit.
     pub(super) fn ended(&mut self, bot: BotId, permit: SendPermit, exit: WorkerExit) {
         let Some(handle) = self.bots.get(&bot).map(Arc::clone) else {
             return;

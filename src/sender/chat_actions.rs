@@ -19,24 +19,21 @@ use crate::sender::attention::{
     ActionResult, AgentName, Attention, ChatAction, EYES, HeldMessage, Sign,
 };
 use crate::sender::bot_queues::BotQueues;
+use crate::state::StateDir;
 use crate::state::agents::holder;
 use crate::state::bots::receipts::{MessageRef, load_receipts, save_receipts};
 use crate::state::changes::SessionChange;
 use crate::state::holds::Holds;
-use crate::state::layout::StateDir;
-use crate::store::StoreError;
-use crate::store::state_file::ReadError;
+use crate::store::{ReadError, StoreError};
 use crate::telegram::api::Api;
 use crate::telegram::error::{ApiError, FailureDecision};
 
-/// Longest time that a chat action may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// When a busy chat is looked at again for a chat action.
 const BUSY: Duration = Duration::from_millis(250);
 
 type EndedAction = (ChatAction, Result<(), ApiError>);
 
-/// The chat actions of all bots.
 #[derive(Debug)]
 pub(super) struct ChatActions {
     state: StateDir,
@@ -77,7 +74,6 @@ impl ChatActions {
         })
     }
 
-    /// The folders to watch.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
         let dirs = self.sessions.iter().map(|id| self.state.session(id));
         match self.receipts {
@@ -146,7 +142,6 @@ impl ChatActions {
             .holds((session, name.to_owned()), held.collect(), sign, now);
     }
 
-    /// An agent has handed in a delivery.
     pub(super) fn agent_spoke(&mut self, session: u16, holder: String, now: Duration) {
         self.attention.agent_spoke(&(session, holder), now);
     }
@@ -226,7 +221,6 @@ impl ChatActions {
         std::future::pending().await
     }
 
-    /// A request has ended.
     pub(super) fn ended(&mut self, (action, answer): EndedAction, queues: &mut BotQueues) {
         let (bot, chat) = action.place();
         let now = queues.now();

@@ -67,7 +67,6 @@ impl CommandReplyInbox {
 
 type SentReply = (BotId, ChatId, Result<MessageId, ApiError>);
 
-/// The replies that the sender has taken over.
 #[derive(Debug)]
 pub(super) struct CommandReplies {
     inbox: CommandReplyInbox,

@@ -33,10 +33,10 @@ use crate::sender::chat_actions::ChatActions;
 use crate::sender::command_replies::{CommandReplies, CommandReplyInbox};
 use crate::sender::queue::SendPermit;
 use crate::sender::worker::WorkerExit;
+use crate::state::StateDir;
 use crate::state::bots::{BotHandle, HeardChats};
 use crate::state::changes::{ChangedFile, SessionChange};
-use crate::state::layout::StateDir;
-use crate::store::state_file::ReadError;
+use crate::store::ReadError;
 use crate::store::watch::{NameWatch, News};
 
 /// A scan after a poll waits for this long, so that a call that waits for its messages is served first.
@@ -143,7 +143,6 @@ impl Sender {
         }
     }
 
-    /// Does all that can be done now.
     fn work(&mut self, stop: &CancellationToken) {
         if self.backlog.is_scan_due() {
             self.backlog.scan(&self.queues);

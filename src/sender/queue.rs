@@ -246,7 +246,6 @@ impl SendQueue {
             .min()
     }
 
-    /// The parked deliveries whose time has come.
     fn opened(&self, now: Duration) -> Vec<(ChatId, QueueKey)> {
         let chats = self.chats.iter();
         let parked = chats.flat_map(|(chat, queue)| {

@@ -4,7 +4,7 @@
 //! request: a kill does not repeat it without end.
 
 use crate::ids::ChatId;
-use crate::state::outbox::delivery::{Content, DeliveryState};
+use crate::state::outbox::{Content, DeliveryState};
 use crate::telegram::error::Repair;
 use crate::telegram::split::{self, MESSAGE_LIMIT};
 

@@ -2,9 +2,9 @@
 
 use std::fs::File;
 
-use crate::state::outbox::Outbox;
 use crate::state::outbox::attachments::FileKind;
-use crate::state::outbox::delivery::{Delivery, Upload};
+use crate::state::outbox::delivery::Upload;
+use crate::state::outbox::{Delivery, Outbox};
 use crate::store::StoreError;
 use crate::telegram::api::{FileToSend, Media};
 

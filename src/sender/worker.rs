@@ -13,17 +13,14 @@ use crate::error_chain::Chain;
 use crate::ids::{Address, MessageId, SessionId};
 use crate::sender::repair::{Repaired, apply_repair, repair_notes};
 use crate::sender::upload::{FilesError, open_files};
+use crate::state::StateDir;
 use crate::state::bots::BotHandle;
 use crate::state::bots::rate_limits::BLOCKED_FOR;
 use crate::state::inbox::Inbox;
-use crate::state::layout::StateDir;
-use crate::state::outbox::Outbox;
-use crate::state::outbox::delivery::{
-    Content, Delivery, DeliveryId, DeliveryOutcome, DeliveryState, FinishedDelivery,
+use crate::state::outbox::{
+    Content, Delivery, DeliveryId, DeliveryOutcome, DeliveryState, FinishedDelivery, Outbox,
 };
-use crate::store::StoreError;
-use crate::store::crash_points::{Side, Step, mark_step};
-use crate::store::state_file::ReadError;
+use crate::store::{ReadError, Side, Step, StoreError, mark_step};
 use crate::telegram::api::{Api, FileToSend, Media, OutgoingMessage};
 use crate::telegram::error::{ApiError, FailureDecision, Repair};
 
@@ -434,7 +431,6 @@ impl DeliveryWorker {
             .record_state(&delivery.id, state, Step::Accepted)
     }
 
-    /// Ends a delivery that can never succeed.
     fn fail(
         &self,
         delivery: &Delivery,

@@ -7,10 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::ids::{Address, MessageId};
-use crate::state::inbox::entry::EntryName;
-use crate::state::layout::SessionDir;
-use crate::store::crash_points::Step;
-use crate::store::state_file::StateFile;
+use crate::state::SessionDir;
+use crate::state::inbox::EntryName;
+use crate::store::{StateFile, Step};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

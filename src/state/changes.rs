@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::ids::SessionId;
-use crate::state::layout::SessionDir;
-use crate::state::outbox::delivery::DeliveryId;
+use crate::state::SessionDir;
+use crate::state::outbox::DeliveryId;
 use crate::store::watch::Interest;
 
 /// A new name in the folder of a session.

@@ -5,11 +5,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::state::layout::SessionDir;
-use crate::state::outbox::delivery::DeliveryId;
-use crate::store::StoreError;
-use crate::store::crash_points::Step;
-use crate::store::state_file::{ReadError, StateFile};
+use crate::state::SessionDir;
+use crate::state::outbox::DeliveryId;
+use crate::store::{ReadError, StateFile, Step, StoreError};
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct ToldFile {

@@ -13,14 +13,11 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Clock, DAY_MS, Timestamp};
 use crate::config::{Config, ConfigChange, ConfigMark, TokenState, Tokens};
 use crate::ids::{BotId, SessionId};
-use crate::state::agents::process::ProcessId;
-use crate::state::layout::StateDir;
-use crate::store::StoreError;
-use crate::store::atomic::Durability;
-use crate::store::crash_points::Step;
-use crate::store::lock::{self, FileLock, LockError};
-use crate::store::state_file::{ReadError, StateFile};
+use crate::state::StateDir;
+use crate::state::agents::ProcessId;
+use crate::store::{Durability, FileLock, LockError, ReadError, StateFile, Step, StoreError, lock};
 use crate::telegram::error::Conflict;
+use crate::telegram::polling::POLL_DEADLINE;
 
 /// The file.
 #[serde_with::skip_serializing_none]
@@ -69,6 +66,9 @@ impl GatewayStatus {
     }
 }
 
+/// How old the last sign of a gateway that polls may be: a poll ends within 65 s, and then says so.
+const SILENT_AFTER: Duration = POLL_DEADLINE.saturating_add(Duration::from_secs(25));
+
 /// How one bot stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BotStatus {
@@ -92,6 +92,16 @@ pub struct BotStatus {
     /// Messages of groups that do not name the bot, on the day (UTC) of the newest.
     #[serde(default)]
     pub not_addressed_on: DayCount,
+}
+
+impl GatewayStatus {
+    /// Whether a gateway that said last that it polls has been silent for too long: it is stopped (SIGSTOP) or hangs,
+    /// or the machine has slept.
+    pub fn is_silent(&self, bot: &BotStatus, now: Timestamp) -> bool {
+        let last_sign = bot.last_poll_at.unwrap_or(self.started_at);
+        matches!(bot.health, BotHealth::Starting | BotHealth::Polling)
+            && now.since(last_sign) > SILENT_AFTER
+    }
 }
 
 impl BotStatus {

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::ids::{BotId, SessionId};
-use crate::store::StoreError;
-use crate::store::disk::{Disk, HeldLock, RealDisk};
-use crate::store::lock::LockError;
+use crate::store::disk::RealDisk;
 use crate::store::state_file::Storage;
+use crate::store::{Disk, HeldLock, LockError, StoreError};
 
 /// How long to wait for the session lock, which others hold for milliseconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -138,7 +137,6 @@ impl StateDir {
         Ok(self.storage.disk().list(&self.quarantine())?.len() as u64)
     }
 
-    /// The rate limits of a bot.
     pub(in crate::state) fn gates(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("gates.json")
     }
@@ -162,12 +160,10 @@ impl StateDir {
         self.bot(bot).join("receipts.json")
     }
 
-    /// The dead letters of a bot.
     pub(in crate::state) fn bot_dead(&self, bot: BotId) -> PathBuf {
         self.bot(bot).join("dead")
     }
 
-    /// Creates the folder of a bot.
     pub(in crate::state) fn prepare_bot(&self, bot: BotId) -> Result<(), StoreError> {
         self.storage.disk().create_folder(&self.bot(bot))
     }
@@ -189,7 +185,6 @@ impl StateDir {
         self.sessions().join(format!(".{id}-{}{REMOVED}", now.0))
     }
 
-    /// The folders of sessions that are being removed.
     pub(in crate::state) fn removed_sessions(&self) -> impl Iterator<Item = PathBuf> {
         let entries = fs::read_dir(self.sessions()).into_iter().flatten();
         entries.flatten().map(|entry| entry.path()).filter(|path| {
@@ -228,7 +223,6 @@ impl SessionDir {
         folders.try_for_each(|folder| self.storage.disk().create_folder(&folder))
     }
 
-    /// All folders in it.
     pub(in crate::state) fn folders(&self) -> [PathBuf; 13] {
         [
             self.inbox(),

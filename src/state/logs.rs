@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
-use crate::state::layout::StateDir;
+use crate::state::StateDir;
 use crate::store::{StoreError, atomic};
 
 /// The folder of the logs.

@@ -18,3 +18,5 @@ pub mod outbox;
 pub mod sweep;
 pub(crate) mod wake_log;
 pub(crate) mod wake_requests;
+
+pub use self::layout::{SessionDir, StateDir};

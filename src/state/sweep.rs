@@ -8,11 +8,9 @@ use crate::clock::Timestamp;
 use crate::ids::SessionId;
 use crate::state::files::Files;
 use crate::state::inbox::Inbox;
-use crate::state::layout::StateDir;
-use crate::state::logs;
 use crate::state::outbox::Outbox;
-use crate::store::crash_points::Step;
-use crate::store::{StoreError, atomic};
+use crate::state::{StateDir, logs};
+use crate::store::{Step, StoreError, atomic};
 
 /// Sweeps the whole state folder. `file_time` is the time of the file system's clock, with which leftovers
 /// are compared; `now` is the time of the entries.

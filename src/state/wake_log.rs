@@ -13,12 +13,10 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::refusal::TypingRefusal;
 use crate::clock::Timestamp;
-use crate::state::agents::turns::Drained;
-use crate::state::inbox::entry::EntryName;
-use crate::state::layout::SessionDir;
-use crate::store::atomic::Durability;
-use crate::store::crash_points::Step;
-use crate::store::state_file::StateFile;
+use crate::state::SessionDir;
+use crate::state::agents::Drained;
+use crate::state::inbox::EntryName;
+use crate::store::{Durability, StateFile, Step};
 
 /// Names a way of waking, on disk and for people.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

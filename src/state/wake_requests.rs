@@ -14,12 +14,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::state::layout::SessionDir;
-use crate::store::StoreError;
-use crate::store::atomic::{self, Durability};
-use crate::store::crash_points::Step;
-use crate::store::lock::{self, FileLock};
-use crate::store::state_file::StateFile;
+use crate::state::SessionDir;
+use crate::store::{Durability, FileLock, StateFile, Step, StoreError, atomic, lock};
 
 /// How long a call waits for its lock, which others probe for microseconds.
 const CALL_PATIENCE: Duration = Duration::from_millis(50);
@@ -39,7 +35,6 @@ pub(crate) fn is_noise(name: &str) -> bool {
 /// A request to an MCP server to wake its agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WakeRequest {
-    /// The number of the wake.
     pub(crate) number: i64,
 }
 
@@ -53,7 +48,6 @@ impl WakeRequest {
 #[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WakeAnswer {
-    /// The number of the wake.
     pub(crate) number: i64,
     /// Why the agent could not be woken, if so.
     pub(crate) error: Option<String>,
@@ -169,7 +163,7 @@ pub(crate) fn remove_stale(dir: &SessionDir, living: &BTreeSet<&str>) -> Result<
 mod tests {
     use super::*;
     use crate::ids::SessionId;
-    use crate::state::layout::StateDir;
+    use crate::state::StateDir;
 
     #[test]
     fn calls_are_under_way_until_the_last_has_ended_and_that_moment_is_known() {

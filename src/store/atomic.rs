@@ -14,7 +14,8 @@ use tempfile::NamedTempFile;
 use super::StoreError;
 use super::disk::PreparedFile;
 use super::ownership::find_other_writer;
-use crate::store::crash_points::{Attempt, Side, Step, mark_step};
+use crate::store::crash_points::Attempt;
+use crate::store::{Side, Step, mark_step};
 
 /// Whether a write must survive a loss of power, or only a kill of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

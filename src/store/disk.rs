@@ -9,10 +9,10 @@
 
 use std::any::Any;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::StoreError;
 use super::atomic::{self, Durability};
@@ -42,6 +42,14 @@ pub trait Disk: fmt::Debug + Send + Sync {
         // A rename changes ctime, not mtime.
         let metadata = fs::metadata(path).ok()?;
         Some(Timestamp(metadata.ctime().saturating_mul(1000)))
+    }
+
+    /// Dates a file that a clock from the future has dated as changed now. Failures cost its room for longer.
+    fn renew(&self, path: &Path) {
+        // That changes ctime, too, whatever the time is.
+        let now = crate::clock::Clock::system().now().0;
+        let now = UNIX_EPOCH + Duration::from_millis(u64::try_from(now).unwrap_or(0));
+        drop(File::open(path).and_then(|file| file.set_modified(now)));
     }
 
     /// Hands out the names in a folder, unordered, without those of unfinished files. A missing folder

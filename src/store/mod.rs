@@ -22,8 +22,11 @@ pub mod watch;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use self::lock::LockError;
-use self::state_file::ReadError;
+pub use self::atomic::Durability;
+pub use self::crash_points::{Side, Step, mark_step};
+pub use self::disk::{Disk, HeldLock, PreparedFile};
+pub use self::lock::{FileLock, LockError};
+pub use self::state_file::{Inspection, ReadError, StateFile, StateFolder};
 
 /// An operation on a file failed.
 #[derive(Debug, thiserror::Error)]
@@ -138,7 +141,6 @@ fn describe_other_owner(path: &Path) -> Option<String> {
     })
 }
 
-/// Names a user for people.
 fn name_user(owner: u32) -> String {
     if owner == 0 {
         "root (after a run with sudo?)".to_owned()

@@ -71,7 +71,6 @@ pub(super) fn remember_naming(path: &Path, synced: bool) {
     }
 }
 
-/// A file is about to move.
 pub(super) fn remember_move(from: &Path, to: &Path) {
     if from.exists() {
         remember(|| Change::Moved {
@@ -81,7 +80,6 @@ pub(super) fn remember_move(from: &Path, to: &Path) {
     }
 }
 
-/// A file is about to be removed.
 pub(super) fn remember_removal(path: &Path) {
     if let Ok(content) = fs::read(path) {
         remember(|| Change::Removed {
@@ -156,7 +154,6 @@ fn monotonic_now() -> u128 {
         + u128::try_from(now.tv_nsec).unwrap_or(0)
 }
 
-/// The power goes.
 #[expect(clippy::disallowed_methods, reason = "takes back, durably or not")]
 pub(super) fn lose_power() {
     let undo = |change: Change| -> io::Result<()> {

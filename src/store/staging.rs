@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use super::StoreError;
 use super::atomic;
-use crate::store::crash_points::{Attempt, Side, Step, mark_step};
+use crate::store::crash_points::Attempt;
+use crate::store::{Side, Step, mark_step};
 
 /// The end of the name of an unfinished folder.
 const SUFFIX: &str = ".copies";

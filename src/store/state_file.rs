@@ -181,6 +181,17 @@ impl<T> StateFile<T> {
         self.storage.disk().renamed_at(&self.path)
     }
 
+    /// When its name last changed, as far as the clock of `now` can be believed: a file from the future counts as
+    /// changed now, and is dated so.
+    pub fn believed_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let changed = self.renamed_at()?;
+        if now.is_future(changed) {
+            self.storage.disk().renew(&self.path);
+            return Some(now);
+        }
+        Some(changed)
+    }
+
     /// Gives the file another name, unsynced. `false` if there is none.
     pub fn rename_to(&self, to: &Self) -> Result<bool, StoreError> {
         self.storage.disk().rename(&self.path, &to.path, self.step)

@@ -31,7 +31,6 @@ pub const RESCAN: Duration = Duration::from_secs(1);
 /// How often a waiting call looks again where folders cannot be watched.
 pub const RESCAN_UNWATCHED: Duration = Duration::from_millis(250);
 
-/// A change of names.
 enum NameEvent<'a> {
     /// This name appeared or, if `gone`, disappeared.
     Name { path: &'a Path, gone: bool },

@@ -21,6 +21,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 pub use self::message::{Chat, EntityKind, Forward, Message, Press, Reaction, TextEntity, User};
+use crate::clock::Timestamp;
 use crate::ids::{ChatId, UpdateId};
 
 /// Largest `update_id`: the server's queue counts them in 32 bits.
@@ -47,6 +48,18 @@ pub struct Update {
     pub id: UpdateId,
     /// Its content.
     pub body: Body,
+}
+
+impl Update {
+    /// When it happened, as Telegram tells it. The press of a button has no time of its own.
+    pub fn told_at(&self) -> Option<Timestamp> {
+        let seconds = match &self.body {
+            Body::Message { message, .. } => message.version_date(),
+            Body::Reaction(reaction) => reaction.date,
+            Body::Press(_) | Body::Membership(_) | Body::Other(_) => 0,
+        };
+        (seconds > 0).then(|| Timestamp::from_unix_seconds(seconds))
+    }
 }
 
 /// The content of an update.

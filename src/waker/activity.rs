@@ -11,11 +11,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::state::agents::Registered;
-use crate::state::agents::holder::HolderId;
-use crate::state::agents::process::ProcessId;
-use crate::state::agents::turns::{TurnFile, TurnState};
-use crate::state::layout::SessionDir;
+use crate::state::SessionDir;
+use crate::state::agents::{HolderId, ProcessId, Registered, TurnFile, TurnState};
 use crate::state::wake_requests::CallActivity;
 use crate::waker::rollout::{self, EndedTurn};
 
@@ -54,7 +51,6 @@ impl AgentState {
     }
 }
 
-/// The state of an agent, and its age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Activity {
     pub(crate) state: AgentState,
@@ -68,7 +64,6 @@ pub(crate) struct StateReport {
     pub(crate) since: Timestamp,
 }
 
-/// Combines the reports of all sources.
 pub(crate) fn combine_reports(
     calls: CallActivity,
     hooks: Option<StateReport>,
@@ -112,7 +107,6 @@ fn newest_report(one: Option<StateReport>, other: Option<StateReport>) -> Option
     Some(if same_time && in_doubt { older } else { newer })
 }
 
-/// Observes an agent that calls this MCP server.
 pub(crate) fn observe_agent(
     dir: &SessionDir,
     server: &Registered,

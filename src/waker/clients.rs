@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use crate::state::absence::Missing;
 use crate::waker::absence::policy::AgentPresence;
 
-/// Looks for a client on these terminals.
 pub(super) fn find_client(terminals: &[PathBuf]) -> AgentPresence {
     match has_client(terminals) {
         Ok(true) => AgentPresence::Present,

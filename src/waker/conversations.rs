@@ -3,15 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Timestamp;
-use crate::state::agents::Registered;
-use crate::state::agents::holder::HolderId;
+use crate::state::SessionDir;
+use crate::state::agents::{HolderId, Registered};
 use crate::state::holds::{Conversation, Holds};
-use crate::state::inbox::entry::EntryName;
+use crate::state::inbox::EntryName;
 use crate::state::inbox::pending::Pending;
-use crate::state::layout::SessionDir;
 use crate::store::StoreError;
 
-/// The conversations of a session.
 #[derive(Debug, Default)]
 pub(crate) struct Conversations(BTreeMap<String, Conversation>);
 
@@ -39,7 +37,6 @@ impl Conversations {
         mine.is_some_and(|mine| !mine.is_silent(now) && !mine.held.is_empty())
     }
 
-    /// The entries that an agent was shown.
     pub(crate) fn list_shown(&self, holder: &HolderId) -> BTreeSet<EntryName> {
         self.find(holder)
             .map(Conversation::entries)

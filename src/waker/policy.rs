@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::state::inbox::entry::EntryName;
+use crate::state::inbox::EntryName;
 use crate::state::wake_log::{AgentKey, MethodId, UnansweredCount, Wake, WakeOutcome, WakePlan};
 use crate::waker::activity::{Activity, AgentState};
 use crate::waker::methods::find_patience;

@@ -12,22 +12,18 @@ use crate::clock::{Clock, Timestamp};
 use crate::error_chain::Chain;
 use crate::ids::SessionId;
 use crate::state::absence::Missing;
-use crate::state::agents::holder::{self, HolderId};
-use crate::state::agents::turns::{self, TurnFile, Unanswered};
-use crate::state::agents::{Registered, list_registered};
-use crate::state::inbox::Inbox;
-use crate::state::inbox::entry::EntryName;
+use crate::state::agents::{
+    HolderId, Registered, TurnFile, Unanswered, holder, list_registered, turns,
+};
 use crate::state::inbox::pending::Pending;
-use crate::state::layout::{SessionDir, StateDir};
+use crate::state::inbox::{EntryName, Inbox};
 use crate::state::outbox::Outbox;
 use crate::state::wake_log::{AgentKey, TypingRefusal, Wake, WakeLog, WakeOutcome, WakePlan};
-use crate::state::wake_requests;
+use crate::state::{SessionDir, StateDir, wake_requests};
 use crate::store::StateError;
 use crate::waker::absence::AbsenceCheck;
 use crate::waker::absence::policy::AgentPresence;
-use crate::waker::clients;
 use crate::waker::conversations::Conversations;
-use crate::waker::list_candidates;
 use crate::waker::methods::tmux::guard::{self, TypingRules};
 use crate::waker::methods::tmux::pane::TmuxServer;
 use crate::waker::methods::tmux::{FoundAgent, TmuxMethod, find_unconnected};
@@ -38,6 +34,7 @@ use crate::waker::policy::{
     self, Situation, WakeCandidate, WakeDecision, choose_agent, decide_wake, decide_without,
 };
 use crate::waker::unanswered::{TurnVerdict, judge_turn, notify_chats, still_unanswered};
+use crate::waker::{clients, list_candidates};
 
 /// When to check again after a failure to read or write.
 const AFTER_FAILURE: Duration = Duration::from_secs(30);

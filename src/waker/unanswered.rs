@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::ids::{Address, SessionId};
-use crate::state::agents::turns::Unanswered;
+use crate::state::agents::Unanswered;
 use crate::state::holds::{Conversation, Held};
-use crate::state::inbox::entry::EntryName;
+use crate::state::inbox::EntryName;
 use crate::state::outbox::Outbox;
 use crate::state::outbox::notice::{self, Notice};
 use crate::store::StoreError;

@@ -1,6 +1,8 @@
 //! Hooks: a message that comes during a turn is read before it ends, an agent that ends without an answer
 //! is reminded, and the person is told if that does not help.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use crate::client::{Client, Kind, Session};
@@ -15,6 +17,7 @@ crate::each_client!(
     an_agent_that_ends_in_plain_text_is_reminded_and_then_the_person_is_told,
     an_agent_that_answers_after_the_reminder_leaves_nothing_unanswered,
     the_person_is_told_of_a_turn_that_the_api_has_ended,
+    a_client_whose_hooks_lost_their_program_works_on_in_silence,
 );
 
 fn a_message_that_comes_during_a_turn_is_read_before_it_ends(kind: Kind) {
@@ -263,4 +266,30 @@ fn with_plugin_and_installation_an_agent_is_reminded_of_each_message_once() {
 fn turn(house: &House) -> Value {
     let found = wait_for("a turn file", || house.turn().ok_or(house.names("turns")));
     found.1
+}
+
+fn a_client_whose_hooks_lost_their_program_works_on_in_silence(kind: Kind) {
+    let house = House::new();
+    let client = Client::installed(kind, &house);
+    let file = client.hooks_file();
+    let text = fs::read_to_string(&file).unwrap();
+    let gone = text.replace(env!("CARGO_BIN_EXE_telepost"), "/gone/telepost");
+    assert_ne!(gone, text);
+    fs::write(&file, gone).unwrap();
+    client.trust_hooks_again();
+    let mut session = client.converse("Work.");
+    client.model.asked().say("I have worked.");
+    session.turn_ends();
+    assert!(client.model.is_left_alone(), "kept going for nothing");
+    let said = session.everything();
+    session.close();
+    let records = client.records();
+    for words in [
+        "telepost: not found",
+        "hook_non_blocking_error",
+        "exited with code",
+    ] {
+        assert!(!said.contains(words), "{words}: {said}");
+        assert!(!records.contains(words), "{words}: {records}");
+    }
 }

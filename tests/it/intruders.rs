@@ -94,7 +94,7 @@ fn a_state_folder_or_a_folder_in_it_of_another_user_is_refused() {
         );
         chown(&folder, Some(me), None).unwrap();
     }
-    assert!(house.run(&["status"]).status.success());
+    assert!(house.run(&["inbox", "list"]).status.success());
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_folder_that_a_foreign_group_can_write_is_refused_by_the_name_of_the_group()
     set_mode(&folder, 0o770);
     all_refuse(&house, &folder, &format!("group {OTHER}"));
     set_mode(&folder, 0o750);
-    assert!(house.run(&["status"]).status.success());
+    assert!(house.run(&["inbox", "list"]).status.success());
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_configuration_that_others_can_write_is_refused_until_it_is_mended() {
         assert!(words.contains(&remedy), "{words}");
     }
     set_mode(&file, 0o644);
-    assert!(house.run(&["status"]).status.success());
+    assert!(house.run(&["inbox", "list"]).status.success());
     let folder = file.parent().unwrap().to_owned();
     set_mode(&folder, 0o777);
     let words = self::words(&house.run(&["status"]));
@@ -138,7 +138,7 @@ fn a_configuration_that_others_can_write_is_refused_until_it_is_mended() {
     );
     // In a folder like /tmp no user can replace the file of another one.
     set_mode(&folder, 0o1777);
-    assert!(house.run(&["status"]).status.success());
+    assert!(house.run(&["inbox", "list"]).status.success());
     set_mode(&folder, 0o700);
     if chown(&file, Some(OTHER), None).is_ok() {
         let words = self::words(&house.run(&["status"]));

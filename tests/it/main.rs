@@ -52,6 +52,7 @@ mod inbox_command;
 mod install;
 mod install_sessions;
 mod intruders;
+mod jumped_clock;
 mod keep_open;
 mod kinds;
 mod late_files;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use telegram_sim::Fault;
 
-use crate::support::{House, wait_for};
+use crate::support::{Agent, House, wait_for};
 
 /// Replaces what differs from run to run.
 fn settled(mut status: Value) -> Value {
@@ -199,4 +199,22 @@ fn messages_that_may_stand_twice_are_counted_and_explained() {
     assert_eq!(house.status()["sessions"][0]["repeats"], 1);
     let text = String::from_utf8(house.run(&["status"]).stdout).unwrap();
     assert!(text.contains("ONE: 1 message may appear twice"), "{text}");
+}
+
+#[test]
+fn an_agent_is_told_that_the_gateway_is_frozen() {
+    let house = House::new();
+    let gateway = house.gateway();
+    house.wait_for_bot(0, "polling", json!(true));
+    let pid = rustix::process::Pid::from_raw(i32::try_from(gateway.pid()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let mut command = house.agent_command("ONE");
+    let mut agent = Agent::start(command.env("TELEPOST_TEST_CLOCK_MS", "300000"));
+    let shown = agent.poll(json!({}));
+    let notice = shown["notices"][0].as_str().unwrap();
+    assert!(
+        notice.contains("the gateway does not poll any more"),
+        "{shown}"
+    );
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
 }

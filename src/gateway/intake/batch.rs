@@ -612,9 +612,14 @@ impl BatchWriter {
     ) -> Result<(Inbox, Entry), StoreError> {
         let now = self.clock.now();
         let place = self.open_session(session)?;
-        let received = now.0.max(place.last_received + 1);
-        place.last_received = received;
         let inbox = place.inbox.clone();
+        let waiting = if now.is_future(Timestamp(place.last_received)) {
+            inbox.pending()?.last().map_or(0, |name| name.received)
+        } else {
+            place.last_received
+        };
+        let received = Inbox::next_name(now, update.told_at(), place.last_received, waiting);
+        place.last_received = received;
         let entry = Entry::new(address, update.id, Timestamp(received), raw.to_owned());
         self.stored.insert(session, entry.name());
         self.versions.record(update, entry.name());
@@ -649,7 +654,9 @@ impl BatchWriter {
 
     /// Forgets names that are older than any tombstone, so that memory stays bounded.
     pub(crate) fn forget_old(&mut self) {
-        let before = self.clock.now().0 - 2 * TOMBSTONE_MS;
+        let newest = self.sessions.values().map(|place| place.last_received);
+        let newest = Timestamp(newest.max().unwrap_or_default());
+        let before = self.clock.now().for_expiry(newest).0 - 2 * TOMBSTONE_MS;
         self.stored.remove_before(before);
         self.versions.forget_before(before);
     }

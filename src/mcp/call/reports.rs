@@ -122,7 +122,9 @@ impl Mailbox {
             .bots
             .iter()
             .find(|bot| bot.id == Some(serves.bot_id))?;
-        if let Some(why) = bot.health.problem() {
+        let silent = "the gateway does not poll any more: it is stopped or hangs, or the machine has slept. If this stays, run `telepost gateway --detach --replace`.";
+        let is_silent = status.is_silent(bot, self.clock.now());
+        if let Some(why) = bot.health.problem().or(is_silent.then_some(silent)) {
             // The end of a long notice is cut off.
             return Some(format!(
                 "Nothing arrives now; what you send is stored, and `telepost status` shows the person how it stands: {why}"

@@ -62,6 +62,7 @@ impl<'a> ToolCall<'a> {
         let mut me = me_on_disk
             .clone()
             .unwrap_or_else(|| Conversation::new(holder, &caller.label, now));
+        me.come_back(now);
         let mut presented = mailbox.presented();
         let read = presented.read(&caller.holder);
         // Before the settled ones go: also a message that another process has settled was read.
@@ -89,7 +90,7 @@ impl<'a> ToolCall<'a> {
                 others,
                 read,
                 answering,
-                newest_accepted: mailbox.driver.outbox.newest()?,
+                newest_accepted: mailbox.driver.outbox.newest(now)?,
             },
             notices,
             _lock: lock,

@@ -5,7 +5,6 @@ pub(crate) mod waking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -29,15 +28,10 @@ use crate::state::logs;
 use crate::state::outbox::Outbox;
 use crate::state::outbox::delivery::DeliveryId;
 use crate::store::state_file::ReadError;
-use crate::telegram::polling::POLL_DEADLINE;
 use crate::waker::methods::tmux::guard::TypingRules;
 
 /// How many waiting deliveries are read in search of a blocked one.
 const READ_MAX: usize = 1000;
-
-/// How much older than the longest poll the last answer may be. A gateway that is older does not run on: it is
-/// stopped, or the machine sleeps.
-const STALE_AFTER: Duration = POLL_DEADLINE.saturating_add(Duration::from_secs(25));
 
 /// The places that a report is gathered from.
 #[derive(Clone, Copy, Debug)]
@@ -262,8 +256,7 @@ fn report_bots(file: &GatewayStatus, now: Timestamp) -> Vec<BotReport> {
     file.bots
         .iter()
         .map(|bot| {
-            let last_sign = bot.last_poll_at.unwrap_or(file.started_at);
-            let is_stale = now.since(last_sign) > STALE_AFTER;
+            let is_stale = file.is_silent(bot, now);
             let state = match &bot.health {
                 BotHealth::Starting | BotHealth::Polling if is_stale => "not answering",
                 BotHealth::Starting => "starting",

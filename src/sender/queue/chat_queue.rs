@@ -23,7 +23,6 @@ pub(super) struct ChatQueue {
     pub(super) begun: Option<QueueKey>,
     /// How many messages of replies have gone to this chat.
     pub(super) replied: u64,
-    /// Chat actions that are under way.
     pub(super) chat_actions: usize,
     pub(super) not_before: Duration,
     pub(super) failures: u32,
@@ -56,7 +55,6 @@ impl ChatQueue {
         }
     }
 
-    /// Every delivery that waits.
     pub(super) fn keys(&self) -> Vec<QueueKey> {
         let replies = self.replies.iter().chain(self.progress.values());
         replies.chain(self.reactions.values()).copied().collect()

@@ -23,7 +23,6 @@ const GROUP_LIMITS: [Limit; 2] = [(3, Duration::from_secs(3)), (18, Duration::fr
 const PROGRESS_PRIVATE: Duration = Duration::from_secs(3);
 const PROGRESS_GROUP: Duration = Duration::from_secs(6);
 
-/// Requests in the order of importance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
     Reply,

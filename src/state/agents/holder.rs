@@ -11,12 +11,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::clock::Timestamp;
-use crate::state::agents::process::ProcessId;
-use crate::state::agents::{AgentFile, Reach, folder, list_registered};
-use crate::state::layout::SessionDir;
-use crate::store::StoreError;
-use crate::store::disk::HeldLock;
-use crate::store::state_file::{ReadError, StateFile};
+use crate::state::SessionDir;
+use crate::state::agents::{AgentFile, ProcessId, Reach, folder, list_registered};
+use crate::store::{HeldLock, ReadError, StateFile, StoreError};
 
 /// Names an agent in the messages that it holds. Safe as a file name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -191,7 +188,7 @@ pub fn seems_to_live(dir: &SessionDir, holder: &str) -> bool {
 mod tests {
     use super::*;
     use crate::ids::SessionId;
-    use crate::state::layout::StateDir;
+    use crate::state::StateDir;
 
     fn dir() -> (tempfile::TempDir, SessionDir) {
         let folder = tempfile::tempdir().unwrap();

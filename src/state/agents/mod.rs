@@ -14,14 +14,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::holder::HolderId;
+pub use self::process::ProcessId;
+pub use self::turns::{Drained, TurnFile, TurnState, Unanswered};
 use crate::clock::Timestamp;
 use crate::config::{Binding, Env};
-use crate::state::agents::holder::HolderId;
-use crate::state::agents::process::ProcessId;
-use crate::state::layout::SessionDir;
-use crate::store::StoreError;
-use crate::store::crash_points::Step;
-use crate::store::state_file::StateFolder;
+use crate::state::SessionDir;
+use crate::store::{StateFolder, Step, StoreError};
 
 /// Longer names of threads are ignored.
 const THREAD_MAX: usize = 100;

@@ -105,7 +105,6 @@ impl ProcessId {
     }
 }
 
-/// A process on a terminal.
 struct OnTerminal {
     group: i64,
     /// The terminal's foreground group.
@@ -152,7 +151,6 @@ fn find_on_terminal(pid: u32, tty: &Path) -> Option<OnTerminal> {
     })
 }
 
-/// The numbers of all processes.
 #[cfg(target_os = "linux")]
 fn list_all() -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -161,7 +159,6 @@ fn list_all() -> Vec<u32> {
         .collect()
 }
 
-/// The numbers of all processes.
 #[cfg(not(target_os = "linux"))]
 fn list_all() -> Vec<u32> {
     let output = std::process::Command::new("ps")

@@ -9,15 +9,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::state::agents::holder::HolderId;
-use crate::state::agents::process::ProcessId;
-use crate::state::inbox::entry::EntryName;
-use crate::state::layout::SessionDir;
-use crate::store::atomic::{self, Durability};
-use crate::store::crash_points::Step;
-use crate::store::lock::{FileLock, LockError};
-use crate::store::state_file::{StateFile, StateFolder};
-use crate::store::{StateError, StoreError};
+use crate::state::SessionDir;
+use crate::state::agents::{HolderId, ProcessId};
+use crate::state::inbox::EntryName;
+use crate::store::{
+    Durability, FileLock, LockError, StateError, StateFile, StateFolder, Step, StoreError, atomic,
+};
 
 /// The turns of one agent.
 #[serde_with::skip_serializing_none]

@@ -9,10 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{BotId, ChatId};
-use crate::state::layout::StateDir;
-use crate::store::StoreError;
-use crate::store::crash_points::Step;
-use crate::store::state_file::{ReadError, StateFile};
+use crate::state::StateDir;
+use crate::store::{ReadError, StateFile, Step, StoreError};
 
 #[derive(Debug, Serialize, Deserialize)]
 struct MigrationsFile {

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::ids::{Address, BotId, ChatId};
+use crate::state::StateDir;
 use crate::state::bots::migrations::Migrations;
 use crate::state::bots::rate_limits::RateLimits;
-use crate::state::layout::StateDir;
 use crate::state::outbox::sent_index::SentIndex;
-use crate::store::state_file::ReadError;
+use crate::store::ReadError;
 use crate::telegram::api::Api;
 
 /// One bot while the gateway runs, shared by its poller, the sender and the fetcher.

@@ -17,10 +17,8 @@ use tokio::time::Instant;
 
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{BotId, ChatId, TopicId};
-use crate::state::layout::StateDir;
-use crate::store::StoreError;
-use crate::store::crash_points::Step;
-use crate::store::state_file::{ReadError, StateFile};
+use crate::state::StateDir;
+use crate::store::{ReadError, StateFile, Step, StoreError};
 
 /// How long a blocked chat is left alone before it is tried again.
 pub const BLOCKED_FOR: Duration = Duration::from_secs(3600);

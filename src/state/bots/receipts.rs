@@ -7,10 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::ids::{BotId, ChatId, MessageId};
-use crate::state::layout::StateDir;
-use crate::store::StoreError;
-use crate::store::crash_points::Step;
-use crate::store::state_file::{ReadError, StateFile};
+use crate::state::StateDir;
+use crate::store::{ReadError, StateFile, Step, StoreError};
 
 /// A message of a chat, as a bot sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

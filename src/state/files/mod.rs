@@ -17,16 +17,13 @@ use sha2::{Digest as _, Sha256};
 use crate::clock::Timestamp;
 use crate::error_chain::Chain;
 use crate::ids::UpdateId;
+use crate::state::SessionDir;
 use crate::state::files::state::{FetchResult, FileState, STATE_FILE};
 use crate::state::inbox::Inbox;
 use crate::state::inbox::view::{AttachmentView, FileStanding, RenderedMessage};
-use crate::state::layout::SessionDir;
-use crate::store::StoreError;
-use crate::store::atomic;
-use crate::store::crash_points::Step;
 use crate::store::envelope::encode;
 use crate::store::staging::{self, Staging};
-use crate::store::state_file::{ReadError, StateFile};
+use crate::store::{ReadError, StateFile, Step, StoreError, atomic};
 
 /// How many bytes the files of one session may take.
 pub const QUOTA: u64 = 1 << 30;
@@ -281,6 +278,10 @@ impl Files {
             .map(|name| name.update_id)
             .collect();
         for stored in self.settled()? {
+            if now.is_future(stored.since) {
+                let folder = self.folder(stored.update_id);
+                self.dir.storage().disk().renew(&folder);
+            }
             if !seen.contains(&stored.update_id) && now.since(stored.since) > KEEP {
                 self.remove(stored.update_id)?;
             }
@@ -349,8 +350,8 @@ impl PartialFile {
 mod tests {
     use super::*;
     use crate::ids::{Address, BotId, ChatId, SessionId};
-    use crate::state::inbox::entry::Entry;
-    use crate::state::layout::StateDir;
+    use crate::state::StateDir;
+    use crate::state::inbox::Entry;
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
 

@@ -3,13 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::clock::Timestamp;
+use crate::state::SessionDir;
 use crate::state::holds::Conversation;
-use crate::state::inbox::entry::EntryName;
-use crate::state::layout::SessionDir;
-use crate::store::StoreError;
-use crate::store::atomic::Durability;
-use crate::store::crash_points::Step;
-use crate::store::state_file::{ReadError, StateFile, StateFolder};
+use crate::state::inbox::EntryName;
+use crate::store::{Durability, ReadError, StateFile, StateFolder, Step, StoreError};
 
 /// The conversations of a session.
 #[derive(Clone, Debug)]

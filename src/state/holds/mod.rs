@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 pub use self::files::Holds;
 use crate::clock::Timestamp;
 use crate::ids::{Address, MessageId, UpdateId};
-use crate::state::inbox::entry::EntryName;
+use crate::state::inbox::EntryName;
 use crate::state::inbox::view::RenderedMessage;
-use crate::state::outbox::delivery::DeliveryId;
+use crate::state::outbox::DeliveryId;
 
 /// A living holder that has not called for so long no longer keeps others from its messages.
 pub const SILENCE: Duration = Duration::from_secs(30 * 60);
@@ -308,6 +308,16 @@ impl Conversation {
             .iter()
             .find(|turn| turn.address == address)
             .map(|turn| &turn.first)
+    }
+
+    /// Counts times that a clock told which had jumped ahead as now: the names of new replies follow them.
+    pub fn come_back(&mut self, now: Timestamp) {
+        let held = self.held.iter_mut().map(|held| &mut held.shown_at);
+        for shown_at in held.chain([&mut self.shown_at]) {
+            if now.is_future(*shown_at) {
+                *shown_at = now;
+            }
+        }
     }
 
     /// A progress was accepted: the first one names the turn.

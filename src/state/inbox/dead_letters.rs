@@ -12,11 +12,9 @@ use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
 use crate::ids::BotId;
+use crate::state::StateDir;
 use crate::state::agents::holder::short_hash;
-use crate::state::layout::StateDir;
-use crate::store::StoreError;
-use crate::store::crash_points::Step;
-use crate::store::state_file::{ReadError, StateFolder};
+use crate::store::{ReadError, StateFolder, Step, StoreError};
 
 /// How many dead letters of a bot are kept.
 const LETTERS_MAX: usize = 1000;

@@ -19,16 +19,14 @@ use std::collections::BTreeSet;
 
 use serde_json::value::RawValue;
 
-use crate::clock::Timestamp;
+pub use self::entry::{Entry, EntryName};
+use crate::clock::{DAY_MS, Timestamp};
 use crate::ids::{BotId, UpdateId};
-use crate::state::inbox::entry::{Entry, EntryName};
+use crate::state::SessionDir;
 use crate::state::inbox::pending::{FollowedNames, Pending};
-use crate::state::layout::SessionDir;
-use crate::store::StoreError;
-use crate::store::atomic::Durability;
-use crate::store::crash_points::Step;
-use crate::store::disk::PreparedFile;
-use crate::store::state_file::{Inspection, ReadError, StateFile, StateFolder};
+use crate::store::{
+    Durability, Inspection, PreparedFile, ReadError, StateFile, StateFolder, Step, StoreError,
+};
 
 /// How long a settled entry stays as a tombstone. Telegram keeps updates for 24 h.
 pub const TOMBSTONE_MS: i64 = 48 * 3600 * 1000;
@@ -227,16 +225,36 @@ impl Inbox {
         Ok(moved)
     }
 
+    /// The time of the name for an update that comes at `now`. Names strictly increase: order is kept by counting on
+    /// from the newest. `told` is the time that Telegram gives the update: it keeps updates for a day, so a clock
+    /// further ahead has jumped. `newest` and `waiting` are the newest name and the newest one that waits; where only
+    /// settled names lie in the future, new ones come back to the clock.
+    pub fn next_name(now: Timestamp, told: Option<Timestamp>, newest: i64, waiting: i64) -> i64 {
+        let latest = told.map_or(now.0, |told| told.0.saturating_add(DAY_MS));
+        let now = Timestamp(now.0.min(latest));
+        let last = if now.is_future(Timestamp(newest)) && !now.is_future(Timestamp(waiting)) {
+            waiting
+        } else {
+            newest
+        };
+        now.0.max(last + 1)
+    }
+
     /// Removes tombstones that were settled more than [`TOMBSTONE_MS`] ago, by the clock of the file system.
     pub fn sweep(&self, now: Timestamp) -> Result<usize, StoreError> {
         let mut removed = 0;
+        let newest = self.stored()?.into_iter().max();
+        let until = now.for_expiry(newest.map_or(now, EntryName::received_at));
         for name in self.settled.names()? {
             let file = self.settled.file(&name).at(Step::Sweep);
-            let Some(settled) = file.renamed_at() else {
+            let Some(settled) = file.believed_change(now) else {
                 continue;
             };
-            let received = EntryName::parse(&name).map_or(0, |name| name.received);
-            if now.0.saturating_sub(settled.0.max(received)) > TOMBSTONE_MS {
+            let received = EntryName::parse(&name).map(EntryName::received_at);
+            // A folder that was copied has newer changes; a name from the future says nothing.
+            let received = received.filter(|received| !now.is_future(*received));
+            let settled = settled.max(received.unwrap_or_default());
+            if until.0.saturating_sub(settled.0) > TOMBSTONE_MS {
                 file.remove()?;
                 removed += 1;
             }
@@ -254,7 +272,7 @@ impl Inbox {
 mod tests {
     use super::*;
     use crate::ids::{Address, ChatId, SessionId};
-    use crate::state::layout::StateDir;
+    use crate::state::StateDir;
     use crate::store::atomic;
 
     const BOT: BotId = BotId(7);
@@ -325,6 +343,22 @@ mod tests {
         atomic::replace_file(&path, b"{\"for", Step::InboxEntry, Durability::Synced).unwrap();
         assert!(!inbox.knows(entry.name(), BOT, Timestamp(1)).unwrap());
         assert_eq!(atomic::list_names(&state.quarantine()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn names_count_on_and_come_back_to_the_clock_once_only_settled_ones_are_ahead() {
+        let now = Timestamp(1_700_000_000_000);
+        let name = |told: Option<i64>, newest: i64, waiting: i64| {
+            let told = told.map(|told| Timestamp(now.0 + told));
+            Inbox::next_name(now, told, now.0 + newest, now.0 + waiting) - now.0
+        };
+        assert_eq!(name(None, -5, -9), 0);
+        assert_eq!(name(None, 5, -9), 6);
+        assert_eq!(name(Some(-2 * DAY_MS), -5 * DAY_MS, -9 * DAY_MS), -DAY_MS);
+        assert_eq!(name(None, DAY_MS, DAY_MS), DAY_MS + 1);
+        assert_eq!(name(None, 9 * DAY_MS, -9), 0);
+        assert_eq!(name(None, 9 * DAY_MS, 7), 8);
+        assert_eq!(name(None, 9 * DAY_MS, 8 * DAY_MS), 9 * DAY_MS + 1);
     }
 
     #[test]

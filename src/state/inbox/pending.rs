@@ -10,10 +10,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::ids::UpdateId;
-use crate::state::inbox::entry::{Entry, EntryName};
-use crate::store::StoreError;
-use crate::store::state_file::StateFolder;
+use crate::state::inbox::{Entry, EntryName};
 use crate::store::watch::NameChanges;
+use crate::store::{StateFolder, StoreError};
 
 /// A folder with fewer names is listed by each call: that takes less than a millisecond.
 const LARGE: usize = 1000;
@@ -137,7 +136,6 @@ impl Followed {
     }
 }
 
-/// Lists the names of a folder.
 pub(super) fn list(folder: &StateFolder<Entry>) -> Result<BTreeSet<EntryName>, StoreError> {
     let mut names = Vec::new();
     folder.visit(|name| names.extend(EntryName::parse(&name)))?;
@@ -148,7 +146,7 @@ pub(super) fn list(folder: &StateFolder<Entry>) -> Result<BTreeSet<EntryName>, S
 mod tests {
     use super::*;
     use crate::ids::SessionId;
-    use crate::state::layout::StateDir;
+    use crate::state::StateDir;
 
     fn name(number: i64) -> EntryName {
         EntryName {

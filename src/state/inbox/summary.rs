@@ -12,11 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::Inbox;
 use super::entry::EntryName;
 use crate::clock::{Clock, Timestamp};
-use crate::state::layout::SessionDir;
-use crate::store::StoreError;
-use crate::store::atomic::Durability;
-use crate::store::crash_points::Step;
-use crate::store::state_file::StateFile;
+use crate::state::SessionDir;
+use crate::store::{Durability, StateFile, Step, StoreError};
 
 /// A smaller inbox is counted each time.
 const KEPT_FROM: usize = 500;
@@ -33,7 +30,6 @@ pub struct InboxSummary {
     pub oldest: Option<Timestamp>,
 }
 
-/// The file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct CountFile {
     folder: FolderStamp,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::ids::{Address, ChatId, MessageId, TopicId, UpdateId, UserId};
 use crate::routing::is_near_limit;
-use crate::state::inbox::entry::{Entry, EntryName};
+use crate::state::inbox::{Entry, EntryName};
 use crate::telegram::update::{self, Body, Forward, Message, Update};
 
 /// How long the newest part of an album or of a cut text waits for the next one.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::ids::{Address, MessageId, SessionId, UpdateId};
-use crate::state::inbox::entry::EntryName;
+use crate::state::inbox::EntryName;
 use crate::state::outbox::attachments::{AttachedFile, group_albums};
 use crate::store::envelope::serialize_versioned;
 use crate::telegram::api::OutgoingMessage;

@@ -18,18 +18,16 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::delivery::{
+    Content, Delivery, DeliveryId, DeliveryOutcome, DeliveryState, FinishedDelivery,
+};
 use crate::clock::Timestamp;
 use crate::ids::{BotId, MessageId};
 use crate::state::agents::holder::short_hash;
-use crate::state::inbox::entry::EntryName;
-use crate::state::layout::{SessionDir, StateDir};
-use crate::state::outbox::delivery::{
-    Content, Delivery, DeliveryId, DeliveryOutcome, DeliveryState, FinishedDelivery,
-};
-use crate::store::StoreError;
-use crate::store::crash_points::Step;
+use crate::state::inbox::EntryName;
+use crate::state::{SessionDir, StateDir};
 use crate::store::staging::{self, CopyError, Staging};
-use crate::store::state_file::{ReadError, StateFile, StateFolder};
+use crate::store::{ReadError, StateFile, StateFolder, Step, StoreError};
 
 /// How long a finished delivery is kept.
 const KEEP_MS: i64 = 7 * 24 * 3600 * 1000;
@@ -285,18 +283,24 @@ impl Outbox {
         Ok(all)
     }
 
-    /// When the newest delivery on disk was accepted, finished or not; 0 if there is none.
-    pub fn newest(&self) -> Result<i64, StoreError> {
-        let mut newest = 0;
-        let mut visitor = |name: String| {
-            let id = name.strip_suffix(".json").and_then(DeliveryId::parse);
-            newest = newest.max(id.map_or(0, |id| id.accepted));
+    /// When the newest delivery on disk was accepted, finished or not; 0 if there is none. Finished ones from the
+    /// future do not count: their clock had jumped ahead. The name of a waiting one counts, for the order.
+    pub fn newest(&self, now: Timestamp) -> Result<i64, StoreError> {
+        let newest = |folder: &StateFolder<_>, counts: &dyn Fn(i64) -> bool| {
+            let mut newest = 0;
+            folder.visit(|name| {
+                let id = name.strip_suffix(".json").and_then(DeliveryId::parse);
+                let accepted = id.map(|id| id.accepted).filter(|at| counts(*at));
+                newest = newest.max(accepted.unwrap_or_default());
+            })?;
+            Ok::<i64, StoreError>(newest)
         };
+        let mut waiting = 0;
         // In the order in which deliveries move, so that none is missed.
-        self.waiting.visit(&mut visitor)?;
-        self.sent.visit(&mut visitor)?;
-        self.failed.visit(&mut visitor)?;
-        Ok(newest)
+        self.each_waiting(|id| waiting = waiting.max(id.accepted))?;
+        let is_near = |at: i64| waiting >= at || !now.is_future(Timestamp(at));
+        let finished = newest(&self.sent, &is_near)?.max(newest(&self.failed, &is_near)?);
+        Ok(waiting.max(finished))
     }
 
     /// All finished deliveries that are on disk, in the order of acceptance.
@@ -455,12 +459,19 @@ impl Outbox {
 
     /// Whether a delivery was finished too long ago to be kept. It may have waited for long before.
     fn is_past(&self, id: &DeliveryId, now: Timestamp) -> Result<bool, StoreError> {
-        let past = |at: i64| now.0.saturating_sub(at) > KEEP_MS;
-        if !past(id.accepted) {
+        let past = |at: Timestamp| now.0.saturating_sub(at.0) > KEEP_MS;
+        let accepted = Timestamp(id.accepted);
+        if now.is_future(accepted) {
+            // A clock that had jumped ahead has named it; only the change of its file tells its age.
+            let files = [&self.sent, &self.failed].map(|folder| entry(folder, id));
+            let mut changes = files.iter().filter_map(|file| file.believed_change(now));
+            return Ok(changes.next().is_some_and(past));
+        }
+        if !past(accepted) {
             return Ok(false);
         }
         match self.finished(id, now) {
-            Ok(finished) => Ok(finished.is_some_and(|finished| past(finished.finished_at.0))),
+            Ok(finished) => Ok(finished.is_some_and(|finished| past(finished.finished_at))),
             Err(ReadError::Quarantined { .. } | ReadError::Newer { .. }) => Ok(false),
             Err(ReadError::Store(error)) => Err(error),
         }

@@ -7,8 +7,7 @@
 use crate::clock::Timestamp;
 use crate::ids::{Address, MessageId, SessionId};
 use crate::state::agents::holder::short_hash;
-use crate::state::outbox::Outbox;
-use crate::state::outbox::delivery::{Content, Delivery, DeliveryId};
+use crate::state::outbox::{Content, Delivery, DeliveryId, Outbox};
 use crate::store::StoreError;
 
 /// The holder of the gateway's notices; no agent has this name.
@@ -38,7 +37,7 @@ pub fn send_notice(outbox: &Outbox, notice: Notice<'_>, now: Timestamp) -> Resul
         // The sync of its commit may have failed.
         return outbox.sync_names();
     }
-    let last = outbox.newest()?;
+    let last = outbox.newest(now)?;
     outbox.accept(&Delivery {
         id: DeliveryId {
             accepted: now.0.max(last + 1),

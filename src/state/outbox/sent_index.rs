@@ -7,8 +7,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::ids::{Address, ChatId, MessageId, SessionId, TopicId};
-use crate::state::outbox::Outbox;
-use crate::state::outbox::delivery::{DeliveryOutcome, FinishedDelivery};
+use crate::state::outbox::{DeliveryOutcome, FinishedDelivery, Outbox};
 use crate::store::StoreError;
 
 /// Most messages of one session that are known; the oldest are forgotten.

@@ -6,9 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::*;
-use crate::store::atomic;
 use crate::store::disk::RealDisk;
-use crate::store::lock::LockError;
+use crate::store::{LockError, atomic};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Sample {

@@ -1,8 +1,7 @@
 use std::fs::{self, File};
 
 use super::*;
-use crate::store::atomic::Durability;
-use crate::store::crash_points::Step;
+use crate::store::{Durability, Step};
 
 /// Longer than any event takes.
 const PATIENCE: Duration = Duration::from_secs(5);

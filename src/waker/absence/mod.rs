@@ -9,13 +9,11 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::ids::SessionId;
 use crate::state::absence::{Absence, Missing};
-use crate::state::inbox::Inbox;
-use crate::state::inbox::entry::EntryName;
-use crate::state::layout::{SessionDir, StateDir};
+use crate::state::inbox::{EntryName, Inbox};
 use crate::state::outbox::Outbox;
 use crate::state::outbox::notice::{self, Notice};
-use crate::store::StoreError;
-use crate::store::state_file::ReadError;
+use crate::state::{SessionDir, StateDir};
+use crate::store::{ReadError, StoreError};
 use crate::telegram::update::{self, Body};
 use crate::waker::absence::policy::{
     AbsenceEffect, AbsenceInput, AbsenceNotice, AgentPresence, BACK_TEXT, CONNECTED_TEXT,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::ids::{Address, MessageId};
 use crate::state::absence::{Absence, AbsencePhase, Missing, WaitingChat};
-use crate::state::inbox::entry::EntryName;
+use crate::state::inbox::EntryName;
 use crate::waker::time_since;
 
 /// How long a restart of an agent may take before a chat is told.

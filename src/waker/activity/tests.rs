@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
 use crate::ids::SessionId;
+use crate::state::StateDir;
 use crate::state::agents::{AgentFile, Reach};
-use crate::state::layout::StateDir;
 use crate::store::atomic;
 use crate::waker::activity::*;
 

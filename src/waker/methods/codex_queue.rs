@@ -90,8 +90,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::store::atomic::{self, Durability};
-    use crate::store::crash_points::Step;
+    use crate::store::{Durability, Step, atomic};
 
     /// A `codex` on a PATH of its own that does this.
     fn codex(script: &str) -> (tempfile::TempDir, Reach) {

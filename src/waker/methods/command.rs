@@ -8,7 +8,6 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-/// How long a command may take.
 pub(super) const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// How often its end is checked.
 const STEP: Duration = Duration::from_millis(5);

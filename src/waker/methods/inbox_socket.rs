@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::clock::Timestamp;
 use crate::config::Env;
-use crate::state::layout::SessionDir;
+use crate::state::SessionDir;
 use crate::state::wake_log::{MethodId, Wake};
 use crate::state::wake_requests::{self, WakeAnswer, WakeRequest};
 use crate::store::StoreError;
@@ -26,7 +26,6 @@ use crate::waker::policy::Patience;
 
 /// How long the MCP server may take to answer a request.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// How long writing the frame may take.
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Wakes by a frame on Claude Code's inbox socket.
@@ -115,7 +114,6 @@ impl InboxSocket {
         })
     }
 
-    /// Writes the frame that wakes the agent.
     pub(crate) fn write(&self, number: i64) -> io::Result<()> {
         check_owner(&self.path)?;
         let mut stream = UnixStream::connect(&self.path)?;
@@ -178,7 +176,6 @@ impl RequestListener {
             .to_owned()
     }
 
-    /// Carries out the request, if there is one.
     pub(crate) fn carry_out(&mut self) -> Result<(), StoreError> {
         let file = WakeRequest::file(&self.dir, &self.registration);
         let Some(request) = file.peek() else {
@@ -205,9 +202,8 @@ mod tests {
 
     use super::*;
     use crate::ids::SessionId;
-    use crate::state::layout::StateDir;
-    use crate::store::atomic::{self, Durability};
-    use crate::store::crash_points::Step;
+    use crate::state::StateDir;
+    use crate::store::{Durability, Step, atomic};
 
     fn listener() -> (tempfile::TempDir, SessionDir, RequestListener, PathBuf) {
         let folder = tempfile::tempdir().unwrap();

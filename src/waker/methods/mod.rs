@@ -19,8 +19,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Timestamp};
+use crate::state::SessionDir;
 use crate::state::agents::Registered;
-use crate::state::layout::SessionDir;
 use crate::state::wake_log::{MethodId, TypingRefusal, Wake};
 use crate::store::StoreError;
 use crate::waker::methods::tmux::guard::TypingRules;
@@ -34,7 +34,6 @@ pub(crate) const METHODS: [&dyn WakeMethod; 3] = [
     &tmux::TmuxMethod,
 ];
 
-/// A way of waking an agent.
 pub(crate) trait WakeMethod: Sync {
     /// Names it in `wake.json` and in `status`.
     fn id(&self) -> MethodId;
@@ -74,7 +73,6 @@ pub(crate) trait WakeMethod: Sync {
     }
 }
 
-/// The agent that a method is to wake.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WakeTarget<'a> {
     pub(crate) dir: &'a SessionDir,
@@ -88,7 +86,6 @@ pub(crate) struct WakeTarget<'a> {
     pub(crate) typing: Option<&'a TypingRules>,
 }
 
-/// The circumstances of an attempt.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AttemptContext<'a> {
     pub(crate) wake: &'a Wake,

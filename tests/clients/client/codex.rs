@@ -69,7 +69,9 @@ pub(super) fn trust_hooks(client: &Client) {
     });
     let file = client.home.join(".codex/config.toml");
     let config = fs::read_to_string(&file).unwrap();
-    fs::write(file, config + &state.collect::<String>()).unwrap();
+    // The hooks that were trusted before stand at the end, too.
+    let config = config.split("\n[hooks.state.").next().unwrap();
+    fs::write(file, config.to_owned() + &state.collect::<String>()).unwrap();
 }
 
 pub(super) fn converse(client: &Client, prompt: &str) -> Session {

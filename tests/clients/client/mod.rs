@@ -178,6 +178,32 @@ impl Client {
         self.path = format!("{}:{}", folder.display(), self.path);
     }
 
+    /// The file with the hooks.
+    pub(crate) fn hooks_file(&self) -> PathBuf {
+        self.home.join(match self.kind {
+            Kind::Claude | Kind::OlderClaude => ".claude/settings.json",
+            Kind::Codex => ".codex/hooks.json",
+        })
+    }
+
+    /// The person agrees to the hooks as they are now, where the client asks.
+    pub(crate) fn trust_hooks_again(&self) {
+        match self.kind {
+            Kind::Claude | Kind::OlderClaude => {}
+            Kind::Codex => codex::trust_hooks(self),
+        }
+    }
+
+    /// Everything that the client has written down of its sessions.
+    pub(crate) fn records(&self) -> String {
+        let folders = [".claude/projects", ".codex/sessions"];
+        let files = folders
+            .iter()
+            .flat_map(|folder| files(&self.home.join(folder)));
+        let texts = files.filter_map(|file| fs::read_to_string(file).ok());
+        texts.collect()
+    }
+
     pub(crate) fn home(&self) -> &Path {
         &self.home
     }
@@ -391,6 +417,7 @@ pub(crate) struct Session {
     stdin: Option<ChildStdin>,
     lines: Receiver<Value>,
     seen: Vec<Value>,
+    said: Vec<Value>,
     log: PathBuf,
 }
 
@@ -424,6 +451,7 @@ impl Session {
             child,
             lines,
             seen: Vec::new(),
+            said: Vec::new(),
             log,
         }
     }
@@ -444,6 +472,7 @@ impl Session {
             match self.lines.recv_timeout(left) {
                 Ok(line) => {
                     self.seen.push(line.clone());
+                    self.said.push(line.clone());
                     if wanted(&line) {
                         return line;
                     }
@@ -454,6 +483,13 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Everything that the client has printed.
+    pub(crate) fn everything(&mut self) -> String {
+        self.said.extend(self.lines.try_iter());
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        format!("{:?}{log}", self.said)
     }
 
     /// The id by which the session is resumed.

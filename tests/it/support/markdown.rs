@@ -257,7 +257,9 @@ fn without_tags(source: &str) -> String {
     let lower = source.to_ascii_lowercase();
     let (mut text, mut from) = (String::new(), 0);
     for (at, _) in source.match_indices('<') {
-        if at < from || code.iter().any(|range| range.contains(&at)) {
+        let behind = code.partition_point(|range| range.end <= at);
+        let in_code = code.get(behind).is_some_and(|range| range.start <= at);
+        if at < from || in_code {
             continue;
         }
         let Some(end) = source[at..].find('>').map(|end| at + end) else {
@@ -267,10 +269,11 @@ fn without_tags(source: &str) -> String {
         let inner = inner.strip_prefix('/').unwrap_or(inner);
         let name = inner.split([' ', '\n']).next().unwrap();
         let name = name.to_ascii_lowercase();
-        let begins = lower.find(&format!("<{name}"));
-        let ends = lower.rfind(&format!("</{name}"));
-        let is_pair = begins.is_some() && begins < ends;
-        if NAMES.contains(&name.as_str()) && is_pair {
+        let is_pair = || {
+            let begins = lower.find(&format!("<{name}"));
+            begins.is_some() && begins < lower.rfind(&format!("</{name}"))
+        };
+        if NAMES.contains(&name.as_str()) && is_pair() {
             // Something stands in its place, so that nothing else grows together.
             text.extend([&source[from..at], "⸮"]);
             from = end + 1;
@@ -286,9 +289,13 @@ fn without_pipes(source: &str) -> String {
     });
     kept.sort_by_key(|range| range.start);
     let mut text = String::new();
-    let mut in_address = false;
+    let (mut in_address, mut kept_until, mut next) = (false, 0, 0);
     for (at, symbol) in source.char_indices() {
-        let is_kept = kept.iter().any(|range| range.contains(&at));
+        while next < kept.len() && kept[next].start <= at {
+            kept_until = kept[next].end.max(kept_until);
+            next += 1;
+        }
+        let is_kept = at < kept_until;
         if symbol.is_whitespace() || matches!(symbol, '<' | '>') || is_kept {
             in_address = false;
         } else if source[..at].ends_with("://") {

@@ -49,7 +49,6 @@ impl TypingRules {
     }
 }
 
-/// A key that may be pressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NextKey {
     Paste,

@@ -8,10 +8,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::Env;
-use crate::state::agents::Pane;
-use crate::state::agents::process::ProcessId;
+use crate::state::agents::{Pane, ProcessId};
 use crate::state::wake_log::TypingRefusal;
-use crate::store::crash_points::{Side, Step, mark_step};
+use crate::store::{Side, Step, mark_step};
 use crate::waker::activity::read_claude_state;
 use crate::waker::methods::command::{CommandFailure, TIME_LIMIT, find_program, run_command};
 use crate::waker::methods::tmux::guard::PaneState;
@@ -25,7 +24,6 @@ const FORMAT: &str = "#{pane_id} #{pane_dead} #{pane_in_mode} #{pane_synchronize
 const SCREEN: &str = "telepost screen";
 /// Lets tmux itself check the pane at the moment of the key.
 const STILL: &str = "#{?pane_in_mode,0,#{?pane_dead,0,1}}";
-/// The buffer for the text.
 const BUFFER: &str = "telepost-wake";
 
 /// Where the gateway looks for an agent that is not connected.
@@ -282,7 +280,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::store::atomic::{self, Durability};
+    use crate::store::{Durability, atomic};
 
     /// An agent in a pane that is asked about with a `tmux` that does this.
     fn target(script: &str) -> (tempfile::TempDir, AgentPane) {

@@ -21,7 +21,6 @@ const ASKING: [&str; 4] = [
 /// At the bottom while the agent is at work.
 const AT_WORK: &str = "esc to interrupt";
 
-/// The input line of a screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum InputLine {
     Empty,

@@ -8,10 +8,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Timestamp};
-use crate::state::agents::holder::HolderId;
-use crate::state::agents::turns::TurnFile;
-use crate::state::agents::{ClientName, Registered};
-use crate::state::layout::SessionDir;
+use crate::state::SessionDir;
+use crate::state::agents::{ClientName, HolderId, Registered, TurnFile};
 use crate::state::wake_log::TypingRefusal;
 use crate::state::wake_requests::CallActivity;
 use crate::waker::activity::{
@@ -80,7 +78,6 @@ impl<'a> Typist<'a> {
         }
     }
 
-    /// Whether a turn has begun since then.
     fn has_begun(&self, before: TurnSigns) -> bool {
         let now = self.turn_signs();
         (now.report.is_some() && now.report != before.report)
@@ -262,9 +259,8 @@ mod tests {
 
     use super::*;
     use crate::ids::SessionId;
-    use crate::state::agents::process::ProcessId;
-    use crate::state::agents::{AgentFile, Pane, Reach, Thread};
-    use crate::state::layout::StateDir;
+    use crate::state::StateDir;
+    use crate::state::agents::{AgentFile, Pane, ProcessId, Reach, Thread};
 
     fn agent(client: Option<&str>) -> Registered {
         let tmux = Pane {
