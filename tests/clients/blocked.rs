@@ -31,6 +31,7 @@ fn a_question_is_answered_by_the_hook_or_at_the_terminal_in_every_mode(kind: Kin
         let scene = Scene::begin(kind, mode);
         let asked = scene.client.model.asked();
         let request = scene.request(asked, "AskUserQuestion", &question("Which colour?"));
+        assert_eq!(request.asked["tool_name"], "AskUserQuestion");
         assert_eq!(request.asked["permission_mode"], mode);
         scene.see("1. Red");
         request.decide(&answer("Which colour?", "Neither: mauve."));
@@ -54,20 +55,20 @@ fn a_permission_is_given_by_the_hook_or_at_the_terminal_in_every_mode(kind: Kind
     for mode in MODES {
         let scene = Scene::begin(kind, mode);
         let made = |name: &str| scene.client.project().join(name);
-        let make = |name: &str| json!({"command": format!("mkdir {name}"), "description": "x"});
+        let mkdir = |name: &str| json!({"command": format!("mkdir {name}"), "description": "x"});
         let asked = scene.client.model.asked();
-        let request = scene.request(asked, "Bash", &make("first"));
+        let request = scene.request(asked, "Bash", &mkdir("first"));
         scene.see("Do you want to proceed?");
         request.decide(&deny("Not on a Sunday."));
         let asked = scene.client.model.asked();
         assert_eq!(asked.result_text(), "Not on a Sunday.", "{mode}");
 
-        let request = scene.request(asked, "Bash", &make("second"));
+        let request = scene.request(asked, "Bash", &mkdir("second"));
         request.decide(&json!({"behavior": "allow"}));
         let asked = scene.client.model.asked();
         assert!(made("second").exists(), "{mode}: {}", asked.result_text());
 
-        let request = scene.request(asked, "Bash", &make("third"));
+        let request = scene.request(asked, "Bash", &mkdir("third"));
         scene.see("Do you want to proceed?");
         let asked = scene.accept();
         assert!(made("third").exists(), "{mode}: {}", asked.result_text());
@@ -134,6 +135,45 @@ fn an_answer_by_the_hook_is_the_persons_word_for_auto_mode_and_a_message_that_wa
     assert!(!last.contains("paint it green"), "{last}");
 }
 
+#[test]
+fn codex_asks_the_hook_before_it_shows_its_dialog() {
+    let (house, terminal) = house();
+    let client = Client::new(Kind::Codex, &house);
+    let scene = Scene::of(house, terminal, client);
+    scene.client.sit_in(&scene.terminal, "shop", Some("Work."));
+    let made = |name: &str| scene.client.project().join(name);
+    let mkdir = |name: &str| {
+        json!({
+            "cmd": format!("mkdir {name}"), "sandbox_permissions": "require_escalated",
+            "justification": "May I make it?",
+        })
+    };
+    let asked = scene.client.model.asked();
+    let request = scene.request(asked, "exec_command", &mkdir("first"));
+    assert_eq!(request.asked["tool_name"], "Bash");
+    let input = json!({"command": "mkdir first", "description": "May I make it?"});
+    assert_eq!(request.asked["tool_input"], input);
+    scene.see("Running hook");
+    let shown = screen(&scene.terminal, "shop");
+    assert!(!shown.contains("Would you like to run"), "{shown}");
+    request.decide(&deny("Not on a Sunday."));
+    let asked = scene.client.model.asked();
+    let read = asked.result_text();
+    assert!(read.contains("Not on a Sunday."), "{read}");
+
+    let request = scene.request(asked, "exec_command", &mkdir("second"));
+    request.decide(&json!({"behavior": "allow"}));
+    let asked = scene.client.model.asked();
+    assert!(made("second").exists(), "{}", asked.result_text());
+
+    let request = scene.request(asked, "exec_command", &mkdir("third"));
+    request.abstain();
+    scene.see("Would you like to run");
+    let asked = scene.accept();
+    assert!(made("third").exists(), "{}", asked.result_text());
+    assert!(!made("first").exists(), "denied");
+}
+
 /// A client at a terminal whose requests reach a hook that waits for the test.
 struct Scene {
     house: House,
@@ -163,11 +203,19 @@ impl Scene {
             env!("CARGO_MANIFEST_DIR"),
             requests.display()
         );
-        client.change_settings(|settings| {
-            let hook = json!({"type": "command", "command": hook});
-            settings["hooks"]["PermissionRequest"] = json!([{"hooks": [hook]}]);
-            settings["permissions"]["ask"] = json!(["Bash(mkdir *)"]);
-        });
+        let hook = json!({"type": "command", "command": hook});
+        let hooks = json!({"PermissionRequest": [{"hooks": [hook]}]});
+        match client.kind {
+            Kind::Claude | Kind::OlderClaude => client.change_settings(|settings| {
+                settings["hooks"] = hooks;
+                settings["permissions"]["ask"] = json!(["Bash(mkdir *)"]);
+            }),
+            Kind::Codex => {
+                let file = client.home().join(".codex/hooks.json");
+                fs::write(file, json!({"hooks": hooks}).to_string()).unwrap();
+                client.trust_hooks();
+            }
+        }
         Self {
             house,
             terminal,
@@ -189,7 +237,6 @@ impl Scene {
         let file = file.path();
         let asked: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         fs::remove_file(&file).unwrap();
-        assert_eq!(asked["tool_name"], tool);
         let decision = file.with_extension("decision");
         Request { asked, decision }
     }
@@ -218,7 +265,7 @@ impl Scene {
     }
 }
 
-/// What the hook was asked; it waits for the decision.
+/// A hook that was asked this, and waits for the decision.
 struct Request {
     asked: Value,
     decision: PathBuf,
@@ -229,6 +276,11 @@ impl Request {
         let output = json!({"hookEventName": "PermissionRequest", "decision": decision});
         let output = json!({"hookSpecificOutput": output});
         fs::write(self.decision, output.to_string()).unwrap();
+    }
+
+    /// Leaves it to the person at the terminal.
+    fn abstain(self) {
+        fs::write(self.decision, "").unwrap();
     }
 
     /// Whether the process of the hook lives.

@@ -44,7 +44,7 @@ pub(super) fn environment(client: &Client, command: &mut Command) {
         .env("ANTHROPIC_API_KEY", KEY)
         .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
         .env("DISABLE_AUTOUPDATER", "1")
-        // Auto mode asks its own model, not the vendor's server (docs/facts/clients.md 7.5).
+        // Auto mode asks its own model, not the vendor's server (docs/facts/clients.md 7.6).
         .env("CLAUDE_CODE_AUTO_MODE_SERVER", "0")
         // Root may work without permissions.
         .env("IS_SANDBOX", "1");

@@ -178,6 +178,11 @@ impl Client {
         claude::change_settings(self, change);
     }
 
+    /// Lets the hooks of Codex run that are there, as the person does who is asked at the terminal.
+    pub(crate) fn trust_hooks(&self) {
+        codex::trust_hooks(self);
+    }
+
     /// Finds programs in this folder first.
     pub(crate) fn with_on_path(&mut self, folder: &Path) {
         self.path = format!("{}:{}", folder.display(), self.path);

@@ -57,7 +57,7 @@ pub(crate) struct Model {
     _stop: oneshot::Sender<()>,
 }
 
-/// What the server and the test share.
+/// The state that the server and the test share.
 #[derive(Default)]
 struct Desk {
     count: AtomicUsize,
@@ -133,7 +133,7 @@ impl Model {
         self.desk.is_broken.store(true, Ordering::SeqCst);
     }
 
-    /// What the classifier of auto mode was sent so far, request by request. It has allowed everything.
+    /// The texts that the classifier of auto mode was sent so far, request by request. It allowed everything.
     pub(crate) fn checks(&self) -> Vec<String> {
         self.desk.checks.lock().unwrap().clone()
     }
