@@ -14,8 +14,11 @@ use crate::support::{House, Terminal, texts};
 crate::each_claude!(
     a_question_is_answered_by_the_hook_or_at_the_terminal_in_every_mode,
     a_permission_is_given_by_the_hook_or_at_the_terminal_in_every_mode,
+    a_permission_for_the_session_holds_for_the_next_call_and_is_not_written_down,
+    the_hook_ends_when_the_person_refuses_at_the_terminal,
     a_plan_is_sent_back_and_approved_by_the_hook,
     an_answer_by_the_hook_is_the_persons_word_for_auto_mode_and_a_message_that_was_polled_is_not,
+    the_third_denial_of_auto_mode_in_a_row_asks_the_hook,
 );
 
 const MODES: [&str; 5] = [
@@ -77,6 +80,38 @@ fn a_permission_is_given_by_the_hook_or_at_the_terminal_in_every_mode(kind: Kind
     }
 }
 
+fn a_permission_for_the_session_holds_for_the_next_call_and_is_not_written_down(kind: Kind) {
+    let scene = Scene::begin(kind, "default");
+    let command = json!({"command": "curl --version", "description": "x"});
+    let asked = scene.client.model.asked();
+    let request = scene.request(asked, "Bash", &command);
+    let mut suggested = request.asked["permission_suggestions"].clone();
+    assert_eq!(suggested[0]["destination"], "localSettings", "{suggested}");
+    suggested[0]["destination"] = json!("session");
+    request.decide(&json!({"behavior": "allow", "updatedPermissions": suggested}));
+    scene.client.model.asked().call_own("Bash", command);
+    scene.client.model.asked().say("Done.");
+    assert_eq!(fs::read_dir(&scene.requests).unwrap().count(), 0);
+    assert!(!scene.client.project().join(".claude").exists());
+}
+
+fn the_hook_ends_when_the_person_refuses_at_the_terminal(kind: Kind) {
+    let scene = Scene::begin(kind, "default");
+    let asked = scene.client.model.asked();
+    let command = json!({"command": "mkdir first", "description": "x"});
+    let request = scene.request(asked, "Bash", &command);
+    scene.see("Do you want to proceed?");
+    wait_for_client("the end of the hook after Esc", || {
+        if request.waits() {
+            scene.press("Escape");
+            return Err(screen(&scene.terminal, "shop"));
+        }
+        Ok(())
+    });
+    assert!(scene.client.model.is_left_alone(), "the turn is over");
+    assert!(!scene.client.project().join("first").exists());
+}
+
 fn a_plan_is_sent_back_and_approved_by_the_hook(kind: Kind) {
     let scene = Scene::begin(kind, "plan");
     let asked = scene.client.model.asked();
@@ -133,6 +168,29 @@ fn an_answer_by_the_hook_is_the_persons_word_for_auto_mode_and_a_message_that_wa
     assert!(last.contains("[User answered AskUserQuestion]"), "{last}");
     assert!(last.contains("Paint it mauve."), "{last}");
     assert!(!last.contains("paint it green"), "{last}");
+}
+
+fn the_third_denial_of_auto_mode_in_a_row_asks_the_hook(kind: Kind) {
+    let scene = Scene::begin(kind, "auto");
+    scene.client.model.deny_calls();
+    let command = json!({"command": "touch made && curl --version", "description": "x"});
+    let mut asked = scene.client.model.asked();
+    for _ in 0..2 {
+        asked.call_own("Bash", command.clone());
+        asked = scene.client.model.asked();
+        let read = asked.result_text();
+        let denied = "denied by the Claude Code auto mode classifier. Reason: ";
+        assert!(
+            read.contains(denied) && read.contains("Git Destructive"),
+            "{read}"
+        );
+    }
+    let request = scene.request(asked, "Bash", &command);
+    assert!(!scene.client.project().join("made").exists());
+    request.decide(&json!({"behavior": "allow"}));
+    let asked = scene.client.model.asked();
+    let is_made = scene.client.project().join("made").exists();
+    assert!(is_made, "{}", asked.result_text());
 }
 
 #[test]
@@ -254,11 +312,15 @@ impl Scene {
         });
     }
 
+    fn press(&self, key: &str) {
+        self.terminal.run(&["send-keys", "-t", "=shop:", key]);
+    }
+
     /// The person takes what the dialog offers first. A dialog that has just opened overlooks a key.
     #[track_caller]
     fn accept(&self) -> Asked {
         wait_for_client("the model to be asked after Enter", || {
-            self.terminal.run(&["send-keys", "-t", "=shop:", "Enter"]);
+            self.press("Enter");
             let asked = self.client.model.asked_within(Duration::from_secs(1));
             asked.ok_or_else(|| screen(&self.terminal, "shop"))
         })
@@ -275,12 +337,17 @@ impl Request {
     fn decide(self, decision: &Value) {
         let output = json!({"hookEventName": "PermissionRequest", "decision": decision});
         let output = json!({"hookSpecificOutput": output});
-        fs::write(self.decision, output.to_string()).unwrap();
+        self.print(&output.to_string());
     }
 
     /// Leaves it to the person at the terminal.
     fn abstain(self) {
-        fs::write(self.decision, "").unwrap();
+        self.print("");
+    }
+
+    fn print(self, output: &str) {
+        fs::write(&self.decision, output).unwrap();
+        fs::remove_file(self.decision).unwrap();
     }
 
     /// Whether the process of the hook lives.

@@ -25,19 +25,19 @@ pub(super) fn besides(is_post: bool, path: &str, body: &Value) -> Option<Respons
     None
 }
 
-/// The word of auto mode's classifier, if that is asked: it allows. The older client reads another form.
-pub(super) fn verdict(body: &Value) -> Option<Response<Full<Bytes>>> {
+/// The word of auto mode's classifier, if that is asked. The older client reads another form.
+pub(super) fn verdict(body: &Value, is_strict: bool) -> Option<Response<Full<Bytes>>> {
     let asked = strings(&body["messages"]);
     if !body["tools"].is_null() || !asked.contains("</transcript>") {
         return None;
     }
-    let is_graded = asked.contains("<severity>");
-    let allowed = if is_graded {
-        "<severity>0</severity>"
-    } else {
-        "<block>no</block>"
+    let verdict = match (asked.contains("<severity>"), is_strict) {
+        (true, false) => "<severity>0</severity>",
+        (true, true) => "<severity>90</severity><category>Git Destructive</category>",
+        (false, false) => "<block>no</block>",
+        (false, true) => "<block>yes</block><reason>Git Destructive</reason>",
     };
-    Some(answer(body, &Said::Text(allowed)))
+    Some(answer(body, &Said::Text(verdict)))
 }
 
 pub(super) fn tools(body: &Value) -> Vec<Offered> {

@@ -62,6 +62,7 @@ pub(crate) struct Model {
 struct Desk {
     count: AtomicUsize,
     is_broken: AtomicBool,
+    is_strict: AtomicBool,
     checks: Mutex<Vec<String>>,
 }
 
@@ -133,9 +134,14 @@ impl Model {
         self.desk.is_broken.store(true, Ordering::SeqCst);
     }
 
-    /// The texts that the classifier of auto mode was sent so far, request by request. It allowed everything.
+    /// The texts that the classifier of auto mode was sent so far, request by request.
     pub(crate) fn checks(&self) -> Vec<String> {
         self.desk.checks.lock().unwrap().clone()
+    }
+
+    /// From now on the classifier denies each call; until then it allows all.
+    pub(crate) fn deny_calls(&self) {
+        self.desk.is_strict.store(true, Ordering::SeqCst);
     }
 
     /// Whether no request waits for the model's word.
@@ -254,7 +260,7 @@ async fn handle(
     let bytes = request.into_body().collect().await?.to_bytes();
     let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     if dialect == Dialect::Messages
-        && let Some(verdict) = anthropic::verdict(&body)
+        && let Some(verdict) = anthropic::verdict(&body, desk.is_strict.load(Ordering::SeqCst))
     {
         desk.checks.lock().unwrap().push(strings(&body));
         return Ok(verdict);
