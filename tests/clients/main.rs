@@ -37,11 +37,25 @@ macro_rules! each_client {
 }
 pub(crate) use each_client;
 
+/// The same for the two Claude Codes.
+macro_rules! each_claude {
+    ($($name:ident),+ $(,)?) => {
+        mod newer {
+            $(#[test] fn $name() { super::$name(crate::client::Kind::Claude); })+
+        }
+        mod older {
+            $(#[test] fn $name() { super::$name(crate::client::Kind::OlderClaude); })+
+        }
+    };
+}
+pub(crate) use each_claude;
+
 mod client;
 mod model;
 mod npm;
 
 mod at_terminal;
+mod blocked;
 mod forms;
 mod hooks;
 mod installed;

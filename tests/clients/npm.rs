@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The program of a client (`claude-code-2.1.329`, …), installed.
+/// The program of a client (`claude-code-2.1.332`, …), installed.
 pub(crate) fn program(name: &str) -> PathBuf {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = top.join("target/clients").join(name);

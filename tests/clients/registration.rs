@@ -10,7 +10,7 @@ use crate::client::{Client, Kind};
 use crate::support::{House, SelfStarting};
 
 /// The lines that the newest Claude Code was seen to say first.
-const HANDSHAKE: &str = include_str!("../data/claude-code-2.1.329-handshake.jsonl");
+const HANDSHAKE: &str = include_str!("../data/claude-code-2.1.332-handshake.jsonl");
 
 #[test]
 fn claude_code_lists_it_as_connected() {

@@ -44,7 +44,7 @@ fn claude_code_that_asks_with_server_discover_gets_an_error_and_goes_on_with_ini
     let house = House::new();
     let mut agent = Agent::start_without_handshake(&mut house.agent_command("ONE"));
     // Recorded; tests/clients holds it to what the real client says.
-    let recorded = include_str!("../data/claude-code-2.1.329-handshake.jsonl");
+    let recorded = include_str!("../data/claude-code-2.1.332-handshake.jsonl");
     let mut said = recorded
         .lines()
         .map(|line| (line, serde_json::from_str::<Value>(line).unwrap()));

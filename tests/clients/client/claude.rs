@@ -9,12 +9,13 @@ use super::{Client, Session, Talk, wait_for_client};
 
 const KEY: &str = "a-key-that-no-server-knows";
 
-/// Answers the questions of the first start at the terminal.
+/// Answers the questions of the first start at the terminal, and of the first start without permissions.
 pub(super) fn seed(client: &Client) {
     let (_, end) = KEY.split_at(KEY.len().saturating_sub(20));
     let project = client.project.to_str().unwrap();
     let state = json!({
         "hasCompletedOnboarding": true,
+        "bypassPermissionsModeAccepted": true,
         "customApiKeyResponses": {"approved": [end], "rejected": []},
         "projects": {project: {"hasTrustDialogAccepted": true}},
     });
@@ -22,12 +23,18 @@ pub(super) fn seed(client: &Client) {
 }
 
 pub(super) fn allow(client: &Client, rules: &[&str]) {
+    change_settings(client, |settings| {
+        settings["permissions"]["allow"] = json!(rules);
+    });
+}
+
+pub(super) fn change_settings(client: &Client, change: impl FnOnce(&mut Value)) {
     let folder = client.home.join(".claude");
     fs::create_dir_all(&folder).unwrap();
     let file = folder.join("settings.json");
     let text = fs::read_to_string(&file).unwrap_or_else(|_| "{}".to_owned());
     let mut settings: Value = serde_json::from_str(&text).unwrap();
-    settings["permissions"]["allow"] = json!(rules);
+    change(&mut settings);
     fs::write(file, settings.to_string()).unwrap();
 }
 
@@ -36,7 +43,11 @@ pub(super) fn environment(client: &Client, command: &mut Command) {
         .env("ANTHROPIC_BASE_URL", client.model.url())
         .env("ANTHROPIC_API_KEY", KEY)
         .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
-        .env("DISABLE_AUTOUPDATER", "1");
+        .env("DISABLE_AUTOUPDATER", "1")
+        // Auto mode asks its own model, not the vendor's server (docs/facts/clients.md 7.6).
+        .env("CLAUDE_CODE_AUTO_MODE_SERVER", "0")
+        // Root may work without permissions.
+        .env("IS_SANDBOX", "1");
 }
 
 pub(super) fn start(client: &Client, resumed: Option<&str>, prompt: &str) -> Session {

@@ -53,7 +53,7 @@ pub(super) fn start(client: &Client, resumed: Option<&str>, prompt: &str) -> Ses
     Session::spawn(Talk::Exec, command, &client.home)
 }
 
-/// Lets the hooks run that are there, as the person does who is asked at the terminal.
+/// Writes down that the person trusts each hook.
 pub(super) fn trust_hooks(client: &Client) {
     let mut session = serve(client);
     let listed = ask(

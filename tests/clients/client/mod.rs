@@ -36,9 +36,9 @@ impl Kind {
     /// Its folder in `tests/clients/npm`.
     pub(crate) fn package(self) -> &'static str {
         match self {
-            Self::Claude => "claude-code-2.1.329",
+            Self::Claude => "claude-code-2.1.332",
             Self::OlderClaude => "claude-code-2.1.197",
-            Self::Codex => "codex-0.169.0",
+            Self::Codex => "codex-0.171.0",
         }
     }
 
@@ -171,6 +171,16 @@ impl Client {
             Kind::Claude | Kind::OlderClaude => claude::allow(self, rules),
             Kind::Codex => codex::allow(self),
         }
+    }
+
+    /// Changes the settings of the user; Claude Code only.
+    pub(crate) fn change_settings(&self, change: impl FnOnce(&mut Value)) {
+        claude::change_settings(self, change);
+    }
+
+    /// Lets the hooks of Codex run that are there, as the person does who is asked at the terminal.
+    pub(crate) fn trust_hooks(&self) {
+        codex::trust_hooks(self);
     }
 
     /// Finds programs in this folder first.

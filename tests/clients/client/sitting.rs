@@ -14,7 +14,19 @@ impl Client {
     /// Starts the client in a tmux session of that name, where the person says this first.
     #[track_caller]
     pub(crate) fn sit_in(&self, terminal: &Terminal, session: &str, prompt: Option<&str>) {
-        terminal.session(session, &self.interactive(prompt));
+        self.sit_in_mode(terminal, session, "default", prompt);
+    }
+
+    /// The same in a permission mode of Claude Code.
+    #[track_caller]
+    pub(crate) fn sit_in_mode(
+        &self,
+        terminal: &Terminal,
+        session: &str,
+        mode: &str,
+        prompt: Option<&str>,
+    ) {
+        terminal.session(session, &self.interactive(mode, prompt));
     }
 
     /// Starts the client on a terminal of its own, without tmux.
@@ -30,7 +42,7 @@ impl Client {
             options.open(name.to_str().unwrap()).unwrap()
         };
         let child = self
-            .interactive(None)
+            .interactive("default", None)
             .env("TERM", "xterm-256color")
             .stdin(Stdio::from(open()))
             .stdout(Stdio::from(open()))
@@ -82,9 +94,9 @@ impl Client {
         }
     }
 
-    fn interactive(&self, prompt: Option<&str>) -> Command {
+    fn interactive(&self, mode: &str, prompt: Option<&str>) -> Command {
         let mut command = match self.kind {
-            Kind::Claude | Kind::OlderClaude => self.command(&["--permission-mode", "default"]),
+            Kind::Claude | Kind::OlderClaude => self.command(&["--permission-mode", mode]),
             Kind::Codex => {
                 self.trust_project();
                 self.command(&[])

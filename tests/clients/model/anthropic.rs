@@ -5,7 +5,7 @@ use hyper::Response;
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 
-use super::{Offered, Said, events, id, json_response, text_of};
+use super::{Offered, Said, events, id, json_response, strings, text_of};
 
 /// Requests that need no model.
 pub(super) fn besides(is_post: bool, path: &str, body: &Value) -> Option<Response<Full<Bytes>>> {
@@ -23,6 +23,21 @@ pub(super) fn besides(is_post: bool, path: &str, body: &Value) -> Option<Respons
         return Some(answer(body, &Said::Text(title)));
     }
     None
+}
+
+/// The word of auto mode's classifier, if that is asked. The older client reads another form.
+pub(super) fn verdict(body: &Value, is_strict: bool) -> Option<Response<Full<Bytes>>> {
+    let asked = strings(&body["messages"]);
+    if !body["tools"].is_null() || !asked.contains("</transcript>") {
+        return None;
+    }
+    let verdict = match (asked.contains("<severity>"), is_strict) {
+        (true, false) => "<severity>0</severity>",
+        (true, true) => "<severity>90</severity><category>Git Destructive</category>",
+        (false, false) => "<block>no</block>",
+        (false, true) => "<block>yes</block><reason>Git Destructive</reason>",
+    };
+    Some(answer(body, &Said::Text(verdict)))
 }
 
 pub(super) fn tools(body: &Value) -> Vec<Offered> {

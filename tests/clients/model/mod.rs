@@ -7,9 +7,10 @@ mod anthropic;
 mod responses;
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -52,9 +53,17 @@ enum Said<'a> {
 pub(crate) struct Model {
     address: SocketAddr,
     asked: Receiver<Asked>,
-    count: Arc<AtomicUsize>,
-    is_broken: Arc<AtomicBool>,
+    desk: Arc<Desk>,
     _stop: oneshot::Sender<()>,
+}
+
+/// The state that the server and the test share.
+#[derive(Default)]
+struct Desk {
+    count: AtomicUsize,
+    is_broken: AtomicBool,
+    is_strict: AtomicBool,
+    checks: Mutex<Vec<String>>,
 }
 
 /// A request that waits for the model's word. Dropped without an answer, it fails.
@@ -75,15 +84,14 @@ impl Model {
             .build()
             .unwrap();
         let (sender, asked) = channel();
-        let count = Arc::new(AtomicUsize::new(0));
-        let is_broken = Arc::new(AtomicBool::new(false));
-        let model = (Arc::clone(&count), Arc::clone(&is_broken));
+        let desk = Arc::new(Desk::default());
+        let served = Arc::clone(&desk);
         let (stop, stopped) = oneshot::channel();
         std::thread::spawn(move || {
             runtime.block_on(async {
                 // Both may be dropped at any point: the receiver is gone.
                 tokio::select! {
-                    () = serve(listener, dialect, sender, model) => {}
+                    () = serve(listener, dialect, sender, served) => {}
                     _ = stopped => {}
                 }
             });
@@ -91,8 +99,7 @@ impl Model {
         Self {
             address,
             asked,
-            count,
-            is_broken,
+            desk,
             _stop: stop,
         }
     }
@@ -112,14 +119,29 @@ impl Model {
 }
 
 impl Model {
+    /// The next request for a turn, if it comes this soon.
+    pub(crate) fn asked_within(&self, patience: Duration) -> Option<Asked> {
+        self.asked.recv_timeout(patience).ok()
+    }
+
     /// How many requests for a turn have come.
     pub(crate) fn count(&self) -> usize {
-        self.count.load(Ordering::SeqCst)
+        self.desk.count.load(Ordering::SeqCst)
     }
 
     /// From now on the API refuses each request; also one that waits, once it is dropped. That ends a turn.
     pub(crate) fn break_down(&self) {
-        self.is_broken.store(true, Ordering::SeqCst);
+        self.desk.is_broken.store(true, Ordering::SeqCst);
+    }
+
+    /// The texts that the classifier of auto mode was sent so far, request by request.
+    pub(crate) fn checks(&self) -> Vec<String> {
+        self.desk.checks.lock().unwrap().clone()
+    }
+
+    /// From now on the classifier denies each call; until then it allows all.
+    pub(crate) fn deny_calls(&self) {
+        self.desk.is_strict.store(true, Ordering::SeqCst);
     }
 
     /// Whether no request waits for the model's word.
@@ -182,6 +204,17 @@ impl Asked {
         self.answer(Said::Call(tool, arguments));
     }
 
+    /// The model calls a tool of the client's own, which works without having been offered.
+    pub(crate) fn call_own(self, tool: &str, arguments: Value) {
+        let tool = Offered {
+            name: tool.to_owned(),
+            namespace: None,
+            description: String::new(),
+            schema: Value::Null,
+        };
+        self.answer(Said::Call(tool, arguments));
+    }
+
     /// The model ends its turn.
     pub(crate) fn say(self, text: &str) {
         self.answer(Said::Text(text));
@@ -197,21 +230,15 @@ impl Asked {
     }
 }
 
-async fn serve(
-    listener: TcpListener,
-    dialect: Dialect,
-    asked: Sender<Asked>,
-    (count, is_broken): (Arc<AtomicUsize>, Arc<AtomicBool>),
-) {
+async fn serve(listener: TcpListener, dialect: Dialect, asked: Sender<Asked>, desk: Arc<Desk>) {
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let asked = asked.clone();
-        let (count, is_broken) = (Arc::clone(&count), Arc::clone(&is_broken));
+        let desk = Arc::clone(&desk);
         connections.spawn(async move {
-            let service =
-                service_fn(|request| handle(request, dialect, asked.clone(), &count, &is_broken));
+            let service = service_fn(|request| handle(request, dialect, asked.clone(), &desk));
             // A client that hangs up in the middle is a normal end here.
             drop(
                 http1::Builder::new()
@@ -226,13 +253,18 @@ async fn handle(
     request: Request<Incoming>,
     dialect: Dialect,
     asked: Sender<Asked>,
-    count: &AtomicUsize,
-    is_broken: &AtomicBool,
+    desk: &Desk,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let is_post = request.method() == Method::POST;
     let path = request.uri().path().to_owned();
     let bytes = request.into_body().collect().await?.to_bytes();
     let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    if dialect == Dialect::Messages
+        && let Some(verdict) = anthropic::verdict(&body, desk.is_strict.load(Ordering::SeqCst))
+    {
+        desk.checks.lock().unwrap().push(strings(&body));
+        return Ok(verdict);
+    }
     let besides = match dialect {
         Dialect::Messages => anthropic::besides(is_post, &path, &body),
         Dialect::Responses => responses::besides(is_post, &path, &body),
@@ -240,10 +272,10 @@ async fn handle(
     if let Some(response) = besides {
         return Ok(response);
     }
-    if is_broken.load(Ordering::SeqCst) {
+    if desk.is_broken.load(Ordering::SeqCst) {
         return Ok(refusal());
     }
-    count.fetch_add(1, Ordering::SeqCst);
+    desk.count.fetch_add(1, Ordering::SeqCst);
     let (answer, said) = oneshot::channel();
     let waiting = Asked {
         dialect,
@@ -252,7 +284,7 @@ async fn handle(
     };
     drop(asked.send(waiting));
     Ok(said.await.unwrap_or_else(|_| {
-        if is_broken.load(Ordering::SeqCst) {
+        if desk.is_broken.load(Ordering::SeqCst) {
             return refusal();
         }
         let text =

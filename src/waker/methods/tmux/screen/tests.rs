@@ -82,6 +82,21 @@ fn the_screens_of_the_real_clients_are_read_as_what_they_are() {
     }
 }
 
+/// A key that is pressed in one of them decides for the person.
+#[test]
+fn every_dialog_of_an_agent_that_waits_for_its_person_is_a_dialog() {
+    for name in [
+        "plan",
+        "question_of_many",
+        "question_review",
+        "elicitation",
+        "unchecked_notice",
+        "unchecked",
+    ] {
+        assert_eq!(shown("2.1.332", name), InputLine::Dialog, "{name}");
+    }
+}
+
 /// A screen with this in the input line, drawn so, and more below.
 fn screen(input: &str, below: &str) -> String {
     let rule = "─".repeat(40);
