@@ -54,11 +54,11 @@ number_id!(
     TopicId
 );
 number_id!(
-    /// A message within its chat (`message_id`).
+    /// A `message_id`: one message within its chat.
     MessageId
 );
 number_id!(
-    /// An update of one bot (`update_id`), 1 to 2³¹−1.
+    /// An `update_id`: one update of one bot, 1 to 2³¹−1.
     UpdateId
 );
 

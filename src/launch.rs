@@ -209,7 +209,7 @@ impl GatewayKeeper {
         }
         let failure = match self.launch.start() {
             Ok(Started::Ready) => return,
-            Ok(Started::Silent) => "The gateway was started and is not ready yet; messages arrive and leave as soon as it is.".to_owned(),
+            Ok(Started::Silent) => "The gateway was started but is not ready yet; messages are received and sent as soon as it is.".to_owned(),
             Ok(Started::Failed { message, .. }) => message,
             Err(error) => format!("It could not be started: {error}"),
         };
@@ -223,9 +223,9 @@ impl GatewayKeeper {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match &last.failure {
             Some(failure) => format!(
-                "No gateway runs, so nothing arrives and nothing leaves (what you send is stored). {failure}"
+                "No gateway is running, so no messages are received or sent (what you send is stored). {failure}"
             ),
-            None => "No gateway runs, so nothing arrives and nothing leaves. What you send is stored and goes out when the person runs `telepost gateway`.".to_owned(),
+            None => "No gateway is running, so no messages are received or sent. What you send is stored and will be sent when the person runs `telepost gateway`.".to_owned(),
         }
     }
 }

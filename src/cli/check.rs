@@ -41,7 +41,7 @@ pub(super) fn run(cli: &Cli, env: &Env, online: bool) -> Result<(), Failure> {
         ]
     });
     let mut text = format!(
-        "{} is accepted.\nState folder: {}\nBot API: {}, {}\n\n{}",
+        "{} is valid.\nState folder: {}\nBot API: {}, {}\n\n{}",
         config.path.display(),
         state.root().display(),
         config.api_url,

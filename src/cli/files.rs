@@ -60,7 +60,9 @@ fn prune(
         String::new()
     } else {
         let staying = format_sum(&staying);
-        format!("; the files of {staying} stay, because they wait or are younger")
+        format!(
+            "; the files of {staying} are kept, because those messages are waiting or are newer"
+        )
     };
     let going = format_sum(&going);
     Ok(Some(format!("{id}: {verb} the files of {going}{rest}.\n")))
@@ -77,7 +79,7 @@ fn format_sum(stored: &[StoredFiles]) -> String {
 /// Reads a span such as `7d`, `12h`, `30m` or `90s`.
 pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
     let wrong =
-        || format!("{text:?} is not a span of time; write a number and d, h, m or s, such as 7d");
+        || format!("{text:?} is not a duration; write a number and d, h, m or s, such as 7d");
     let unit = text.chars().last().ok_or_else(wrong)?;
     let seconds = match unit {
         'd' => 86_400,

@@ -164,7 +164,7 @@ fn run_here(
     });
     runtime.shutdown_background();
     if let Err(error) = &ended {
-        tracing::error!(error = %Chain(error), "the gateway had to stop");
+        tracing::error!(error = %Chain(error), "the gateway stopped because of an error");
     }
     ended
 }

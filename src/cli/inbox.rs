@@ -57,7 +57,7 @@ fn format_more(page: &InboxPage) -> String {
 
 fn format_list(rows: &[InboxRow]) -> String {
     if rows.is_empty() {
-        return "Nothing waits, and nothing is unreadable.\n".to_owned();
+        return "No messages are waiting, and no updates are unreadable.\n".to_owned();
     }
     let lines = rows.iter().map(|row| {
         let text = row.text.as_ref().or(row.reason.as_ref());
@@ -87,7 +87,7 @@ fn report(results: &[AdminResult]) -> Result<(), Failure> {
     match results.iter().filter(|result| !result.is_done).count() {
         0 => Ok(()),
         failed => Err(Failure::refused(format!(
-            "{failed} of {} could not be taken in and are kept",
+            "retrying failed for {failed} of {}; they are kept",
             results.len()
         ))),
     }

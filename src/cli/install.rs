@@ -76,7 +76,7 @@ pub(super) fn install(cli: &Cli, env: &Env, options: &InstallOptions) -> Result<
     let trust = match client {
         Client::Claude => "",
         // Codex asks at its next start, because any program could have written that file.
-        Client::Codex => ", allow the hooks of telepost when it asks",
+        Client::Codex => ", allow telepost's hooks when it asks",
     };
     print(&format!(
         "\nNext: restart {}{place}{trust}, send your bot a message, and type {}.\n",
@@ -134,7 +134,7 @@ fn find_switch(
             None => "in all folders".to_owned(),
         };
         format!(
-            "{} has session {old} {place}, which would get no agent from there any more: session {new} takes its place.",
+            "{} is registered for session {old} {place}, which would no longer get an agent from there: session {new} takes its place.",
             client.name()
         )
     }))
@@ -160,7 +160,7 @@ fn confirm_and_carry_out(proposal: &Proposal, dry_run: bool, yes: bool) -> Resul
             Confirmation::No => return Err(InstallFailure::Declined.into()),
             Confirmation::NoTerminal => {
                 return Err(usage_error(
-                    "nothing was changed: there is no terminal to ask on; check the difference above, \
+                    "nothing was changed: there is no terminal to ask for confirmation; check the changes above, \
                      then run the command again with --yes",
                 ));
             }

@@ -25,7 +25,7 @@ pub(super) fn run(setup: &LenientSetup, action: &OutboxAction) -> Result<(), Fai
 
 fn format_list(rows: &[OutboxRow]) -> String {
     if rows.is_empty() {
-        return "Nothing waits to be sent, and nothing has failed.\n".to_owned();
+        return "No messages are waiting to be sent, and none have failed.\n".to_owned();
     }
     let lines = rows.iter().map(|row| {
         let sent = match row.messages {

@@ -31,21 +31,21 @@ pub(super) fn run(setup: &Setup, options: &PruneOptions) -> Result<(), Failure> 
             Confirmation::No => return Err(Failure::refused("nothing was removed")),
             Confirmation::NoTerminal => {
                 return Err(Failure::refused(
-                    "nothing was removed: there is no terminal to ask on; run the command again with --yes",
+                    "nothing was removed: there is no terminal to ask for confirmation; run the command again with --yes",
                 ));
             }
         }
     }
     for leftover in &leftovers {
         pruner.remove(leftover)?;
-        print(&format!("Session {} is removed.\n", leftover.id))?;
+        print(&format!("Session {} was removed.\n", leftover.id))?;
     }
     Ok(())
 }
 
 fn describe(session: &LeftoverSession) -> String {
     format!(
-        "Session {} is not in the configuration. Removing it deletes for good:\n  waiting messages: {}\n  answers that Telegram does not have: {}\n  answers that could not be delivered: {}\n  its record of the last days, and files that came with messages\n  ({})\n",
+        "Session {} is not in the configuration. Removing it permanently deletes:\n  waiting messages: {}\n  answers that are waiting to be sent: {}\n  answers that could not be delivered: {}\n  its history of the last days, and files received with messages\n  ({})\n",
         session.id,
         session.pending,
         session.outbox,

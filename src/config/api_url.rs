@@ -10,7 +10,7 @@ use super::paths::variable;
 use super::reader::{Reader, Slot};
 
 const API_VARIABLE: &str = "TELEGRAM_API_URL";
-const EXAMPLE: &str = "write for example \"https://api.telegram.org\", or \"http://127.0.0.1:8081\" for a server of your own";
+const EXAMPLE: &str = "write, for example, \"https://api.telegram.org\", or \"http://127.0.0.1:8081\" for a server of your own";
 
 #[expect(clippy::expect_used, reason = "a constant, which every test parses")]
 static TELEGRAM: LazyLock<Url> =
@@ -47,7 +47,7 @@ fn check_url(text: &str) -> Result<Url, Violation> {
     refuse_if(
         url.query().is_some() || url.fragment().is_some(),
         "contains a ? or a #",
-        "leave out everything from there on",
+        "leave out everything from the ? or # on",
     )?;
     refuse_if(
         url.path_segments().into_iter().flatten().any(names_a_bot),
@@ -56,7 +56,7 @@ fn check_url(text: &str) -> Result<Url, Violation> {
     )?;
     refuse_if(
         url.scheme() == "http" && !is_near(&url),
-        "is http to a machine elsewhere, and would send the bot's token in the clear",
+        "uses http to another machine, which would send the bot's token unencrypted",
         "write https; http is for this machine and for private addresses (127.0.0.1, 10.…, 172.16.…, 192.168.…)",
     )?;
     let scheme = quote(url.scheme());

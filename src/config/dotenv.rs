@@ -68,7 +68,7 @@ impl Dotenv {
                     if dotenv.get(&name).is_some_and(|earlier| earlier != value) {
                         let file = file.display();
                         dotenv.warnings.push(format!(
-                            "{name} appears twice in {file} with different values; the last counts"
+                            "{name} appears twice in {file} with different values; the last one is used"
                         ));
                     }
                     dotenv.values.insert(name, value);

@@ -77,7 +77,9 @@ impl ConfigError {
     pub(super) fn refused(file: &Path, problems: Vec<Problem>) -> Self {
         let (file, count) = (file.display(), problems.len());
         let mistakes = if count == 1 { "mistake" } else { "mistakes" };
-        let headline = redact(&format!("{file} is refused because of {count} {mistakes}:"));
+        let headline = redact(&format!(
+            "{file} cannot be used because of {count} {mistakes}:"
+        ));
         Self { headline, problems }
     }
 

@@ -54,10 +54,10 @@ impl Takes {
     /// The type in words, for messages and the page of keys.
     pub(super) fn describe(&self) -> &'static str {
         match self {
-            Self::Text(_) | Self::OneOf(_) => "a text",
+            Self::Text(_) | Self::OneOf(_) => "a string",
             Self::Switch => "true or false",
             Self::Chats | Self::People => "a list of numbers",
-            Self::Paths => "a list of texts",
+            Self::Paths => "a list of strings",
             Self::Sessions(_) => "an object",
         }
     }

@@ -30,18 +30,18 @@ declare_keys! {
         sessions: BTreeMap<SessionId, Session> = with(read_sessions),
             Sessions(Session::KEYS), Refused, SESSIONS_EXAMPLE;
 
-        /// The session of an agent that nothing else assigns to one.
+        /// The session of an agent that no other rule assigns to one.
         default: SessionId = with(read_default),
             Text("[A-Za-z0-9][A-Za-z0-9._-]{0,63}"),
             Means("the only session; required if there are several"), r#""SESSION_X01""#;
 
-        /// The state folder; a relative path starts at the folder of this file. `TELEPOST_STATE_DIR` wins.
+        /// The state folder; a relative path starts at the folder of this file. `TELEPOST_STATE_DIR` overrides it.
         state_dir: Option<PathBuf> = text(rules::state_dir),
             Text("~|~/.*|[^~].*"),
             Means("`$XDG_STATE_HOME/telepost`, else `~/.local/state/telepost`"), r#""~/.local/state/telepost""#;
 
         /// The Bot API server: https, or http to this machine or a private address, because it receives the tokens.
-        /// `TELEGRAM_API_URL` wins.
+        /// `TELEGRAM_API_URL` overrides it.
         api_url: Url = with(read_api_url),
             Text(r"\s*https?://.+"), Means("\"https://api.telegram.org\""), r#""https://api.telegram.org""#;
 

@@ -135,7 +135,7 @@ fn parse_with(text: &str, reader: &mut Reader<'_>) -> Option<Config> {
     for path in duplicates {
         reader.report(
             &path,
-            "appears twice; only one of the two could count",
+            "appears twice; only one of the two could take effect",
             "keep one of them, or rename one",
         );
     }
@@ -157,7 +157,7 @@ fn parse_with(text: &str, reader: &mut Reader<'_>) -> Option<Config> {
 /// The shortest content that a new file can begin with.
 fn suggest_content() -> String {
     format!(
-        "write {{\"sessions\": {}}} into it; the quick start of the README says how to learn your own numbers",
+        "write {{\"sessions\": {}}} into it; the quick start of the README says how to find your own ids",
         keys::SESSIONS_EXAMPLE
     )
 }
@@ -173,12 +173,12 @@ fn explain_syntax(text: &str, error: &serde_json::Error) -> Problem {
     let (what, instead) = if error.is_eof() {
         (
             "the file ends too early",
-            "close what is open: each { needs its }, each [ its ], each text its second quote",
+            "close what is open: each { needs its }, each [ its ], each string its closing quote",
         )
     } else {
         (
             "this is not JSON",
-            "correct it there or just before; every text and every key needs double quotes, a comma goes between two \
+            "correct it there or just before; every string and every key needs double quotes, a comma goes between two \
              entries and not after the last one, and there are no comments",
         )
     };

@@ -19,8 +19,7 @@ const OWN_VARIABLE: &str = "TELEPOST_PROXY";
 const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 /// Hosts that are reached without the proxy of those variables.
 const EXCEPTIONS: [&str; 2] = ["NO_PROXY", "no_proxy"];
-const EXAMPLE: &str =
-    "write for example \"socks5h://127.0.0.1:1080\" or \"http://proxy.example:3128\", or \"none\"";
+const EXAMPLE: &str = "write, for example, \"socks5h://127.0.0.1:1080\" or \"http://proxy.example:3128\", or \"none\"";
 
 /// The value of the key `proxy`.
 #[derive(Clone, Default, PartialEq, Eq)]

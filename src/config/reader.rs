@@ -72,7 +72,7 @@ impl Reader<'_> {
                         .to_owned()
                 }
                 (None, Some(near)) => format!("did you mean `{near}`?"),
-                (None, None) => format!("delete it; the keys known here are {}", list(known)),
+                (None, None) => format!("delete it; the valid keys here are {}", list(known)),
             };
             let path = child(&object.path, name);
             self.report(&path, "is not a key that telepost knows", instead);
@@ -96,7 +96,7 @@ impl Reader<'_> {
                     ""
                 };
                 let what = format!("is {}, not {}", describe(value), key.takes.describe());
-                let instead = format!("write for example {}{leave_out}", key.example);
+                let instead = format!("write, for example, {}{leave_out}", key.example);
                 self.report(&slot.path, what, instead);
                 None
             });
@@ -155,8 +155,8 @@ impl Reader<'_> {
             let checked = item.as_str().map(|text| rules::absolute_path(text, self));
             let checked = checked.unwrap_or_else(|| {
                 let example = slot.key.example.trim_matches(['[', ']']);
-                let what = format!("is {}, not a text", describe(item));
-                Err(violation(what, format!("write for example {example}")))
+                let what = format!("is {}, not a string", describe(item));
+                Err(violation(what, format!("write, for example, {example}")))
             });
             let path = self.accept(&format!("{}[{index}]", slot.path), checked);
             paths.extend(path.filter(|path| !paths.contains(path)));
@@ -181,7 +181,7 @@ impl Reader<'_> {
                 format!("write [{number}]"),
             ),
             Some(Value::String(text)) if text.trim().parse::<i64>().is_ok() => (
-                "is a text, not a list of numbers".to_owned(),
+                "is a string, not a list of numbers".to_owned(),
                 format!("write [{}]", text.trim()),
             ),
             Some(_) => {

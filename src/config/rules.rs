@@ -28,7 +28,7 @@ pub(super) const NO_CHATS: (&str, &str) = (
 pub(super) const NO_PEOPLE: (&str, &str) = (
     "a session accepts messages only from the people listed here",
     "write the numeric ids of the people who may write; the gateway's log shows your own id when you write to the \
-     bot. Until you know it, write [4444444444444444], which is nobody's id and lets nobody in",
+     bot. Until you know it, write [4444444444444444], which is no one's id and lets no one in",
 );
 
 pub(super) fn name(text: &str, _: &Reader<'_>) -> Result<String, Violation> {
@@ -58,7 +58,8 @@ fn one_line(text: &str, max: usize, instead: &'static str) -> Result<String, Vio
 }
 
 pub(super) fn variable_name(text: &str, _: &Reader<'_>) -> Result<String, Violation> {
-    let form = "use letters, digits and _ only, and no digit first, such as \"BOT_TOKEN_01\"";
+    let form =
+        "use only letters, digits and _, not beginning with a digit, such as \"BOT_TOKEN_01\"";
     let length = text.chars().count();
     let is_word = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     let is_name = is_word && !text.starts_with(|c: char| c.is_ascii_digit());
@@ -156,7 +157,7 @@ pub(super) fn id(value: &Value) -> Result<i64, Violation> {
         )?;
         refuse_if(
             is_number,
-            format!("is the text {}, not a number", quote(text)),
+            format!("is the string {}, not a number", quote(text)),
             format!("drop the quotes: {}", text.trim()),
         )?;
         refuse_if(
@@ -173,7 +174,7 @@ pub(super) fn id(value: &Value) -> Result<i64, Violation> {
     let large = format!("is {id}, larger than any Telegram id");
     refuse_if(
         id == 0,
-        "is 0, which is nobody's id",
+        "is 0, which is no one's id",
         "write the real id, or delete it",
     )?;
     refuse_if(

@@ -63,7 +63,7 @@ fn read_session(
 ) -> Option<Session> {
     let id = SessionId::new(key).unwrap_or_else(|wrong| {
         let close = suggest_id(key);
-        let instead = format!("session ids are folder names too; write for example `{close}`");
+        let instead = format!("session ids are folder names too; write, for example, `{close}`");
         reader.report(&path, format!("is not a session id: {wrong}"), instead);
         close
     });

@@ -131,7 +131,7 @@ impl Downloader {
 
     async fn try_fetch(&self, api: &Api, job: &FetchJob) -> Result<FetchOutcome, StoreError> {
         let Some(file_id) = &job.file.file_id else {
-            return self.fail(job, "Telegram does not say how to fetch it");
+            return self.fail(job, "Telegram gave no path to download it from");
         };
         if let Some(outcome) = self.refuse_size(job, job.file.size)? {
             return Ok(outcome);
@@ -202,7 +202,7 @@ impl Downloader {
             return Ok(None);
         }
         let reason = format!(
-            "the files of this session fill the {} that they may take, and belong to messages that wait; it is fetched when some of those are answered",
+            "the files of this session fill their limit of {} and belong to waiting messages; this file is fetched when some of those are answered",
             format_megabytes(QUOTA)
         );
         self.record(job, FetchResult::NoRoom { reason })?;
@@ -240,7 +240,7 @@ impl Downloader {
             size,
         };
         notify_person(&outbox, &file, self.clock.now())?;
-        tracing::info!(session = %job.session, update_id = job.entry.update_id.0, size, "a file is too big to be fetched; agent and person are told");
+        tracing::info!(session = %job.session, update_id = job.entry.update_id.0, size, "a file is too big to be fetched; telling the agent and the person");
         self.fail(job, explain_to_agent(size))
     }
 

@@ -179,7 +179,7 @@ impl Fetcher {
                     Ok((key, outcome)) => self.handle_outcome(&key, outcome),
                     Err(error) => {
                         // The gateway ends with this task, and starts again from the disk.
-                        tracing::error!(%error, "the fetcher has a bug");
+                        tracing::error!(%error, "a task of the fetcher panicked");
                         return;
                     }
                 },
@@ -311,14 +311,14 @@ impl Fetcher {
         if matches!(outcome, FetchOutcome::Recorded | FetchOutcome::NoRoom)
             && std::mem::take(&mut self.disk_refused)
         {
-            tracing::info!("files can be stored again; going on");
+            tracing::info!("files can be stored again; continuing");
         }
         *phase = match outcome {
             FetchOutcome::Recorded => FilePhase::Recorded,
             FetchOutcome::NoRoom => FilePhase::NoRoom,
             FetchOutcome::Disk(error) => {
                 if !std::mem::replace(&mut self.disk_refused, true) {
-                    tracing::error!(%session, update_id, error = %Chain(&error), "cannot store a file; fetching it again once the disk accepts it");
+                    tracing::error!(%session, update_id, error = %Chain(&error), "cannot store a file; retrying when the disk accepts writes again");
                 }
                 let pause = now + DISK_PAUSE / self.divisor;
                 slots.paused_until = slots.paused_until.max(Some(pause));
@@ -330,7 +330,7 @@ impl Fetcher {
                     bot_id = job.address.bot_id.0,
                     error = words,
                     seconds = pause.as_secs(),
-                    "this bot fetches no files for a while"
+                    "downloads of this bot's files are paused"
                 );
                 slots.paused_until = slots.paused_until.max(Some(now + pause));
                 FilePhase::Wanted { due: None }
@@ -342,7 +342,7 @@ impl Fetcher {
                     .failures
                     .are_enough(received, self.downloader.clock.now())
                 {
-                    tracing::warn!(%session, update_id, error = words, "a file cannot be fetched; the agent is told");
+                    tracing::warn!(%session, update_id, error = words, "a file cannot be fetched; telling the agent");
                     let reason = format!(
                         "Telegram does not provide it ({}); ask the person to send it again",
                         short(&words, WORDS_MAX)
@@ -350,14 +350,14 @@ impl Fetcher {
                     match self.downloader.fail(job, reason) {
                         Ok(_) => FilePhase::Recorded,
                         Err(error) => {
-                            tracing::error!(%session, error = %Chain(&error), "cannot record that a file is given up; trying again");
+                            tracing::error!(%session, error = %Chain(&error), "cannot record that a file was given up; retrying");
                             let due = Some(now + DISK_PAUSE);
                             FilePhase::Wanted { due }
                         }
                     }
                 } else {
                     let pause = job.failures.pause(fastrand::f64()) / self.divisor;
-                    tracing::debug!(%session, update_id, error = words, pause_s = pause.as_secs(), "a file could not be fetched; trying again");
+                    tracing::debug!(%session, update_id, error = words, pause_s = pause.as_secs(), "a file could not be fetched; retrying");
                     let due = Some(now + pause);
                     FilePhase::Wanted { due }
                 }

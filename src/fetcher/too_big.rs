@@ -36,14 +36,14 @@ pub(super) fn notify_person(
     ];
     let size = file.size.map_or_else(
         || "This file is too big".to_owned(),
-        |size| format!("This file has {}", format_megabytes(size)),
+        |size| format!("This file is {}", format_megabytes(size)),
     );
     let told = Notice {
         session: file.session,
         address: file.address,
         about: &key,
         text: format!(
-            "{size}, and a bot can fetch at most {}. The agent knows that you sent it, but cannot open it.",
+            "{size}, but a bot can download at most {}. The agent knows that you sent it, but cannot open it.",
             format_megabytes(FETCH_BYTES)
         ),
         reply_to: Some(file.message_id),
@@ -55,10 +55,10 @@ pub(super) fn notify_person(
 pub(super) fn explain_to_agent(size: Option<u64>) -> String {
     let size = size.map_or_else(
         || "it is too big".to_owned(),
-        |size| format!("it has {}", format_megabytes(size)),
+        |size| format!("it is {}", format_megabytes(size)),
     );
     format!(
-        "{size}; bots can fetch at most {}. Ask the person for a part of it, a smaller version or a link",
+        "{size}, but bots can download at most {}. Ask the person for a part of it, a smaller version or a link",
         format_megabytes(FETCH_BYTES)
     )
 }

@@ -17,11 +17,11 @@ use crate::text::{format_span, one_line};
 pub(crate) const MENU: [(&str, &str); 5] = [
     (
         "status",
-        "How this session is: agent, what waits, what is sent",
+        "The state of this session: agent, waiting messages, unsent answers",
     ),
-    ("queue", "The messages of this chat that wait"),
+    ("queue", "The messages that are waiting in this chat"),
     ("skip", "Drop waiting messages: /skip 123 124"),
-    ("id", "The ids of this chat and of you"),
+    ("id", "Your id and the ids of this chat"),
     ("help", "What this bot does"),
 ];
 
@@ -88,7 +88,7 @@ pub(crate) fn help(session: &str, name: &str) -> Rich {
     if name != session {
         words = words.say(" (").code(name).say(")");
     }
-    let mut words = words.say(". What you write here waits until its agent reads it, and the agent answers here.\n\nThese I answer myself, also while the agent is busy:\n");
+    let mut words = words.say(". Your messages wait here until its agent reads them, and the agent answers here.\n\nI answer these commands myself, even while the agent is busy:\n");
     for (command, description) in MENU {
         words = words.say(&format!("/{command} – {description}\n"));
     }
@@ -99,13 +99,13 @@ pub(crate) fn help(session: &str, name: &str) -> Rich {
 
 pub(crate) fn status(report: &SessionReport, now: Timestamp) -> Rich {
     let agent = match report.agents {
-        0 => "none is connected; messages wait until one is".to_owned(),
+        0 => "none connected; messages wait until one connects".to_owned(),
         1 => "connected".to_owned(),
-        many => format!("{many} are connected"),
+        many => format!("{many} connected"),
     };
     let with_agent = match report.held {
         0 => String::new(),
-        held => format!(", {held} of them with the agent"),
+        held => format!(", {held} of them shown to the agent"),
     };
     let oldest = report
         .oldest_age_s
@@ -127,7 +127,7 @@ pub(crate) fn status(report: &SessionReport, now: Timestamp) -> Rich {
     }
     if report.failed > 0 {
         words = words.say(&format!(
-            "\nCould not be delivered: {} (telepost outbox list)",
+            "\nCould not be delivered: {} (see telepost outbox list)",
             report.failed
         ));
     }
@@ -139,12 +139,16 @@ pub(crate) fn queue(first: &[QueueLine], all: usize, elsewhere: usize) -> Rich {
     let first = first.get(..QUEUE_SHOWN).unwrap_or(first);
     let mut words = Words::default();
     words = match all {
-        0 => words.say("Nothing waits in this chat."),
-        1 => words.say("1 message waits:"),
-        many => words.say(&format!("{many} messages wait:")),
+        0 => words.say("No messages are waiting in this chat."),
+        1 => words.say("1 message is waiting:"),
+        many => words.say(&format!("{many} messages are waiting:")),
     };
     for one in first {
-        let seen = if one.held { " · with the agent" } else { "" };
+        let seen = if one.held {
+            " · shown to the agent"
+        } else {
+            ""
+        };
         let said = format!(
             "{}: {}",
             short(&one.from, WORDS_SHOWN),
@@ -160,10 +164,12 @@ pub(crate) fn queue(first: &[QueueLine], all: usize, elsewhere: usize) -> Rich {
         words = words.say(&format!("\nand {more} more"));
     }
     if elsewhere > 0 {
-        words = words.say(&format!("\nIn other chats of this session: {elsewhere}"));
+        words = words.say(&format!(
+            "\nWaiting in other chats of this session: {elsewhere}"
+        ));
     }
     if all > 0 {
-        words = words.say("\n/skip and a number drops one.");
+        words = words.say("\nTo drop a message, send /skip and its number.");
     }
     words.rich
 }
@@ -171,7 +177,7 @@ pub(crate) fn queue(first: &[QueueLine], all: usize, elsewhere: usize) -> Rich {
 pub(crate) fn skip(done: &[(UpdateId, Skipped)], others: usize) -> Rich {
     if done.is_empty() {
         return Words::default()
-            .say("Which? Write the numbers that /queue shows, such as ")
+            .say("Which messages? Add the numbers that /queue shows, such as ")
             .code("/skip 123 124")
             .say(".")
             .rich;
@@ -181,7 +187,7 @@ pub(crate) fn skip(done: &[(UpdateId, Skipped)], others: usize) -> Rich {
         let line = match skipped {
             Skipped::Dropped => ": dropped, no agent will see it",
             Skipped::Seen => ": dropped, but the agent has seen it and may still answer",
-            Skipped::NotHere => ": does not wait in this chat",
+            Skipped::NotHere => ": is not waiting in this chat",
         };
         words = words
             .say(if index == 0 { "" } else { "\n" })
@@ -190,7 +196,7 @@ pub(crate) fn skip(done: &[(UpdateId, Skipped)], others: usize) -> Rich {
     }
     if others > 0 {
         words = words.say(&format!(
-            "\nNot looked at: {others} (at most {SKIP_MOST} at once)"
+            "\nNot handled: {others} (at most {SKIP_MOST} at once)"
         ));
     }
     words.rich
@@ -214,7 +220,7 @@ pub(crate) fn ids(session: &str, address: Address, user: UserId) -> Rich {
 /// The answer when the state cannot be read; why is in the log.
 pub(crate) fn failed() -> Rich {
     Words::default()
-        .say("I cannot look at this session now; the gateway's log says why.")
+        .say("I cannot read the state of this session now; the gateway's log says why.")
         .rich
 }
 

@@ -128,7 +128,7 @@ impl Gateway {
         // Written before the first poll, so that a second gateway can name the one that polls.
         status.write();
         for (_, reason) in unset_tokens(&tokens) {
-            tracing::error!(reason, "a bot is switched off; the others run");
+            tracing::error!(reason, "a bot is off; the others keep running");
         }
 
         let Locks {
@@ -285,7 +285,7 @@ async fn wait_for_end(
     let drained = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(END_WITHIN, drained).await.is_err() {
         tracing::info!(
-            "a request was still under way; it is recorded and resumed at the next start"
+            "a request was still in flight; it is recorded and resumed at the next start"
         );
         tasks.abort_all();
     }

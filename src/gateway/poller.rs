@@ -131,7 +131,11 @@ impl Poller {
         // The transport's own limit may itself hang; this one cannot.
         let answer = tokio::time::timeout(POLL_DEADLINE, poll)
             .await
-            .unwrap_or_else(|_| Err(ApiError::Doubt("the poll hung and was given up".to_owned())));
+            .unwrap_or_else(|_| {
+                Err(ApiError::Doubt(
+                    "the poll hung and was cancelled".to_owned(),
+                ))
+            });
         match answer {
             Ok(updates) => self.accept(&updates).await,
             Err(error) => Some(self.record_failure(&error)),
@@ -179,7 +183,7 @@ impl Poller {
         tracing::error!(
             bot_id = self.api.id().0,
             error = reason,
-            "cannot store messages; Telegram keeps them until there is room (24 hours at most)"
+            "cannot store messages; Telegram keeps them until there is space (24 hours at most)"
         );
         self.storage_failed = true;
         let pause = self.backoff.pause(1.0, 30.0, fastrand::f64());
@@ -205,13 +209,13 @@ impl Poller {
             }
             PollFailure::Unauthorized => {
                 if is_news {
-                    tracing::error!(bot_id, %error, "the token of this bot is not accepted: it is off until that changes; the other bots run. Check the token with @BotFather");
+                    tracing::error!(bot_id, %error, "Telegram does not accept the token of this bot: the bot is off until that changes; the other bots keep running. Check the token with @BotFather");
                 }
                 BotHealth::Off("the token is not accepted (401)".to_owned())
             }
             PollFailure::Unreachable => {
                 if is_news {
-                    tracing::warn!(bot_id, %error, "polling fails; trying again");
+                    tracing::warn!(bot_id, %error, "polling failed; retrying");
                 }
                 BotHealth::Unreachable(error.to_string())
             }

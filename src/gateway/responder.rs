@@ -118,7 +118,7 @@ impl Responder {
                 Some(ended) = calls.join_next() => match ended {
                     Ok(EndedCall::Menu { is_set }) => self.menu_is_set = is_set,
                     Ok(EndedCall::Press) => {}
-                    Err(error) => tracing::error!(%error, "a call of the responder panicked"),
+                    Err(error) => tracing::error!(%error, "a responder task panicked"),
                 },
                 task = self.tasks.recv() => match task {
                     Some(ResponderTask::Command(call)) => {
@@ -271,7 +271,7 @@ async fn set_menu(api: Api) -> EndedCall {
             .await
             .unwrap_or_else(|_| Err(ApiError::Doubt("it took too long".to_owned())));
         if let Err(error) = set {
-            tracing::warn!(bot_id = api.id().0, %error, "cannot set the menu of commands; trying again in an hour");
+            tracing::warn!(bot_id = api.id().0, %error, "cannot set the menu of commands; retrying in an hour");
             return EndedCall::Menu { is_set: false };
         }
     }

@@ -49,7 +49,7 @@ pub(crate) struct BotLock {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SingletonError {
-    #[error("a gateway already runs for this state folder: {holder} ({}); use `{take_over}` to take over, or `telepost gateway stop` to end it", path.display())]
+    #[error("a gateway already runs for this state folder: {holder} ({}); use `{take_over}` to take over, or `telepost gateway stop` to stop it", path.display())]
     SameState {
         holder: String,
         path: PathBuf,
@@ -66,10 +66,10 @@ pub(crate) enum SingletonError {
     Folder { path: PathBuf, why: String },
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the gateway (pid {pid}) did not stop within {} seconds; `kill -9 {pid}` is safe, nothing is lost by it", STOP_WITHIN.as_secs())]
+    #[error("the gateway (pid {pid}) did not stop within {} seconds; `kill -9 {pid}` is safe and loses nothing", STOP_WITHIN.as_secs())]
     WillNotStop { pid: u32 },
     #[error(
-        "a gateway runs ({0}), but it has not said yet which process it is; try again in a second"
+        "a gateway is running ({0}) but has not recorded its process id yet; try again in a second"
     )]
     Unknown(String),
 }
@@ -187,7 +187,7 @@ impl BotLock {
         if self.files.len() < before {
             tracing::warn!(
                 bot_id = self.bot.0,
-                "the bot's lock file was removed by somebody; locking a new one"
+                "the bot's lock file was removed; locking a new one"
             );
         }
         self.take_missing()
@@ -231,7 +231,7 @@ fn prepare_folder(path: PathBuf) -> Result<PathBuf, SingletonError> {
         let other = find_other_writer(&metadata).map(|other| other.explain(&path));
         other.map(|(why, remedy)| format!("{why}; {remedy}"))
     } else {
-        Some("it is no folder (a symlink or a file stands in its place); remove that".to_owned())
+        Some("it is not a folder (a symlink or a file is in its place); remove that".to_owned())
     };
     match why {
         Some(why) => Err(SingletonError::Folder { path, why }),

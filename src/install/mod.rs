@@ -79,7 +79,7 @@ pub(crate) fn propose_install(
             .map_err(|error| refuse(&file.path, error))?;
         if after.is_none() {
             proposal.notes.push(format!(
-                "{} was not written by telepost, or was edited since, and stays as it is; --replace overwrites it",
+                "{} was not written by telepost, or has been edited since, and is left as it is; --replace overwrites it",
                 file.path.display()
             ));
         } else if after != before {
@@ -98,7 +98,7 @@ pub(crate) fn propose_uninstall(client: &ClientFiles) -> Result<Proposal, Instal
         let Some(text) = read_text(&file.path)? else {
             if let Some(backup) = recorded.and_then(|recorded| recorded.backup.as_ref()) {
                 let note = format!(
-                    "{path} was deleted since and is not restored; its original content is in {}",
+                    "{path} has been deleted since and is not restored; its original content is in {}",
                     backup.path.display()
                 );
                 proposal.keep_backup(file, note);
@@ -120,7 +120,7 @@ pub(crate) fn propose_uninstall(client: &ClientFiles) -> Result<Proposal, Instal
         if after.as_ref() == Some(&text) {
             if is_recorded && file.is_text() {
                 let note = format!(
-                    "{path} was edited after telepost wrote it and stays; delete it yourself if you do not need it"
+                    "{path} was edited after telepost wrote it and is kept; delete it yourself if you do not need it"
                 );
                 proposal.keep_backup(file, note);
             }

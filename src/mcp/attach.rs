@@ -140,7 +140,7 @@ impl Roots {
     ) -> Result<Copies, Refusal> {
         if given.len() > attachments::MOST {
             return Err(Refusal(format!(
-                "`files` lists {} files; at most {} go with one reply. {NOTHING}; call again with fewer, and send the rest with another reply.",
+                "`files` lists {} files; one reply takes at most {}. {NOTHING}; call again with fewer, and send the rest with another reply.",
                 given.len(),
                 attachments::MOST
             )));
@@ -176,7 +176,7 @@ impl Roots {
                     "would be below {}, which cannot be opened ({error})",
                     root.display()
                 ),
-                "mend that, or name a file in another folder",
+                "fix that, or name a file in another folder",
             )
         })?;
         let Some(name) = below.file_name() else {
@@ -185,7 +185,7 @@ impl Roots {
         let kind = secrets::refuse_by_name(&real.join(&below), name)?;
         let own = Reason::new(
             "is in telepost's own state folder",
-            "nothing of that is ever sent; send a file of your own",
+            "such files are never sent; send a file of your own",
         );
         let state = self.state.canonicalize().ok();
         if state.is_some_and(|state| real.starts_with(state)) {
@@ -283,7 +283,7 @@ impl Roots {
             .collect();
         if roots.is_empty() {
             return Reason::new(
-                "cannot be sent, because no folder is set from which files may be",
+                "cannot be sent, because no folder is configured to send files from",
                 "ask the person to add one to `send_roots` of this session in sessions.json",
             );
         }
@@ -314,7 +314,7 @@ impl Roots {
         if also(&self.state, DEPTH) || self.config.parent().is_some_and(|folder| also(folder, 0)) {
             return Err(Reason::new(
                 "is another name of a file of telepost's state or configuration",
-                "nothing of that is ever sent; send a file of your own",
+                "such files are never sent; send a file of your own",
             ));
         }
         Ok(())
@@ -442,7 +442,7 @@ fn copy_one(
     if size < expected {
         return Err(Reason::new(
             "became shorter while it was copied",
-            "call again when nobody writes to it any more",
+            "call again when no program is writing to it any more",
         )
         .of(given));
     }
@@ -481,7 +481,7 @@ impl<R: Read> Read for Hashing<R> {
 
 fn cannot_store(error: &StoreError) -> Refusal {
     Refusal(format!(
-        "The files could not be copied: {}. {NOTHING}; call again when that is mended.",
+        "The files could not be copied: {}. {NOTHING}; call again when that is fixed.",
         Chain(error)
     ))
 }
@@ -499,7 +499,7 @@ fn unreadable(error: &io::Error) -> Reason {
     }
     Reason::new(
         format!("cannot be read ({error})"),
-        "mend that, or send another file",
+        "fix that, or send another file",
     )
 }
 
@@ -509,7 +509,7 @@ fn link(name: &OsStr) -> Reason {
             "goes through the symbolic link {:?}, and links are not followed",
             name.to_string_lossy()
         ),
-        "name the file itself, or copy it to where no link is on the way",
+        "name the file itself, or copy it to a path without links",
     )
 }
 
@@ -522,8 +522,8 @@ fn folder_reason() -> Reason {
 
 fn empty() -> Reason {
     Reason::new(
-        "is empty, and Telegram takes no empty files",
-        "say in the text that it is empty, or send another",
+        "is empty, and Telegram accepts no empty files",
+        "say in the text that it is empty, or send another file",
     )
 }
 
@@ -534,16 +534,16 @@ fn empty() -> Reason {
 fn too_large(size: u64) -> Reason {
     Reason::new(
         format!(
-            "has {:.1} MB, and Telegram takes at most 50 MB",
+            "is {:.1} MB, and Telegram accepts at most 50 MB",
             size as f64 / 1e6
         ),
-        "make it smaller (pack it, or cut it up), or tell the person where it is",
+        "make it smaller (compress it, or split it), or tell the person where it is",
     )
 }
 
 fn configuration_reason() -> Reason {
     Reason::new(
         "belongs to telepost's configuration",
-        "nothing of that is ever sent; send a file of your own",
+        "such files are never sent; send a file of your own",
     )
 }

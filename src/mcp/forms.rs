@@ -36,10 +36,10 @@ impl Form {
             Self::Id => "the `update_id` of a message, such as 815",
             Self::Ids => "a list of `update_id`s, such as [815, 816]",
             Self::Place => "the `update_id` of a message, such as 815, or \"home\"",
-            Self::Text => "one text",
+            Self::Text => "a string",
             Self::Name => "one emoji, such as \"👍\", or \"\" to remove yours",
             Self::Paths => "a list of paths, such as [\"report.pdf\"]",
-            Self::Labels => "a list of texts",
+            Self::Labels => "a list of strings",
         }
     }
 
@@ -119,7 +119,7 @@ pub(crate) fn read_parameters<T: DeserializeOwned>(
 ) -> Result<T, Refusal> {
     let refuse = |problem: String| {
         Refusal(format!(
-            "{} cannot be called like that: {problem}. Nothing was changed; call again.",
+            "{} was called with invalid parameters: {problem}. Nothing was changed; call again.",
             tool.name()
         ))
     };
@@ -130,7 +130,7 @@ pub(crate) fn read_parameters<T: DeserializeOwned>(
             let names: Vec<String> = known.map(|(name, _)| format!("`{name}`")).collect();
             let names = names.join(", ");
             return Err(refuse(format!(
-                "it has no parameter `{}`; it has {names}",
+                "there is no parameter `{}`; the parameters are {names}",
                 cut(&given)
             )));
         };
@@ -410,7 +410,7 @@ mod tests {
             (Tool::Poll, json!({"ack": "all"}), "such as [815, 816]"),
             (Tool::Poll, json!({"message": {"a": 1}}), "such as 815"),
             (Tool::Reply, json!({"to": "chat"}), "or \"home\""),
-            (Tool::Reply, json!({"text": ["a", "b"]}), "one text"),
+            (Tool::Reply, json!({"text": ["a", "b"]}), "a string"),
             (Tool::Reply, json!({"files": 7}), "[\"report.pdf\"]"),
             (
                 Tool::Reply,

@@ -43,7 +43,7 @@ pub(super) fn beginning(text: &str) -> Option<String> {
 /// Says to the agent in which form its text goes.
 pub(super) fn notice(text: &str) -> String {
     format!(
-        "The text has {} characters, too many for messages in a chat: it goes as the document {FILE_NAME}, with its beginning as the message. A short answer is read at once; details can be a file of your own in `files`.",
+        "The text has {} characters, too many for messages in a chat: it is sent as the document {FILE_NAME}, with its beginning as the message. Prefer a short answer, with the details as a file of your own in `files`.",
         with_commas(text.chars().count())
     )
 }

@@ -284,14 +284,14 @@ impl Shared {
         let done = tokio::task::spawn_blocking(move || {
             let served = shared.open_session().map_err(|error| {
                 Refusal(format!(
-                    "telepost cannot work with its configuration. Tell the person, then call again.\n{error}"
+                    "telepost cannot use its configuration. Tell the person, and call again when it is fixed.\n{error}"
                 ))
             })?;
             work(&served)
         });
         done.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a tool call panicked");
-            Err(Refusal("telepost met a bug in this call. Nothing was acknowledged by it; call telegram_poll to see how things are.".to_owned()))
+            Err(Refusal("This call failed because of a bug in telepost. It acknowledged nothing; call telegram_poll to see which messages are waiting.".to_owned()))
         })
     }
 

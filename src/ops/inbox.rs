@@ -204,7 +204,7 @@ impl InboxAdmin<'_> {
                 InboxItem::DeadLetter(letter) => letters.push(letter),
                 InboxItem::Message(_) => {
                     return Err(OpsError::Refused(format!(
-                        "{id} is a message, which already waits for an agent; only unreadable updates (dead-…) are tried again"
+                        "{id} is a message, which is already waiting for an agent; only unreadable updates (dead-…) can be retried"
                     )));
                 }
             }
@@ -285,7 +285,7 @@ impl InboxAdmin<'_> {
                 return done(
                     false,
                     format!(
-                        "it does not address the bot, as require_mention of session {session} demands"
+                        "it does not address the bot, which `require_mention` of session {session} requires"
                     ),
                 );
             }
@@ -387,7 +387,7 @@ impl InboxAdmin<'_> {
         match (letters.pop(), letters.is_empty()) {
             (Some(letter), true) => Ok(InboxItem::DeadLetter(letter)),
             (Some(_), false) => Err(OpsError::Refused(format!(
-                "several names begin with {id}; write more of it"
+                "several unreadable updates begin with {id}; write more of the id"
             ))),
             (None, _) => Err(OpsError::Refused(format!(
                 "there is no unreadable update {id}; `telepost inbox list` shows them"

@@ -197,10 +197,10 @@ impl OutboxAdmin {
             DeliveryStatus::Finished(finished) => finished,
             DeliveryStatus::Waiting => {
                 return Err(OpsError::NoDelivery(format!(
-                    "{id} has not failed: it still waits, and is sent as soon as possible"
+                    "{id} has not failed: it is still waiting, and will be sent as soon as possible"
                 )));
             }
-            DeliveryStatus::Gone => return Err(not_found(&format!("{id} is gone"))),
+            DeliveryStatus::Gone => return Err(not_found(&format!("{id} no longer exists"))),
         };
         if let Some(made) = made {
             // The commit may have been cut short before it was durable.
@@ -209,12 +209,12 @@ impl OutboxAdmin {
         }
         if !matches!(finished.outcome, DeliveryOutcome::Failed { .. }) {
             return Err(OpsError::NoDelivery(format!(
-                "{id} has not failed, so there is nothing to try again"
+                "{id} has not failed, so there is nothing to retry"
             )));
         }
         if matches!(finished.delivery.content, Content::ProgressUpdate { .. }) {
             return Err(OpsError::NoDelivery(format!(
-                "{id} is a progress message, and is not sent late; `telepost outbox drop {id}` removes it from the list"
+                "{id} is a progress update, which is not sent late; `telepost outbox drop {id}` removes it from the list"
             )));
         }
         let last = outbox.newest(now)?;
@@ -240,7 +240,7 @@ impl OutboxAdmin {
         let outbox = self.outbox(&session);
         let lock = lock_session(&self.state, &session, "outbox")?;
         match outbox.status(&id, self.clock.now())? {
-            DeliveryStatus::Gone => Err(not_found(&format!("{id} is gone"))),
+            DeliveryStatus::Gone => Err(not_found(&format!("{id} no longer exists"))),
             DeliveryStatus::Finished(finished) => {
                 let DeliveryOutcome::Failed { message_ids, .. } = &finished.outcome else {
                     return Err(OpsError::NoDelivery(format!(
@@ -269,7 +269,7 @@ impl OutboxAdmin {
                     }
                 }
                 Ok(format!(
-                    "{id} will be dropped by the gateway before it sends anything more of it\n"
+                    "the gateway will drop {id} before it sends any more of it\n"
                 ))
             }
         }

@@ -57,7 +57,7 @@ impl SessionPruner<'_> {
         Err(OpsError::Refused(
             if self.config.sessions.contains_key(name) {
                 format!(
-                    "session {name} has nothing to remove, and it is in the configuration: take it out there if it is no longer needed"
+                    "session {name} is in the configuration and has nothing to remove; if it is no longer needed, take it out of sessions.json"
                 )
             } else {
                 format!(
@@ -103,7 +103,7 @@ impl SessionPruner<'_> {
         if !agents.is_empty() {
             let pids: Vec<String> = agents.iter().map(u32::to_string).collect();
             return refuse(format!(
-                "an agent of session {id} is still running (telepost mcp, pid {}): end it first",
+                "an agent of session {id} is still running (telepost mcp, pid {}): stop it first",
                 pids.join(", ")
             ));
         }
@@ -112,7 +112,7 @@ impl SessionPruner<'_> {
                 .is_some_and(|status| status.sessions.contains_key(id))
         {
             return refuse(format!(
-                "the running gateway still serves session {id}: let it take over the configuration with \
+                "the running gateway still serves session {id}: replace it with \
                  `telepost gateway --replace --detach` first"
             ));
         }

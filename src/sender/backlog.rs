@@ -141,7 +141,7 @@ impl Backlog {
             match self.ingest_one(key, queues, actions) {
                 Ok(()) | Err(ReadError::Quarantined { .. }) => {}
                 Err(error) => {
-                    tracing::error!(delivery = %delivery_id(key), error = %Chain(&error), "cannot read a delivery now; trying again");
+                    tracing::error!(delivery = %delivery_id(key), error = %Chain(&error), "cannot read a delivery now; retrying");
                     self.request_scan(RETRY);
                 }
             }
@@ -193,7 +193,7 @@ impl Backlog {
             }
         };
         if queues.bot(bot).is_none() {
-            tracing::warn!(%session, delivery = %id, bot_id = bot.0, "a delivery waits for a bot that does not run");
+            tracing::warn!(%session, delivery = %id, bot_id = bot.0, "a delivery is waiting for a bot that is not running");
         }
         if now.since(Timestamp(key.accepted)) < RECENT {
             actions.agent_spoke(key.session, delivery.holder, queues.now());

@@ -127,7 +127,7 @@ impl BotQueues {
         let chat = bot.current_chat(chat);
         let wait = wait + Duration::from_millis(fastrand::u64(..500));
         if let Err(error) = bot.rate_limits().limit(chat, wait) {
-            tracing::error!(chat_id = chat.0, error = %Chain(&error), "a rate limit is known in memory only");
+            tracing::error!(chat_id = chat.0, error = %Chain(&error), "cannot record a rate limit; a restart will forget it");
         }
     }
 
@@ -142,7 +142,7 @@ impl BotQueues {
             Ok(false) => return,
             Ok(true) => {}
             Err(error) => {
-                tracing::warn!(chat_id = chat.0, error = %Chain(&error), "cannot record that a topic is tried again");
+                tracing::warn!(chat_id = chat.0, error = %Chain(&error), "cannot record that a topic is retried");
             }
         }
         if let Some(queue) = self.queues.get_mut(&address.bot_id) {
@@ -169,7 +169,7 @@ impl BotQueues {
             Ok(true) => {}
             // It is open in memory; on disk it opens within the hour.
             Err(error) => {
-                tracing::warn!(chat_id = chat.0, error = %Chain(&error), "cannot record that a chat is tried again");
+                tracing::warn!(chat_id = chat.0, error = %Chain(&error), "cannot record that a chat is retried");
             }
         }
         if let Some(queue) = self.queues.get_mut(&id) {

@@ -101,7 +101,7 @@ impl ChatActions {
             let holders = match Holds::new(&self.state.session(session)).holders() {
                 Ok(holders) => holders,
                 Err(error) => {
-                    tracing::warn!(%session, error = %Chain(&error), "cannot see what the agents hold");
+                    tracing::warn!(%session, error = %Chain(&error), "cannot read which messages the agents hold");
                     continue;
                 }
             };
@@ -173,7 +173,7 @@ impl ChatActions {
             if matches!(action, ChatAction::PutReceipt(_))
                 && let Err(error) = self.save(bot)
             {
-                tracing::warn!(error = %Chain(&error), "a receipt is left out, because it cannot be recorded");
+                tracing::warn!(error = %Chain(&error), "a receipt is skipped, because it cannot be recorded");
                 self.attention.cancelled(action);
                 continue;
             }
@@ -228,7 +228,7 @@ impl ChatActions {
         let result = match answer {
             Ok(()) => ActionResult::Done,
             Err(error) => {
-                tracing::debug!(bot_id = bot.0, chat_id = chat.0, %error, ?action, "left out");
+                tracing::debug!(bot_id = bot.0, chat_id = chat.0, %error, ?action, "chat action skipped");
                 let limit = if let FailureDecision::RateLimit(wait) = error.decision() {
                     Some(wait)
                 } else {

@@ -114,7 +114,7 @@ impl CommandReplies {
                 tracing::info!(
                     chat_id = chat.0,
                     is_limited,
-                    "a reply to a command is left out: nothing may go to that chat now"
+                    "a command reply is skipped: nothing may be sent to that chat now"
                 );
                 continue;
             }
@@ -139,7 +139,7 @@ impl CommandReplies {
         let (Err(error), Some(bot)) = (answer, queues.bot(id)) else {
             return;
         };
-        tracing::info!(bot_id = id.0, chat_id = chat.0, %error, "a reply to a command is left out");
+        tracing::info!(bot_id = id.0, chat_id = chat.0, %error, "a command reply is skipped");
         let recorded = match error.decision() {
             FailureDecision::RateLimit(wait) => {
                 queues.limit(id, chat, wait);
@@ -156,7 +156,7 @@ impl CommandReplies {
             | FailureDecision::Fail => Ok(()),
         };
         if let Err(error) = recorded {
-            tracing::warn!(chat_id = chat.0, error = %Chain(&error), "what Telegram said of a chat is known in memory only");
+            tracing::warn!(chat_id = chat.0, error = %Chain(&error), "cannot record what Telegram reported about a chat; a restart will forget it");
         }
     }
 

@@ -102,7 +102,7 @@ impl Sender {
                 Some(ended) = self.workers.join_next() => {
                     if let Err(error) = self.worker_ended(ended) {
                         // The gateway ends with it and begins anew from what is on disk.
-                        tracing::error!(%error, "the sender met a bug");
+                        tracing::error!(%error, "a task of the sender panicked");
                         return;
                     }
                 }

@@ -78,15 +78,15 @@ pub fn repair_notes(state: &DeliveryState) -> Vec<String> {
     let notes = [
         (
             made(Repair::WithoutTopic),
-            "The topic is gone, so this stands outside of it in the same chat.",
+            "The topic no longer exists, so this was sent to the same chat, outside of any topic.",
         ),
         (
             made(Repair::Plain),
-            "Telegram refused the formatting, so this went out as plain text.",
+            "Telegram refused the formatting, so this was sent as plain text.",
         ),
         (
             made(Repair::AsDocuments),
-            "Telegram did not take a picture as a photo, so it went out as a file to open.",
+            "Telegram did not accept a picture as a photo, so it was sent as a document.",
         ),
     ];
     notes

@@ -39,7 +39,7 @@ pub fn open_files(
             let error = StoreError::new("read", &path, source);
             if error.is_not_found() {
                 FilesError::Unusable(format!(
-                    "the copy of {name:?} that was to be sent is gone from {}",
+                    "the copy of {name:?} to be sent is missing from {}",
                     path.display()
                 ))
             } else {
@@ -48,7 +48,7 @@ pub fn open_files(
         })?;
         if !metadata.is_file() || metadata.len() != size {
             return Err(FilesError::Unusable(format!(
-                "the copy of {name:?} that was to be sent was changed: {} has {} bytes, not {size}",
+                "the copy of {name:?} to be sent was changed: {} has {} bytes, not {size}",
                 path.display(),
                 metadata.len(),
             )));

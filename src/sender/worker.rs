@@ -176,7 +176,7 @@ impl DeliveryWorker {
             // The log names the file; nothing is left to send.
             Err(ReadError::Quarantined { .. }) => WorkerExit::Finished,
             Err(error) => {
-                tracing::error!(bot_id = self.bot.api.id().0, error = %Chain(&error), "cannot go on sending; nothing is lost, trying again");
+                tracing::error!(bot_id = self.bot.api.id().0, error = %Chain(&error), "cannot continue sending; nothing is lost; retrying");
                 WorkerExit::Failed
             }
         }
@@ -237,7 +237,7 @@ impl DeliveryWorker {
     ) -> Result<(), StoreError> {
         let id = delivery.id.clone();
         let message_ids = state.map(DeliveryState::message_ids).unwrap_or_default();
-        tracing::info!(session = %delivery.session, delivery = %id, sent = message_ids.len(), "dropped, as a person asked");
+        tracing::info!(session = %delivery.session, delivery = %id, sent = message_ids.len(), "dropped at a person's request");
         self.finish(delivery, DeliveryOutcome::Dropped { message_ids }, None)?;
         self.outbox.forget_drop(&id)
     }
@@ -346,7 +346,7 @@ impl DeliveryWorker {
                 tracing::warn!(
                     chat_id = chat.0,
                     seconds = wait.as_secs(),
-                    "Telegram asks for a pause of this chat; nothing goes there meanwhile"
+                    "Telegram asked for a pause of this chat; nothing is sent there meanwhile"
                 );
                 // The limit holds in memory first: with a full disk, too, nothing more goes to the chat.
                 let limited = self.bot.rate_limits().limit(chat, wait);
@@ -356,7 +356,7 @@ impl DeliveryWorker {
                 WorkerExit::Limited
             }
             FailureDecision::ChatBlocked if is_repeatable(&delivery.content) => {
-                tracing::error!(chat_id = chat.0, delivery = %delivery.id, error = failure, "nothing can be sent to this chat; deliveries to it are kept, and tried again when a message comes from it and every hour");
+                tracing::error!(chat_id = chat.0, delivery = %delivery.id, error = failure, "nothing can be sent to this chat; deliveries to it are kept and retried every hour, and when a message arrives from it");
                 let blocked = self.bot.rate_limits().block(chat, failure.clone());
                 state.failed(index, failure);
                 self.record(delivery, state)?;
@@ -365,7 +365,7 @@ impl DeliveryWorker {
             }
             FailureDecision::TopicClosed if is_repeatable(&delivery.content) => {
                 let topic = request.to.topic_id;
-                tracing::warn!(chat_id = chat.0, topic = topic.map_or(0, |topic| topic.0), delivery = %delivery.id, "this topic is closed; deliveries to it are kept, and tried again when it is opened and every hour");
+                tracing::warn!(chat_id = chat.0, topic = topic.map_or(0, |topic| topic.0), delivery = %delivery.id, "this topic is closed; deliveries to it are kept and retried every hour, and when it is opened again");
                 let closed = self.bot.rate_limits().close_topic(chat, topic);
                 state.failed(index, failure);
                 self.record(delivery, state)?;
@@ -373,7 +373,7 @@ impl DeliveryWorker {
                 WorkerExit::TopicClosed(BLOCKED_FOR)
             }
             FailureDecision::Retry => {
-                tracing::warn!(delivery = %delivery.id, error = failure, "not sent; trying again");
+                tracing::warn!(delivery = %delivery.id, error = failure, "not sent; retrying");
                 state.failed(index, failure);
                 self.record(delivery, state)?;
                 WorkerExit::Failed
@@ -402,7 +402,7 @@ impl DeliveryWorker {
                 if repaired == Repaired::InVain {
                     return self.fail(delivery, state, failure);
                 }
-                tracing::warn!(delivery = %delivery.id, ?repair, error = failure, "refused as it is; sent again with a change");
+                tracing::warn!(delivery = %delivery.id, ?repair, error = failure, "Telegram refused this message; sending it again, repaired");
                 self.record(delivery, state)?;
                 if repaired == Repaired::Now {
                     return Ok(Flow::Continue(()));
@@ -489,7 +489,7 @@ impl DeliveryWorker {
         let from = delivery.address.chat_id;
         let chat = self.bot.current_chat(from);
         if chat != from {
-            notes.push(format!("The group {from} became a supergroup and is {chat} now. Tell the person to put {chat} into chat_ids in sessions.json, or messages from there do not arrive."));
+            notes.push(format!("The group {from} became a supergroup with the id {chat}. Tell the person to put {chat} into chat_ids in sessions.json; otherwise messages from there will not arrive."));
         }
         let keeps_state = matches!(outcome, DeliveryOutcome::Failed { .. });
         let finished = FinishedDelivery {

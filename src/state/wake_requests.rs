@@ -102,7 +102,7 @@ impl CallMarker {
             .and_then(|()| FileLock::take_within(&self.path, &holder, CALL_PATIENCE));
         match taken {
             Ok(lock) => self.lock = Some(lock),
-            Err(error) => tracing::debug!(%error, "cannot show that a call is under way"),
+            Err(error) => tracing::debug!(%error, "cannot record that a call is under way"),
         }
     }
 
@@ -114,7 +114,7 @@ impl CallMarker {
         if let Some(lock) = self.lock.take()
             && let Err(error) = lock.touch(now)
         {
-            tracing::debug!(%error, "cannot note when a call ended");
+            tracing::debug!(%error, "cannot record when a call ended");
         }
     }
 }

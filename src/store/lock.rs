@@ -52,7 +52,7 @@ impl FileLock {
         }
         if let Err(source) = note_holder(&mut file, who) {
             // A full disk must not keep a process out: the note is for people, only the lock counts.
-            tracing::debug!(path = %path.display(), error = %source, "cannot note the lock's holder");
+            tracing::debug!(path = %path.display(), error = %source, "cannot record the lock's holder");
         }
         Ok(Self {
             file,

@@ -89,7 +89,7 @@ fn is_full(error: &io::Error) -> bool {
 
 fn find_remedy(path: &Path, error: &io::Error) -> String {
     if is_full(error) {
-        " (disk full: make room, nothing is lost meanwhile)".to_owned()
+        " (disk full: free some space, nothing is lost meanwhile)".to_owned()
     } else if error.kind() == io::ErrorKind::PermissionDenied {
         describe_other_owner(path).unwrap_or_else(|| {
             " (check who owns it: a run with sudo may have left root's files)".to_owned()
@@ -98,11 +98,11 @@ fn find_remedy(path: &Path, error: &io::Error) -> String {
         " (the file system is read-only)".to_owned()
     } else if let Some(file) = find_blocking_file(path, error) {
         format!(
-            " ({} is a file and no folder: move it away, or name another place)",
+            " ({} is a file, not a folder: move it away, or name another place)",
             file.display()
         )
     } else if error.kind() == io::ErrorKind::IsADirectory {
-        " (a folder stands in its place: move that away)".to_owned()
+        " (a folder is in its place: move that away)".to_owned()
     } else {
         String::new()
     }

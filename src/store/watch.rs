@@ -80,7 +80,7 @@ impl FolderWatch {
         let events = match EventSource::new(folders) {
             Ok(events) => Some(events),
             Err(error) => {
-                tracing::warn!(%error, "folders cannot be watched; looking four times a second while something waits");
+                tracing::warn!(%error, "folders cannot be watched; polling them four times a second while something is waiting");
                 None
             }
         };

@@ -62,7 +62,7 @@ const NO_PREVIEW: LinkPreviewOptions = LinkPreviewOptions {
 pub struct OutgoingMessage {
     /// Its text; below files, their caption.
     pub text: Rich,
-    /// The message that it replies to.
+    /// The message that this one replies to.
     pub reply_to: Option<MessageId>,
     /// Whether the phone stays silent.
     pub silent: bool,
@@ -369,7 +369,7 @@ async fn hear_answer(mut response: reqwest::Response) -> Result<Box<RawValue>, A
     while let Some(piece) = response.chunk().await.map_err(not_heard)? {
         if body.len() + piece.len() > ANSWER_BYTES {
             return Err(ApiError::Doubt(
-                "the answer is longer than 8 MB, which no Bot API server sends".to_owned(),
+                "the answer is longer than 8 MB, more than any Bot API server sends".to_owned(),
             ));
         }
         body.extend_from_slice(&piece);

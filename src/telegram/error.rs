@@ -157,10 +157,10 @@ impl Conflict {
     pub fn advice(self) -> &'static str {
         match self {
             Self::OtherPoller => {
-                "another program polls this bot's updates; stop it or give it a bot of its own (telepost goes on by itself then)"
+                "another program polls this bot's updates; stop it or give it a bot of its own (telepost then continues by itself)"
             }
             Self::Webhook => {
-                "a webhook is set for this bot; telepost does not remove what it did not set: call deleteWebhook or use another bot (telepost goes on by itself then)"
+                "a webhook is set for this bot; telepost does not remove what it did not set: call deleteWebhook or use another bot (telepost then continues by itself)"
             }
         }
     }
@@ -296,7 +296,7 @@ pub fn read_answer(
         // A proxy's HTML page, half an answer, or no JSON: the body may hold message text, so it
         // is not repeated in the error.
         let what = format!(
-            "HTTP {status} with a body that is no Bot API answer ({} bytes)",
+            "HTTP {status} with a body that is not a Bot API answer ({} bytes)",
             body.len()
         );
         // Only these two are known to come from Telegram's own front without JSON. Anything else comes from a

@@ -143,7 +143,7 @@ pub fn read(raw: &str) -> Result<Update, Unreadable> {
     let unreadable = |reason: String| Unreadable::Body { id, reason };
     if raw.len() > UPDATE_BYTES {
         return Err(unreadable(format!(
-            "it has {} bytes, and more than {UPDATE_BYTES} are not taken",
+            "it has {} bytes, but at most {UPDATE_BYTES} are accepted",
             raw.len()
         )));
     }

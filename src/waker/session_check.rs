@@ -108,7 +108,7 @@ impl SessionCheck<'_> {
             Ok(Some(None)) => AgentPresence::Absent(Missing::TmuxSession),
             Ok(Some(Some(terminals))) => clients::find_client(&terminals),
             Err(refusal) => {
-                tracing::debug!(reason = %refusal, "tmux cannot be asked");
+                tracing::debug!(reason = %refusal, "tmux cannot be queried");
                 AgentPresence::Unknown
             }
         };
@@ -272,7 +272,7 @@ impl SessionCheck<'_> {
                 view.found = Some(found);
             }
             Ok(None) => {
-                tracing::debug!(session = %self.id, "no agent is there to be woken");
+                tracing::debug!(session = %self.id, "there is no agent to wake");
                 log.refused = None;
             }
             Err(refusal) => self.record_refusal(log, &refusal),

@@ -113,7 +113,7 @@ fn a_refusal_says_what_to_do(kind: Kind) {
     asked.call("telegram_reply", json!({"text": "hello?"}));
     let refusal = client.model.asked().result_text();
     assert!(
-        refusal.contains("Use `to`: \"home\" to write to the person by yourself"),
+        refusal.contains("Use `to`: \"home\" to write to the person on your own initiative"),
         "{refusal}"
     );
 }

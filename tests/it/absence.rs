@@ -174,7 +174,7 @@ fn nothing_is_told_where_tmux_cannot_be_asked() {
     house.env.push(("TMUX_TMPDIR".to_owned(), file));
     let gateway = house.gateway();
     house.say("one");
-    gateway.wait_for_log("tmux cannot be asked");
+    gateway.wait_for_log("tmux cannot be queried");
     assert!(!house.session("down.json").exists());
 }
 

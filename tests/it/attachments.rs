@@ -181,7 +181,7 @@ fn an_album_a_paste_a_large_document_one_that_is_too_large_and_a_voice_are_one_m
         reason.contains("25 MB") && reason.contains("at most 20 MB"),
         "{reason}"
     );
-    house.wait_to_hear(&["This file has 25 MB, and a bot can fetch at most 20 MB. The agent knows that you sent it, but cannot open it."]);
+    house.wait_to_hear(&["This file is 25 MB, but a bot can download at most 20 MB. The agent knows that you sent it, but cannot open it."]);
     let told = house.sim.calls_of(house.bot(), "sendMessage");
     assert_eq!(
         told[0].params["reply_parameters"]["message_id"],
@@ -491,7 +491,7 @@ pub(crate) fn dies_at(step: &str, power: bool) {
 #[test]
 fn a_disk_that_refuses_costs_no_file_and_is_said() {
     for (errno, remedy) in [
-        ("enospc", "disk full: make room"),
+        ("enospc", "disk full: free some space"),
         ("eacces", "check who owns it"),
     ] {
         let house = House::new();

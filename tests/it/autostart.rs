@@ -144,7 +144,7 @@ fn a_gateway_that_cannot_start_is_a_notice_and_what_is_sent_is_stored() {
     let result = house.agent().poll(json!({}));
     let notice = result["notices"][0].as_str().unwrap();
     assert!(
-        notice.starts_with("No gateway runs, so nothing arrives and nothing leaves"),
+        notice.starts_with("No gateway is running, so no messages are received or sent"),
         "{notice}"
     );
     assert!(notice.contains("TOKEN_ONE"), "{notice}");
@@ -157,7 +157,10 @@ fn a_session_with_no_gateway_starts_none() {
     let mut agent = Agent::start(house.agent_command("ONE").arg("--no-gateway"));
     let notices = agent.poll(json!({}))["notices"].clone();
     assert!(
-        notices[0].as_str().unwrap().starts_with("No gateway runs"),
+        notices[0]
+            .as_str()
+            .unwrap()
+            .starts_with("No gateway is running"),
         "{notices}"
     );
     assert!(!house.has_gateway());

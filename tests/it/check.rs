@@ -77,11 +77,11 @@ fn an_unknown_key() {
     refused(
         &one(json!({"alowed_users": [5]})),
         &[],
-        "FILE is refused because of 1 mistake:\n  sessions.ONE.alowed_users: is not a key that telepost knows\n    fix: did you mean `allowed_users`?",
+        "FILE cannot be used because of 1 mistake:\n  sessions.ONE.alowed_users: is not a key that telepost knows\n    fix: did you mean `allowed_users`?",
     );
 }
 
-const ALLOWED_FIX: &str = "write the numeric ids of the people who may write; the gateway's log shows your own id when you write to the bot. Until you know it, write [4444444444444444], which is nobody's id and lets nobody in";
+const ALLOWED_FIX: &str = "write the numeric ids of the people who may write; the gateway's log shows your own id when you write to the bot. Until you know it, write [4444444444444444], which is no one's id and lets no one in";
 
 #[test]
 fn missing_allowed_users() {
@@ -92,7 +92,7 @@ fn missing_allowed_users() {
         &config,
         &[],
         &format!(
-            "FILE is refused because of 1 mistake:\n  sessions.ONE.allowed_users: is missing: a session accepts messages only from the people listed here\n    fix: {ALLOWED_FIX}"
+            "FILE cannot be used because of 1 mistake:\n  sessions.ONE.allowed_users: is missing: a session accepts messages only from the people listed here\n    fix: {ALLOWED_FIX}"
         ),
     );
 }
@@ -103,7 +103,7 @@ fn empty_allowed_users() {
         &one(json!({"allowed_users": []})),
         &[],
         &format!(
-            "FILE is refused because of 1 mistake:\n  sessions.ONE.allowed_users: is empty: a session accepts messages only from the people listed here\n    fix: {ALLOWED_FIX}"
+            "FILE cannot be used because of 1 mistake:\n  sessions.ONE.allowed_users: is empty: a session accepts messages only from the people listed here\n    fix: {ALLOWED_FIX}"
         ),
     );
 }
@@ -116,7 +116,7 @@ fn overlapping_addresses() {
         &two(json!({}), json!({})),
         &[],
         &format!(
-            "FILE is refused because of 1 mistake:\n  sessions.TWO.chat_ids: chat 11 is also in sessions.ONE.chat_ids, and both use the bot of TOKEN_ONE: a message from there could belong to either session\n    fix: {OVERLAP_FIX}"
+            "FILE cannot be used because of 1 mistake:\n  sessions.TWO.chat_ids: chat 11 is also in sessions.ONE.chat_ids, and both use the bot of TOKEN_ONE: a message from there could belong to either session\n    fix: {OVERLAP_FIX}"
         ),
     );
 }
@@ -127,7 +127,7 @@ fn addresses_that_overlap_because_two_variables_hold_one_bot() {
         &two(json!({}), json!({"bot_token_env": "TOKEN_TWO"})),
         &[("TOKEN_ONE", TOKEN), ("TOKEN_TWO", TOKEN)],
         &format!(
-            "FILE is refused because of 1 mistake:\n  sessions.TWO.chat_ids: chat 11 is also in sessions.ONE.chat_ids, and TOKEN_ONE and TOKEN_TWO are the same bot 1234567: a message from there could belong to either session\n    fix: {OVERLAP_FIX}"
+            "FILE cannot be used because of 1 mistake:\n  sessions.TWO.chat_ids: chat 11 is also in sessions.ONE.chat_ids, and TOKEN_ONE and TOKEN_TWO are the same bot 1234567: a message from there could belong to either session\n    fix: {OVERLAP_FIX}"
         ),
     );
 }
@@ -137,7 +137,7 @@ fn a_malformed_token_which_is_not_printed() {
     refused(
         &one(json!({})),
         &[("TOKEN_ONE", "no-token-but-secret-words")],
-        "FILE is refused because of 1 mistake:\n  sessions.ONE.bot_token_env: the variable TOKEN_ONE, set in the environment, does not hold a bot token: there is no colon in it\n    fix: copy the whole token as Telegram gave it: digits, a colon, 35 characters, no spaces (telepost never prints it)",
+        "FILE cannot be used because of 1 mistake:\n  sessions.ONE.bot_token_env: the variable TOKEN_ONE, set in the environment, does not hold a bot token: there is no colon in it\n    fix: copy the whole token as Telegram gave it: digits, a colon, 35 characters, no spaces (telepost never prints it)",
     );
 }
 
@@ -158,7 +158,7 @@ fn an_unknown_default() {
     refused(
         &config,
         &[],
-        "FILE is refused because of 1 mistake:\n  default: is \"ON\", but there is no such session\n    fix: did you mean `ONE`?",
+        "FILE cannot be used because of 1 mistake:\n  default: is \"ON\", but there is no such session\n    fix: did you mean `ONE`?",
     );
 }
 
@@ -167,7 +167,7 @@ fn a_session_id_that_would_leave_its_folder() {
     refused(
         &json!({"sessions": {"../etc": session(json!({}))}}),
         &[],
-        "FILE is refused because of 1 mistake:\n  sessions[\"../etc\"]: is not a session id: it begins with '.'; the first character must be a letter or a digit\n    fix: session ids are folder names too; write for example `etc`",
+        "FILE cannot be used because of 1 mistake:\n  sessions[\"../etc\"]: is not a session id: it begins with '.'; the first character must be a letter or a digit\n    fix: session ids are folder names too; write, for example, `etc`",
     );
 }
 
@@ -176,7 +176,7 @@ fn session_ids_that_differ_only_in_case() {
     refused(
         &json!({"sessions": {"one": session(json!({})), "ONE": session(json!({"bot_token_env": "TOKEN_TWO"}))}, "default": "ONE"}),
         &[],
-        "FILE is refused because of 1 mistake:\n  sessions.ONE: differs from `one` only in upper and lower case; on macOS both would be the same folder\n    fix: give one of the two another id",
+        "FILE cannot be used because of 1 mistake:\n  sessions.ONE: differs from `one` only in upper and lower case; on macOS both would be the same folder\n    fix: give one of the two another id",
     );
 }
 
@@ -188,7 +188,7 @@ fn two_equal_working_folders() {
             json!({"bot_token_env": "TOKEN_TWO", "cwd": "/no//shop/"}),
         ),
         &[],
-        "FILE is refused because of 1 mistake:\n  sessions.TWO.cwd: is the same folder as sessions.ONE.cwd\n    fix: name another folder, or leave one of the two out and start that agent with --session or TG_SESSION_ID",
+        "FILE cannot be used because of 1 mistake:\n  sessions.TWO.cwd: is the same folder as sessions.ONE.cwd\n    fix: name another folder, or leave one of the two out and start that agent with --session or TG_SESSION_ID",
     );
 }
 
@@ -197,7 +197,7 @@ fn several_mistakes_at_once() {
     refused(
         &one(json!({"chat_ids": [0], "alowed_users": [5]})),
         &[],
-        "FILE is refused because of 2 mistakes:\n  sessions.ONE.alowed_users: is not a key that telepost knows\n    fix: did you mean `allowed_users`?\n  sessions.ONE.chat_ids[0]: is 0, which is nobody's id\n    fix: write the real id, or delete it",
+        "FILE cannot be used because of 2 mistakes:\n  sessions.ONE.alowed_users: is not a key that telepost knows\n    fix: did you mean `allowed_users`?\n  sessions.ONE.chat_ids[0]: is 0, which is no one's id\n    fix: write the real id, or delete it",
     );
 }
 
@@ -211,7 +211,7 @@ fn the_file_of_the_issue_is_accepted_as_it_stands() {
         issue,
         &[("BOT_TOKEN_01", TOKEN)],
         "\
-FILE is accepted.
+FILE is valid.
 State folder: HOME/.local/state/telepost
 Bot API: https://api.telegram.org/, without a proxy
 
@@ -229,7 +229,7 @@ fn the_example_is_accepted_and_warns_of_its_placeholders() {
         include_str!("../../sessions.example.json"),
         &[],
         "\
-FILE is accepted.
+FILE is valid.
 State folder: HOME/.local/state/telepost
 Bot API: https://api.telegram.org/, without a proxy
 

@@ -265,7 +265,7 @@ fn help_exits_with_0_and_names_every_command_and_exit_code() {
         "completions",
         "install",
         "uninstall",
-        "3  the configuration is refused",
+        "3  the configuration is invalid",
         "4  another gateway is already running",
         "7  a file of Claude Code or Codex",
     ] {
@@ -342,7 +342,7 @@ fn a_session_or_a_level_that_is_not_there_is_refused_by_name() {
     }
     let output = house.run(&["prune", "ONE"]);
     assert_eq!(output.status.code(), Some(1));
-    let words = "telepost: session ONE has nothing to remove, and it is in the configuration";
+    let words = "telepost: session ONE is in the configuration and has nothing to remove";
     assert!(err(&output).starts_with(words), "{output:?}");
     let output = house.run(&["status", "--log-level", "inof"]);
     assert_eq!(output.status.code(), Some(2));
@@ -360,7 +360,7 @@ fn a_file_where_the_state_belongs_is_named_with_what_to_do() {
         let output = house.run(command);
         assert_eq!(output.status.code(), Some(5), "{command:?}");
         let state = house.state();
-        let words = format!("({} is a file and no folder: move it away", state.display());
+        let words = format!("({} is a file, not a folder: move it away", state.display());
         assert!(err(&output).contains(&words), "{command:?}: {output:?}");
     }
 }
@@ -505,7 +505,7 @@ fn a_lock_file_that_a_cleaner_removed_is_locked_anew() {
     fs::remove_file(&lock).unwrap();
     house.say("hello");
     house.wait_for_texts(&["hello"]);
-    gateway.wait_for_log("the bot's lock file was removed by somebody");
+    gateway.wait_for_log("the bot's lock file was removed");
     gateway.wait_until_polling(&house);
     assert!(fs::exists(lock).unwrap());
 }

@@ -48,15 +48,16 @@ fn commands_are_answered_while_the_agent_is_busy_and_no_agent_ever_sees_them() {
     for line in [
         "Session ONE",
         "Agent: connected",
-        "Waiting: 2, 1 of them with the agent",
+        "Waiting: 2, 1 of them shown to the agent",
         "To send: 0",
     ] {
         assert!(status.contains(line), "{line}: {status}");
     }
     let queue = answer(&house, "/queue");
-    assert!(queue.starts_with("2 messages wait:\n"), "{queue}");
+    assert!(queue.starts_with("2 messages are waiting:\n"), "{queue}");
     assert!(
-        queue.contains("with the agent · User 11: do the work") || queue.contains(": do the work"),
+        queue.contains("shown to the agent · User 11: do the work")
+            || queue.contains(": do the work"),
         "{queue}"
     );
     assert!(queue.contains(": one more"), "{queue}");
@@ -76,14 +77,17 @@ fn commands_are_answered_while_the_agent_is_busy_and_no_agent_ever_sees_them() {
 fn with_nothing_to_tell_the_answers_say_so() {
     let house = House::new();
     let _gateway = house.gateway();
-    assert!(answer(&house, "/status").contains("Agent: none is connected"));
-    assert_eq!(answer(&house, "/queue"), "Nothing waits in this chat.");
+    assert!(answer(&house, "/status").contains("Agent: none connected"));
+    assert_eq!(
+        answer(&house, "/queue"),
+        "No messages are waiting in this chat."
+    );
     assert!(answer(&house, "/skip").starts_with("Which?"));
-    assert_eq!(answer(&house, "/skip 5"), "5: does not wait in this chat");
+    assert_eq!(answer(&house, "/skip 5"), "5: is not waiting in this chat");
     let many: Vec<String> = (1..=52).map(|id| id.to_string()).collect();
     let said = answer(&house, &format!("/skip {}", many.join(" ")));
     assert!(
-        said.ends_with("\nNot looked at: 2 (at most 50 at once)"),
+        said.ends_with("\nNot handled: 2 (at most 50 at once)"),
         "{said}"
     );
 }
@@ -114,7 +118,7 @@ fn skip_drops_what_it_names_with_all_its_parts_and_nothing_else() {
     assert_eq!(house.inbox_texts(), ["wanted"]);
     assert_eq!(texts(&agent.poll(json!({}))), ["wanted"]);
     let again = answer(&house, &format!("/skip {first}"));
-    assert_eq!(again, format!("{first}: does not wait in this chat"));
+    assert_eq!(again, format!("{first}: is not waiting in this chat"));
 }
 
 #[test]
@@ -151,8 +155,9 @@ fn nobody_is_shown_or_drops_in_one_chat_what_was_written_in_another() {
     assert_eq!(
         heard,
         [
-            "Nothing waits in this chat.\nIn other chats of this session: 1".to_owned(),
-            format!("{private}: does not wait in this chat"),
+            "No messages are waiting in this chat.\nWaiting in other chats of this session: 1"
+                .to_owned(),
+            format!("{private}: is not waiting in this chat"),
         ]
     );
     house.wait_for_texts(&["for the agent's eyes"]);
@@ -316,7 +321,7 @@ fn while_the_gate_of_the_chat_is_closed_nothing_is_answered_and_a_skip_still_dro
         .error(429, wait);
     house.sim.fault(fault.retry_after(600));
     house.say("/status");
-    gateway.wait_for_log("a reply to a command is left out");
+    gateway.wait_for_log("a command reply is skipped");
     house.say(&format!("/skip {update}"));
     house.wait_for_inbox(0);
     house.say("/status");
@@ -494,7 +499,7 @@ fn a_queue_of_hundreds_is_counted_in_messages_wherever_an_album_stands_in_it() {
     let _gateway = house.gateway();
     house.wait_for_inbox(312);
     let queue = answer(&house, "/queue");
-    assert!(queue.starts_with("258 messages wait:\n"), "{queue}");
+    assert!(queue.starts_with("258 messages are waiting:\n"), "{queue}");
     assert!(queue.contains("\nand 238 more\n"), "{queue}");
 }
 

@@ -251,11 +251,14 @@ fn a_damaged_reply_is_reported_to_the_agent_without_a_promise_that_is_not_kept()
     Damage::CutOff.inflict(&house.only_file("outbox"));
     let shown = agent.poll(json!({}));
     let notices = shown["notices"].to_string();
-    assert!(notices.contains("One reply could not be read"), "{notices}");
+    assert!(
+        notices.contains("One stored reply could not be read"),
+        "{notices}"
+    );
     // Its question was settled with it: it does not come again, so the agent must write again.
     assert_eq!(shown.get("messages"), None);
     assert!(
-        notices.contains("The person did not get it") && !notices.contains("offered again"),
+        notices.contains("The person did not get all of it") && !notices.contains("offered again"),
         "{notices}"
     );
 }

@@ -109,7 +109,7 @@ fn a_gateway_with_a_full_disk_confirms_nothing_says_so_and_goes_on_when_there_is
     assert_eq!(house.inbox_texts(), ["before"]);
     assert_eq!(house.sim.confirmed(house.bot()).len(), 1, "only the first");
     let status = || String::from_utf8(house.run(&["status"]).stdout).unwrap();
-    let full = "The disk of the state folder is full: make room.";
+    let full = "The disk of the state folder is full: free some space.";
     assert!(status().contains(full) && house.status()["disk_full"] == true);
     let mut offsets: Vec<_> = house
         .sim
@@ -182,7 +182,7 @@ fn what_cannot_be_recorded_is_not_sent_until_there_is_room() {
     agent.reply(json!({"text": "answer"}));
     disk.fill();
     let gateway = house.gateway();
-    gateway.wait_for_log("cannot go on sending; nothing is lost");
+    gateway.wait_for_log("cannot continue sending; nothing is lost");
     assert_eq!(house.effects(), []);
     disk.make_room();
     house.wait_to_hear(&["answer"]);
@@ -306,14 +306,14 @@ fn a_disk_that_is_full_for_a_minute_under_a_stream_of_messages_loses_none_of_the
     let (stands_at, polls) = (offset(), house.sim.call_count(house.bot(), "getUpdates"));
     stream(&house, Duration::from_secs(60), &mut said);
     let log = gateway.log();
-    assert!(log.contains("disk full: make room"), "{log}");
+    assert!(log.contains("disk full: free some space"), "{log}");
     assert!(house.sim.call_count(house.bot(), "getUpdates") > polls + 2);
     assert_eq!(offset(), stands_at);
     assert_eq!(house.sim.confirmed(house.bot()).len(), confirmed);
     assert_eq!(house.names("inbox").len(), full_at);
     let status = house.run(&["status"]);
     let status = String::from_utf8_lossy(&status.stdout).into_owned();
-    assert!(status.contains("is full: make room"), "{status}");
+    assert!(status.contains("is full: free some space"), "{status}");
 
     disk.make_room();
     stream(&house, Duration::from_secs(5), &mut said);

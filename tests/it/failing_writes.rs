@@ -27,7 +27,7 @@ struct Failure {
 
 const FULL: Failure = Failure {
     errno: "enospc",
-    remedy: "disk full: make room",
+    remedy: "disk full: free some space",
 };
 const FOREIGN: Failure = Failure {
     errno: "eacces",

@@ -317,7 +317,7 @@ fn a_photo_that_telegram_does_not_take_arrives_as_a_document() {
     let answer = agent.reply(json!({"text": "here", "files": ["a.png"]}));
     assert_eq!(answer["status"], "delivered");
     let notice = answer["notices"][0].as_str().unwrap();
-    assert!(notice.contains("did not take a picture as a photo"));
+    assert!(notice.contains("did not accept a picture as a photo"));
     let expected = ("document", "a.png".to_owned(), "here");
     assert_eq!(
         house.sent().iter().map(summary).collect::<Vec<_>>(),
@@ -524,7 +524,7 @@ fn a_copy_that_is_gone_fails_the_reply_with_the_reason() {
     let record = house.only_file_soon("failed");
     let reason = record["outcome"]["reason"].as_str().unwrap();
     assert!(
-        reason.contains("the copy of \"a.txt\" that was to be sent is gone"),
+        reason.contains("the copy of \"a.txt\" to be sent is missing"),
         "{reason}"
     );
     assert_eq!(house.sent().len(), 0);

@@ -77,7 +77,7 @@ fn each_file_that_may_not_be_sent_is_refused_with_its_own_reason_before_anything
             "goes through the symbolic link \"folder\"",
         ),
         ("empty", "is empty"),
-        ("large", "has 51.0 MB, and Telegram takes at most 50 MB"),
+        ("large", "is 51.0 MB, and Telegram accepts at most 50 MB"),
         ("pipe", "is a named pipe"),
         ("socket", "is a socket"),
         (".", "is a folder"),
@@ -341,7 +341,12 @@ fn a_full_disk_while_copying_refuses_the_call_and_leaves_nothing() {
     agent.wait_for_message();
     let call = json!({"text": "here", "files": ["a.txt"]});
     for _ in 0..2 {
-        refused(&house, &mut agent, json!(["a.txt"]), "disk full: make room");
+        refused(
+            &house,
+            &mut agent,
+            json!(["a.txt"]),
+            "disk full: free some space",
+        );
     }
     assert_eq!(agent.reply(call)["status"], "delivered");
     house.wait_to_hear(&["here"]);

@@ -197,7 +197,7 @@ fn foreign_progress_is_named_in_the_log_and_its_reply_goes_on_when_it_is_given_b
     let path = home.0.session("outbox").join(progress);
     take_away(&path);
     let gateway = home.gateway();
-    gateway.wait_for_log("cannot go on sending; nothing is lost");
+    gateway.wait_for_log("cannot continue sending; nothing is lost");
     names_the_owner(&gateway.log(), &path);
     assert_eq!(home.0.heard(), [""; 0]);
     give_back(&path);

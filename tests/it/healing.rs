@@ -180,7 +180,7 @@ fn a_revoked_token_switches_its_bot_off_loudly_until_it_is_good_again() {
     let gateway = house.gateway();
     house.sim.revoke(house.bot());
     house.wait_for_bot(0, "off", json!("the token is not accepted (401)"));
-    gateway.wait_for_log("the token of this bot is not accepted");
+    gateway.wait_for_log("Telegram does not accept the token of this bot");
     house.say("can you hear me?");
 
     house.sim.say(house.bots[1], 12, 12, "the other bot works");

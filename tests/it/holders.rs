@@ -9,7 +9,7 @@ use crate::support::{Agent, House, OWNER, again, ids};
 /// The notice about messages that another agent holds.
 fn busy(count: usize) -> Value {
     json!([format!(
-        "{count} message(s) are being answered by another agent of this session (test-client, pid {}); they are offered to you if it ends or is silent for 30 minutes.",
+        "Another agent of this session (test-client, pid {}) is answering {count} message(s); they are offered to you if it ends or makes no call for 30 minutes.",
         std::process::id()
     )])
 }
@@ -107,7 +107,7 @@ fn a_message_that_another_agent_holds_cannot_be_answered() {
         assert_eq!(
             words,
             format!(
-                "Message {id} is being answered by another agent of this session. Leave it to that agent, or wait until it ends."
+                "Message {id} is being answered by another agent of this session. Leave it to that agent, or wait until it ends or makes no call for 30 minutes."
             )
         );
     }
@@ -124,7 +124,10 @@ fn a_reply_without_anything_held_is_refused_although_another_agent_holds_somethi
     let words = second
         .call("telegram_reply", json!({"text": "mine"}))
         .refused();
-    assert!(words.contains("No message waits for an answer."), "{words}");
+    assert!(
+        words.contains("No message is waiting for an answer."),
+        "{words}"
+    );
     assert_eq!(house.heard(), [""; 0]);
 }
 

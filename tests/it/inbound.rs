@@ -165,7 +165,7 @@ fn poison_among_good_updates_costs_nothing_but_itself() {
             "it has no usable update_id",
             "it has no usable update_id",
             "it has no usable update_id",
-            "message is no object",
+            "message is not an object",
             "message.chat is missing",
         ]
     );

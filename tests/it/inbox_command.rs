@@ -50,7 +50,10 @@ fn an_empty_inbox_says_so() {
     let house = House::new();
     assert_eq!(
         inbox(&house, &["list"]),
-        (0, "Nothing waits, and nothing is unreadable.\n".to_owned())
+        (
+            0,
+            "No messages are waiting, and no updates are unreadable.\n".to_owned()
+        )
     );
     assert_eq!(
         inbox(&house, &["retry", "--all"]),

@@ -220,7 +220,7 @@ fn without_a_terminal_and_without_yes_the_difference_is_shown_and_nothing_is_cha
     let output = home.run(&["install", "claude"]);
     assert_eq!(
         fails(&output, 2),
-        "telepost: nothing was changed: there is no terminal to ask on; check the difference above, then run the command again with --yes\n"
+        "telepost: nothing was changed: there is no terminal to ask for confirmation; check the changes above, then run the command again with --yes\n"
     );
     assert!(out(&output).contains("+++ "), "{}", out(&output));
     assert_eq!(home.everything(), before);

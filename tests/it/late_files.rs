@@ -57,7 +57,7 @@ fn told(result: &Value) -> Vec<&str> {
     let notices = result["notices"].as_array().into_iter().flatten();
     let notices = notices.map(|notice| notice.as_str().unwrap());
     notices
-        .filter(|notice| notice.contains("came with"))
+        .filter(|notice| notice.contains("was settled before its download ended"))
         .collect()
 }
 
@@ -98,7 +98,7 @@ fn the_agent_is_told_once_when_the_file_has_come_and_can_see_where_it_is() {
     assert_eq!(
         told(&shown),
         [format!(
-            "The file is here that message {id} came with; it was still on its way when that was settled. Call telegram_poll with `message`: {id} to see where it is, or why not."
+            "Message {id} was settled before its download ended. Its file is here now. Call telegram_poll with `message`: {id} for the path, or the reason why there is none."
         )]
     );
     let looked_at = all.looked_at();
@@ -128,7 +128,7 @@ fn a_gateway_that_is_killed_in_between_leaves_the_file_to_the_next_one() {
     all.house.sim.clear_faults();
     let _gateway = all.house.gateway();
     let words = wait_to_be_told(&mut all.agent);
-    assert!(words.starts_with("The file is here"), "{words}");
+    assert!(words.contains("Its file is here now"), "{words}");
     let content = all.content.clone();
     is_there(&all.looked_at()["messages"][0]["attachments"][0], &content);
 }
@@ -167,7 +167,7 @@ fn a_file_that_never_comes_is_explained() {
     });
     all.house.sim.clear_fault(all.fault);
     let words = wait_to_be_told(&mut all.agent);
-    assert!(words.starts_with("The file cannot be had"), "{words}");
+    assert!(words.contains("Its file cannot be downloaded"), "{words}");
     let looked_at = all.looked_at();
     let file = &looked_at["messages"][0]["attachments"][0];
     assert_eq!(file["state"], "failed");

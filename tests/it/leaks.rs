@@ -82,14 +82,14 @@ fn nothing_leaks_at(level: &str) -> String {
     agent.wait_for_message();
     house.sim.fault(send().retry_after(1));
     agent.reply(json!({"text": "late"}));
-    gateway.wait_for_log("Telegram asks for a pause of this chat");
+    gateway.wait_for_log("Telegram asked for a pause of this chat");
 
     house.sim.pause().unwrap();
     gateway.wait_for_log("cannot reach Telegram");
     house.sim.resume().unwrap();
     gateway.wait_for_log("polling works again");
     house.sim.revoke(house.bot());
-    gateway.wait_for_log("the token of this bot is not accepted");
+    gateway.wait_for_log("Telegram does not accept the token of this bot");
 
     let pid = gateway.pid();
     let read = |file: String| fs::read(file).unwrap();
@@ -136,7 +136,7 @@ fn a_name_that_is_not_found_and_a_broken_tls_leak_nothing() {
         house.config["api_url"] = json!(url);
         house.write_config();
         let gateway = gateway_at(&house, "trace,telepost=trace");
-        gateway.wait_for_log("polling fails");
+        gateway.wait_for_log("polling failed");
         house.wait_until_unreachable();
         drop(gateway);
         assert_eq!(leaks_below(house.path()), [""; 0].map(PathBuf::from));
@@ -165,7 +165,7 @@ fn a_poll_that_is_never_answered_leaks_nothing() {
         .fault(Fault::on(house.bot()).method("getUpdates").hang());
     let gateway = gateway_at(&house, "trace,telepost=trace");
     // The first poll does not ask to wait, so that it is given up after ten seconds.
-    gateway.wait_for_log("polling fails");
+    gateway.wait_for_log("polling failed");
     gateway.wait_until_polling(&house);
     assert!(gateway.stop().success());
     assert_eq!(leaks_below(house.path()), [""; 0].map(PathBuf::from));

@@ -392,7 +392,7 @@ fn the_words_of_a_message_of_another_chat_are_shown() {
     let reply = reply_of(&house, json!({"text": "why?", "external_reply": link}));
     assert_eq!(
         reply,
-        json!({"from": "Bob", "text": "[a message of another chat, with a link to https://example.org/x]"})
+        json!({"from": "Bob", "text": "[a message from another chat, with a link to https://example.org/x]"})
     );
 
     let mut manual = quote.clone();
@@ -403,7 +403,7 @@ fn the_words_of_a_message_of_another_chat_are_shown() {
     );
     assert_eq!(
         reply,
-        json!({"from": "Bob", "text": "[a message of another chat]", "quote": "the build is **red**"})
+        json!({"from": "Bob", "text": "[a message from another chat]", "quote": "the build is **red**"})
     );
 
     // The message that is replied to is gone; its words came with the quote.

@@ -206,9 +206,9 @@ fn a_refused_connection_is_no_doubt_and_the_repeat_is_not_marked() {
     let mut agent = house.agent_asked("hello");
     house.sim.pause().unwrap();
     // The connections that stood are found dead by the poll.
-    gateway.wait_for_log("polling fails");
+    gateway.wait_for_log("polling failed");
     let call = agent.begin("telegram_reply", json!({"text": "hi"}));
-    gateway.wait_for_log("not sent; trying again");
+    gateway.wait_for_log("not sent; retrying");
     house.sim.resume().unwrap();
     assert_eq!(agent.answer(call).ok()["status"], "delivered");
     assert_eq!(house.heard(), ["hi"]);

@@ -66,7 +66,7 @@ fn an_empty_outbox_says_so() {
     let house = House::new();
     assert_eq!(
         say(&house, &["list"]),
-        "Nothing waits to be sent, and nothing has failed.\n"
+        "No messages are waiting to be sent, and none have failed.\n"
     );
     assert_eq!(list(&house), [Value::Null; 0]);
 }
@@ -160,7 +160,7 @@ fn an_answer_that_waits_is_dropped_by_the_next_gateway_before_it_sends_anything(
     let unwanted = agent.reply(json!({"text": "unwanted"}));
     agent.reply(json!({"text": "wanted", "to": "home"}));
     let id = unwanted["delivery_id"].as_str().unwrap();
-    assert!(say(&house, &["drop", id]).contains("before it sends anything"));
+    assert!(say(&house, &["drop", id]).contains("before it sends any more of it"));
     assert_eq!(list(&house)[0]["state"], "dropping");
     let _gateway = house.gateway();
     house.wait_to_hear(&["wanted"]);

@@ -218,7 +218,7 @@ fn a_message_that_does_not_exist_is_refused_with_those_that_you_hold() {
     assert_eq!(
         words,
         format!(
-            "This session has no message 7; `update_id` of a message names it. You hold {id}. Call telegram_poll to see what waits."
+            "This session has no message 7; messages are named by their `update_id`. You hold {id}. Call telegram_poll to see which messages are waiting."
         )
     );
 }

@@ -128,12 +128,12 @@ fn a_configuration_that_is_refused_replaces_nobody() {
 fn prune_says_what_is_lost_and_removes_only_what_is_not_configured() {
     let house = left_behind();
     let asked = house.run(&["prune"]);
-    refused(&asked, "there is no terminal to ask on");
+    refused(&asked, "there is no terminal to ask for confirmation");
     let text = out(&asked);
     for line in [
         "Session TWO is not in the configuration",
         "waiting messages: 1",
-        "answers that Telegram does not have: 1",
+        "answers that are waiting to be sent: 1",
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }
@@ -141,7 +141,7 @@ fn prune_says_what_is_lost_and_removes_only_what_is_not_configured() {
 
     let pruned = house.run(&["prune", "--yes"]);
     assert!(pruned.status.success(), "{pruned:?}");
-    assert!(out(&pruned).contains("Session TWO is removed."));
+    assert!(out(&pruned).contains("Session TWO was removed."));
     assert_eq!(folder(&house), ["ONE"]);
     let again = out(&house.run(&["prune", "--yes"]));
     assert!(again.contains("nothing to remove"), "{again}");

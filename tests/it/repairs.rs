@@ -194,7 +194,7 @@ fn an_answer_to_a_topic_that_is_gone_stands_outside_of_it_and_the_agent_is_told(
     let answer = agent.reply(json!({"text": "x".repeat(5000)}));
     assert_eq!(answer["status"], "delivered");
     let notice = answer["notices"][0].as_str().unwrap();
-    assert!(notice.contains("The topic is gone"), "{notice}");
+    assert!(notice.contains("The topic no longer exists"), "{notice}");
     // Asked once for the whole answer, not for each of its messages.
     let topics: Vec<_> = requests(&house)
         .iter()

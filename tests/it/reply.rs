@@ -245,16 +245,16 @@ fn holding_nothing_the_refusal_says_how_many_messages_wait() {
         refusals,
         [
             format!(
-                "{begin} No message waits for an answer. Use `to`: \"home\" to write to the person by yourself, or `to` with the update_id of an earlier message."
+                "{begin} No message is waiting for an answer. Use `to`: \"home\" to write to the person on your own initiative, or `to` with the update_id of an earlier message."
             ),
             format!(
-                "{begin} 1 message waits that you have not seen; call telegram_reply without text first."
+                "{begin} 1 message is waiting that you have not seen; call telegram_reply without text first."
             ),
             format!(
-                "{begin} 2 messages wait that you have not seen; call telegram_reply without text first."
+                "{begin} 2 messages are waiting that you have not seen; call telegram_reply without text first."
             ),
             format!(
-                "{begin} 3 messages wait that you have not seen; call telegram_reply without text first."
+                "{begin} 3 messages are waiting that you have not seen; call telegram_reply without text first."
             ),
         ]
     );
@@ -354,7 +354,7 @@ fn to_a_message_that_does_not_exist_is_refused() {
         .refused();
     assert_eq!(
         words,
-        "This session has no message 7; `update_id` of a message names it. You hold none. Call telegram_poll to see what waits."
+        "This session has no message 7; messages are named by their `update_id`. You hold no messages. Call telegram_poll to see which messages are waiting."
     );
 }
 
@@ -392,7 +392,7 @@ fn what_this_version_cannot_do_yet_is_refused_and_acknowledges_nothing() {
         .refused();
     assert_eq!(
         words,
-        "`options` is not possible yet in this version. Nothing was sent and nothing was acknowledged; call again without it."
+        "`options` is not supported in this version. Nothing was sent and nothing was acknowledged; call again without it."
     );
     assert_eq!(
         (ids(&agent.poll(json!({}))), house.heard().len()),
@@ -539,7 +539,7 @@ fn without_a_gateway_an_answer_is_accepted_and_goes_out_when_one_runs() {
             "status": "accepted",
             "acked": [id],
             "delivery_id": delivery,
-            "notices": ["No gateway runs, so nothing arrives and nothing leaves. What you send is stored and goes out when the person runs `telepost gateway`."],
+            "notices": ["No gateway is running, so no messages are received or sent. What you send is stored and will be sent when the person runs `telepost gateway`."],
         })
     );
     assert_eq!(house.heard(), [""; 0]);
@@ -561,7 +561,7 @@ fn while_the_gate_of_a_chat_is_closed_an_answer_is_accepted_with_the_time_of_its
     agent.poll(json!({}));
     // This one learns of the gate while it waits, the next one finds it closed: neither waits on.
     let first = agent.reply(json!({"text": "one"}));
-    gateway.wait_for_log("Telegram asks for a pause of this chat");
+    gateway.wait_for_log("Telegram asked for a pause of this chat");
     let second = agent.reply(json!({"text": "two", "to": "home"}));
     for answered in [first, second] {
         assert_eq!(answered["status"], "accepted");

@@ -179,7 +179,7 @@ fn with_a_broken_configuration_every_tool_returns_its_mistakes() {
         &house,
         "ONE",
         &[
-            "telepost cannot work with its configuration. Tell the person, then call again.",
+            "telepost cannot use its configuration. Tell the person, and call again when it is fixed.",
             path.to_str().unwrap(),
             "allowed_users",
             "pace",

@@ -196,7 +196,7 @@ fn busy(times: usize) {
     scene.wakes_after(
         &stub,
         times,
-        "the agent is at work",
+        "the agent is working",
         || drop(stub.say("busy")),
         || drop(stub.say("idle")),
     );
@@ -269,7 +269,7 @@ fn dead_pane(times: usize) {
             scene
                 .gateway
                 .log()
-                .matches("no agent is there to be woken")
+                .matches("there is no agent to wake")
                 .count()
         };
         let before = looks();
@@ -586,7 +586,7 @@ fn of_two_clients_that_have_not_registered_none_is_typed_to() {
         stub.has_no_keys();
     }
     let text = String::from_utf8(scene.house.run(&["status"]).stdout).unwrap();
-    let remark = format!("ONE: its agent was not woken by tmux, not typed: {words}.");
+    let remark = format!("ONE: its agent was not woken by tmux (not typed: {words}).");
     assert!(text.contains(&remark), "{text}");
     // One of them leaves: now it is clear who is meant.
     stubs[1].say("quit");
@@ -600,7 +600,7 @@ fn a_shell_in_the_configured_session_is_nobody_and_is_given_nothing() {
     let before = scene.terminal.wait_for_prompt();
     scene.house.say("errand 1");
     scene.house.wait_for_inbox(1);
-    scene.gateway.wait_for_log("no agent is there to be woken");
+    scene.gateway.wait_for_log("there is no agent to wake");
     assert_eq!(
         scene.terminal.screen(),
         before,

@@ -33,7 +33,7 @@ fn a_token_that_is_not_accepted_is_no_secret_to_the_agent_and_its_reply_goes_out
     let reason = kept["reason"].as_str().unwrap();
     assert!(reason.contains("401"), "{kept}");
     let told = notices(&kept);
-    assert!(told.contains("do not send it once more"), "{told}");
+    assert!(told.contains("do not send it again"), "{told}");
 
     // A gateway that goes on looks again after half a minute.
     house.sim.unrevoke(house.bot());

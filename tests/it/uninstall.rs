@@ -118,7 +118,7 @@ fn edits_of_the_client_and_the_user_stay() {
     );
     assert_eq!(home.get(COMMAND), "my own words\n");
     let note = format!(
-        "note: {} was edited after telepost wrote it and stays",
+        "note: {} was edited after telepost wrote it and is kept",
         home.path().join(COMMAND).display()
     );
     assert!(said.contains(&note), "{said}");
@@ -133,7 +133,7 @@ fn an_edited_command_stays_over_a_new_installation_unless_it_may_be_replaced() {
     let said = succeeds(&home.run(&["install", "claude", "--yes"]));
     assert!(
         said.contains(
-            "was not written by telepost, or was edited since, and stays as it is; --replace"
+            "was not written by telepost, or has been edited since, and is left as it is; --replace"
         ),
         "{said}"
     );
@@ -255,7 +255,7 @@ fn a_full_disk_is_reported_and_the_next_run_finishes() {
                     .unwrap();
                 let said = fails(&failed, 7);
                 assert!(
-                    said.contains("disk full: make room"),
+                    said.contains("disk full: free some space"),
                     "{step} {action}: {said}"
                 );
                 if action == "install" && step != "install-file" {

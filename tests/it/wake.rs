@@ -124,7 +124,7 @@ fn an_agent_that_starts_while_messages_wait_is_woken() {
     let gateway = house.gateway();
     house.arrive("one");
     let text = String::from_utf8(house.run(&["status"]).stdout).unwrap();
-    assert!(text.contains("ONE: no agent is there."), "{text}");
+    assert!(text.contains("ONE: no agent is connected."), "{text}");
     let _agent = house.agent();
     client.wait_for_a_wake();
     assert_eq!(gateway.wakes(), 1);

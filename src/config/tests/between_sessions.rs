@@ -4,7 +4,7 @@ use super::*;
 
 const OVERLAP: &str = "give each session a chat of its own, or a bot of its own (another token, another `bot_token_env`)";
 const TWICE: (&str, &str) = (
-    "appears twice; only one of the two could count",
+    "appears twice; only one of the two could take effect",
     "keep one of them, or rename one",
 );
 
@@ -113,8 +113,8 @@ fn default() {
         ),
         (
             "5",
-            "is the number 5, not a text",
-            "write for example \"SESSION_X01\"",
+            "is the number 5, not a string",
+            "write, for example, \"SESSION_X01\"",
         ),
     ] {
         assert_eq!(
@@ -153,7 +153,7 @@ fn session_ids_that_are_no_safe_folder_names() {
             r#"{{"sessions": {{"{id}": {}}}}}"#,
             session("chat_ids", "[5]")
         );
-        let fix = format!("session ids are folder names too; write for example `{example}`");
+        let fix = format!("session ids are folder names too; write, for example, `{example}`");
         assert_eq!(
             refused(&text),
             one_mistake(path, &format!("is not a session id: {what}"), &fix)

@@ -3,7 +3,7 @@
 use super::*;
 
 const WHO: &str = "write the numeric ids of the people who may write; the gateway's log shows your own id when you write \
-     to the bot. Until you know it, write [4444444444444444], which is nobody's id and lets nobody in";
+     to the bot. Until you know it, write [4444444444444444], which is no one's id and lets no one in";
 const WHERE: &str = "write the ids of its chats, the home chat first: a private chat has the id of the \
      person, a group has a negative one; the gateway's log names the ids of every chat that the bot refuses";
 const WHOLE: &str = "write a whole number of at most 16 digits, without a decimal point";
@@ -37,7 +37,7 @@ fn allowed_users() {
             "allowed_users",
             "\"5\"",
             "sessions.A.allowed_users",
-            "is a text, not a list of numbers",
+            "is a string, not a list of numbers",
             "write [5]",
         ),
         (
@@ -45,7 +45,7 @@ fn allowed_users() {
             "null",
             "sessions.A.allowed_users",
             "is null, not a list of numbers",
-            "write for example [4444444444444444]",
+            "write, for example, [4444444444444444]",
         ),
         (
             "allowed_users",
@@ -106,7 +106,7 @@ fn ids() {
             "allowed_users",
             "[\"ada\"]",
             "sessions.A.allowed_users[0]",
-            "is a text, not a number",
+            "is a string, not a number",
             ID,
         ),
         (
@@ -127,7 +127,7 @@ fn ids() {
             "chat_ids",
             "[0]",
             "sessions.A.chat_ids[0]",
-            "is 0, which is nobody's id",
+            "is 0, which is no one's id",
             "write the real id, or delete it",
         ),
         (

@@ -3,18 +3,18 @@
 use super::*;
 
 const UNKNOWN: &str = "is not a key that telepost knows";
-const SESSION_KEYS: &str = "delete it; the keys known here are `name`, `bot_token_env`, `bot_username`, `chat_ids`, \
+const SESSION_KEYS: &str = "delete it; the valid keys here are `name`, `bot_token_env`, `bot_username`, `chat_ids`, \
      `allowed_users`, `require_mention`, `tmux_session`, `tmux_wake_command`, `cwd`, `send_roots`, `reply_to_message`";
-const TOP_KEYS: &str = "delete it; the keys known here are `sessions`, `default`, `state_dir`, `api_url`, `proxy`, `gateway`, \
+const TOP_KEYS: &str = "delete it; the valid keys here are `sessions`, `default`, `state_dir`, `api_url`, `proxy`, `gateway`, \
      `pace`, `receipts`, `absence`, `$schema`";
-const URL: &str = "write for example \"https://api.telegram.org\", or \"http://127.0.0.1:8081\" for a server of your own";
+const URL: &str = "write, for example, \"https://api.telegram.org\", or \"http://127.0.0.1:8081\" for a server of your own";
 const HTTPS: &str = "write https; http is for this machine and for private addresses (127.0.0.1, 10.…, 172.16.…, \
      192.168.…)";
 const MINIMAL: &str = r#"{"SESSION_X01": {"bot_token_env": "BOT_TOKEN_01", "chat_ids": [4444444444444444], "allowed_users": [4444444444444444]}}"#;
-const SYNTAX: &str = "correct it there or just before; every text and every key needs double quotes, a comma goes \
+const SYNTAX: &str = "correct it there or just before; every string and every key needs double quotes, a comma goes \
      between two entries and not after the last one, and there are no comments";
 const CLOSE: &str =
-    "close what is open: each { needs its }, each [ its ], each text its second quote";
+    "close what is open: each { needs its }, each [ its ], each string its closing quote";
 
 #[test]
 fn unknown_keys() {
@@ -118,7 +118,7 @@ fn the_shape_of_the_file() {
             r#"{"sessions": []}"#,
             "sessions",
             "is a list, not an object",
-            &format!("write for example {MINIMAL}"),
+            &format!("write, for example, {MINIMAL}"),
         ),
         (
             r#"{"sessions": {"A": 5}}"#,
@@ -155,9 +155,9 @@ fn the_shape_of_the_file() {
     }
     assert_eq!(
         refused(" \n"),
-        "/c/sessions.json is refused because of 1 mistake:\n  the file is empty\n    fix: write {\"sessions\": {\"SESSION_X01\": \
+        "/c/sessions.json cannot be used because of 1 mistake:\n  the file is empty\n    fix: write {\"sessions\": {\"SESSION_X01\": \
          {\"bot_token_env\": \"BOT_TOKEN_01\", \"chat_ids\": [4444444444444444], \"allowed_users\": [4444444444444444]}}} \
-         into it; the quick start of the README says how to learn your own numbers"
+         into it; the quick start of the README says how to find your own ids"
     );
 }
 
@@ -166,9 +166,9 @@ fn all_mistakes_are_told_at_once() {
     let text = r#"{"sessions": {"A": {"bot_token_env": "T", "chat_ids": [0], "allowed_users": [5]}}, "pace": "fast", "defualt": "A"}"#;
     assert_eq!(
         refused(text),
-        "/c/sessions.json is refused because of 3 mistakes:\n  \
+        "/c/sessions.json cannot be used because of 3 mistakes:\n  \
          defualt: is not a key that telepost knows\n    fix: did you mean `default`?\n  \
-         sessions.A.chat_ids[0]: is 0, which is nobody's id\n    fix: write the real id, or delete it\n  \
+         sessions.A.chat_ids[0]: is 0, which is no one's id\n    fix: write the real id, or delete it\n  \
          pace: is \"fast\"\n    fix: write \"normal\" (the default) or \"off\""
     );
 }
@@ -187,8 +187,8 @@ fn switches() {
             "gateway",
             "true",
             "gateway",
-            "is true, not a text",
-            "write for example \"auto\"",
+            "is true, not a string",
+            "write, for example, \"auto\"",
         ),
         (
             "pace",
@@ -202,7 +202,7 @@ fn switches() {
 
 #[test]
 fn api_url() {
-    let elsewhere = "is http to a machine elsewhere, and would send the bot's token in the clear";
+    let elsewhere = "uses http to another machine, which would send the bot's token unencrypted";
     at_the_top(&[
         (
             "api_url",
@@ -251,14 +251,14 @@ fn api_url() {
             "\"https://h/?a\"",
             "api_url",
             "contains a ? or a #",
-            "leave out everything from there on",
+            "leave out everything from the ? or # on",
         ),
         (
             "api_url",
             "\"https://h/#a\"",
             "api_url",
             "contains a ? or a #",
-            "leave out everything from there on",
+            "leave out everything from the ? or # on",
         ),
         (
             "api_url",
@@ -283,8 +283,8 @@ fn whether_the_bot_must_be_meant_is_true_or_false_and_true_if_nobody_says() {
         "require_mention",
         "\"yes\"",
         "sessions.A.require_mention",
-        "is a text, not true or false",
-        "write for example true",
+        "is a string, not true or false",
+        "write, for example, true",
     )]);
 }
 

@@ -132,7 +132,7 @@ fn the_environment_overrides_the_address_and_is_checked_alike() {
         load("http://example.org").unwrap_err().to_string(),
         one_mistake(
             "TELEGRAM_API_URL (environment)",
-            "is http to a machine elsewhere, and would send the bot's token in the clear",
+            "uses http to another machine, which would send the bot's token unencrypted",
             "write https; http is for this machine and for private addresses (127.0.0.1, 10.…, 172.16.…, 192.168.…)"
         )
     );

@@ -44,7 +44,9 @@ fn refused(text: &str) -> String {
 
 /// The whole message for one mistake.
 fn one_mistake(path: &str, what: &str, fix: &str) -> String {
-    format!("/c/sessions.json is refused because of 1 mistake:\n  {path}: {what}\n    fix: {fix}")
+    format!(
+        "/c/sessions.json cannot be used because of 1 mistake:\n  {path}: {what}\n    fix: {fix}"
+    )
 }
 
 /// A session without a mistake, with `key` set to `value`, or without `key` if `value` is empty.
@@ -276,7 +278,7 @@ fn a_file_is_loaded_and_a_missing_one_says_how_to_begin() {
         format!(
             "{shown} cannot be read:\n  there is no such file\n    fix: write {{\"sessions\": {{\"SESSION_X01\": \
              {{\"bot_token_env\": \"BOT_TOKEN_01\", \"chat_ids\": [4444444444444444], \"allowed_users\": \
-             [4444444444444444]}}}}}} into it; the quick start of the README says how to learn your own numbers. Or \
+             [4444444444444444]}}}}}} into it; the quick start of the README says how to find your own ids. Or \
              name your file with --config or TG_SESSIONS_CONFIG"
         )
     );
@@ -311,7 +313,7 @@ fn a_file_in_another_encoding_is_refused_with_the_line() {
     assert_eq!(
         Config::load(&path, &env()).unwrap_err().to_string(),
         format!(
-            "{} is refused because of 1 mistake:\n  line 2: contains bytes that are not UTF-8\n    fix: save the file as UTF-8 \
+            "{} cannot be used because of 1 mistake:\n  line 2: contains bytes that are not UTF-8\n    fix: save the file as UTF-8 \
              in your editor",
             path.display()
         )

@@ -3,7 +3,7 @@
 use super::*;
 
 const VARIABLE: &str =
-    "use letters, digits and _ only, and no digit first, such as \"BOT_TOKEN_01\"";
+    "use only letters, digits and _, not beginning with a digit, such as \"BOT_TOKEN_01\"";
 const LINE: &str = "write one line, which is typed as it stands and followed by Enter, such as \"/telegram-reply\"";
 const PATH: &str = "write an absolute path or one that begins with ~/";
 const NAME: &str = "write one short line that people know this session by, such as \"Shop\"";
@@ -69,8 +69,8 @@ fn bot_token_env() {
             "bot_token_env",
             "7",
             path,
-            "is the number 7, not a text",
-            "write for example \"BOT_TOKEN_01\"",
+            "is the number 7, not a string",
+            "write, for example, \"BOT_TOKEN_01\"",
         ),
     ]);
 }
@@ -98,8 +98,8 @@ fn names() {
             "name",
             "5",
             "sessions.A.name",
-            "is the number 5, not a text",
-            "write for example \"Shop\"",
+            "is the number 5, not a string",
+            "write, for example, \"Shop\"",
         ),
         (
             "bot_username",
@@ -119,8 +119,8 @@ fn names() {
             "bot_username",
             "null",
             "sessions.A.bot_username",
-            "is null, not a text",
-            "write for example \"my_shop_bot\", or leave the key out",
+            "is null, not a string",
+            "write, for example, \"my_shop_bot\", or leave the key out",
         ),
     ]);
 }
@@ -199,8 +199,8 @@ fn paths() {
             "send_roots",
             "\"/a\"",
             "sessions.A.send_roots",
-            "is a text, not a list of texts",
-            "write for example [\"~/work/shop/out\"]",
+            "is a string, not a list of strings",
+            "write, for example, [\"~/work/shop/out\"]",
         ),
         (
             "send_roots",
@@ -213,16 +213,16 @@ fn paths() {
             "send_roots",
             "[5]",
             "sessions.A.send_roots[0]",
-            "is the number 5, not a text",
-            "write for example \"~/work/shop/out\"",
+            "is the number 5, not a string",
+            "write, for example, \"~/work/shop/out\"",
         ),
     ]);
     in_a_session(&[(
         "reply_to_message",
         "\"no\"",
         "sessions.A.reply_to_message",
-        "is a text, not true or false",
-        "write for example true",
+        "is a string, not true or false",
+        "write, for example, true",
     )]);
     at_the_top(&[("state_dir", "\"\"", "state_dir", "is empty", PATH)]);
     let homeless = Config::parse(

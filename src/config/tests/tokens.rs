@@ -44,7 +44,9 @@ impl TokenFolder {
         let file = self.config.path.display();
         assert_eq!(
             error.to_string(),
-            format!("{file} is refused because of 1 mistake:\n  {path}: {what}\n    fix: {fix}")
+            format!(
+                "{file} cannot be used because of 1 mistake:\n  {path}: {what}\n    fix: {fix}"
+            )
         );
         assert!(!format!("{error:?}{error}").contains("HdqTcvCH1vGWJx"));
     }
@@ -133,7 +135,9 @@ fn what_is_odd_in_dotenv_is_a_warning() {
         [
             format!("{file} can be read by others; run: chmod 600 {file}"),
             format!("line 2 of {file} cannot be read and is skipped"),
-            format!("BOT_TOKEN_01 appears twice in {file} with different values; the last counts"),
+            format!(
+                "BOT_TOKEN_01 appears twice in {file} with different values; the last one is used"
+            ),
         ]
     );
     assert_eq!(of(&tokens, "SESSION_X02"), &set(TOKEN));

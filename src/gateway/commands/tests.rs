@@ -47,7 +47,7 @@ fn what_others_wrote_is_code_and_nothing_else() {
     );
     assert_eq!(
         rest,
-        "2 messages wait:\n · 90 s · \n · 90 s · with the agent · \nIn other chats of this session: 1\n/skip and a number drops one."
+        "2 messages are waiting:\n · 90 s · \n · 90 s · shown to the agent · \nWaiting in other chats of this session: 1\nTo drop a message, send /skip and its number."
     );
 }
 
@@ -59,7 +59,10 @@ fn a_long_queue_is_cut_and_says_how_many_are_left() {
     assert!(text.contains("\nand 7 more\n"), "{text}");
     let text = queue(&waiting[..QUEUE_SHOWN], 21_000, 0).text;
     assert!(text.contains("\nand 20980 more\n"), "{text}");
-    assert_eq!(queue(&[], 0, 0).text, "Nothing waits in this chat.");
+    assert_eq!(
+        queue(&[], 0, 0).text,
+        "No messages are waiting in this chat."
+    );
 }
 
 #[test]
@@ -71,7 +74,7 @@ fn skip_says_of_each_number_what_became_of_it() {
     ];
     assert_eq!(
         skip(&done, 2).text,
-        "1: dropped, no agent will see it\n2: dropped, but the agent has seen it and may still answer\n3: does not wait in this chat\nNot looked at: 2 (at most 50 at once)"
+        "1: dropped, no agent will see it\n2: dropped, but the agent has seen it and may still answer\n3: is not waiting in this chat\nNot handled: 2 (at most 50 at once)"
     );
     assert!(skip(&[], 3).text.starts_with("Which?"));
 }

@@ -472,7 +472,7 @@ impl BatchWriter {
         for ((session, name), update) in std::mem::take(&mut self.movements) {
             let inbox = Inbox::new(&self.state.session(&session));
             if let Err(error) = inbox.put_position(name, &update) {
-                tracing::debug!(%session, %error, "cannot keep a position");
+                tracing::debug!(%session, %error, "cannot store a position");
             }
         }
     }
@@ -667,7 +667,7 @@ impl BatchWriter {
         let Some(path) = dead_letters::store(&self.state, &letter)? else {
             return Ok(());
         };
-        tracing::warn!(bot_id = self.bot.0, reason, path = %path.display(), "an update could not be read; it is kept. Look at it with `telepost inbox list`");
+        tracing::warn!(bot_id = self.bot.0, reason, path = %path.display(), "an update could not be read and is kept; see `telepost inbox list`");
         Ok(())
     }
 }

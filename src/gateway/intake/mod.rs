@@ -118,7 +118,7 @@ impl Intake {
             "nothing is sent to this chat until that changes"
         );
         if let Err(error) = self.bot.rate_limits().block(chat, why.to_owned()) {
-            tracing::warn!(chat_id = chat.0, error = %Chain(&error), "a restart will not remember that this chat is blocked");
+            tracing::warn!(chat_id = chat.0, error = %Chain(&error), "cannot record that this chat is blocked; a restart will forget it");
         }
     }
 }

@@ -45,7 +45,7 @@ impl Outsiders {
             username = username.map(|name| format!("@{}", harmless(name))),
             why = refused.why.as_str(),
             to_admit,
-            "refused an update (said once a day for this sender); no answer was sent"
+            "refused an update (logged once a day for this sender); no answer was sent"
         );
     }
 

@@ -43,7 +43,7 @@ pub(super) fn refuse_by_name(path: &Path, name: &OsStr) -> Result<NameKind, Reas
         let part = lower(part.as_os_str());
         if FOLDERS.contains(&&*part) {
             return Err(Reason::new(
-                format!("is in a folder {part}, of which nothing may be sent"),
+                format!("is in a folder {part}, from which nothing is ever sent"),
                 "send another file",
             ));
         }
@@ -62,8 +62,8 @@ pub(super) fn refuse_by_name(path: &Path, name: &OsStr) -> Result<NameKind, Reas
 
 fn refuse(rule: &str) -> Reason {
     Reason::new(
-        format!("has a name that secrets have ({rule})"),
-        "do not send secrets; if it is none, copy it under another name and send that",
+        format!("has a name that is typical of secrets ({rule})"),
+        "do not send secrets; if it is not one, copy it to another name and send the copy",
     )
 }
 

@@ -29,7 +29,7 @@ fn check_sendable(params: &ReplyParams) -> Result<(), Refusal> {
     let length = params.text.as_ref().map_or(0, |text| text.chars().count());
     if length > long_text::LONGEST {
         return Err(Refusal(format!(
-            "The text has {} characters; at most {} go with one call. Nothing was sent and nothing was acknowledged; write it to a file, and send that with `files` and a summary as text.",
+            "The text has {} characters; one call takes at most {}. Nothing was sent and nothing was acknowledged; write it to a file, and send that with `files` and a summary as text.",
             long_text::with_commas(length),
             long_text::with_commas(long_text::LONGEST)
         )));
@@ -52,9 +52,9 @@ impl Picture {
             Ok(target) => Ok(target),
             Err(Unplaced::NothingHeld) => {
                 let what = match self.visible_names().count() {
-                    0 => "No message waits for an answer. Use `to`: \"home\" to write to the person by yourself, or `to` with the update_id of an earlier message.".to_owned(),
-                    1 => "1 message waits that you have not seen; call telegram_reply without text first.".to_owned(),
-                    n => format!("{n} messages wait that you have not seen; call telegram_reply without text first."),
+                    0 => "No message is waiting for an answer. Use `to`: \"home\" to write to the person on your own initiative, or `to` with the update_id of an earlier message.".to_owned(),
+                    1 => "1 message is waiting that you have not seen; call telegram_reply without text first.".to_owned(),
+                    n => format!("{n} messages are waiting that you have not seen; call telegram_reply without text first."),
                 };
                 Err(Refusal(format!(
                     "You hold no message, so it is not clear where this goes. Nothing was sent. {what}"

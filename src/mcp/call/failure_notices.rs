@@ -94,10 +94,10 @@ fn describe_failure(finished: &FinishedDelivery) -> Option<String> {
     let part = if message_ids.is_empty() {
         ""
     } else {
-        ", except for its beginning"
+        " (only its beginning was delivered)"
     };
     Some(format!(
-        "Not delivered: {what}{part}. {}. It is not tried again by itself; send it anew if it still matters.",
+        "Not delivered: {what}{part}. {}. It is not retried automatically; send it again if it still matters.",
         cut(reason)
     ))
 }

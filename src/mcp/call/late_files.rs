@@ -96,13 +96,13 @@ fn describe_files(message: &RenderedMessage) -> String {
         .filter(|file| file.state == FileStanding::Failed)
         .count();
     let what = match (failed, files.len()) {
-        (0, 1) => "The file is here",
-        (0, _) => "The files are here",
-        (_, 1) => "The file cannot be had",
-        (failed, all) if failed == all => "The files cannot be had",
-        (_, _) => "Some of the files are here, others cannot be had",
+        (0, 1) => "Its file is here now",
+        (0, _) => "Its files are here now",
+        (_, 1) => "Its file cannot be downloaded",
+        (failed, all) if failed == all => "Its files cannot be downloaded",
+        (_, _) => "Some of its files are here now; the others cannot be downloaded",
     };
     format!(
-        "{what} that message {id} came with; it was still on its way when that was settled. Call telegram_poll with `message`: {id} to see where it is, or why not."
+        "Message {id} was settled before its download ended. {what}. Call telegram_poll with `message`: {id} for the path, or the reason why there is none."
     )
 }

@@ -142,7 +142,7 @@ impl From<LockError> for Refusal {
         match error {
             LockError::Store(error) => error.into(),
             LockError::Held { .. } => refuse_for_now(format_args!(
-                "another call of this session is still at work: {error}"
+                "another call of this session is still running: {error}"
             )),
         }
     }
@@ -286,7 +286,7 @@ impl Mailbox {
         let outbox = &self.driver.outbox;
         // The copies of calls that were cut short take room.
         if let Err(error) = outbox.sweep_copies() {
-            tracing::warn!(error = %Chain(&error), "cannot remove the copies of a call that was cut short");
+            tracing::warn!(error = %Chain(&error), "cannot remove the copies of an interrupted call");
         }
         let text = params.text.as_deref().unwrap_or_default();
         roots.copy(text, params.files(), || outbox.stage())

@@ -227,7 +227,7 @@ impl Picture {
             .into_iter()
             .filter(|&(_, count)| count > 0)
             .map(|(label, count)| {
-                format!("{count} message(s) are being answered by another agent of this session ({label}); they are offered to you if it ends or is silent for 30 minutes.")
+                format!("Another agent of this session ({label}) is answering {count} message(s); they are offered to you if it ends or makes no call for 30 minutes.")
             })
             .collect()
     }

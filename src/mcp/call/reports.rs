@@ -37,7 +37,7 @@ impl Mailbox {
                         result.message_ids = message_ids;
                     }
                     DeliveryOutcome::Unknown => {
-                        result.notices.push("Telegram's answer was lost: it may stand in the chat or not; it is not sent again.".to_owned());
+                        result.notices.push("Telegram's answer was lost, so this may or may not be in the chat; it is not sent again.".to_owned());
                     }
                     DeliveryOutcome::Superseded => {
                         result
@@ -54,7 +54,8 @@ impl Mailbox {
                     }
                     DeliveryOutcome::Dropped { message_ids } => {
                         result.status = Some(Status::Failed);
-                        result.reason = Some("the person dropped it before it was sent".to_owned());
+                        result.reason =
+                            Some("the person dropped it before all of it was sent".to_owned());
                         result.message_ids = message_ids;
                     }
                 }
@@ -65,9 +66,9 @@ impl Mailbox {
                     result.held_until = Some(held.opens.rfc3339());
                     if let Some(reason) = held.reason {
                         let notice = if reason == TOPIC_IS_CLOSED {
-                            "That topic is closed. What you send there is kept, and goes out when the topic is opened again; tell the person if it matters now."
+                            "That topic is closed. What you send there is kept, and sent when the topic is opened again; tell the person if it is urgent."
                         } else {
-                            "Nothing can be sent to that chat now. What you send is kept, and tried again every hour and when a person writes there."
+                            "Nothing can be sent to that chat now. What you send is kept and retried every hour, and as soon as a person writes there."
                         };
                         result.reason = Some(reason);
                         result.notices.push(notice.to_owned());
@@ -101,7 +102,7 @@ impl Mailbox {
         let failure = state.ok().flatten().and_then(|state| state.last_failure);
         if let Some(failure) = failure {
             result.reason = Some(failure);
-            result.notices.push("It has not gone out yet. It is stored and tried again by itself; do not send it once more.".to_owned());
+            result.notices.push("It has not been sent yet. It is stored and retried automatically; do not send it again.".to_owned());
         }
         result
     }
@@ -116,7 +117,7 @@ impl Mailbox {
             return None;
         }
         let Some(serves) = status.sessions.get(&self.session) else {
-            return Some("Nothing arrives or leaves: the gateway that runs does not serve this session. Its token is not set there, or sessions.json has changed. What you send is stored; ask the person to run `telepost gateway --replace`.".to_owned());
+            return Some("No messages are received or sent: the running gateway does not serve this session. Its token is not set there, or sessions.json has changed. What you send is stored; ask the person to run `telepost gateway --replace`.".to_owned());
         };
         let bot = status
             .bots
@@ -127,14 +128,14 @@ impl Mailbox {
         if let Some(why) = bot.health.problem().or(is_silent.then_some(silent)) {
             // The end of a long notice is cut off.
             return Some(format!(
-                "Nothing arrives now; what you send is stored, and `telepost status` shows the person how it stands: {why}"
+                "No messages are received now; what you send is stored, and `telepost status` shows the person the details: {why}"
             ));
         }
         let bots = self.driver.outbox.oldest_bots(self.clock.now()).ok()?;
         let why = bots.into_iter().find_map(|bot| status.explain_missing(bot));
         match why {
             Some(why) => Some(format!(
-                "An earlier message of this session cannot go out; tell the person, who can mend it: {why}"
+                "An earlier message of this session cannot be sent; tell the person, who can fix this: {why}"
             )),
             None => status.explain_old_configuration(),
         }

@@ -100,7 +100,7 @@ impl<'a> ToolCall<'a> {
         if let Some(note) = call.picture.plan_activity_note()
             && let Err(error) = call.carry_out(vec![note])
         {
-            tracing::warn!(%error, "cannot note that this agent is not silent");
+            tracing::warn!(%error, "cannot record that this agent is active");
         }
         Ok(call)
     }
@@ -187,7 +187,7 @@ impl<'a> ToolCall<'a> {
         if let Some(name) = self.picture.pending.find(id) {
             if self.picture.kept().contains(&name) {
                 return Err(Refusal(format!(
-                    "Message {id} is being answered by another agent of this session. Leave it to that agent, or wait until it ends."
+                    "Message {id} is being answered by another agent of this session. Leave it to that agent, or wait until it ends or makes no call for 30 minutes."
                 )));
             }
             if let Some(item) = self.read_entry(name)? {
@@ -219,12 +219,12 @@ impl<'a> ToolCall<'a> {
         let held = self.picture.me.held.iter();
         let ids: Vec<String> = held.map(|held| held.update_id.to_string()).collect();
         let held = if ids.is_empty() {
-            "You hold none.".to_owned()
+            "You hold no messages.".to_owned()
         } else {
             format!("You hold {}.", ids.join(", "))
         };
         Refusal(format!(
-            "This session has no message {id}; `update_id` of a message names it. {held} Call telegram_poll to see what waits."
+            "This session has no message {id}; messages are named by their `update_id`. {held} Call telegram_poll to see which messages are waiting."
         ))
     }
 }
@@ -262,7 +262,7 @@ fn settle_committed(mailbox: &Mailbox, notices: &mut Vec<String>) -> Result<(), 
             Ok(None) => {}
             Err(error @ ReadError::Quarantined { .. }) => {
                 notices.push(format!(
-                    "One reply could not be read. The person did not get it, or not all of it, and its question may not come again: write it once more. {}",
+                    "One stored reply could not be read. The person did not get all of it, and the message that it answers may not be shown again: send the reply again. {}",
                     Chain(&error)
                 ));
             }
@@ -283,7 +283,7 @@ fn read_conversation(
     match mailbox.driver.holds.read(holder, mailbox.clock.now()) {
         Err(error @ ReadError::Quarantined { .. }) => {
             notices.push(format!(
-                "What one agent was shown is not known any more; the messages that it held are offered again. {}",
+                "The record of what one agent was shown could not be read; the messages that it held are offered again. {}",
                 Chain(&error)
             ));
             Ok(None)

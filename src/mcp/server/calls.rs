@@ -139,7 +139,7 @@ impl Shared {
         context: &RequestContext<RoleServer>,
     ) -> Result<ToolResult, Refusal> {
         if params.options.is_some() {
-            return Err(Refusal("`options` is not possible yet in this version. Nothing was sent and nothing was acknowledged; call again without it.".to_owned()));
+            return Err(Refusal("`options` is not supported in this version. Nothing was sent and nothing was acknowledged; call again without it.".to_owned()));
         }
         let mut notices = self.gateway_notices().await;
         notices.extend(self.failure_notices(&caller, context).await);
@@ -301,5 +301,5 @@ fn not_cancelled(context: &RequestContext<RoleServer>) -> Result<(), Refusal> {
 }
 
 fn cancelled() -> Refusal {
-    Refusal("The call was cancelled; nothing was shown by it.".to_owned())
+    Refusal("The call was cancelled before it showed anything.".to_owned())
 }

@@ -62,7 +62,7 @@ impl Unusable {
     fn no_request(message: &Value, code: i64, problem: impl Into<String>) -> Self {
         Self {
             id: message.get("id").cloned(),
-            kind: "no request",
+            kind: "not a request",
             code,
             problem: problem.into(),
         }
@@ -107,7 +107,7 @@ pub(super) fn read_line(line: &[u8]) -> ClientLine {
                 "not JSON"
             };
             let hint = if line.iter().any(u8::is_ascii_control) {
-                "; in a text, write line ends and other control characters as escapes"
+                "; inside a string, write line breaks and other control characters as escapes"
             } else {
                 ""
             };
@@ -117,14 +117,14 @@ pub(super) fn read_line(line: &[u8]) -> ClientLine {
 }
 
 fn refuse_batched(message: &Value) -> Unusable {
-    let problem = "several messages stand in one line; send each on a line of its own";
+    let problem = "there are several messages on one line; send each on a line of its own";
     Unusable::no_request(message, INVALID_REQUEST, problem)
 }
 
 fn read_message(mut message: Value) -> ClientLine {
     let unusable = |unusable| ClientLine::Unusable(vec![unusable]);
     let Some(fields) = message.as_object_mut() else {
-        let problem = "it is no JSON object";
+        let problem = "it is not a JSON object";
         return unusable(Unusable::no_request(&message, INVALID_REQUEST, problem));
     };
     let is_answer = fields.contains_key("result") || fields.contains_key("error");
@@ -137,7 +137,7 @@ fn read_message(mut message: Value) -> ClientLine {
         .and_then(Value::as_str)
         .map(str::to_owned)
     else {
-        let problem = "`method` must name what is asked for, as a text";
+        let problem = "`method` must be a string that names the request";
         return unusable(Unusable::no_request(&message, INVALID_REQUEST, problem));
     };
     let wrong_params = || {
@@ -163,7 +163,7 @@ fn read_message(mut message: Value) -> ClientLine {
         }
         Ok(message) => ClientLine::Message(Box::new(message)),
         Err(_) if message.get("id").is_some_and(|id| !is_usable(id)) => {
-            let problem = "its `id` must be a text or a whole number";
+            let problem = "its `id` must be a string or a whole number";
             unusable(Unusable::no_request(&message, INVALID_REQUEST, problem))
         }
         Err(_) => unusable(wrong_params()),

@@ -78,7 +78,7 @@ impl LineTransport {
         };
         let writing = async move {
             let ended = write_lines(writer, lines, &outgoing, on_flushed).await;
-            tracing::info!(?ended, "the client does not take answers any more");
+            tracing::info!(?ended, "the client no longer reads answers");
             closing.cancel();
             outgoing.bytes.store(0, Ordering::Relaxed);
             outgoing.changed.notify_one();
@@ -154,7 +154,7 @@ impl LineTransport {
                         kind = one.kind,
                         bytes = line.len(),
                         answered = answered.is_some(),
-                        "a line of the client is no request"
+                        "a line from the client is not a request"
                     );
                 }
                 return None;

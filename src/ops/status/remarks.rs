@@ -26,7 +26,7 @@ pub(super) fn list_problems(
     }
     if report.disk_full {
         // The log of the gateway has no room for this either.
-        problems.push("The disk of the state folder is full: make room. Until then nothing is taken from Telegram, which keeps messages for 24 hours, and nothing is sent; no message is lost.".to_owned());
+        problems.push("The disk of the state folder is full: free some space. Until then, no messages are fetched or sent. Telegram keeps new messages for 24 hours; stored messages are safe.".to_owned());
     }
     let env_file = report.configuration.with_file_name(".env");
     let env_file = env_file.display().to_string();
@@ -69,7 +69,7 @@ pub(super) fn list_notes(report: &Report) -> Vec<String> {
     let mut notes = Vec::new();
     for session in &report.sessions {
         if session.repeats > 0 {
-            notes.push(format!("{}: {} may appear twice, because it was unclear whether the first copy had arrived; the second is marked.", session.id, format_count(session.repeats, "message")));
+            notes.push(format!("{}: {} may appear twice, because it was unclear whether the first copy had arrived; the second copy is marked.", session.id, format_count(session.repeats, "message")));
         }
     }
     notes.extend(report.sessions.iter().filter_map(describe_waking));
@@ -82,7 +82,7 @@ pub(super) fn list_notes(report: &Report) -> Vec<String> {
     }
     if report.quarantine > 0 {
         notes.push(format!(
-            "Damaged files: {}, kept in the folder quarantine of the state folder. Delete them if you do not need them.",
+            "Damaged files: {}, kept in the `quarantine` folder of the state folder. Delete them if you do not need them.",
             report.quarantine
         ));
     }
@@ -171,11 +171,11 @@ fn describe_session(session: &SessionReport) -> Vec<String> {
     }
     match &session.reason {
         Some(reason) if session.held_until.is_none() => lines.push(format!(
-            "{id}: a message to send waits in vain: {}.",
+            "{id}: a message cannot be sent: {}.",
             one_line(reason)
         )),
         Some(reason) if reason == TOPIC_IS_CLOSED => lines.push(format!("{id}: {TOPIC_IS_CLOSED}. Messages for it are kept, and sent when it is opened again.")),
-        Some(reason) => lines.push(format!("{id}: Telegram accepts no messages for one of its chats ({}). Messages for that chat are kept, and retried every hour and when someone writes there.", one_line(reason))),
+        Some(reason) => lines.push(format!("{id}: Telegram accepts no messages for one of its chats ({}). Messages for that chat are kept and retried every hour, and as soon as someone writes there.", one_line(reason))),
         None => {}
     }
     if session.failed > 0 {
@@ -186,7 +186,7 @@ fn describe_session(session: &SessionReport) -> Vec<String> {
     }
     if let Some(down) = &session.waking.down {
         lines.push(format!(
-            "{id}: not running since {} ({}); the people who wrote were told. The next agent that you start gets the waiting messages.",
+            "{id}: not running since {} ({}); the people who wrote were notified. The next agent that you start gets the waiting messages.",
             down.since, down.reason
         ));
     }
@@ -214,7 +214,7 @@ fn describe_waking(session: &SessionReport) -> Option<String> {
     let ways = ways.join(", else ");
     Some(match (ways.is_empty(), hook.is_empty()) {
         (true, true) => format!(
-            "{id}: its agent cannot be woken. It sees messages only when it calls telegram_poll; tell it to."
+            "{id}: its agent cannot be woken. It sees messages only when it calls telegram_poll; tell it to do so."
         ),
         (true, false) => format!(
             "{id}: its agent cannot be woken while it is idle. It learns of messages at the end of each turn through {hook}."
@@ -233,7 +233,9 @@ fn describe_absence(session: &SessionReport) -> Option<String> {
         return None;
     }
     Some(describe_refusal(session).unwrap_or_else(|| {
-        format!("{id}: no agent is there. The next one that you start gets the waiting messages.")
+        format!(
+            "{id}: no agent is connected. The next one that you start gets the waiting messages."
+        )
     }))
 }
 
@@ -242,7 +244,7 @@ fn describe_refusal(session: &SessionReport) -> Option<String> {
     let ways = &session.waking.ways;
     let refused = ways.iter().find_map(|way| way.refused.as_deref())?;
     Some(format!(
-        "{}: its agent was not woken by tmux, {}.",
+        "{}: its agent was not woken by tmux ({}).",
         session.id,
         one_line(refused)
     ))

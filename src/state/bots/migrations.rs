@@ -118,7 +118,7 @@ impl Migrations {
             bot_id = self.bot.0,
             from = from.0,
             to = to.0,
-            "a group became a supergroup and has another id: put the new one into chat_ids in sessions.json"
+            "a group became a supergroup and has a new id: put the new id into chat_ids in sessions.json"
         );
         self.moves = moves;
         Ok(true)

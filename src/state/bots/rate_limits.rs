@@ -193,7 +193,7 @@ impl RateLimits {
                 tracing::warn!(
                     bot_id = self.bot.0,
                     chats = self.last_429.len(),
-                    "Telegram asks several chats at once for a pause: the whole bot pauses"
+                    "Telegram asked for pauses of several chats at once: the whole bot pauses"
                 );
                 self.whole_bot = Some((limit.pause, *opens));
             }

@@ -99,11 +99,11 @@ fn within(wait: Duration) -> Option<Duration> {
     (!wait.is_zero() && wait <= JOIN_AT_MOST).then_some(wait)
 }
 
-/// A message, in the words of the tools.
+/// A message, as the tools show it.
 #[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MessageView {
-    /// Names the message in `to`, `ack` and `message`.
+    /// Identifies the message in `to`, `ack` and `message`.
     pub update_id: UpdateId,
     /// Telegram's id of the message within its chat.
     pub message_id: MessageId,
@@ -113,7 +113,7 @@ pub struct MessageView {
     pub chat: ChatView,
     /// The forum topic, if any.
     pub topic: Option<TopicView>,
-    /// The person, who is on the session's list.
+    /// The sender, who is on the session's list of allowed people.
     pub from: Option<PersonView>,
     /// The text as Markdown, or a description in brackets for kinds without text.
     pub text: String,
@@ -121,27 +121,27 @@ pub struct MessageView {
     pub sent_at: String,
     /// How long ago that was.
     pub age_seconds: u64,
-    /// It waited longer than 15 minutes: confirm before acting on it.
+    /// The message waited longer than 15 minutes: check that it still makes sense before you act on it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub backlog: bool,
     /// Which part of a long message this is, from 1.
     pub part: Option<usize>,
-    /// How many parts there are; the others by `message` and `part`.
+    /// How many parts there are; read the others with `message` and `part`.
     pub parts: Option<usize>,
-    /// The message that it replies to.
+    /// The message that this one replies to.
     pub reply_to: Option<ReplyView>,
-    /// The first author: these are the words of a third party.
+    /// The original author: these are the words of a third party.
     pub forwarded_from: Option<ForwardView>,
-    /// It replaces an earlier text of the same message.
+    /// This text replaces an earlier version of the same message.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub edited: bool,
-    /// You or an agent before you were shown it already.
+    /// It was shown before, to you or to another agent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again: bool,
-    /// Files that came with it.
+    /// Files that came with the message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<AttachmentView>,
-    /// Events of the chat before it, such as a pinned message. They ask nothing of you.
+    /// Events in the chat before this message, such as a pinned message. They need no answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub context: Vec<String>,
 }
@@ -191,7 +191,7 @@ pub struct ReplyView {
     pub from: Option<String>,
     /// Up to 300 characters of it, or a description in brackets.
     pub text: String,
-    /// The part that the person marked.
+    /// The part that the person quoted.
     pub quote: Option<String>,
 }
 
@@ -204,15 +204,15 @@ pub struct ForwardView {
     pub kind: String,
     /// The name of the person or chat.
     pub name: Option<String>,
-    /// The id, where it is not hidden.
+    /// The id, unless it is hidden.
     pub id: Option<i64>,
     /// The public name.
     pub username: Option<String>,
-    /// The signature, in a channel or group that writes as itself.
+    /// The author's signature, on a post in the name of a channel or group.
     pub signature: Option<String>,
-    /// Which post of the channel it was.
+    /// The id of the original post in its channel.
     pub message_id: Option<MessageId>,
-    /// When it was written first.
+    /// When the original was sent.
     pub sent_at: Option<String>,
 }
 
@@ -228,14 +228,14 @@ pub struct AttachmentView {
     pub mime: Option<String>,
     /// Bytes.
     pub size: Option<u64>,
-    /// ready (it is at `path`), downloading (it comes: poll again), or failed (see `reason`).
+    /// ready (it is at `path`), downloading (poll again), or failed (see `reason`).
     #[schemars(with = "String", extend("enum" = ["ready", "downloading", "failed"]))]
     pub state: FileStanding,
     /// Where it is on this machine.
     pub path: Option<String>,
     /// Its SHA-256.
     pub sha256: Option<String>,
-    /// Why it is not there.
+    /// Why it failed.
     pub reason: Option<String>,
 }
 

@@ -24,7 +24,7 @@ pub struct Notice<'a> {
     pub about: &'a [&'a str],
     /// Its text.
     pub text: String,
-    /// The message that it replies to.
+    /// The message that this one replies to.
     pub reply_to: Option<MessageId>,
     /// Whether the phone stays silent.
     pub silent: bool,

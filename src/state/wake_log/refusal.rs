@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum TypingRefusal {
-    #[error("tmux cannot be asked: {0}")]
+    #[error("tmux cannot be queried: {0}")]
     Tmux(String),
     #[error("the agent's pane is gone")]
     Gone,
@@ -18,7 +18,7 @@ pub(crate) enum TypingRefusal {
     Mode,
     #[error("`synchronize-panes` is on, so keys would also go to other panes")]
     Synchronized,
-    #[error("tmux has input to the pane switched off")]
+    #[error("input to the pane is switched off in tmux")]
     InputOff,
     #[error("the agent is not in the foreground of its pane (a shell or another program is)")]
     NotInFront,
@@ -26,7 +26,7 @@ pub(crate) enum TypingRefusal {
     Dialog,
     #[error("a dialog is open that Enter would answer")]
     Question,
-    #[error("the agent is at work")]
+    #[error("the agent is working")]
     Busy,
     #[error("it is not known whether the agent is idle")]
     Unknown,

@@ -136,5 +136,5 @@ impl Download {
 }
 
 fn silent() -> ApiError {
-    ApiError::Doubt("no byte came for too long".to_owned())
+    ApiError::Doubt("no data arrived for too long".to_owned())
 }

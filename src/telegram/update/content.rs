@@ -193,7 +193,7 @@ impl Message {
             return "[an empty message]".to_owned();
         }
         format!(
-            "[a kind of message that this telepost does not know: {}]",
+            "[a kind of message that this version of telepost does not know: {}]",
             short(&fields.join(", "), RAW_CHARS)
         )
     }
@@ -292,7 +292,7 @@ mod tests {
             ),
             (
                 json!({"hologram": {"depth": 3}}),
-                "[a kind of message that this telepost does not know: hologram: {\"depth\":3}]",
+                "[a kind of message that this version of telepost does not know: hologram: {\"depth\":3}]",
             ),
             (json!({"effect_id": "5"}), "[an empty message]"),
             (

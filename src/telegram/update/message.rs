@@ -84,7 +84,7 @@ pub struct Forward {
     pub username: Option<String>,
     /// The signature, in channels and groups that speak for themselves.
     pub signature: Option<String>,
-    /// Which post of the channel it was.
+    /// The id of the original post in its channel.
     pub message_id: Option<MessageId>,
     /// When it was written first, in seconds since 1970.
     pub date: Option<i64>,
@@ -412,7 +412,7 @@ impl Press {
         let from = fields.remove("from").and_then(User::read);
         Ok(Self {
             id: text(&mut fields, "id").ok_or_else(|| format!("{name}.id is missing"))?,
-            from: from.ok_or_else(|| format!("{name}.from is missing or no user"))?,
+            from: from.ok_or_else(|| format!("{name}.from is missing or not a user"))?,
             message: match fields.remove("message") {
                 None | Some(Value::Null) => None,
                 Some(message) => Some(Box::new(Message::read(message, "callback_query.message")?)),
@@ -528,7 +528,7 @@ fn object(value: Value, name: &str) -> Result<Map<String, Value>, String> {
     match value {
         Value::Object(fields) => Ok(fields),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Err(format!("{name} is no object"))
+            Err(format!("{name} is not an object"))
         }
     }
 }
@@ -539,7 +539,7 @@ fn whole(fields: &mut Map<String, Value>, field: &str, name: &str) -> Result<i64
         None | Some(Value::Null) => Err(format!("{name}.{field} is missing")),
         Some(value) => value
             .as_i64()
-            .ok_or_else(|| format!("{name}.{field} is no whole number")),
+            .ok_or_else(|| format!("{name}.{field} is not a whole number")),
     }
 }
 

@@ -70,14 +70,14 @@ fn whatever_is_wrong_with_the_body_the_id_can_be_confirmed() {
         (deep, "recursion limit"),
         (format!("{{\"text\":\"{large}\"}}"), "bytes"),
         (r#"{"text":"\ud800"}"#.to_owned(), "cannot be read as JSON"),
-        ("7".to_owned(), "message is no object"),
+        ("7".to_owned(), "message is not an object"),
         (
             r#"{"message_id":1,"chat":7}"#.to_owned(),
             "message.chat is no object",
         ),
         (
             r#"{"message_id":"1","chat":{"id":1}}"#.to_owned(),
-            "message.message_id is no whole number",
+            "message.message_id is not a whole number",
         ),
     ] {
         let raw = format!(r#"{{"message":{message},"update_id":7}}"#);

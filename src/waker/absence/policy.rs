@@ -25,7 +25,7 @@ const CHECK_SELDOM: Duration = Duration::from_secs(15);
 const A_WHILE: Duration = Duration::from_secs(120);
 
 /// The notice to a chat whose message waits.
-pub const DOWN_TEXT: &str = "The session is not running, so no one can read this now. Your message is kept, and the agent gets it when it runs again.";
+pub const DOWN_TEXT: &str = "The session is not running, so no one can read this now. Your message is kept, and the agent will get it when the session is running again.";
 /// The same where it is not known whether the session runs.
 pub const UNCONNECTED_TEXT: &str = "No agent is connected to this session, so no one can read this now. Your message is kept, and the next agent that connects gets it.";
 /// The notice to the same chat when an agent is back.

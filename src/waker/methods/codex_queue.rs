@@ -37,7 +37,7 @@ impl WakeMethod for CodexQueueMethod {
         _context: &AttemptContext<'_>,
     ) -> Result<AttemptResult, StoreError> {
         let (Some(server), Some(thread)) = (target.server, target.thread) else {
-            return Ok(AttemptResult::Failed("it has gone".to_owned()));
+            return Ok(AttemptResult::Failed("its MCP server has ended".to_owned()));
         };
         let queued = queue_wake(&server.file.reach, thread);
         Ok(queued.map_or_else(AttemptResult::Failed, |()| AttemptResult::Given))
@@ -47,7 +47,7 @@ impl WakeMethod for CodexQueueMethod {
 /// Puts the wake into the queue of a thread. Returns the reason if that did not work.
 fn queue_wake(reach: &Reach, thread: &str) -> Result<(), String> {
     let program = find_codex(reach).ok_or(
-        "there is no program `codex`, neither where the thread runs nor on its PATH".to_owned(),
+        "the program `codex` was found neither where the thread runs nor on its PATH".to_owned(),
     )?;
     let arguments = ["queue", "--thread", thread, "--message", WAKE_TEXT];
     let home = reach.home.as_ref().map(|home| ("HOME", home.into()));

@@ -54,7 +54,7 @@ impl WakeMethod for InboxSocketMethod {
         context: &AttemptContext<'_>,
     ) -> Result<AttemptResult, StoreError> {
         let asked = request_wake(target, context.wake, context.wake.at)?;
-        Ok(asked.unwrap_or_else(|| AttemptResult::Failed("it has gone".to_owned())))
+        Ok(asked.unwrap_or_else(|| AttemptResult::Failed("its MCP server has ended".to_owned())))
     }
 
     fn follow_up(

@@ -20,7 +20,7 @@ const QUOTE_CHARS: usize = 300;
 /// Most characters of a name or title.
 const NAME_CHARS: usize = 64;
 /// A message of which Telegram tells nothing.
-const ELSEWHERE: &str = "[a message of another chat]";
+const ELSEWHERE: &str = "[a message from another chat]";
 /// Where Telegram's clients cut a text.
 const CUT_CHARS: usize = 4096;
 
@@ -148,8 +148,8 @@ fn reacted(view: &mut MessageView, reaction: &Reaction) {
     let (old, new) = (reaction.old.join(" "), reaction.new.join(" "));
     let message = reaction.message_id;
     view.text = match (old.is_empty(), new.is_empty()) {
-        (_, true) if old.is_empty() => format!("[took the reaction off message {message}]"),
-        (_, true) => format!("[took the reaction {old} off message {message}]"),
+        (_, true) if old.is_empty() => format!("[removed the reaction from message {message}]"),
+        (_, true) => format!("[removed the reaction {old} from message {message}]"),
         (true, false) => format!("[reacted with {new} to message {message}]"),
         (false, false) => format!("[reacted with {new} instead of {old} to message {message}]"),
     };
@@ -250,7 +250,7 @@ fn elsewhere(message: &Message) -> Option<ReplyView> {
         .get("link_preview_options")
         .and_then(|link| link.get("url")?.as_str());
     let text = match url {
-        Some(url) => format!("[a message of another chat, with a link to {url}]"),
+        Some(url) => format!("[a message from another chat, with a link to {url}]"),
         None => ELSEWHERE.to_owned(),
     };
     let [text_of, caption] = ["text", "caption"].map(|name| {

@@ -243,7 +243,7 @@ fn kinds_without_text_have_a_placeholder() {
         [
             "[voice message]",
             "[joined the group]",
-            "[a kind of message that this telepost does not know: something_new: {}]",
+            "[a kind of message that this version of telepost does not know: something_new: {}]",
             "[reacted with 👍 to message 8]",
             "yes"
         ]
@@ -436,7 +436,7 @@ fn a_reply_to_something_without_text_says_what_that_was() {
     );
     assert_eq!(
         replies_to(json!({"text": "x", "external_reply": {"origin": {"type": "hologram"}}})),
-        is(0, "", "[a message of another chat]")
+        is(0, "", "[a message from another chat]")
     );
 }
 
@@ -475,7 +475,7 @@ fn a_reaction_tells_what_it_was_before() {
     );
     assert_eq!(
         reaction(emoji("👍"), json!([])),
-        "[took the reaction 👍 off message 8]"
+        "[removed the reaction 👍 from message 8]"
     );
     assert_eq!(
         reaction(

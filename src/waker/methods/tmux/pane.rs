@@ -247,7 +247,7 @@ fn run_tmux(
         .collect::<Vec<_>>()
         .join(":");
     let Some(program) = find_program("tmux", &path) else {
-        return refuse("there is no program `tmux` on the PATH".to_owned());
+        return refuse("the program `tmux` was not found on the PATH".to_owned());
     };
     let socket = socket.to_string_lossy();
     let arguments = [&["-u", "-S", &socket], words].concat();

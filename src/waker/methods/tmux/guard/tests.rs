@@ -138,7 +138,7 @@ fn each_refusal_has_a_text() {
         ),
         (
             TypingRefusal::Tmux("it did not answer within 5 s".to_owned()),
-            "tmux cannot be asked: it did not answer within 5 s",
+            "tmux cannot be queried: it did not answer within 5 s",
         ),
     ] {
         assert_eq!(refusal.to_string(), words);
