@@ -133,10 +133,7 @@ pub(crate) fn prepare(
         }
         (Who::Agent, "quarantine") => put("conversations", "process-1-1.json", "{"),
         (Who::Agent, "told") => {
-            let now = std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .unwrap()
-                .as_millis();
+            let now = now_ms();
             let id = format!("{now}-0123456789abcdef0123456789abcdef");
             let delivery = json!({"format": 1, "id": id, "session": "ONE", "holder": "somebody who is gone",
                 "address": {"bot_id": house.bot(), "chat_id": OWNER}, "content": {"kind": "reply", "text": "lost"}});
@@ -145,11 +142,9 @@ pub(crate) fn prepare(
             put("failed", &format!("{id}.json"), &failed.to_string());
         }
         (Who::Gateway, "sweep") => {
-            put(
-                "done",
-                "1700000000000-7.json",
-                &json!({"format": 1}).to_string(),
-            );
+            // A name of years ago, alone, would say that the clock has jumped.
+            let name = format!("{}-7.json", now_ms());
+            put("done", &name, &json!({"format": 1}).to_string());
             gateway_env.push((
                 "TELEPOST_TEST_CLOCK_MS".to_owned(),
                 (72 * 3600 * 1000).to_string(),
@@ -157,4 +152,11 @@ pub(crate) fn prepare(
         }
         _ => {}
     }
+}
+
+fn now_ms() -> u128 {
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_millis()
 }
