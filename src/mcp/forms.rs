@@ -415,7 +415,7 @@ mod tests {
             (
                 Tool::Reply,
                 json!({"txt": "a"}),
-                "no parameter `txt`; it has `text`, `to`",
+                "no parameter `txt`; the parameters are `text`, `to`",
             ),
             (
                 Tool::Reply,

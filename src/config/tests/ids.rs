@@ -92,7 +92,7 @@ fn ids() {
             "allowed_users",
             "[5, \"195061634\"]",
             "sessions.A.allowed_users[1]",
-            "is the text \"195061634\", not a number",
+            "is the string \"195061634\", not a number",
             "drop the quotes: 195061634",
         ),
         (

@@ -76,7 +76,7 @@ fn skip_says_of_each_number_what_became_of_it() {
         skip(&done, 2).text,
         "1: dropped, no agent will see it\n2: dropped, but the agent has seen it and may still answer\n3: is not waiting in this chat\nNot handled: 2 (at most 50 at once)"
     );
-    assert!(skip(&[], 3).text.starts_with("Which?"));
+    assert!(skip(&[], 3).text.starts_with("Which messages?"));
 }
 
 #[test]

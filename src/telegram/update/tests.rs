@@ -73,7 +73,7 @@ fn whatever_is_wrong_with_the_body_the_id_can_be_confirmed() {
         ("7".to_owned(), "message is not an object"),
         (
             r#"{"message_id":1,"chat":7}"#.to_owned(),
-            "message.chat is no object",
+            "message.chat is not an object",
         ),
         (
             r#"{"message_id":"1","chat":{"id":1}}"#.to_owned(),

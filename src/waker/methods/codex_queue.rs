@@ -158,7 +158,7 @@ mod tests {
     fn a_codex_that_is_nowhere_is_said() {
         let reason = queue_wake(&Reach::default(), "x").unwrap_err();
         assert!(
-            reason.starts_with("there is no program `codex`"),
+            reason.starts_with("the program `codex` was found neither"),
             "{reason}"
         );
     }
