@@ -100,9 +100,19 @@ impl Terminal {
 }
 
 impl Terminal {
-    /// Ends its sessions and the server. The next session starts another.
+    /// Ends its sessions and the server. The next session starts another, and must not meet this one on its way out.
     pub(crate) fn close(&self) {
+        let server = self.tmux(&["display-message", "-p", "#{pid}"].map(OsStr::new));
+        let server: Option<i32> = String::from_utf8_lossy(&server.stdout).trim().parse().ok();
         self.tmux(&["kill-server"].map(OsStr::new));
+        let server = server.and_then(rustix::process::Pid::from_raw);
+        let lives = |pid| rustix::process::test_kill_process(pid).is_ok();
+        for _ in 0..1000 {
+            if !server.is_some_and(lives) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 }
 
