@@ -82,7 +82,7 @@ fn with_nothing_to_tell_the_answers_say_so() {
         answer(&house, "/queue"),
         "No messages are waiting in this chat."
     );
-    assert!(answer(&house, "/skip").starts_with("Which?"));
+    assert!(answer(&house, "/skip").starts_with("Which messages?"));
     assert_eq!(answer(&house, "/skip 5"), "5: is not waiting in this chat");
     let many: Vec<String> = (1..=52).map(|id| id.to_string()).collect();
     let said = answer(&house, &format!("/skip {}", many.join(" ")));

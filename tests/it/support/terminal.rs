@@ -103,12 +103,12 @@ impl Terminal {
     /// Ends its sessions and the server. The next session starts another, and must not meet this one on its way out.
     pub(crate) fn close(&self) {
         let server = self.tmux(&["display-message", "-p", "#{pid}"].map(OsStr::new));
-        let server: Option<i32> = String::from_utf8_lossy(&server.stdout).trim().parse().ok();
+        let pid = String::from_utf8_lossy(&server.stdout).trim().to_owned();
         self.tmux(&["kill-server"].map(OsStr::new));
-        let server = server.and_then(rustix::process::Pid::from_raw);
-        let lives = |pid| rustix::process::test_kill_process(pid).is_ok();
+        // Of a process that has ended, and of one whose parent has not waited for it yet, the command line is empty.
+        let command = format!("/proc/{pid}/cmdline");
         for _ in 0..1000 {
-            if !server.is_some_and(lives) {
+            if fs::read(&command).unwrap_or_default().is_empty() {
                 return;
             }
             std::thread::sleep(std::time::Duration::from_millis(5));
