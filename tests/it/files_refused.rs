@@ -96,7 +96,7 @@ fn each_file_that_may_not_be_sent_is_refused_with_its_own_reason_before_anything
         &house,
         &mut agent,
         json!(eleven),
-        "at most 10 go with one reply",
+        "one reply takes at most 10",
     );
 
     // A refused file holds nothing up.

@@ -156,7 +156,13 @@ fn a_foreign_registration_is_named_and_calls_go_on_when_it_is_given_back() {
     let home = Home::new();
     let _gateway = home.gateway();
     let mut agent = home.agent_asked("one");
-    tool_calls_wait_for(&home.0.only_file("agents"), &mut agent, &["one"]);
+    let path = home.0.only_file("agents");
+    // The agent knows of itself without the file; another one cannot know whether it still keeps the message.
+    take_away(&path);
+    assert_eq!(texts(&agent.poll(json!({}))), ["one"]);
+    give_back(&path);
+    let mut other = home.agent().thread("another");
+    tool_calls_wait_for(&path, &mut other, &[]);
 }
 
 #[test]

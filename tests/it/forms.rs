@@ -110,7 +110,7 @@ fn what_stays_refused_says_what_to_write() {
         (
             "telegram_poll",
             json!({"seconds": 5}),
-            "it has `limit`, `wait_seconds`",
+            "the parameters are `limit`, `wait_seconds`",
         ),
         (
             "telegram_reply",

@@ -234,7 +234,7 @@ fn an_update_of_four_megabytes_is_kept_as_a_dead_letter_and_the_others_arrive() 
     let reasons = house.dead_letters();
     assert_eq!(reasons.len(), 1);
     assert!(
-        reasons[0].ends_with("more than 1048576 are not taken"),
+        reasons[0].ends_with("but at most 1048576 are accepted"),
         "{reasons:?}"
     );
 }

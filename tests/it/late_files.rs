@@ -185,7 +185,7 @@ fn what_a_dead_agent_was_to_be_told_the_next_one_is_and_no_other() {
     all.agent.kill();
     house.sim.clear_fault(all.fault);
     let words = wait_to_be_told(&mut another);
-    assert!(words.contains(&format!("message {id} ")), "{words}");
+    assert!(words.contains(&format!("Message {id} ")), "{words}");
     let looked_at = another.poll(json!({"message": id}));
     is_there(&looked_at["messages"][0]["attachments"][0], &all.content);
     let mut third = house.agent().thread("third");
@@ -222,6 +222,6 @@ fn a_message_that_is_acknowledged_or_dropped_before_its_file_came_is_told_of_as_
         words.push_str(&wait_to_be_told(&mut agent));
     }
     for id in ids {
-        assert!(words.contains(&format!("message {id} ")), "{words}");
+        assert!(words.contains(&format!("Message {id} ")), "{words}");
     }
 }

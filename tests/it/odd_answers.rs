@@ -169,7 +169,7 @@ fn a_poll_is_tried_again_soon_whatever_pause_was_asked_for_and_status_says_when(
         let left = seconds_until(&bot["retry_at"]);
         assert!((-1..=75).contains(&left), "{left}: {bot}");
         let text = String::from_utf8(house.run(&["status"]).stdout).unwrap();
-        assert!(text.contains("retrying at"), "{text}");
+        assert!(text.contains("tried again at"), "{text}");
     }
 }
 

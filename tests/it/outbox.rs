@@ -296,5 +296,5 @@ fn what_cannot_be_done_is_refused_with_the_reason() {
     }
     assert!(refused(&house, &["drop", "1"]).contains("deliveries begin with"));
     let waiting = list(&house)[0]["id"].as_str().unwrap().to_owned();
-    assert!(refused(&house, &["retry", &waiting]).contains("still waits"));
+    assert!(refused(&house, &["retry", &waiting]).contains("is still waiting"));
 }
