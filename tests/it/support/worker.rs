@@ -329,17 +329,42 @@ impl<'a> Worker<'a> {
             .entry(text.clone())
             .or_default()
             .insert(name);
-        // A repeated acknowledgement of what is settled already says "not acknowledged": fine.
         let Some(result) =
             self.call_until_heard("telegram_poll", &json!({"ack": [id], "limit": 1}))
         else {
             return;
         };
+        let result = result.ok();
+        let refused = result["not_acked"].as_array().into_iter().flatten();
+        if refused.into_iter().any(|refused| *refused == id) && self.is_still_there(&text, id) {
+            return;
+        }
         self.held
             .get_mut(&chat)
             .unwrap()
             .retain(|held| held.0 != text);
-        self.saw(&result.ok());
+        self.saw(&result);
+    }
+
+    /// Whether an acknowledgement was refused because this server process has not shown the message: a call before
+    /// it was lost with its process. What that call has settled is not acknowledged again either, and is gone.
+    fn is_still_there(&mut self, text: &str, id: i64) -> bool {
+        let Some(answer) = self.call_until_heard("telegram_poll", &json!({"message": id})) else {
+            return true;
+        };
+        let Answer::Ok(result) = answer else {
+            return false;
+        };
+        self.saw(&result);
+        let name = self.name();
+        let mut ledger = self.ledger.lock().unwrap();
+        if let Some(names) = ledger.acked.get_mut(text) {
+            names.remove(&name);
+            if names.is_empty() {
+                ledger.acked.remove(text);
+            }
+        }
+        true
     }
 
     /// Says how the work goes.
