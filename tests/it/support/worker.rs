@@ -347,7 +347,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Whether an acknowledgement was refused because this server process has not shown the message: a call before
-    /// it was lost with its process. What that call has settled is not acknowledged again either, and is gone.
+    /// it was lost with its process. A message that this call has settled is refused as well, and is gone.
     fn is_still_there(&mut self, text: &str, id: i64) -> bool {
         let Some(answer) = self.call_until_heard("telegram_poll", &json!({"message": id})) else {
             return true;
