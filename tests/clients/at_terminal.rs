@@ -9,15 +9,6 @@ use telepost::waker::{BACK_TEXT, DOWN_TEXT, WAKE_TEXT};
 use crate::client::{Client, Kind, screen, wait_for_agent};
 use crate::support::{House, Terminal, texts, wait_for};
 
-/// A house whose agent works in the tmux session `shop`.
-fn house() -> (House, Terminal) {
-    let mut house = House::empty();
-    house.add_session("ONE", json!({"tmux_session": "shop"}));
-    house.write_config();
-    let terminal = Terminal::new(&mut house);
-    (house, terminal)
-}
-
 /// The words of the typed command that the model reads.
 const COMMAND: &str = "## If there is no text";
 
@@ -55,7 +46,7 @@ fn each_is_answered(house: &House, client: &Client, wake: &str, messages: usize,
 }
 
 fn in_tmux(kind: Kind, messages: usize, apart: Duration) {
-    let (house, terminal) = house();
+    let (house, terminal) = Terminal::with_house();
     let gateway = house.gateway();
     let client = Client::installed(kind, &house);
     let mut wake = WAKE_TEXT;
@@ -157,7 +148,7 @@ fn of_five_claude_code_windows_the_one_that_is_bound_answers_and_the_others_rest
 
 #[test]
 fn a_claude_code_that_has_ended_is_said_to_be_down_and_is_given_what_waits_when_it_is_back() {
-    let (house, terminal) = house();
+    let (house, terminal) = Terminal::with_house();
     let _gateway = house.gateway();
     let client = Client::registered(Kind::Claude, &house);
     client.sit_in(&terminal, "shop", None);

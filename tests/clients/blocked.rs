@@ -142,7 +142,7 @@ fn a_plan_is_sent_back_and_approved_by_the_hook(kind: Kind) {
 fn an_answer_by_the_hook_is_the_persons_word_for_auto_mode_and_a_message_that_was_polled_is_not(
     kind: Kind,
 ) {
-    let (house, terminal) = house();
+    let (house, terminal) = Terminal::with_house();
     let _gateway = house.gateway();
     let client = Client::registered(kind, &house);
     let scene = Scene::of(house, terminal, client);
@@ -195,7 +195,7 @@ fn the_third_denial_of_auto_mode_in_a_row_asks_the_hook(kind: Kind) {
 
 #[test]
 fn codex_asks_the_hook_before_it_shows_its_dialog() {
-    let (house, terminal) = house();
+    let (house, terminal) = Terminal::with_house();
     let client = Client::new(Kind::Codex, &house);
     let scene = Scene::of(house, terminal, client);
     scene.client.sit_in(&scene.terminal, "shop", Some("Work."));
@@ -244,7 +244,7 @@ impl Scene {
     /// The person has said something, and the model is asked.
     #[track_caller]
     fn begin(kind: Kind, mode: &str) -> Self {
-        let (house, terminal) = house();
+        let (house, terminal) = Terminal::with_house();
         let client = Client::new(kind, &house);
         let scene = Self::of(house, terminal, client);
         scene
@@ -356,14 +356,6 @@ impl Request {
         let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
         rustix::process::test_kill_process(pid).is_ok()
     }
-}
-
-fn house() -> (House, Terminal) {
-    let mut house = House::empty();
-    house.add_session("ONE", json!({"tmux_session": "shop"}));
-    house.write_config();
-    let terminal = Terminal::new(&mut house);
-    (house, terminal)
 }
 
 fn question(text: &str) -> Value {

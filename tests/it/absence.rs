@@ -18,15 +18,6 @@ fn a_while_ago() -> i64 {
     Clock::system().now().0 - 30_000
 }
 
-/// A house whose session is configured to run in the tmux session `shop` of a server of its own.
-fn house() -> (House, Terminal) {
-    let mut house = House::empty();
-    house.add_session("ONE", json!({"tmux_session": "shop"}));
-    house.write_config();
-    let terminal = Terminal::new(&mut house);
-    (house, terminal)
-}
-
 /// Something that sits in its pane for ever and is called like a client.
 fn client(house: &House) -> Command {
     let path = house.path().join("claude");
@@ -67,7 +58,7 @@ fn down(house: &House) -> Value {
 
 #[test]
 fn a_person_who_writes_to_a_session_that_is_gone_is_told_once_and_once_when_it_is_back() {
-    let (house, terminal) = house();
+    let (house, terminal) = Terminal::with_house();
     let _gateway = house.gateway();
     house.say("one");
     house.wait_to_hear(&[DOWN_TEXT]);
@@ -90,7 +81,7 @@ fn a_person_who_writes_to_a_session_that_is_gone_is_told_once_and_once_when_it_i
 
 #[test]
 fn an_agent_that_connects_is_the_end_of_it_wherever_it_runs() {
-    let (house, _terminal) = house();
+    let (house, _terminal) = Terminal::with_house();
     nobody_for_long(&house);
     let _gateway = house.gateway();
     house.wait_to_hear(&[DOWN_TEXT]);
@@ -111,7 +102,7 @@ fn an_agent_that_connects_is_the_end_of_it_wherever_it_runs() {
 
 #[test]
 fn a_shell_and_a_dead_pane_are_nobody() {
-    let (house, terminal) = house();
+    let (house, terminal) = Terminal::with_house();
     terminal.session("shop", &Command::new("sh"));
     terminal.run(&["set-option", "-g", "remain-on-exit", "on"]);
     terminal.window("shop", &Command::new("true"));
@@ -165,7 +156,7 @@ fn nothing_is_told_where_an_agent_is_there_or_nobody_can_know() {
 
 #[test]
 fn nothing_is_told_where_tmux_cannot_be_asked() {
-    let (mut house, _terminal) = house();
+    let (mut house, _terminal) = Terminal::with_house();
     // Not a folder: tmux says something else than that there is no server.
     let file = house.path().join("no-folder");
     fs::write(&file, "").unwrap();
@@ -217,7 +208,7 @@ fn each_chat_that_wrote_is_told_and_no_other() {
 /// that it is told once.
 fn dies_at(point: &str, phase: &Value, told: &str) {
     for power in [false, true] {
-        let (house, terminal) = house();
+        let (house, terminal) = Terminal::with_house();
         waits_for_a_while(&house, phase);
         if told == BACK_TEXT {
             terminal.session("shop", &client(&house));
@@ -284,7 +275,7 @@ fn a_gateway_that_dies_while_it_tells_the_end_leaves_it_to_the_next_which_tells_
 
 #[test]
 fn a_downtime_that_cannot_be_noted_is_told_when_it_can() {
-    let (house, _terminal) = house();
+    let (house, _terminal) = Terminal::with_house();
     nobody_for_long(&house);
     let gateway = house.gateway_with(&[("TELEPOST_FAIL_AT", "downtime:enospc:3")]);
     gateway.wait_until_polling(&house);

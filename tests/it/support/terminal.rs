@@ -15,6 +15,15 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
+    /// A house whose session `ONE` is configured to run in the tmux session `shop` of a server of its own.
+    pub(crate) fn with_house() -> (House, Self) {
+        let mut house = House::empty();
+        house.add_session("ONE", serde_json::json!({"tmux_session": "shop"}));
+        house.write_config();
+        let terminal = Self::new(&mut house);
+        (house, terminal)
+    }
+
     /// No session yet. Every process of the house finds it from now on.
     pub(crate) fn new(house: &mut House) -> Self {
         let tmux = house.path().join("tmux");
